@@ -1,0 +1,3 @@
+from aistart.cli import main
+
+main()

@@ -1,0 +1,36 @@
+"""The first commit of a project."""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import click
+
+# Of the repository that aistart is called from, a hook for one; not of the one being made.
+_FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
+_FALLBACK_IDENTITY = ("-c", "user.name=aistart", "-c", "user.email=aistart@localhost")
+
+
+def first_commit(project: Path, message: str) -> None:
+    """Make the folder a git repository that holds all its files; without git, say so and go on."""
+    if shutil.which("git") is None:
+        click.echo("git is not installed: the project has no repository yet.", err=True)
+        return
+    _git(project, "init", "--quiet", "--initial-branch=main", "--template=")
+    _git(project, "add", "--all")
+    known = _git(project, "var", "GIT_COMMITTER_IDENT", check=False).returncode == 0
+    identity = () if known else _FALLBACK_IDENTITY
+    # The user's hooks and signing key belong to the user's own commits.
+    plain = ("-c", "commit.gpgsign=false", "-c", f"core.hooksPath={os.devnull}")
+    _git(project, *identity, *plain, "commit", "--quiet", "--message", message)
+
+
+def _git(project: Path, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+    result = subprocess.run(
+        ["git", *words], cwd=project, env=environment, capture_output=True, text=True, check=False
+    )
+    if check and result.returncode != 0:
+        raise OSError(f"git {words[-1]} failed: {result.stderr.strip().splitlines()[-1:]}")
+    return result

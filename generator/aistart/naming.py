@@ -1,0 +1,85 @@
+"""Which names a project, its folder and its package may have."""
+
+import keyword
+import re
+import sys
+import unicodedata
+from collections.abc import Iterable
+
+FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+FOLDER_LENGTH = 100
+PACKAGE_LENGTH = 40  # import lines of generated tests stay below 100 characters
+TEXT_LENGTH = 1000
+
+_WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {
+    f"{device}{number}" for device in ("com", "lpt") for number in range(1, 10)
+}
+# Importable in every generated project, so a package of the same name would hide them.
+_TAKEN_MODULES = set(
+    "cookiecutter docs examples jax keras matplotlib mlflow numpy pandas PIL pip pkg_resources "
+    "pydantic pytest scipy setuptools sklearn src tensorflow test tests wheel yaml".lower().split()
+)
+
+
+def is_folder_name(name: str) -> bool:
+    """Whether a folder of this name can be made on Linux, macOS and Windows."""
+    return folder_problem(name) is None
+
+
+def folder_problem(name: str) -> str | None:
+    """Why a folder cannot have this name, or None if it can."""
+    if len(name) > FOLDER_LENGTH:
+        return f"is {len(name)} characters long; at most {FOLDER_LENGTH} are allowed"
+    if not FOLDER.fullmatch(name):
+        return "must begin with a letter or digit and hold only letters, digits, '.', '_' and '-'"
+    if name.endswith("."):
+        return "must not end with a dot"
+    if name.split(".")[0].lower() in _WINDOWS_DEVICES:
+        return "is the name of a device on Windows"
+    return None
+
+
+def package_problem(name: str, dependencies: Iterable[str] = ()) -> str | None:
+    """Why a Python package cannot have this name, or None if it can."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        return "must begin with a small letter and hold only small letters, digits and '_'"
+    if len(name) > PACKAGE_LENGTH:
+        return f"is {len(name)} characters long; at most {PACKAGE_LENGTH} are allowed"
+    if keyword.iskeyword(name) or keyword.issoftkeyword(name):
+        return "is a word of the Python language"
+    if name in sys.stdlib_module_names:
+        return "is the name of a module of Python's standard library"
+    if name in _TAKEN_MODULES | {dependency.replace("-", "_") for dependency in dependencies}:
+        return "is the name of a package that the project itself uses"
+    if name in _WINDOWS_DEVICES:
+        return "is the name of a device on Windows"
+    return None
+
+
+def text_problem(text: str) -> str | None:
+    """Why a free text is not accepted, or None if it is."""
+    if len(text) > TEXT_LENGTH:
+        return f"is {len(text)} characters long; at most {TEXT_LENGTH} are allowed"
+    if any(unicodedata.category(character) == "Cc" and character != "\n" for character in text):
+        return "must not hold control characters"
+    return None
+
+
+def project_name_problem(name: str) -> str | None:
+    """Why a project cannot have this name, or None if it can."""
+    if not name.strip():
+        return "must not be empty"
+    if len(name) > FOLDER_LENGTH:
+        return f"is {len(name)} characters long; at most {FOLDER_LENGTH} are allowed"
+    if "\n" in name or "/" in name or "\\" in name:
+        return "must be one line without '/' and '\\'"
+    return text_problem(name)
+
+
+def suggest_package(name: str) -> str:
+    """A valid package name close to a name that is not."""
+    words = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[: PACKAGE_LENGTH - 4]
+    for suggestion in (words, f"my_{words}", f"{words}_app"):
+        if package_problem(suggestion) is None:
+            return suggestion
+    return "my_project"

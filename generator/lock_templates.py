@@ -1,0 +1,50 @@
+"""Make each template's requirements.lock anew: python generator/lock_templates.py [TEMPLATE …].
+
+A lock covers the default project with its tests and tools, on a CPU, for every platform and Python
+that the project supports. It carries hashes and no index address.
+"""
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from aistart.answers import resolve
+from aistart.catalog import Template, find_templates, templates_root
+from aistart.render import render_project
+
+COMMAND = (
+    "uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 "
+    "--generate-hashes --no-emit-index-url --no-header --no-annotate"
+)
+
+
+def lock(template: Template) -> Path:
+    """Resolve the template's default project and write its lock; returns the lock's path."""
+    tree = templates_root() / template.name / "{{ cookiecutter.project_slug }}"
+    target = tree / "requirements.lock"
+    answers = resolve(template, {})
+    extra = {"_template_name": template.name, "_aistart_version": "", "_answers": {}, "_year": 2026}
+    with tempfile.TemporaryDirectory() as folder:
+        project = render_project(template.layers_for(answers), answers, extra, Path(folder))
+        command = [*COMMAND.split(), "--upgrade", "--output-file", "new.lock", "--quiet"]
+        subprocess.run(command, cwd=project, check=True)
+        resolved = (project / "new.lock").read_text(encoding="utf-8")
+    target.write_text(header(template) + resolved, encoding="utf-8")
+    return target
+
+
+def header(template: Template) -> str:
+    """What the lock covers and how it was made, as comments."""
+    return (
+        f"# The exact set that {template.name} projects are tested with: the CPU, tests and tools;\n"
+        "# Python 3.11 to 3.13, Linux, macOS and Windows (WSL). Made by:\n"
+        f"#   {COMMAND}\n"
+    )
+
+
+if __name__ == "__main__":
+    wished = sys.argv[1:]
+    for name, template in find_templates().items():
+        if not wished or name in wished:
+            print(lock(template))

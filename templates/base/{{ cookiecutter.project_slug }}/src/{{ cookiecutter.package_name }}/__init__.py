@@ -1,0 +1,1 @@
+"""A deep-learning project: data, model, training, evaluation and prediction."""

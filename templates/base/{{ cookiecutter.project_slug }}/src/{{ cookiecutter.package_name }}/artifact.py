@@ -1,0 +1,122 @@
+"""The trained model as one file: the numeric core and the preprocessing that belongs to it.
+
+``model.keras`` is an ordinary Keras file (``keras.models.load_model`` gives the core) with one
+more entry in its zip archive, ``preprocessing.json``. So the two cannot be mixed up.
+"""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from . import model as _registers_custom_layers  # noqa: F401
+from .contract import Split
+from .errors import DataProblem
+from .files import written_whole
+from .preprocessing import Preprocessing
+
+PREPROCESSING = "preprocessing.json"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A core and its preprocessing."""
+
+    core: keras.Model
+    preprocessing: Preprocessing
+
+    def __call__(self, raw: tf.Tensor) -> np.ndarray:
+        """Outputs (batch, …) of the core for raw inputs (batch, …)."""
+        outputs = self.core(self.preprocessing(raw), training=False)
+        return keras.ops.convert_to_numpy(outputs)
+
+    def predict_split(self, split: Split, batch_size: int) -> np.ndarray:
+        """Outputs (size, …) for a split of raw examples, in its order."""
+        return np.concatenate([self(raw) for raw in _raw_batches(split, batch_size)])
+
+    def save(self, path: Path) -> None:
+        """Write both parts to one file, in one step."""
+        with written_whole(path) as beside:
+            self.core.save(beside)
+            with zipfile.ZipFile(beside, "a", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr(PREPROCESSING, json.dumps(self.preprocessing.to_config()))
+
+    def weights_sha256(self) -> str:
+        """A hash of all weights, in the core's order."""
+        digest = hashlib.sha256()
+        for weight in self.core.get_weights():
+            digest.update(np.ascontiguousarray(weight).tobytes())
+        return digest.hexdigest()
+
+
+def load(path: Path) -> Artifact:
+    """Read a file that ``Artifact.save`` wrote. Code that it may carry is refused, not run.
+
+    Raises:
+        DataProblem: it is not such a file, is damaged, or needs code of its own.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read(PREPROCESSING))
+        core = keras.models.load_model(path, compile=False, safe_mode=True)
+        return Artifact(core, Preprocessing.from_config(config))
+    except FileNotFoundError:
+        raise DataProblem(f"model file: {str(path)!r} does not exist.") from None
+    except zipfile.BadZipFile:
+        raise DataProblem(
+            f"model file: {str(path)!r} is no .keras file, or a damaged one."
+        ) from None
+    except KeyError:
+        raise DataProblem(
+            f"model file: {str(path)!r} was not saved by this project: it has no {PREPROCESSING}."
+        ) from None
+    except (ValueError, TypeError, OSError, AttributeError) as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise DataProblem(f"model file: {str(path)!r} is refused: {reason}") from None
+
+
+def warm_start(core: keras.Model, earlier: Artifact, vocabularies: dict[str, Any], now: Any) -> int:
+    """Copy an earlier model's weights where layer, name and shape agree; returns how many.
+
+    Layers that count classes or ids are matched entry by entry, so some may be added or removed.
+
+    Args:
+        core: the new model, whose weights are changed.
+        vocabularies: layer name -> (axis, entries) of the earlier model.
+        now: the same of the new one.
+    """
+    old_weights = {weight.path: weight for weight in earlier.core.weights}
+    copied = 0
+    for weight in core.weights:
+        if weight.path not in old_weights:
+            continue
+        old, new = np.array(old_weights[weight.path]), np.array(weight)
+        layer = weight.path.split("/")[0]
+        if layer in now and layer in vocabularies:
+            axis, entries = now[layer]
+            before = {entry: place for place, entry in enumerate(vocabularies[layer][1])}
+            pairs = [(before[entry], i) for i, entry in enumerate(entries) if entry in before]
+            old, new = np.moveaxis(old, axis, 0), np.moveaxis(new, axis, 0)
+            if old.shape[1:] != new.shape[1:]:
+                continue
+            for source, target in pairs:
+                new[target] = old[source]
+            weight.assign(np.moveaxis(new, 0, axis))
+        elif old.shape == new.shape:
+            weight.assign(old)
+        else:
+            continue
+        copied += 1
+    return copied
+
+
+def _raw_batches(split: Split, batch_size: int) -> Iterator[tf.Tensor]:
+    for start in range(0, len(split), batch_size):
+        yield split.fetch(tf.range(start, min(start + batch_size, len(split)), dtype=tf.int64))

@@ -1,0 +1,111 @@
+"""What the shared code knows of this project's domain, and nothing more.
+
+Each domain supplies these names, with the same meaning:
+
+========================  =========================================================================
+``settings``              ``Data``, ``Model``, ``Train``: the domain's configuration fields
+``data.load``             ``(Config) -> Data``
+``preprocessing``         ``Preprocessing`` (below) and ``augment(prepared, seed, Config)``
+``model``                 ``build(Config, Preprocessing) -> keras.Model``, ``phases(Config)``,
+                          ``vocabularies(Preprocessing)``
+``objective``             ``loss``, ``metrics``, ``example_weights``, ``answers``
+``baselines.measure``     ``(Data, Preprocessing, Config) -> list`` of names with test metrics
+``report``                ``measure(targets, outputs, Preprocessing)`` and ``draw(...)``
+``inputs``                ``read`` what ``predict`` is given; ``signature``, ``example`` and
+                          ``from_frame`` of a request to a served model
+========================  =========================================================================
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples that can be fetched by position, in any order, as often as needed.
+
+    Attributes:
+        ids: (size,) names of the examples, as text.
+        targets: (size, …) what is to be predicted, as the source gives it.
+        fetch: positions (batch,) int64 -> raw inputs (batch, …); runs inside tf.data.
+        in_memory: fetching and preparing cost no more than reading a cache.
+    """
+
+    ids: np.ndarray
+    targets: np.ndarray
+    fetch: Callable[[tf.Tensor], tf.Tensor]
+    in_memory: bool = False
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Three splits and what is worth telling about them.
+
+    Attributes:
+        digest: a hash of all examples, targets and the split.
+        duplicates: examples that stand in the data more than once; all copies in one split.
+        unreadable: ``(id, reason)`` of the examples that could not be read.
+        notes: further facts for the report and the summary.
+    """
+
+    source: str
+    digest: str
+    train: Split
+    validation: Split
+    test: Split
+    duplicates: int = 0
+    unreadable: tuple[tuple[str, str], ...] = ()
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def sizes(self) -> dict[str, int]:
+        return {name: len(split) for name, split in self.splits.items()}
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of training: some epochs with their own learning rate and trainable layers."""
+
+    name: str
+    epochs: int
+    learning_rate: float
+    prepare: Callable[[keras.Model], None] = lambda model: None
+
+
+class Preprocessing(Protocol):
+    """From raw inputs to the numeric core's inputs: fitted on the training split, saved with the
+    model, and the same in tf.data, ``predict`` and serving."""
+
+    @classmethod
+    def fit(cls, train: Split, config: Any) -> "Preprocessing":
+        """Learn what is needed from the training split alone."""
+
+    def prepare(self, raw: tf.Tensor) -> tf.Tensor:
+        """The costly, repeatable part, done once and cached: decode, resize, tokenise."""
+
+    def finish(self, prepared: tf.Tensor) -> tf.Tensor:
+        """The cheap part, done for each batch: scale, pad."""
+
+    def __call__(self, raw: tf.Tensor) -> tf.Tensor:
+        """Both parts, as prediction and serving need them."""
+
+    def encode_targets(self, targets: np.ndarray) -> np.ndarray:
+        """Targets (size, …) of a split as numbers; an unknown one is a ``DataProblem``."""
+
+    def to_config(self) -> dict[str, Any]:
+        """What was learnt, as JSON."""
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Preprocessing":
+        """The inverse of ``to_config``."""

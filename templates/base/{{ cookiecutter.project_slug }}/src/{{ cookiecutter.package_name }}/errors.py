@@ -1,0 +1,93 @@
+"""What can go wrong, as one line for a person and an exit code for scripts."""
+
+import difflib
+import functools
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+
+
+class ProjectError(Exception):
+    """The environment is in the way: disk, permission, network, a missing extra."""
+
+    exit_code = 1
+
+
+class UsageProblem(ProjectError):
+    """What was asked for is not possible as asked: a field, a value, a combination."""
+
+    exit_code = 2
+
+
+class DataProblem(ProjectError):
+    """The data, or a model file, is not what it must be."""
+
+    exit_code = 3
+
+
+class Diverged(ProjectError):
+    """Training left the finite numbers."""
+
+    exit_code = 4
+
+
+class Interrupted(ProjectError):
+    """Stopped from outside (SIGTERM, Ctrl-C)."""
+
+    exit_code = 75
+
+
+def unknown(field: str, value: str, allowed: Iterable[str]) -> UsageProblem:
+    """An error that names the field, the value, the nearest valid one and all allowed ones."""
+    names = sorted(allowed)
+    nearest = difflib.get_close_matches(value, names, n=1, cutoff=0.5)
+    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+    # Of very many, those that are least unlike it.
+    shown = names if len(names) <= 12 else difflib.get_close_matches(value, names, 8, 0.0)
+    more = ", …" if len(shown) < len(names) else ""
+    return UsageProblem(f"{field}: {value!r} is unknown.{hint} Allowed: {', '.join(shown)}{more}.")
+
+
+def command(body: Callable[[list[str]], None]) -> Callable[[Sequence[str] | None], int]:
+    """Turn a function of the command line's words into a ``main`` that returns an exit code.
+
+    Users see one line for an error; ``--debug`` adds the traceback.
+    """
+
+    @functools.wraps(body)
+    def main(argv: Sequence[str] | None = None) -> int:
+        words = list(sys.argv[1:] if argv is None else argv)
+        debug = "--debug" in words
+        try:
+            body([word for word in words if word != "--debug"])
+            sys.stdout.flush()
+            return 0
+        except BrokenPipeError:  # `... | head` has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 0
+        except (Exception, KeyboardInterrupt) as error:
+            if debug:
+                traceback.print_exc()
+            message, code = describe(error)
+            print(f"error: {message}", file=sys.stderr)
+            return code
+
+    return main
+
+
+def describe(error: BaseException) -> tuple[str, int]:
+    """An error as one line and an exit code."""
+    if isinstance(error, ProjectError):
+        return _one_line(str(error)), error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted.", Interrupted.exit_code
+    if isinstance(error, OSError) and error.strerror:
+        place = f"{error.filename}: " if error.filename else ""
+        return _one_line(f"{place}{error.strerror}."), ProjectError.exit_code
+    text = _one_line(f"{type(error).__name__}: {error}")
+    return f"{text[:500]} (--debug shows where)", ProjectError.exit_code
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

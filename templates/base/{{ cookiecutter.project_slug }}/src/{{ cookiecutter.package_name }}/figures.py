@@ -1,0 +1,53 @@
+"""Figures as PNG files, in one style."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")  # no screen needed
+
+import matplotlib.pyplot as plt
+
+from .files import written_whole
+
+COLORS = {"train": "#7a8ba3", "validation": "#c2410c"}
+
+
+@contextmanager
+def figure(path: Path, width: float = 6.4, height: float = 4.8, **grid: Any) -> Iterator[Any]:
+    """A figure's axes (one, or an array of them); the file is written at the end."""
+    style = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 10}
+    with plt.rc_context(style):
+        drawing, axes = plt.subplots(figsize=(width, height), layout="constrained", **grid)
+        try:
+            yield axes
+            with written_whole(path) as beside:
+                drawing.savefig(beside, dpi=150)
+        finally:
+            plt.close(drawing)
+
+
+def draw_curves(lines: list[dict[str, Any]], path: Path) -> None:
+    """The course of each metric over the epochs, training beside validation.
+
+    Args:
+        lines: those of ``metrics.jsonl``; the last one of each epoch is drawn.
+    """
+    epochs = {line["epoch"]: line["metrics"] for line in lines}
+    if not epochs:
+        return
+    every = {name for metrics in epochs.values() for name in metrics}
+    kinds = sorted({name.split("/")[1] for name in every}, key=lambda kind: (kind != "loss", kind))
+    with figure(path, 4.2 * len(kinds), 3.4, ncols=len(kinds), squeeze=False) as axes:
+        for axis, kind in zip(axes[0], kinds, strict=True):
+            for split, color in COLORS.items():
+                name = f"{split}/{kind}"
+                points = [(e, metrics[name]) for e, metrics in epochs.items() if name in metrics]
+                if points:
+                    axis.plot(*zip(*points, strict=True), color=color, label=split, marker=".")
+            axis.set(title=kind.replace("_", " "), xlabel="epoch")
+            axis.xaxis.get_major_locator().set_params(integer=True)
+            axis.legend(frameon=False)

@@ -1,0 +1,140 @@
+"""Building a model on the run's devices, and fitting it phase by phase."""
+
+import logging
+import time
+from dataclasses import dataclass
+
+import keras
+
+from . import cache, objective
+from .artifact import warm_start
+from .callbacks import Journal, Sink, progress_bar
+from .config import Config
+from .contract import Data, Preprocessing
+from .distribution import Devices
+from .errors import UsageProblem
+from .evaluate import find_artifact
+from .model import build as build_model
+from .model import phases, vocabularies
+from .optimizers import make_optimizer
+from .pipeline import evaluation_batches, steps_per_epoch, training_batches
+from .preprocessing import augment
+from .runs import Run
+
+log = logging.getLogger(__package__)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What fitting came to: global steps, examples seen, and seconds that it took."""
+
+    steps: int
+    examples: int
+    seconds: float
+
+
+def build(config: Config, preprocessing: Preprocessing, devices: Devices) -> keras.Model:
+    """The numeric core on the run's devices, from scratch or from earlier weights."""
+    with devices.scope():
+        core = build_model(config, preprocessing)
+        if config.train.init_from:
+            earlier = find_artifact(config.train.init_from, config)[0]
+            before, now = vocabularies(earlier.preprocessing), vocabularies(preprocessing)
+            copied = warm_start(core, earlier, before, now)
+            if copied == 0:
+                raise UsageProblem(
+                    f"train.init_from: {config.train.init_from!r} shares no weights with "
+                    f"model {config.model.name!r}."
+                )
+            log.info(
+                "Starts from %s: %d of %d weights",
+                config.train.init_from,
+                copied,
+                len(core.weights),
+            )
+    return core
+
+
+def fit(
+    core: keras.Model,
+    data: Data,
+    preprocessing: Preprocessing,
+    config: Config,
+    run: Run,
+    devices: Devices,
+    sink: Sink,
+) -> Fitted:
+    """Train the core in place; the weights with the best validation loss stay.
+
+    Raises:
+        Diverged: the loss left the finite numbers.
+    """
+    train_split, validation_split = (
+        cache.prepared(split, preprocessing, config.data.cache, f"{data.digest}/{name}")
+        for name, split in (("train", data.train), ("validation", data.validation))
+    )
+    batch_size = config.data.batch_size
+    per_epoch = steps_per_epoch(train_split, batch_size)
+    planned = phases(config)
+    total = sum(phase.epochs for phase in planned) * per_epoch
+    last_step = min(total, config.train.max_steps or total)
+    journal = Journal(run, config.train.log_every_steps, last_step, sink)
+    journal.epochs = -(-last_step // per_epoch)
+    validation = evaluation_batches(validation_split, preprocessing, batch_size=batch_size)
+    began = time.perf_counter()
+    for phase in planned:
+        if journal.step >= last_step:
+            break
+        phase_steps = min(phase.epochs * per_epoch, last_step - journal.step)
+        phase.prepare(core)
+        if len(planned) > 1:
+            log.info("Phase %s: up to %d epochs", phase.name, phase.epochs)
+        model = _compiled(core, preprocessing, config, phase.learning_rate, phase_steps, devices)
+        model.fit(
+            training_batches(
+                train_split,
+                preprocessing,
+                batch_size=batch_size,
+                seed=config.train.seed,
+                first_step=journal.step,
+                last_step=last_step,
+                augment=lambda prepared, seed: augment(prepared, seed, config),
+                weights=objective.example_weights(data.train.targets, preprocessing, config),
+            ),
+            epochs=-(-phase_steps // per_epoch),
+            steps_per_epoch=min(per_epoch, phase_steps),
+            validation_data=validation,
+            callbacks=[journal, *_early_stopping(config)],
+            shuffle=False,  # the batches are in their order already
+            verbose=progress_bar(),
+        )
+    seconds = time.perf_counter() - began
+    whole, rest = divmod(journal.step, per_epoch)
+    return Fitted(journal.step, whole * len(train_split) + rest * batch_size, seconds)
+
+
+def _compiled(
+    core: keras.Model,
+    preprocessing: Preprocessing,
+    config: Config,
+    learning_rate: float,
+    steps: int,
+    devices: Devices,
+) -> keras.Model:
+    # A model around the core's own layers: what is saved later is the core, without an optimizer.
+    with devices.scope():
+        model = keras.Model(core.inputs, core.outputs)
+        model.compile(
+            optimizer=make_optimizer(config.train, learning_rate, steps),
+            loss=objective.loss(config, preprocessing),
+            metrics=objective.metrics(config, preprocessing),
+            jit_compile=False,  # XLA slows small models down on CPUs and takes long to compile
+        )
+    return model
+
+
+def _early_stopping(config: Config) -> list[keras.callbacks.Callback]:
+    patience = config.train.early_stopping_patience
+    if patience == 0:
+        return []
+    return [keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True)]

@@ -1,0 +1,231 @@
+"""Runs on disk: ``runs/<run id>/``, and a command that lists, compares and prunes them.
+
+A run's folder holds ``config.yaml``, ``metrics.jsonl``, ``train.log``, ``model.keras``,
+``report/`` and, once it is finished, ``summary.json``.
+"""
+
+import argparse
+import json
+import logging
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from .config import Config, Parser
+from .errors import UsageProblem, command, describe, unknown
+from .files import project_root, write_json, write_text
+
+log = logging.getLogger(__package__)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run's folder."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def config_file(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def model_file(self) -> Path:
+        return self.path / "model.keras"
+
+    @property
+    def report_dir(self) -> Path:
+        return self.path / "report"
+
+    @property
+    def summary(self) -> dict[str, Any] | None:
+        """What the run came to, or None while it is not finished."""
+        try:
+            return json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        write_json(self.path / "summary.json", summary)
+
+    def append_metrics(self, step: int, epoch: int, metrics: dict[str, float]) -> None:
+        """Add a line to ``metrics.jsonl``."""
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        line = {"step": step, "epoch": epoch, "time": time, "metrics": metrics}
+        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """All lines of ``metrics.jsonl``."""
+        file = self.path / "metrics.jsonl"
+        if not file.is_file():
+            return []
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+    @contextmanager
+    def logging(self) -> Iterator[None]:
+        """Send the project's log to ``train.log`` and, plainly, to standard output."""
+        to_file = logging.FileHandler(self.path / "train.log", encoding="utf-8")
+        to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        to_console = logging.StreamHandler(sys.stdout)
+        log.setLevel(logging.INFO)
+        log.propagate = False
+        handlers = (to_file, to_console)
+        for handler in handlers:
+            log.addHandler(handler)
+        try:
+            yield
+        except BaseException as error:
+            # The file gets the traceback; the console gets the one line that ``command`` prints.
+            log.removeHandler(to_console)
+            log.error("%s", describe(error)[0], exc_info=error)
+            raise
+        finally:
+            for handler in handlers:
+                log.removeHandler(handler)
+                handler.close() if handler is to_file else handler.flush()
+
+
+def runs_dir() -> Path:
+    """The folder of all runs of this project."""
+    return project_root() / "runs"
+
+
+def start_run(config: Config) -> Run:
+    """Make the folder of a new run and write its configuration."""
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    run = Run(runs_dir() / f"{stamp}-{secrets.token_hex(2)}")
+    run.path.mkdir(parents=True)
+    write_text(run.config_file, config.to_yaml())
+    return run
+
+
+def all_runs() -> list[Run]:
+    """All runs, oldest first."""
+    folder = runs_dir()
+    if not folder.is_dir():
+        return []
+    return [Run(path) for path in sorted(folder.iterdir()) if (path / "config.yaml").is_file()]
+
+
+def find_run(name: str) -> Run:
+    """The run with this id; ``latest`` is the newest finished one.
+
+    Raises:
+        UsageProblem: there is none.
+    """
+    runs = {run.id: run for run in all_runs()}
+    if name == "latest":
+        finished = [run for run in runs.values() if run.summary is not None]
+        if not finished:
+            raise UsageProblem(f"--run: there is no finished run in {runs_dir()}; train one first.")
+        return finished[-1]
+    if name not in runs:
+        raise unknown("--run", name, ["latest", *runs])
+    return runs[name]
+
+
+def _metrics(run: Run) -> dict[str, float]:
+    return (run.summary or {}).get("metrics", {})
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    if arguments.json:
+        print(json.dumps([run.summary or {"run_id": run.id} for run in all_runs()], indent=2))
+        return
+    rows = [("run", "state", "model", "data", "steps", "metrics")]
+    for run in all_runs():
+        summary = run.summary
+        if summary is None:
+            rows.append((run.id, "unfinished", "", "", "", ""))
+            continue
+        shown = ", ".join(f"{name} {value:.4f}" for name, value in list(_metrics(run).items())[:3])
+        source = summary["data"]["source"]
+        rows.append((run.id, "finished", summary["model"], source, str(summary["steps"]), shown))
+    _print_table(rows)
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    runs = [find_run(name) for name in arguments.run] or all_runs()[-2:]
+    if not runs:
+        raise UsageProblem(f"there are no runs in {runs_dir()}; train one first.")
+    columns = [_flat_config(run) | _metrics(run) for run in runs]
+    rows = [("", *(run.id for run in runs))]
+    for name in dict.fromkeys(name for column in columns for name in column):
+        values = [_shown(column.get(name, "")) for column in columns]
+        if len(set(values)) > 1 or name in _metrics(runs[0]):
+            rows.append((name, *values))
+    _print_table(rows)
+
+
+def _prune(arguments: argparse.Namespace) -> None:
+    runs = all_runs()
+    unfinished = [run for run in runs if run.summary is None]
+    finished = [run for run in runs if run.summary is not None]
+    doomed = [*(unfinished if arguments.unfinished else []), *finished[: -arguments.keep or None]]
+    for run in doomed:
+        if not arguments.dry_run:
+            shutil.rmtree(run.path)
+        print(f"{'would remove' if arguments.dry_run else 'removed'} {run.path}")
+    print(f"{len(runs) - len(doomed)} runs {'would stay' if arguments.dry_run else 'stay'}.")
+
+
+def _flat_config(run: Run) -> dict[str, Any]:
+    import yaml
+
+    sections = yaml.safe_load(run.config_file.read_text(encoding="utf-8"))
+    flat = {}
+    for section, values in sections.items():
+        flat |= {f"{section}.{name}": value for name, value in values.items()}
+    return flat
+
+
+def _shown(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, float) and abs(value) >= 1e-3 else str(value)
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+@command
+def main(argv: list[str]) -> None:
+    """``python -m PACKAGE.runs list|compare|prune``."""
+    parser = Parser(prog="runs", description="List, compare and prune the runs of this project.")
+    commands = parser.add_subparsers(required=True, metavar="list|compare|prune")
+    lister = commands.add_parser("list", help="one line for each run, oldest first")
+    lister.add_argument("--json", action="store_true", help="print the summaries as JSON")
+    lister.set_defaults(do=_list)
+    comparer = commands.add_parser("compare", help="fields and metrics in which runs differ")
+    comparer.add_argument("run", nargs="*", help="ids, or latest (default: the two newest)")
+    comparer.set_defaults(do=_compare)
+    pruner = commands.add_parser("prune", help="remove old finished runs (MLflow is left alone)")
+    pruner.add_argument("--keep", type=_count, default=5, metavar="N", help="newest to keep (5)")
+    pruner.add_argument("--unfinished", action="store_true", help="remove unfinished runs as well")
+    pruner.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    pruner.set_defaults(do=_prune)
+    arguments = parser.parse_args(argv)
+    arguments.do(arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,152 @@
+"""The configuration's sections that every domain shares. ``settings.py`` adds this project's own.
+
+Each field has a type, a default, bounds, and a description with its unit: ``train --help`` prints
+them. This module is imported before TensorFlow and must stay light.
+"""
+
+import ast
+import fnmatch
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from .errors import unknown
+
+
+class Section(BaseModel):
+    """A group of fields: unknown ones are errors, values are checked, nothing is changed later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+@cache
+def names_in_table(module: str, table: str) -> tuple[str, ...]:
+    """The keys of a table (a dict at the top of a module), read without importing the module."""
+    tree = ast.parse(Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8"))
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        names = {target.id for target in targets if isinstance(target, ast.Name)}
+        if table in names and isinstance(getattr(node, "value", None), ast.Dict):
+            keys = node.value.keys
+            return tuple(key.value for key in keys if isinstance(key, ast.Constant))
+    raise LookupError(f"{module}.py has no table {table}")
+
+
+@dataclass(frozen=True)
+class NameIn:
+    """Marks a field whose value is a name (or matches a pattern) in a module's table."""
+
+    module: str
+    table: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return names_in_table(self.module, self.table)
+
+    def __get_pydantic_core_schema__(self, source, handler):
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(self._checked, handler(source))
+
+    def _checked(self, value: str) -> str:
+        if any(fnmatch.fnmatchcase(value, name) for name in self.names):
+            return value
+        text = str(unknown("", value, self.names)).removeprefix(": ").rstrip(".")
+        raise PydanticCustomError("unknown_name", "{text}", {"text": text})
+
+
+class DataSection(Section):
+    """Where the examples come from and how they are fed."""
+
+    path: str | None = Field(None, description="file or folder that the source reads")
+    limit: int | None = Field(
+        None, ge=1, description="use at most this many examples, to try things quickly"
+    )
+    batch_size: int = Field(128, ge=1, description="global batch, in examples on all devices")
+    cache: Literal["auto", "memory", "disk", "none"] = Field(
+        "auto", description="where prepared examples are kept; auto: memory up to 1 GiB, else disk"
+    )
+    validation_fraction: float = Field(
+        0.1, gt=0, lt=0.5, description="share for validation, where the source has no such split"
+    )
+    test_fraction: float = Field(
+        0.2, gt=0, lt=0.5, description="share for the test, where the source has no such split"
+    )
+    split_seed: int = Field(
+        0, ge=0, description="seed of the split; the same for all runs that are to be compared"
+    )
+    max_unreadable: float = Field(
+        0.05, ge=0, le=1, description="largest tolerated share of unreadable files"
+    )
+
+
+class ModelSection(Section):
+    """Which model is built."""
+
+
+class TrainSection(Section):
+    """How the model is trained."""
+
+    epochs: int = Field(20, ge=1, description="passes over the training split")
+    max_steps: int | None = Field(None, ge=1, description="stop after this many batches")
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of weights, order and augmentation")
+    deterministic: bool | None = Field(
+        None, description="exactly repeatable operations; unset: yes, except on GPUs"
+    )
+    optimizer: Literal["adamw", "sgd"] = Field(
+        "adamw", description="AdamW (Loshchilov & Hutter 2019) or SGD with Nesterov momentum"
+    )
+    learning_rate: float = Field(1e-3, gt=0, le=10, description="peak learning rate, per step")
+    weight_decay: float = Field(1e-4, ge=0, le=1, description="decoupled decay, per step and rate")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum of sgd")
+    schedule: Literal["constant", "cosine", "step"] = Field(
+        "cosine",
+        description="decay after the warm-up; step: a tenth at 1/2 and at 3/4 of the steps",
+    )
+    warmup_fraction: float = Field(
+        0.05, ge=0, lt=1, description="share of the steps in which the rate rises from zero"
+    )
+    gradient_clip_norm: float | None = Field(
+        1.0, gt=0, description="largest global norm of the gradient"
+    )
+    early_stopping_patience: int = Field(
+        10, ge=0, description="epochs without a better validation loss before it stops; 0: never"
+    )
+    init_from: str | None = Field(
+        None, description="start from the weights of a run (latest, an id) or an MLflow model URI"
+    )
+    log_every_steps: int = Field(50, ge=1, description="batches between two lines of metrics.jsonl")
+
+
+class RuntimeSection(Section):
+    """What it runs on."""
+
+    backend: Literal["tensorflow"] = Field("tensorflow", description="Keras backend")
+    strategy: Literal["auto", "single", "mirrored"] = Field(
+        "auto", description="one device, or all GPUs (or virtual devices) of this machine"
+    )
+    virtual_devices: int | None = Field(
+        None, ge=1, le=64, description="split the CPU into this many devices, to rehearse"
+    )
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        "auto", description="compute type; auto: float32 on CPUs, a mixed one on GPUs that gain"
+    )
+
+
+# ``register`` is a method of every class of Python's ABCs too, which nobody calls on a section.
+warnings.filterwarnings("ignore", 'Field name "register"')
+
+
+class TrackingSection(Section):
+    """Where runs are recorded."""
+
+    uri: str | None = Field(
+        None, description="MLflow server or store; unset: MLFLOW_TRACKING_URI, else ./mlflow.db"
+    )
+    experiment: str | None = Field(None, description="MLflow experiment; unset: the package's name")
+    register: bool = Field(True, description="register the model under the experiment's name")

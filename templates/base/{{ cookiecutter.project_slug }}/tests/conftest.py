@@ -1,0 +1,81 @@
+"""Each test works in an empty folder of its own; one small trained run is shared."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from {{ cookiecutter.package_name }} import distribution
+from {{ cookiecutter.package_name }}.config import Config, load_config
+
+# Before TensorFlow is imported: two virtual devices, for the tests of several replicas.
+distribution.prepare(load_config(["--runtime.virtual_devices", "2"], environment={}).runtime)
+
+STORE = "APP__TRACKING__URI"
+QUICK = [
+    "--data.limit",
+    "200",
+    "--data.batch_size",
+    "32",
+    "--train.max_steps",
+    "6",
+    "--runtime.strategy",
+    "single",
+]
+
+
+def clean_environment() -> None:
+    """Forget the store that the caller has set, or that MLflow notes of an earlier test."""
+    for name in list(os.environ):
+        if name.startswith(("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT")):
+            del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    clean_environment()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").touch()
+    return tmp_path
+
+
+@pytest.fixture(autouse=True, scope="session")
+def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One MLflow store for all tests but those of ``trained``: making one takes seconds."""
+    folder = tmp_path_factory.mktemp("mlflow")
+    os.environ[STORE] = f"sqlite:///{folder / 'mlflow.db'}"
+    yield
+    del os.environ[STORE]
+
+
+@pytest.fixture
+def quick() -> Config:
+    """The default configuration, cut to seconds."""
+    return load_config(QUICK)
+
+
+@pytest.fixture
+def trained(project_with_a_run: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder is that of a project with one finished run."""
+    monkeypatch.delenv(STORE)
+    monkeypatch.chdir(project_with_a_run)
+    return project_with_a_run
+
+
+@pytest.fixture(scope="session")
+def project_with_a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project folder with one finished run."""
+    from {{ cookiecutter.package_name }}.train import main
+
+    folder = tmp_path_factory.mktemp("trained")
+    (folder / "pyproject.toml").touch()
+    clean_environment()
+    before, store = Path.cwd(), os.environ.pop(STORE)
+    os.chdir(folder)
+    try:
+        assert main(QUICK) == 0
+    finally:
+        os.chdir(before)
+        os.environ[STORE] = store
+    return folder

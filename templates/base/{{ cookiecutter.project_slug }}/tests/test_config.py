@@ -1,0 +1,96 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from {{ cookiecutter.package_name }}.config import Config, fields, load_config
+from {{ cookiecutter.package_name }}.errors import UsageProblem
+
+
+def test_precedence(tmp_path: Path) -> None:
+    file = tmp_path / "some.yaml"
+    file.write_text("train:\n  epochs: 2\n  seed: 2\n  max_steps: 2\n")
+    environment = {"APP__TRAIN__SEED": "3", "APP__TRAIN__MAX_STEPS": "3", "HOME": "/"}
+    words = ["--config", str(file), "--train.max_steps", "4"]
+    train = load_config(words, environment=environment).train
+    assert (train.epochs, train.seed, train.max_steps) == (2, 3, 4)
+    assert train.momentum == Config().train.momentum
+
+
+def test_resolved_configuration_reads_back(tmp_path: Path) -> None:
+    config = load_config(["--train.learning_rate", "3e-4", "--tracking.register", "false"])
+    file = tmp_path / "config.yaml"
+    file.write_text(config.to_yaml())
+    assert load_config(["--config", str(file)]) == config
+
+
+def test_unset_from_the_command_line(tmp_path: Path) -> None:
+    file = tmp_path / "some.yaml"
+    file.write_text("train: {max_steps: 2}\n")
+    assert load_config(["--config", str(file), "--train.max_steps", "null"]).train.max_steps is None
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--train.epoch", "3"],
+            "flag: '--train.epoch' is unknown. Did you mean '--train.epochs'?",
+        ),
+        (["--train.epochs", "0"], "train.epochs: '0' is not allowed: input should be greater than"),
+        (
+            ["--train.epochs", "many"],
+            "train.epochs: 'many' is not allowed: input should be a valid",
+        ),
+        (["--train.learning_rate", "nan"], "train.learning_rate: 'nan' is not allowed"),
+        (["--runtime.strategy", "miror"], "input should be 'auto', 'single' or 'mirrored'"),
+        (["--config", "missing.yaml"], "--config: 'missing.yaml': No such file or directory."),
+        (["--train.epochs"], "argument --train.epochs: expected one argument."),
+        (["epochs"], "'epochs' is not expected here"),
+    ],
+)
+def test_refused(words: list[str], message: str) -> None:
+    with pytest.raises(UsageProblem) as caught:
+        load_config(words)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("trian: {epochs: 1}", "section: 'trian' is unknown. Did you mean 'train'?"),
+        ("train: {epoch: 1}", "'train.epoch' is unknown. Did you mean 'train.epochs'?"),
+        ("train: 3", "train must hold fields, not 3"),
+        ("- a", "must hold sections with fields"),
+        ("a: [", "is not YAML"),
+    ],
+)
+def test_bad_file(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "bad.yaml"
+    file.write_text(text)
+    with pytest.raises(UsageProblem) as caught:
+        load_config(["--config", str(file)])
+    assert message in str(caught.value)
+
+
+def test_unknown_environment_variable() -> None:
+    with pytest.raises(UsageProblem) as caught:
+        load_config(environment={"APP__TRAIN__EPOCH": "3"})
+    assert "'APP__TRAIN__EPOCH' is unknown. Did you mean 'APP__TRAIN__EPOCHS'?" in str(caught.value)
+
+
+def test_every_field_is_described() -> None:
+    for name, field in fields():
+        assert field.description, name
+
+
+def test_help_lists_every_field_without_tensorflow() -> None:
+    code = (
+        "import sys; from {{ cookiecutter.package_name }}.train import main; main(['--help']); "
+        "assert not {'tensorflow', 'keras', 'mlflow', 'numpy'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for name, _ in fields():
+        assert f"--{name} " in done.stdout

@@ -1,0 +1,183 @@
+"""The whole way: train, what it leaves, load, evaluate."""
+
+import json
+import logging
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pytest
+import yaml
+
+from {{ cookiecutter.package_name }} import artifact, evaluate, fitting
+from {{ cookiecutter.package_name }}.config import load_config
+from {{ cookiecutter.package_name }}.data import load
+from {{ cookiecutter.package_name }}.runs import all_runs, find_run
+from {{ cookiecutter.package_name }}.tracking import without_password
+from {{ cookiecutter.package_name }}.train import main
+
+from .conftest import QUICK
+
+
+def test_a_run_leaves_everything(trained: Path) -> None:
+    run = find_run("latest")
+    for name in ("config.yaml", "metrics.jsonl", "train.log", "model.keras", "summary.json"):
+        assert (run.path / name).stat().st_size > 0, name
+    assert {path.suffix for path in run.report_dir.iterdir()} == {".png", ".csv"}
+    summary = run.summary
+    assert summary["steps"] == 6
+    assert summary["data"]["train"] > 0
+    assert summary["metrics"]["test/loss"] > 0
+    assert [row["name"] for row in summary["baselines"]]
+    assert summary["resumed_from_step"] is None
+    lines = run.read_metrics()
+    assert {"step", "epoch", "time", "metrics"} == set(lines[0])
+    assert lines[-1]["step"] == 6
+    assert {"train/loss", "validation/loss"} <= set(lines[-1]["metrics"])
+
+
+def test_everything_is_in_mlflow(trained: Path) -> None:
+    recorded = find_run("latest").summary["mlflow"]
+    mlflow.set_tracking_uri(recorded["tracking_uri"])
+    run = mlflow.get_run(recorded["run_id"])
+    assert run.info.status == "FINISHED"
+    assert run.data.params["train.max_steps"] == "6"
+    assert run.data.metrics["test/loss"] == find_run("latest").summary["metrics"]["test/loss"]
+    assert "validation/loss" in run.data.metrics
+    inputs = {entry.tags[0].value: entry.dataset for entry in run.inputs.dataset_inputs}
+    assert set(inputs) == {"train", "validation", "test"}
+    assert json.loads(inputs["train"].profile)["num_rows"] > 0
+    artifacts = {entry.path for entry in mlflow.artifacts.list_artifacts(run_id=run.info.run_id)}
+    assert {"config.yaml", "environment.txt", "report"} <= artifacts
+    model = mlflow.models.get_model_info(recorded["model_uri"])
+    assert model.signature is not None
+    assert model.saved_input_example_info is not None
+    assert recorded["registered_version"] == 1
+
+
+def test_mlflow_serves_the_same_answers(trained: Path) -> None:
+    recorded = find_run("latest").summary["mlflow"]
+    mlflow.set_tracking_uri(recorded["tracking_uri"])
+    served = mlflow.pyfunc.load_model(recorded["model_uri"])
+    example = served.input_example
+    answer = served.predict(example).iloc[0]
+    from {{ cookiecutter.package_name }} import inputs, objective
+
+    model = artifact.load(find_run("latest").model_file)
+    expected = objective.answers(model(inputs.from_frame(example)), model.preprocessing)[0]
+    assert answer["prediction"] == expected["prediction"]
+    assert answer["scores"] == pytest.approx(expected["scores"])
+
+
+def test_evaluate_repeats_what_training_measured(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = find_run("latest").summary
+    for name in ("latest", f"models:/{artifact.__package__}/1", summary["mlflow"]["model_uri"]):
+        assert evaluate.main(["--run", name, "--output", "somewhere"]) == 0
+        shown = capsys.readouterr().out
+        for metric, value in summary["metrics"].items():
+            assert f"{metric}  {value:.4f}\n" in shown
+    assert list((trained / "somewhere").iterdir())
+
+
+def test_same_seed_same_weights() -> None:
+    words = [*QUICK, "--tracking.register", "false"]
+    for seed in (1, 1, 2):
+        assert main([*words, "--train.seed", str(seed)]) == 0
+    runs = [run.summary for run in all_runs()]
+    by_seed = {1: [], 2: []}
+    for run, summary in zip(all_runs(), runs, strict=True):
+        seed = yaml.safe_load(run.config_file.read_text())["train"]["seed"]
+        by_seed[seed].append(summary["weights_sha256"])
+    assert len(set(by_seed[1])) == 1
+    assert by_seed[2][0] not in by_seed[1]
+
+
+def test_two_replicas_learn_as_one_device() -> None:
+    # 160 examples in batches of 32: no incomplete batch, which replicas weigh differently.
+    words = [*QUICK, "--tracking.register", "false", "--train.max_steps", "4"]
+    assert main([*words, "--runtime.strategy", "single"]) == 0
+    assert main([*words, "--runtime.strategy", "mirrored"]) == 0
+    losses = {}
+    for run in all_runs():
+        losses[run.summary["replicas"]] = run.read_metrics()[0]["metrics"]["train/loss"]
+    assert losses[2] == pytest.approx(losses[1], rel=1e-3)
+
+
+def test_weights_of_an_earlier_run(trained: Path) -> None:
+    config = load_config([*QUICK, "--train.init_from", "latest"])
+    from {{ cookiecutter.package_name }}.distribution import connect
+    from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
+
+    data = load(config)
+    preprocessing = Preprocessing.fit(data.train, config)
+    core = fitting.build(config, preprocessing, connect(config.runtime))
+    earlier = artifact.load(find_run("latest").model_file)
+    for ours, theirs in zip(core.get_weights(), earlier.core.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_divergence_is_exit_code_4(capsys: pytest.CaptureFixture[str]) -> None:
+    words = [
+        "--train.learning_rate",
+        "10",
+        "--train.optimizer",
+        "sgd",
+        "--train.weight_decay",
+        "1",
+        "--train.gradient_clip_norm",
+        "null",
+        "--train.momentum",
+        "0.99",
+    ]
+    assert (
+        main(
+            [
+                *QUICK,
+                *words,
+                "--train.max_steps",
+                "600",
+                "--train.epochs",
+                "200",
+                "--train.schedule",
+                "constant",
+                "--train.early_stopping_patience",
+                "0",
+            ]
+        )
+        == 4
+    )
+    message = capsys.readouterr().err
+    assert message.startswith("error: training diverged: the loss is ")
+    assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "code"),
+    [
+        (["--model.name", "cnm"], "model.name: 'cnm' is unknown", 2),
+        (["--data.source", "digit"], "data.source: 'digit' is unknown", 2),
+        (["--train.init_from", "latest"], "there is no finished run", 2),
+        (["--tracking.uri", "http://127.0.0.1:9"], "tracking.uri: 'http://127.0.0.1:9'", 1),
+    ],
+)
+def test_refused(
+    words: list[str], message: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*QUICK, *words]) == code
+    captured = capsys.readouterr().err
+    assert message in captured
+    assert captured.startswith("error: ")
+    assert captured.count("\n") == 1
+
+
+def test_passwords_are_not_shown() -> None:
+    assert without_password("postgresql://me:secret@host/db") == "postgresql://host/db"
+    assert without_password("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
+
+
+def test_log_handlers_are_gone_after_a_run(trained: Path) -> None:
+    names = [type(handler).__name__ for handler in logging.getLogger(artifact.__package__).handlers]
+    assert "FileHandler" not in names
+    assert "StreamHandler" not in names

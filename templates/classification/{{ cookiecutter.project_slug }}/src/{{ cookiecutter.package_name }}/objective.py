@@ -1,0 +1,115 @@
+"""What a classifier is trained for: losses and metrics by name, weights, and answers.
+
+A core gives logits (batch, classes); targets are class indices (batch,).
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from .config import Config
+from .contract import Preprocessing
+
+IMBALANCED = 3.0  # ratio of the largest to the smallest class from which ``auto`` weighs
+
+
+@keras.saving.register_keras_serializable(__package__)
+class CrossEntropy(keras.losses.Loss):
+    """Softmax cross-entropy; easy examples may count less.
+
+    Args:
+        label_smoothing: share of each target spread over all classes (Szegedy 2016).
+        focus: exponent of (1 - p) that each example is weighed with (Lin 2017, focal loss).
+    """
+
+    def __init__(self, label_smoothing=0.0, focus=0.0, name="cross_entropy", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.label_smoothing, self.focus = label_smoothing, focus
+
+    def call(self, y_true, y_pred):
+        y_pred = ops.cast(y_pred, "float32")
+        classes = ops.shape(y_pred)[-1]
+        truth = ops.one_hot(ops.cast(y_true, "int32"), classes, dtype="float32")
+        log_p = ops.log_softmax(y_pred, axis=-1)  # (batch, classes)
+        target = truth * (1.0 - self.label_smoothing) + self.label_smoothing / classes
+        loss = -ops.sum(target * log_p, axis=-1)
+        if self.focus:
+            p = ops.exp(ops.sum(truth * log_p, axis=-1))
+            loss = loss * ops.power(1.0 - p, self.focus)
+        return loss
+
+    def get_config(self):
+        own = {"label_smoothing": self.label_smoothing, "focus": self.focus}
+        return {**super().get_config(), **own}
+
+
+# === Losses and metrics ===
+# Each takes the configuration and the preprocessing; add your own here.
+
+
+def cross_entropy(config: Config, preprocessing: Preprocessing) -> keras.losses.Loss:
+    """Softmax cross-entropy."""
+    return CrossEntropy(config.train.label_smoothing)
+
+
+def focal(config: Config, preprocessing: Preprocessing) -> keras.losses.Loss:
+    """Focal loss with the paper's exponent 2, for many easy examples."""
+    return CrossEntropy(config.train.label_smoothing, focus=2.0)
+
+
+def accuracy(config: Config, preprocessing: Preprocessing) -> keras.metrics.Metric:
+    """Share of right answers."""
+    return keras.metrics.SparseCategoricalAccuracy(name="accuracy")
+
+
+LOSSES: dict[str, Callable[..., keras.losses.Loss]] = {
+    "cross_entropy": cross_entropy,
+    "focal": focal,
+}
+METRICS: dict[str, Callable[..., keras.metrics.Metric]] = {
+    "accuracy": accuracy,
+}
+
+
+def loss(config: Config, preprocessing: Preprocessing) -> keras.losses.Loss:
+    """The configured loss."""
+    return LOSSES[config.train.loss](config, preprocessing)
+
+
+def metrics(config: Config, preprocessing: Preprocessing) -> list[keras.metrics.Metric]:
+    """All metrics, measured in training and validation."""
+    return [make(config, preprocessing) for make in METRICS.values()]
+
+
+def example_weights(
+    targets: np.ndarray, preprocessing: Preprocessing, config: Config
+) -> np.ndarray | None:
+    """Weights (size,) of the training examples with mean 1, or None where all weigh the same."""
+    encoded = preprocessing.encode_targets(targets)
+    counts = np.bincount(encoded, minlength=len(preprocessing.classes))
+    imbalanced = counts.max() > IMBALANCED * max(counts.min(), 1)
+    wish = config.train.class_weights
+    if wish == "none" or (wish == "auto" and not imbalanced):
+        return None
+    # A balanced class weighs as much as any other, however few its examples are.
+    return (len(encoded) / (np.count_nonzero(counts) * counts[encoded])).astype("float32")
+
+
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    """Softmax of logits (size, classes)."""
+    shifted = np.exp(logits.astype("float64") - logits.max(axis=-1, keepdims=True))
+    return shifted / shifted.sum(axis=-1, keepdims=True)
+
+
+def answers(outputs: np.ndarray, preprocessing: Preprocessing) -> list[dict[str, Any]]:
+    """Logits (batch, classes) as ``prediction`` and ``scores`` by class."""
+    return [
+        {
+            "prediction": preprocessing.classes[int(row.argmax())],
+            "scores": dict(zip(preprocessing.classes, map(float, row), strict=True)),
+        }
+        for row in probabilities(outputs)
+    ]

@@ -1,0 +1,79 @@
+from types import SimpleNamespace
+
+import keras
+import numpy as np
+import pytest
+
+from {{ cookiecutter.package_name }} import objective, report
+from {{ cookiecutter.package_name }}.config import load_config
+
+CLASSES = SimpleNamespace(
+    classes=("cat", "dog", "owl"),
+    encode_targets=lambda targets: np.array([CLASSES.classes.index(t) for t in targets]),
+)
+TRUTH = np.array([0, 1, 2, 2])
+LOGITS = np.array([[3.0, 0, 0], [0, 2.0, 0], [0, 0, 1.0], [4.0, 0, 0]], "float32")
+
+
+def test_cross_entropy_is_that_of_keras() -> None:
+    theirs = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(TRUTH, LOGITS)
+    np.testing.assert_allclose(objective.CrossEntropy()(TRUTH, LOGITS), theirs, rtol=1e-6)
+    smooth = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=0.1)
+    np.testing.assert_allclose(
+        objective.CrossEntropy(0.1)(TRUTH, LOGITS), smooth(np.eye(3)[TRUTH], LOGITS), rtol=1e-6
+    )
+
+
+def test_focal_loss_is_that_of_keras() -> None:
+    theirs = keras.losses.CategoricalFocalCrossentropy(alpha=1.0, gamma=2.0, from_logits=True)
+    np.testing.assert_allclose(
+        objective.CrossEntropy(focus=2.0)(TRUTH, LOGITS),
+        theirs(np.eye(3)[TRUTH], LOGITS),
+        rtol=1e-5,
+    )
+
+
+def test_losses_and_metrics_can_be_made() -> None:
+    for name in objective.LOSSES:
+        made = objective.loss(load_config(["--train.loss", name]), CLASSES)
+        again = keras.losses.deserialize(keras.losses.serialize(made))
+        np.testing.assert_allclose(made(TRUTH, LOGITS), again(TRUTH, LOGITS))
+    assert objective.metrics(load_config(), CLASSES)
+
+
+def test_rare_classes_weigh_more() -> None:
+    targets = np.array(["cat"] * 8 + ["dog"] * 2)
+    weights = objective.example_weights(targets, CLASSES, load_config())
+    assert weights.mean() == pytest.approx(1)
+    assert weights[:8].sum() == pytest.approx(weights[8:].sum())
+    off = load_config(["--train.class_weights", "none"])
+    assert objective.example_weights(targets, CLASSES, off) is None
+    even = np.array(["cat", "dog", "owl"])
+    assert objective.example_weights(even, CLASSES, load_config()) is None
+
+
+def test_answers() -> None:
+    answer = objective.answers(LOGITS, CLASSES)[0]
+    assert answer["prediction"] == "cat"
+    assert list(answer["scores"]) == ["cat", "dog", "owl"]
+    assert sum(answer["scores"].values()) == pytest.approx(1)
+
+
+def test_metrics_by_hand() -> None:
+    measured = report.measure(np.array(["cat", "dog", "owl", "owl"]), LOGITS, CLASSES)
+    assert measured["accuracy"] == 0.75
+    assert measured["macro_recall"] == pytest.approx((1 + 1 + 0.5) / 3)
+    assert measured["weighted_recall"] == pytest.approx(0.75)
+    probability = np.exp(LOGITS) / np.exp(LOGITS).sum(axis=1, keepdims=True)
+    expected = -np.log(probability[range(4), TRUTH]).mean()
+    assert measured["loss"] == pytest.approx(expected, rel=1e-6)
+    assert "top_3_accuracy" not in measured
+
+
+def test_calibration_error_by_hand() -> None:
+    # Four answers with confidence 0.75, three of them right, and two with 0.95, none right.
+    scores = np.array([[0.75, 0.25]] * 4 + [[0.95, 0.05]] * 2)
+    truth = np.array([0, 0, 0, 1, 1, 1])
+    two = SimpleNamespace(classes=("a", "b"))
+    measured = report.measure_probabilities(truth, scores, two)
+    assert measured["calibration_error"] == pytest.approx(4 / 6 * 0 + 2 / 6 * 0.95)

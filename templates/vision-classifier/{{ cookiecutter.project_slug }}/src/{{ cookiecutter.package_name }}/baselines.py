@@ -1,0 +1,49 @@
+"""What a model must beat: the most frequent class, and logistic regression on pixels."""
+
+from typing import Any
+
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+
+from . import cache
+from .config import Config
+from .contract import Data, Split
+from .preprocessing import Preprocessing
+from .report import measure_probabilities
+
+MOST_EXAMPLES = 10_000  # of training, for logistic regression
+MOST_PIXELS = 3_072  # values of an image: 32 x 32 in colour
+SHOWN = ("accuracy", "loss", "macro_f1")
+
+
+def measure(data: Data, preprocessing: Preprocessing, config: Config) -> list[dict[str, Any]]:
+    """Each baseline's name and test metrics."""
+    train = preprocessing.encode_targets(data.train.targets)
+    test = preprocessing.encode_targets(data.test.targets)
+    shares = np.bincount(train, minlength=len(preprocessing.classes)) / len(train)
+    measured = [_row("majority class", test, np.tile(shares, (len(test), 1)), preprocessing)]
+    if np.prod(preprocessing.input_shape) <= MOST_PIXELS:
+        few = np.random.default_rng(0).permutation(len(train))[:MOST_EXAMPLES]
+        model = LogisticRegression(max_iter=200).fit(
+            _pixels(data.train, few, preprocessing), train[few]
+        )
+        scores = np.zeros((len(test), len(preprocessing.classes)))
+        everything = np.arange(len(test))
+        scores[:, model.classes_] = model.predict_proba(
+            _pixels(data.test, everything, preprocessing)
+        )
+        measured.append(_row("logistic regression", test, scores, preprocessing))
+    return measured
+
+
+def _pixels(split: Split, places: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    parts = np.array_split(places, -(-len(places) // cache.CHUNK))
+    images = [preprocessing(split.fetch(part)).numpy() for part in parts]
+    return np.concatenate(images).reshape(len(places), -1)
+
+
+def _row(
+    name: str, truth: np.ndarray, scores: np.ndarray, preprocessing: Preprocessing
+) -> dict[str, Any]:
+    metrics = measure_probabilities(truth, scores, preprocessing)
+    return {"name": name, "metrics": {f"test/{metric}": metrics[metric] for metric in SHOWN}}

@@ -1,0 +1,366 @@
+"""Sources of labelled images, and their way into three splits.
+
+A source takes the ``data`` fields and returns ``Images``. To add one, write such a function and
+add a line to ``SOURCES``.
+"""
+
+import csv
+import hashlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from . import settings
+from .config import Config
+from .contract import Data, Split
+from .errors import DataProblem, ProjectError, UsageProblem
+from .files import project_root, written_whole
+from .images import Scan, find_images, scan
+from .splits import TEST, TRAIN, VALIDATION, assign_splits, joined_groups, stratified_order
+
+log = logging.getLogger(__package__)
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled images as a source finds them.
+
+    Attributes:
+        ids: (size,) names of the images.
+        labels: (size,) names of their classes.
+        pixels: (size, height, width, channels) uint8, or None where there are files.
+        paths: (size,) paths of the files, or None where there are pixels.
+        splits: (size,) train, validation or test, or None where the source does not split.
+        groups: (size,) what must not be torn apart ('' for none), or None.
+        folders: class names that the source promises; one without images is an error.
+    """
+
+    ids: np.ndarray
+    labels: np.ndarray
+    pixels: np.ndarray | None = None
+    paths: np.ndarray | None = None
+    splits: np.ndarray | None = None
+    groups: np.ndarray | None = None
+    folders: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def take(self, places: np.ndarray) -> "Images":
+        """The images at these places, or under this mask."""
+        arrays = ("ids", "labels", "pixels", "paths", "splits", "groups")
+        present = {name: getattr(self, name) for name in arrays if getattr(self, name) is not None}
+        return replace(self, **{name: array[places] for name, array in present.items()})
+
+
+@dataclass(frozen=True)
+class ImageSplit(Split):
+    """A split of images; ``shapes`` (size, 3) are their heights, widths and channels."""
+
+    shapes: np.ndarray | None = None
+
+
+# === Sources ===
+
+
+def digits(data: settings.Data) -> Images:
+    """1,797 real handwritten digits of 8 x 8 grey pixels, shipped with scikit-learn.
+
+    Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
+    """
+    from sklearn.datasets import load_digits
+
+    loaded = load_digits()
+    pixels = np.round(loaded.images * (255 / 16)).astype("uint8")[..., None]
+    return _from_arrays(pixels, loaded.target, [str(i) for i in range(10)])
+
+
+def folder(data: settings.Data) -> Images:
+    """``PATH/train/LABEL/*.png`` with optional ``val/`` and ``test/``, or ``PATH/LABEL/*.png``."""
+    root = _existing(data, Path.is_dir, "folder")
+    parts = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": TEST}
+    divided = (root / "train").is_dir()
+    roots = {root / name: split for name, split in parts.items()} if divided else {root: ""}
+    ids, labels, paths, splits, folders = [], [], [], [], set()
+    for part, split in roots.items():
+        for class_dir in sorted(p for p in part.glob("*") if p.is_dir() and p.name[0] != "."):
+            folders.add(class_dir.name)
+            for path in find_images(class_dir):
+                ids.append(path.relative_to(root).as_posix())
+                labels.append(class_dir.name)
+                paths.append(str(path))
+                splits.append(split)
+    if not folders:
+        raise DataProblem(f"data.path: {str(root)!r} has no folders named after classes.")
+    return Images(
+        ids=np.array(ids, dtype=str),
+        labels=np.array(labels, dtype=str),
+        paths=np.array(paths, dtype=str),
+        splits=np.array(splits, dtype=str) if divided else None,
+        folders=tuple(sorted(folders)),
+    )
+
+
+def csv_manifest(data: settings.Data) -> Images:
+    """A CSV file with a row for each image; paths are relative to the file's folder."""
+    file = _existing(data, Path.is_file, "file")
+    columns = [data.path_column, data.label_column, *filter(None, [data.group_column])]
+    rows: list[list[str]] = []
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as opened:
+            reader = csv.DictReader(opened)
+            for name in columns:
+                if name not in (reader.fieldnames or []):
+                    found = ", ".join(reader.fieldnames or [])
+                    raise DataProblem(f"{file}: there is no column {name!r}; found: {found}.")
+            for number, row in enumerate(reader, start=2):
+                values = [(row[name] or "").strip() for name in columns]
+                if not values[0] or not values[1]:
+                    empty = columns[0] if not values[0] else columns[1]
+                    raise DataProblem(f"{file}, line {number}: column {empty!r} is empty.")
+                rows.append(values)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataProblem(f"{file}: not a CSV file in UTF-8: {error}") from None
+    table = np.array(rows, dtype=str).reshape(len(rows), len(columns))
+    return Images(
+        ids=table[:, 0],
+        labels=table[:, 1],
+        paths=np.array([str(file.parent / path) for path in table[:, 0]], dtype=str),
+        groups=table[:, 2] if data.group_column else None,
+    )
+
+
+def keras_dataset(name: str, classes: list[str]) -> Callable[[settings.Data], Images]:
+    """A data set that Keras downloads, with its own test split."""
+
+    def source(data: settings.Data) -> Images:
+        try:
+            train, test = getattr(keras.datasets, name).load_data()
+        except Exception as error:
+            if "URL fetch failure" not in str(error):
+                raise
+            raise ProjectError(
+                f"data.source: 'keras:{name}' cannot be downloaded; it needs a network once."
+            ) from error
+        pixels = np.concatenate([train[0], test[0]])
+        pixels = pixels[..., None] if pixels.ndim == 3 else pixels
+        splits = np.array([TRAIN] * len(train[0]) + [TEST] * len(test[0]))
+        targets = np.concatenate([train[1], test[1]]).reshape(-1)
+        return replace(_from_arrays(pixels, targets, classes), splits=splits)
+
+    return source
+
+
+def tfds(data: settings.Data) -> Images:
+    """A TensorFlow Datasets set (``tfds:flowers102``), written once to ``.cache/tfds`` as files.
+
+    ``data.path`` is the folder of prepared sets (default: TFDS's own). Extra: ``tfds``.
+    """
+    try:
+        import tensorflow_datasets
+    except ImportError:
+        raise ProjectError("data.source: tfds needs an extra: pip install -e '.[tfds]'.") from None
+    name = data.source.removeprefix("tfds:")
+    try:
+        builder = tensorflow_datasets.builder(name, data_dir=data.path)
+        builder.download_and_prepare()
+    except tensorflow_datasets.core.registered.DatasetNotFoundError:
+        raise UsageProblem(f"data.source: TensorFlow Datasets has no set {name!r}.") from None
+    except (OSError, tensorflow_datasets.download.DownloadError) as error:
+        raise ProjectError(f"data.source: {data.source!r} cannot be downloaded: {error}") from error
+    features = builder.info.features
+    if not {"image", "label"} <= set(features):
+        found = ", ".join(features)
+        raise DataProblem(f"data.source: {name!r} has no image and label; it has: {found}.")
+    return _extracted(builder, project_root() / ".cache" / "tfds" / builder.info.full_name)
+
+
+FASHION = "T-shirt,trouser,pullover,dress,coat,sandal,shirt,sneaker,bag,ankle boot"
+CIFAR10 = "airplane,automobile,bird,cat,deer,dog,frog,horse,ship,truck"
+
+SOURCES: dict[str, Callable[[settings.Data], Images]] = {
+    "digits": digits,
+    "folder": folder,
+    "csv": csv_manifest,
+    "keras:mnist": keras_dataset("mnist", [str(i) for i in range(10)]),
+    "keras:fashion_mnist": keras_dataset("fashion_mnist", FASHION.split(",")),
+    "keras:cifar10": keras_dataset("cifar10", CIFAR10.split(",")),
+    "keras:cifar100": keras_dataset("cifar100", [f"{i:02d}" for i in range(100)]),
+    "tfds:*": tfds,
+}
+
+
+# === From images to splits ===
+
+
+def load(config: Config) -> Data:
+    """Read the configured source, check it, and split it.
+
+    Raises:
+        DataProblem: there is nothing to learn from, naming file, column or class.
+    """
+    data = config.data
+    images = SOURCES["tfds:*" if data.source.startswith("tfds:") else data.source](data)
+    _check_classes(images, data)
+    if data.limit and data.limit < len(images):
+        order = stratified_order(images.labels, data.split_seed)
+        images = images.take(np.sort(order[: data.limit]))
+    images, scans, unreadable = _readable(images, data)
+    hashes = np.array([scan.sha256 for scan in scans])
+    splits = _splits(images, hashes, data)
+    kept = splits != ""
+    images, hashes, splits = images.take(kept), hashes[kept], splits[kept]
+    shapes = np.array([(s.height, s.width, s.channels) for s in scans])[kept]
+    whole = ["|".join(row) for row in zip(splits, images.ids, hashes, images.labels, strict=True)]
+    counts = dict(zip(*np.unique(images.labels, return_counts=True), strict=True))
+    return Data(
+        source=data.source,
+        digest=hashlib.sha256("\n".join(sorted(whole)).encode()).hexdigest(),
+        **{
+            name: _split(images, shapes, np.flatnonzero(splits == name))
+            for name in (TRAIN, VALIDATION, TEST)
+        },
+        duplicates=len(kept) - len(np.unique([scan.sha256 for scan in scans])),
+        unreadable=tuple(unreadable),
+        notes={
+            "classes": {str(name): int(count) for name, count in counts.items()},
+            "dropped_duplicates": int(np.count_nonzero(~kept)),
+        },
+    )
+
+
+def _from_arrays(pixels: np.ndarray, targets: np.ndarray, classes: list[str]) -> Images:
+    ids = np.array([f"{i:06d}" for i in range(len(pixels))])
+    return Images(ids=ids, labels=np.array(classes)[targets], pixels=pixels)
+
+
+def _existing(data: settings.Data, check: Callable[[Path], bool], kind: str) -> Path:
+    if data.path is None:
+        raise UsageProblem(f"data.path: source {data.source!r} needs a {kind}.")
+    path = Path(data.path)
+    if not path.exists():
+        raise DataProblem(f"data.path: {data.path!r} does not exist.")
+    if not check(path):
+        raise DataProblem(f"data.path: {data.path!r} is not a {kind}.")
+    return path
+
+
+def _check_classes(images: Images, data: settings.Data) -> None:
+    names = np.unique(images.labels)
+    for name in images.folders:
+        if name not in names:
+            raise DataProblem(f"data.path: class {name!r} has no images in {data.path!r}.")
+    if len(images) == 0:
+        raise DataProblem(f"data.path: there are no images in {data.path!r}.")
+    if len(names) < 2:
+        raise DataProblem(f"data: all images are of one class, {str(names[0])!r}; two are needed.")
+
+
+def _readable(
+    images: Images, data: settings.Data
+) -> tuple[Images, list[Scan], list[tuple[str, str]]]:
+    """The images without unreadable files, what each holds, and which files were left out."""
+    if images.pixels is not None:
+        shape = images.pixels.shape[1:]
+        hashes = (hashlib.sha256(np.ascontiguousarray(p)).hexdigest() for p in images.pixels)
+        return images, [Scan(found, *shape) for found in hashes], []
+    scans = scan(list(images.paths))
+    good = np.array([not found.error for found in scans])
+    bad = [(str(images.ids[i]), scans[i].error) for i in np.flatnonzero(~good)]
+    if len(bad) > data.max_unreadable * len(images):
+        raise DataProblem(
+            f"data: {len(bad)} of {len(images)} files are unreadable, more than "
+            f"data.max_unreadable {data.max_unreadable:g} allows; the first is {bad[0][0]!r}: "
+            f"{bad[0][1]}."
+        )
+    left = images.take(good)
+    lost = set(np.unique(images.labels)) - set(np.unique(left.labels))
+    if lost:
+        raise DataProblem(f"data: class {min(lost)!r} has no readable image.")
+    return left, [found for found in scans if not found.error], bad
+
+
+def _splits(images: Images, hashes: np.ndarray, data: settings.Data) -> np.ndarray:
+    """The split of each image; '' for a copy of an image that stands in a later split."""
+    keys = [hashes] if images.groups is None else [hashes, images.groups]
+    groups = joined_groups(*keys)
+    if images.splits is None:
+        return assign_splits(
+            images.labels,
+            groups,
+            validation=data.validation_fraction,
+            test=data.test_fraction,
+            seed=data.split_seed,
+        )
+    splits = images.splits.astype(object)
+    # The source's own split stands. Where a copy is in two of them, the test keeps it.
+    for kept, others in ((TEST, (TRAIN, VALIDATION)), (VALIDATION, (TRAIN,))):
+        inside = np.isin(groups, groups[splits == kept])
+        splits[inside & np.isin(splits, others)] = ""
+    rest = splits == TRAIN
+    missing = {VALIDATION, TEST} - set(splits)
+    if missing:
+        splits[rest] = assign_splits(
+            images.labels[rest],
+            groups[rest],
+            validation=data.validation_fraction if VALIDATION in missing else 0.0,
+            test=data.test_fraction if TEST in missing else 0.0,
+            seed=data.split_seed,
+        )
+    for name in np.unique(images.labels):
+        if not np.any((images.labels == name) & (splits == TRAIN)):
+            raise DataProblem(f"data: class {str(name)!r} has no image in the training split.")
+    return splits.astype(str)
+
+
+def _split(images: Images, shapes: np.ndarray, places: np.ndarray) -> ImageSplit:
+    own = images.take(places)
+    with tf.device("CPU:0"):
+        if own.pixels is not None:
+            pixels = tf.constant(own.pixels)
+            return ImageSplit(
+                own.ids, own.labels, lambda i: tf.gather(pixels, i), True, shapes[places]
+            )
+        paths = tf.constant(own.paths)
+
+    def read(positions: tf.Tensor) -> tf.Tensor:
+        return tf.map_fn(tf.io.read_file, tf.gather(paths, positions))
+
+    return ImageSplit(own.ids, own.labels, read, shapes=shapes[places])
+
+
+def _extracted(builder, target: Path) -> Images:
+    """Write a TFDS set's encoded images and a manifest, once; then read the manifest."""
+    import tensorflow_datasets
+
+    manifest = target / "manifest.csv"
+    if not manifest.is_file():
+        log.info("Writing %s to %s", builder.info.full_name, target)
+        names = builder.info.features["label"]
+        with written_whole(manifest) as beside, beside.open("w", newline="") as file:
+            writer = csv.writer(file)
+            for split in builder.info.splits:
+                decoders = {"image": tensorflow_datasets.decode.SkipDecoding()}
+                examples = builder.as_dataset(split=split, decoders=decoders)
+                for number, example in enumerate(examples.as_numpy_iterator()):
+                    path = target / split / f"{number:07d}"
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_bytes(example["image"])
+                    label = names.int2str(example["label"])
+                    writer.writerow([f"{split}/{path.name}", label, split])
+    with manifest.open(newline="") as file:
+        table = np.array(list(csv.reader(file)), dtype=str)
+    known = {"train": TRAIN, "validation": VALIDATION, "val": VALIDATION, "test": TEST}
+    splits = np.array([known.get(name, "") for name in table[:, 2]])
+    images = Images(
+        ids=table[:, 0],
+        labels=table[:, 1],
+        paths=np.array([str(target / path) for path in table[:, 0]]),
+        splits=splits if TEST in splits or VALIDATION in splits else None,
+    )
+    return images.take(splits != "")

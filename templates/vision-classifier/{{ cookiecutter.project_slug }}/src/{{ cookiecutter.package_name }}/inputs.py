@@ -1,0 +1,66 @@
+"""What ``predict`` reads, and what a request to a served model looks like: encoded images."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from .contract import Data, Split
+from .errors import DataProblem
+from .images import find_images, scan
+from .preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from mlflow.models import ModelSignature
+
+
+def read(words: list[str]) -> Split:
+    """Image files, folders of them, or ``-`` for paths on standard input, one a line.
+
+    Raises:
+        DataProblem: a file is missing or holds no image.
+    """
+    paths = [str(path) for word in words for path in _paths(word)]
+    if not paths:
+        raise DataProblem(f"input: there are no images in {', '.join(map(repr, words))}.")
+    for path, found in zip(paths, scan(paths), strict=True):
+        if found.error:
+            raise DataProblem(f"input: {path!r}: {found.error}.")
+    constant = tf.constant(paths)
+    return Split(
+        ids=np.array(paths),
+        targets=np.array([]),
+        fetch=lambda positions: tf.map_fn(tf.io.read_file, tf.gather(constant, positions)),
+    )
+
+
+def signature(preprocessing: Preprocessing) -> "ModelSignature":
+    """A request is a row with the bytes of an image file; an answer has a class and scores."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import Map
+
+    scores = ColSpec(Map(DataType.double), "scores")
+    answer = [ColSpec(DataType.string, "prediction"), scores]
+    return ModelSignature(Schema([ColSpec(DataType.binary, "image")]), Schema(answer))
+
+
+def example(data: Data, preprocessing: Preprocessing) -> pd.DataFrame:
+    """A request with the first training image."""
+    pixels = preprocessing.prepare(data.train.fetch(tf.constant([0], tf.int64)))[0]
+    return pd.DataFrame({"image": [tf.io.encode_png(pixels).numpy()]})
+
+
+def from_frame(frame: pd.DataFrame) -> tf.Tensor:
+    """Rows of a request -> encoded images (batch,) string."""
+    return tf.constant(list(frame["image"]), tf.string)
+
+
+def _paths(word: str) -> list[Path]:
+    if word == "-":
+        return [Path(line) for line in sys.stdin.read().splitlines() if line.strip()]
+    path = Path(word)
+    return list(find_images(path)) if path.is_dir() else [path]

@@ -1,0 +1,32 @@
+"""A figure of the images that the model is surest of, wrongly."""
+
+from pathlib import Path
+
+import numpy as np
+
+from .contract import Split
+from .figures import figure
+from .preprocessing import Preprocessing
+
+COLUMNS, ROWS = 5, 4
+
+
+def draw_mistakes(
+    path: Path, split: Split, truth: np.ndarray, scores: np.ndarray, preprocessing: Preprocessing
+) -> None:
+    """Draw up to 20 mistakes, the most confident first; with fewer, the least sure answers too."""
+    predicted, confidence = scores.argmax(axis=-1), scores.max(axis=-1)
+    wrong = predicted != truth
+    order = np.lexsort((np.where(wrong, -confidence, confidence), ~wrong))[: COLUMNS * ROWS]
+    images = np.asarray(preprocessing(split.fetch(order)))
+    rows = -(-len(order) // COLUMNS)
+    grid = {"nrows": rows, "ncols": COLUMNS, "squeeze": False}
+    with figure(path, 1.9 * COLUMNS, 2.2 * rows, **grid) as axes:
+        for axis in axes.flat:
+            axis.set_axis_off()
+        for axis, place, image in zip(axes.flat, order, images, strict=False):
+            axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
+            said = preprocessing.classes[predicted[place]][:18]
+            true = preprocessing.classes[truth[place]][:18]
+            text = f"{said} ({confidence[place]:.2f})" + (f"\ntrue: {true}" if wrong[place] else "")
+            axis.set_title(text, fontsize=9, color="#b91c1c" if wrong[place] else "#15803d")

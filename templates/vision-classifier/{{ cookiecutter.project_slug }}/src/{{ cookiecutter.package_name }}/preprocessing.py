@@ -1,0 +1,165 @@
+"""From images to the numeric core's inputs, the same in tf.data, ``predict`` and serving."""
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from .config import Config
+from .errors import DataProblem
+from .images import decode
+
+OWN_SIZE_LIMIT = 96  # pixels up to which images keep their own size
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Decode, resize, scale to [0, 1]; and the classes that targets are counted by."""
+
+    height: int
+    width: int
+    channels: int
+    resize: str
+    classes: tuple[str, ...]
+
+    @classmethod
+    def fit(cls, train, config: Config) -> "Preprocessing":
+        """Learn size, channels and classes from the training split (an ``ImageSplit``)."""
+        heights, widths, channels = train.shapes.T
+        same = len(set(heights)) == len(set(widths)) == 1
+        if config.data.image_size:
+            height = width = config.data.image_size
+        elif same and max(heights[0], widths[0]) <= OWN_SIZE_LIMIT:
+            height, width = int(heights[0]), int(widths[0])
+        else:
+            from .model import preferred_size
+
+            height = width = preferred_size(config)
+        wish = config.data.channels
+        found = 1 if max(channels) < 3 else 3
+        return cls(
+            height=height,
+            width=width,
+            channels=found if wish == "auto" else int(wish),
+            resize=config.data.resize,
+            classes=tuple(str(name) for name in np.unique(train.targets)),
+        )
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """Of one input of the core."""
+        return (self.height, self.width, self.channels)
+
+    def prepare(self, raw: tf.Tensor) -> tf.Tensor:
+        """Raw images -> pixels (batch, *input_shape) uint8.
+
+        Args:
+            raw: encoded images (batch,) string, or pixels (batch, height, width, channels) uint8.
+        """
+        if raw.dtype == tf.string:
+            spec = tf.TensorSpec(self.input_shape, tf.uint8)
+            return tf.map_fn(
+                lambda encoded: self._fitted(decode(encoded, self.channels)),
+                raw,
+                fn_output_signature=spec,
+            )
+        if raw.shape[-1] == 1 and self.channels == 3:
+            raw = tf.image.grayscale_to_rgb(raw)
+        elif raw.shape[-1] == 3 and self.channels == 1:
+            raw = tf.image.rgb_to_grayscale(raw)
+        return self._fitted(raw)
+
+    def finish(self, prepared: tf.Tensor) -> tf.Tensor:
+        """Pixels (batch, *input_shape) in [0, 255] -> float32 in [0, 1]."""
+        return tf.cast(prepared, tf.float32) / 255.0
+
+    def __call__(self, raw: tf.Tensor) -> tf.Tensor:
+        return self.finish(self.prepare(tf.convert_to_tensor(raw)))
+
+    def encode_targets(self, targets: np.ndarray) -> np.ndarray:
+        """Class names (size,) -> indices (size,) int32."""
+        index = {name: i for i, name in enumerate(self.classes)}
+        unknown = sorted(set(map(str, targets)) - set(index))
+        if unknown:
+            known = ", ".join(self.classes[:10])
+            raise DataProblem(f"label: {unknown[0]!r} is not among the classes: {known}.")
+        return np.array([index[str(target)] for target in targets], dtype="int32")
+
+    def to_config(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Preprocessing":
+        return cls(**{**config, "classes": tuple(config["classes"])})
+
+    def _fitted(self, pixels: tf.Tensor) -> tf.Tensor:
+        """One image or several, uint8, in the core's height and width."""
+        size = (self.height, self.width)
+        if pixels.shape[-3:-1] == size:
+            return pixels
+        shape = tf.cast(tf.shape(pixels)[-3:-1], tf.float32)
+        if self.resize == "pad":
+            resized = tf.image.resize_with_pad(pixels, *size, antialias=True)
+        else:
+            if self.resize == "crop":
+                # The largest part in the middle that has the core's aspect ratio.
+                scale = tf.reduce_min(shape / tf.constant(size, tf.float32))
+                part = tf.cast(tf.round(scale * tf.constant(size, tf.float32)), tf.int32)
+                offset = (tf.shape(pixels)[-3:-1] - part) // 2
+                box = (*tf.unstack(offset), *tf.unstack(part))
+                pixels = tf.image.crop_to_bounding_box(pixels, *box)
+            resized = tf.image.resize(pixels, size, antialias=True)
+        return tf.cast(tf.round(tf.clip_by_value(resized, 0.0, 255.0)), tf.uint8)
+
+
+def augment(prepared: tf.Tensor, seed: tf.Tensor, config: Config) -> tf.Tensor:
+    """Random variants of images (batch, h, w, c) in [0, 255], as float32.
+
+    Each image is changed in its own way, which depends on the seed (2,) int32 and nothing else.
+    """
+    data = config.data
+    images = tf.cast(prepared, tf.float32)
+    draws = tf.random.stateless_uniform((8, tf.shape(images)[0]), seed, -1.0, 1.0)
+    if data.augment_shift or data.augment_rotation or data.augment_zoom or data.augment_flip:
+        images = _moved(images, draws[:5], config)
+    if data.augment_color:
+        images = _recolored(images, 1.0 + data.augment_color * draws[5:])
+    return images
+
+
+def _moved(images: tf.Tensor, draws: tf.Tensor, config: Config) -> tf.Tensor:
+    """Shift, rotate, zoom and flip about the middle, in one transformation."""
+    data = config.data
+    size = tf.cast(tf.shape(images)[1:3], tf.float32)
+    angle = draws[0] * (data.augment_rotation * math.pi / 180.0)
+    zoom = 1.0 + data.augment_zoom * draws[1]
+    flip = tf.where(draws[2] < 0.0, -1.0, 1.0) if data.augment_flip else tf.ones_like(draws[2])
+    shift_y = draws[3] * data.augment_shift * size[0]
+    shift_x = draws[4] * data.augment_shift * size[1]
+    middle_y, middle_x = (size[0] - 1.0) / 2.0, (size[1] - 1.0) / 2.0
+    # Rows of the matrix that gives, for a pixel of the result, its place in the image.
+    a, b = tf.cos(angle) * zoom * flip, -tf.sin(angle) * zoom
+    d, e = tf.sin(angle) * zoom * flip, tf.cos(angle) * zoom
+    c = middle_x + shift_x - a * middle_x - b * middle_y
+    f = middle_y + shift_y - d * middle_x - e * middle_y
+    none = tf.zeros_like(a)
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=tf.stack([a, b, c, d, e, f, none, none], axis=1),  # (batch, 8)
+        output_shape=tf.shape(images)[1:3],
+        fill_value=0.0,
+        interpolation="BILINEAR",
+        fill_mode="NEAREST",
+    )
+
+
+def _recolored(images: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
+    """Change brightness, contrast and saturation by these factors (3, batch)."""
+    brightness, contrast, saturation = (f[:, None, None, None] for f in tf.unstack(factors))
+    images = images * brightness
+    mean = tf.reduce_mean(images, axis=(1, 2, 3), keepdims=True)
+    images = (images - mean) * contrast + mean
+    grey = tf.reduce_mean(images, axis=-1, keepdims=True)
+    return tf.clip_by_value((images - grey) * saturation + grey, 0.0, 255.0)

@@ -1,0 +1,68 @@
+"""This project's own fields and defaults; those that every project has are in ``sections.py``."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .classifier_sections import ClassifierTrain
+from .sections import DataSection, ModelSection, NameIn
+
+TEMPLATE = "vision-classifier"
+
+
+class Data(DataSection):
+    """Where the images come from and how they are fed."""
+
+    source: Annotated[str, NameIn("data", "SOURCES")] = Field(
+        "digits", description="a name of SOURCES in data.py"
+    )
+    path_column: str = Field("path", description="csv: column of image paths")
+    label_column: str = Field("label", description="csv: column of labels")
+    group_column: str | None = Field(
+        None, description="csv: column (patient, camera, …) whose values stay in one split each"
+    )
+    image_size: int | None = Field(
+        None,
+        ge=4,
+        le=2048,
+        description="height and width in pixels; unset: the images' own size if they share one of "
+        "at most 96, else what the model prefers",
+    )
+    channels: Literal["auto", "1", "3"] = Field(
+        "auto", description="grey or colour; auto: grey if all training images are"
+    )
+    resize: Literal["stretch", "crop", "pad"] = Field(
+        "stretch", description="how an image of another shape is fitted"
+    )
+    batch_size: int = Field(32, ge=1, description="global batch, in examples on all devices")
+    augment_shift: float = Field(0.05, ge=0, lt=1, description="largest shift, share of the size")
+    augment_rotation: float = Field(5.0, ge=0, le=180, description="largest rotation, degrees")
+    augment_zoom: float = Field(0.05, ge=0, lt=1, description="largest zoom in or out, share")
+    augment_flip: bool = Field(False, description="mirror left and right (harms digits and text)")
+    augment_color: float = Field(
+        0.0, ge=0, lt=1, description="largest change of brightness, contrast and saturation, share"
+    )
+
+
+class Model(ModelSection):
+    """Which model is built."""
+
+    name: Annotated[str, NameIn("model", "MODELS")] = Field(
+        "cnn", description="a name of MODELS in model.py"
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="share dropped before the last layer")
+    weights: str = Field(
+        "imagenet", description="pretrained models: imagenet, a .weights.h5 file, or none"
+    )
+    fine_tune_epochs: int = Field(
+        5, ge=0, description="pretrained models: epochs with the backbone unfrozen, at the end"
+    )
+    fine_tune_learning_rate: float = Field(
+        1e-5, gt=0, le=1, description="pretrained models: learning rate of these epochs"
+    )
+
+
+class Train(ClassifierTrain):
+    """How the model is trained."""
+
+    epochs: int = Field(40, ge=1, description="passes over the training split")

@@ -1,0 +1,108 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from {{ cookiecutter.package_name }} import artifact, model
+from {{ cookiecutter.package_name }}.config import load_config
+from {{ cookiecutter.package_name }}.errors import DataProblem
+from {{ cookiecutter.package_name }}.preprocessing import Preprocessing, augment
+
+CLASSES = ("cat", "dog")
+
+
+def some(height=8, width=8, channels=3, resize="stretch") -> Preprocessing:
+    return Preprocessing(height, width, channels, resize, CLASSES)
+
+
+def picture(height: int, width: int, channels: int, seed: int = 0) -> np.ndarray:
+    shape = (height, width, channels)
+    return np.random.default_rng(seed).integers(0, 256, shape).astype("uint8")
+
+
+def encoded(*pictures: np.ndarray) -> tf.Tensor:
+    return tf.stack([tf.io.encode_png(pixels) for pixels in pictures])
+
+
+@pytest.mark.parametrize("resize", ["stretch", "crop", "pad"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_same_eagerly_in_tf_data_and_reloaded(
+    resize: str, channels: int, tmp_path: Path
+) -> None:
+    ours = some(channels=channels, resize=resize)
+    raw = encoded(picture(12, 20, 3), picture(8, 8, 1), picture(5, 3, 3))
+    eager = ours(raw).numpy()
+    assert eager.shape == (3, 8, 8, channels)
+    assert eager.min() >= 0
+    assert eager.max() <= 1
+    in_tf_data = next(iter(tf.data.Dataset.from_tensors(raw).map(ours)))
+    np.testing.assert_array_equal(in_tf_data, eager)
+    core = model.build(load_config(["--model.name", "mlp"]), ours)
+    artifact.Artifact(core, ours).save(tmp_path / "m.keras")
+    reloaded = artifact.load(tmp_path / "m.keras").preprocessing
+    assert reloaded == ours
+    np.testing.assert_array_equal(reloaded(raw), eager)
+
+
+def test_pixels_and_files_give_the_same() -> None:
+    ours, pixels = some(16, 16, 1), picture(8, 8, 1)
+    np.testing.assert_array_equal(ours(pixels[None]), ours(encoded(pixels)))
+
+
+def test_crop_keeps_the_middle_and_pad_the_whole() -> None:
+    wide = np.zeros((8, 16, 3), "uint8")
+    wide[:, 4:12] = 255
+    assert some(resize="crop")(encoded(wide)).numpy().min() == pytest.approx(1, abs=0.01)
+    padded = some(resize="pad")(encoded(wide)).numpy()[0]
+    assert padded[:2].max() == padded[-2:].max() == 0
+    assert padded[3:5].max() == pytest.approx(1, abs=0.01)
+
+
+def test_fit_takes_the_images_own_size_if_it_is_small() -> None:
+    def fitted(shapes: list, *words: str) -> tuple[int, int, int]:
+        split = type("Split", (), {"shapes": np.array(shapes), "targets": np.array(["a", "b"])})
+        return Preprocessing.fit(split, load_config(list(words))).input_shape
+
+    assert fitted([(8, 10, 1), (8, 10, 1)]) == (8, 10, 1)
+    assert fitted([(8, 10, 1), (9, 10, 3)]) == (64, 64, 3)
+    assert fitted([(500, 500, 3)] * 2, "--model.name", "vgg16") == (224, 224, 3)
+    assert fitted([(500, 500, 3)] * 2, "--data.image_size", "32") == (32, 32, 3)
+    assert fitted([(8, 8, 3)] * 2, "--data.channels", "1") == (8, 8, 1)
+
+
+def test_unknown_class_is_named() -> None:
+    with pytest.raises(DataProblem, match="label: 'cow' is not among the classes: cat, dog"):
+        some().encode_targets(np.array(["cat", "cow"]))
+
+
+def test_augmentation_off_changes_nothing() -> None:
+    names = ("shift", "rotation", "zoom", "color")
+    words = [word for name in names for word in (f"--data.augment_{name}", "0")]
+    images = picture(8, 8, 3)[None]
+    np.testing.assert_array_equal(augment(images, tf.constant([1, 2]), load_config(words)), images)
+
+
+def test_augmentation_is_a_function_of_its_seed() -> None:
+    config = load_config(["--data.augment_flip", "true", "--data.augment_color", "0.3"])
+    images = tf.constant(np.stack([picture(8, 8, 3)] * 4))
+    first = augment(images, tf.constant([1, 2]), config).numpy()
+    np.testing.assert_array_equal(augment(images, tf.constant([1, 2]), config), first)
+    assert (augment(images, tf.constant([1, 3]), config).numpy() != first).any()
+    assert (first[0] != first[1]).any(), "each image is changed in its own way"
+    assert first.shape == images.shape
+    assert first.min() >= 0
+    assert first.max() <= 255
+
+
+def test_flip_mirrors_exactly() -> None:
+    words = ["--data.augment_flip", "true"]
+    for name in ("shift", "rotation", "zoom"):
+        words += [f"--data.augment_{name}", "0"]
+    images = np.stack([picture(8, 8, 3)] * 16)
+    changed = augment(images, tf.constant([0, 0]), load_config(words)).numpy()
+    mirrored = [np.allclose(image, images[0][:, ::-1], atol=0.01) for image in changed]
+    kept = [np.allclose(image, images[0], atol=0.01) for image in changed]
+    assert all(m or k for m, k in zip(mirrored, kept, strict=True))
+    assert any(mirrored)
+    assert any(kept)

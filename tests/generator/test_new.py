@@ -1,0 +1,273 @@
+"""``aistart new``: what is on the disk afterwards, and what is said."""
+
+import os
+import stat
+import subprocess
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+Call = Callable[..., Result]
+
+# The exact tree of a default project, the package's name aside.
+TREE = """
+.aistart/answers.toml .gitignore LICENSE Makefile README.md
+configs/multi_gpu.yaml configs/smoke.yaml
+docs/extending.md
+pyproject.toml requirements.lock
+src/demo/__init__.py src/demo/artifact.py src/demo/baselines.py src/demo/cache.py
+src/demo/callbacks.py src/demo/classifier_sections.py src/demo/config.py src/demo/contract.py
+src/demo/data.py src/demo/distribution.py src/demo/errors.py src/demo/evaluate.py
+src/demo/figures.py src/demo/files.py src/demo/fitting.py src/demo/images.py src/demo/inputs.py
+src/demo/mistakes.py src/demo/mlflow_model.py src/demo/model.py src/demo/objective.py
+src/demo/optimizers.py src/demo/pipeline.py src/demo/predict.py src/demo/preprocessing.py
+src/demo/report.py src/demo/runs.py src/demo/sections.py src/demo/seeds.py src/demo/settings.py
+src/demo/splits.py src/demo/tracking.py src/demo/train.py
+tests/conftest.py tests/test_config.py tests/test_data.py tests/test_files.py
+tests/test_model.py tests/test_objective.py tests/test_pipeline.py tests/test_preprocessing.py
+tests/test_runs.py tests/test_splits.py tests/test_train.py
+""".split()
+
+
+def tree(folder: Path) -> list[str]:
+    """All files below a folder, git's own aside."""
+    files = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
+    return sorted(path.as_posix() for path in files if path.parts[0] != ".git")
+
+
+def git(folder: Path, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def assert_refused(result: Result, message: str, folder: Path, code: int = 2) -> None:
+    """One line, the exit code, and the folder as it was: empty."""
+    assert result.exit_code == code
+    assert message in result.output
+    assert result.output.startswith("Error: ")
+    assert result.output.count("\n") == 1
+    assert list(folder.iterdir()) == []
+
+
+def test_default_project_is_exactly_this_tree(aistart: Call, isolated: Path) -> None:
+    result = aistart("new", "vision-classifier", "demo", "-y")
+    assert result.exit_code == 0
+    assert tree(isolated / "demo") == sorted(TREE)
+    assert [path.name for path in isolated.iterdir()] == ["demo"]
+    assert result.output == (
+        "Made demo (Image classifier).\n\nNext:\n  cd demo\n  make setup\n  make train\n"
+    )
+
+
+def test_project_is_a_clean_repository_with_one_commit(aistart: Call, isolated: Path) -> None:
+    aistart("new", "vision-classifier", "demo", "-y")
+    assert git(isolated / "demo", "log", "--format=%s by %an") == (
+        "Start from aistart's vision-classifier template by aistart"
+    )
+    assert git(isolated / "demo", "status", "--porcelain") == ""
+    assert git(isolated / "demo", "branch", "--show-current") == "main"
+
+
+def test_first_commit_uses_the_identity_of_the_user(aistart: Call, isolated: Path) -> None:
+    git(isolated, "config", "--global", "user.name", "Ada")
+    git(isolated, "config", "--global", "user.email", "ada@example.com")
+    git(isolated, "config", "--global", "commit.gpgsign", "true")
+    aistart("new", "vision-classifier", "demo", "-y")
+    assert git(isolated / "demo", "log", "--format=%an <%ae>") == "Ada <ada@example.com>"
+
+
+def test_called_from_a_git_hook_the_other_repository_is_left_alone(
+    aistart: Call, isolated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(isolated, "init", "--quiet", "other")
+    monkeypatch.setenv("GIT_DIR", str(isolated / "other" / ".git"))
+    assert aistart("new", "vision-classifier", "demo", "-y").exit_code == 0
+    monkeypatch.delenv("GIT_DIR")
+    assert git(isolated / "demo", "rev-list", "--count", "HEAD") == "1"
+    assert git(isolated / "other", "for-each-ref") == ""
+
+
+def test_without_git_the_project_is_made_all_the_same(
+    aistart: Call, isolated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    result = aistart("new", "vision-classifier", "demo", "-y")
+    assert result.exit_code == 0
+    assert "git is not installed" in result.output
+    assert (isolated / "demo" / "README.md").is_file()
+
+
+def test_scripts_and_permissions(aistart: Call, isolated: Path) -> None:
+    aistart("new", "vision-classifier", "demo", "-y")
+    project = tomllib.loads((isolated / "demo/pyproject.toml").read_text())["project"]
+    assert project["scripts"] == {
+        "train": "demo.train:main",
+        "evaluate": "demo.evaluate:main",
+        "predict": "demo.predict:main",
+    }
+    mode = (isolated / "demo").stat().st_mode
+    assert stat.S_IMODE(mode) == 0o777 & ~_umask()
+
+
+def test_lock_satisfies_the_declared_dependencies(aistart: Call, isolated: Path) -> None:
+    from packaging.requirements import Requirement
+
+    aistart("new", "vision-classifier", "demo", "-y")
+    project = tomllib.loads((isolated / "demo/pyproject.toml").read_text())["project"]
+    lines = (isolated / "demo/requirements.lock").read_text().splitlines()
+    assert not [line for line in lines if "://" in line], "a lock names no index"
+    pinned: dict[str, set[str]] = {}
+    for line in lines:
+        if line and line[0] not in " #":
+            name, _, version = line.partition("==")
+            pinned.setdefault(name, set()).add(version.split(" ")[0])
+    for text in project["dependencies"] + project["optional-dependencies"]["dev"]:
+        requirement = Requirement(text)
+        assert pinned[requirement.name], text
+        for version in pinned[requirement.name]:
+            assert requirement.specifier.contains(version), text
+
+
+def test_name_with_spaces_gives_folder_and_package(aistart: Call, isolated: Path) -> None:
+    assert aistart("new", "vision-classifier", "My Große App", "-y").exit_code == 0
+    assert (isolated / "my-grosse-app/src/my_grosse_app/train.py").is_file()
+    assert (isolated / "my-grosse-app/README.md").read_text().startswith("# My Große App\n")
+
+
+def test_valid_folder_name_is_taken_as_it_is(aistart: Call, isolated: Path) -> None:
+    assert aistart("new", "vision-classifier", "My_App", "-y").exit_code == 0
+    assert (isolated / "My_App/src/my_app/train.py").is_file()
+
+
+def test_output_dir(aistart: Call, isolated: Path) -> None:
+    (isolated / "with space").mkdir()
+    result = aistart("new", "vision-classifier", "demo", "-y", "-o", "with space")
+    assert "  cd 'with space/demo'\n" in result.output
+    assert (isolated / "with space/demo/README.md").is_file()
+
+
+def test_empty_folder_is_filled(aistart: Call, isolated: Path) -> None:
+    (isolated / "demo").mkdir()
+    assert aistart("new", "vision-classifier", "demo", "-y").exit_code == 0
+    assert (isolated / "demo/README.md").is_file()
+
+
+def test_answers_are_recorded(aistart: Call, isolated: Path) -> None:
+    aistart("new", "vision-classifier", "demo", "-y", "--set", "author=A & B", "--set",
+            "license=MIT")
+    recorded = tomllib.loads((isolated / "demo/.aistart/answers.toml").read_text())
+    assert recorded["template"] == "vision-classifier"
+    assert recorded["answers"] == {
+        "project_name": "demo",
+        "project_slug": "demo",
+        "package_name": "demo",
+        "description": "Classifies images.",
+        "author": "A & B",
+        "license": "MIT",
+        "python_version": "3.11",
+    }
+
+
+@pytest.mark.parametrize("key", ["project_name", "description", "author"])
+@pytest.mark.parametrize(
+    "text",
+    ["{{ 7*7 }}", "{% raw %}", "{# gone #}", "it's \"quoted\"", "a: b # c", "$(id) `id`",
+     "'''\"\"\"", "emoji 🎉 and 中文", "[x] = {y}", "tab-less \x85 next", "{{ cookiecutter._answers }}"],
+)
+def test_text_answers_are_data(aistart: Call, isolated: Path, key: str, text: str) -> None:
+    result = aistart("new", "vision-classifier", "-y", "--set", f"{key}={text}", "--set",
+                     "project_slug=demo", "--set", "package_name=demo")
+    if result.exit_code:
+        assert_refused(result, f"{key}: ", isolated)
+        return
+    recorded = tomllib.loads((isolated / "demo/.aistart/answers.toml").read_text())
+    assert recorded["answers"][key] == text
+    project = tomllib.loads((isolated / "demo/pyproject.toml").read_text())["project"]
+    said = {
+        "project_name": (isolated / "demo/README.md").read_text().splitlines()[0].strip("# "),
+        "description": project["description"],
+        "author": project.get("authors", [{"name": ""}])[0]["name"],
+    }
+    assert said[key] == text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["new", "vision-clasifier", "demo"], "Did you mean 'vision-classifier'?"),
+        (["new", "vision-classifier", "../x"], "project_name: '../x' must be one line without"),
+        (["new", "vision-classifier", "/tmp/x"], "project_name: '/tmp/x' must be one line"),
+        (["new", "vision-classifier", ""], "project_name: '' must not be empty"),
+        (["new", "vision-classifier", "aux"], "package_name: 'aux' is the name of a device"),
+        (["new", "vision-classifier", "keras"], "that the project itself uses; try 'my_keras'"),
+        (["new", "vision-classifier", "class"], "is a word of the Python language"),
+        (["new", "vision-classifier", "json"], "standard library; try 'my_json'"),
+        (["new", "vision-classifier", "3d"], "must begin with a small letter"),
+        (["new", "vision-classifier", "n" * 300], "is 300 characters long"),
+        (["new", "vision-classifier", "demo", "--set", "licence=MIT"], "Did you mean 'license'?"),
+        (["new", "vision-classifier", "demo", "--set", "license=GPL"], "is not one of: Proprietary"),
+        (["new", "vision-classifier", "demo", "--set", "license"], "is not of the form KEY=VALUE"),
+        (["new", "vision-classifier", "demo", "--set", "project_slug=../x"], "project_slug: '../x'"),
+        (["new", "vision-classifier", "demo", "--set", "package_name=a/b"], "try 'a_b'"),
+        (["new", "vision-classifier", "demo", "-o", "missing"], "'missing' is not an existing"),
+    ],
+)
+def test_refused(aistart: Call, isolated: Path, words: list[str], message: str) -> None:
+    assert_refused(aistart(*words, "-y"), message, isolated)
+
+
+@pytest.mark.parametrize("kind", ["full folder", "file", "link"])
+def test_target_that_exists_is_left_alone(aistart: Call, isolated: Path, kind: str) -> None:
+    target = isolated / "demo"
+    if kind == "full folder":
+        target.mkdir()
+        (target / "mine").touch()
+    elif kind == "file":
+        target.touch()
+    else:
+        (isolated / "elsewhere").mkdir()
+        target.symlink_to("elsewhere")
+    before = tree(isolated)
+    result = aistart("new", "vision-classifier", "demo", "-y")
+    assert result.exit_code == 2
+    assert result.output.startswith("Error: project folder: 'demo' ")
+    assert tree(isolated) == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_no_permission(aistart: Call, isolated: Path) -> None:
+    (isolated / "locked").mkdir(mode=0o555)
+    result = aistart("new", "vision-classifier", "demo", "-y", "-o", "locked")
+    assert result.exit_code == 1
+    assert "Permission denied" in result.output
+
+
+def test_failure_while_rendering_leaves_nothing(
+    aistart: Call, isolated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*words: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("aistart.git.first_commit", full)
+    result = aistart("new", "vision-classifier", "demo", "-y")
+    assert_refused(result, "No space left on device", isolated, code=1)
+
+
+def test_interrupt_leaves_nothing(
+    aistart: Call, isolated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*words: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("aistart.git.first_commit", interrupt)
+    assert aistart("new", "vision-classifier", "demo", "-y").exit_code == 1
+    assert list(isolated.iterdir()) == []
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

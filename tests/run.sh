@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# Set everything up and run the tests:
+#   bash tests/run.sh           all of them
+#   bash tests/run.sh --fast    the inner loop: no TensorFlow, about two minutes with set-up
+# Further words go to pytest. Needs Python 3.11 to 3.13 and git; environments are kept in .venv and
+# build/ and used again.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+selection=()
+if [ "${1:-}" = "--fast" ]; then
+    selection=(-m "not slow")
+    shift
+fi
+
+# === The tool with its tests ===
+if [ ! -x .venv/bin/aistart ]; then
+    "${PYTHON:-python3}" -m venv .venv
+fi
+.venv/bin/python -m pip install --quiet --editable '.[dev]'
+
+.venv/bin/ruff check
+.venv/bin/ruff format --check
+.venv/bin/mypy
+
+# === One environment for all generated projects ===
+# Made by tests/conftest.py from the template's lock when the first test needs it.
+exec .venv/bin/python -m pytest "${selection[@]}" "$@"

@@ -36,7 +36,7 @@ if [ ! -d "$folder/.aistart" ]; then
     parent="$(dirname "$folder")"
     mkdir -p "$parent"
     "$tool/bin/aistart" new vision-classifier "$(basename "$folder")" --defaults \
-        --set project_slug="$(basename "$folder")" --output-dir "$parent"
+        --set project_slug="$(basename "$folder")" --output-dir "$parent" >/dev/null
 fi
 
 cd "$folder"

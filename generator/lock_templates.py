@@ -37,7 +37,7 @@ def lock(template: Template) -> Path:
 def header(template: Template) -> str:
     """What the lock covers and how it was made, as comments."""
     return (
-        f"# The exact set that {template.name} projects are tested with: the CPU, tests and tools;\n"
+        f"# The exact set that {template.name} projects are tested with: a CPU, tests and tools,\n"
         "# Python 3.11 to 3.13, Linux, macOS and Windows (WSL). Made by:\n"
         f"#   {COMMAND}\n"
     )

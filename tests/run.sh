@@ -17,10 +17,11 @@ fi
 if [ ! -x .venv/bin/aistart ]; then
     "${PYTHON:-python3}" -m venv .venv
 fi
-.venv/bin/python -m pip install --quiet --editable '.[dev]'
+# Quieter than --quiet: package indexes that are configured but empty are not our concern.
+.venv/bin/python -m pip --quiet --quiet install --editable '.[dev]'
 
-.venv/bin/ruff check
-.venv/bin/ruff format --check
+.venv/bin/ruff check --config pyproject.toml
+.venv/bin/ruff format --config pyproject.toml --check
 .venv/bin/mypy
 
 # === One environment for all generated projects ===

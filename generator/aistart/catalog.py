@@ -34,7 +34,9 @@ class Layer:
         try:
             manifest = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
-            raise UsageProblem(f"template: {self.path / MANIFEST} is not readable: {error}") from None
+            raise UsageProblem(
+                f"template: {self.path / MANIFEST} is not readable: {error}"
+            ) from None
         if not isinstance(manifest, dict):
             raise UsageProblem(f"template: {self.path / MANIFEST} must hold an object.")
         return manifest

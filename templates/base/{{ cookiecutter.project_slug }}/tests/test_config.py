@@ -88,7 +88,8 @@ def test_every_field_is_described() -> None:
 
 def test_help_lists_every_field_without_tensorflow() -> None:
     code = (
-        "import sys; from {{ cookiecutter.package_name }}.train import main; main(['--help']); "
+        "import sys; from {{ cookiecutter.package_name }}.train import main; "
+        "main(['--help']); "
         "assert not {'tensorflow', 'keras', 'mlflow', 'numpy'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

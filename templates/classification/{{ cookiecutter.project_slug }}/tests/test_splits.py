@@ -2,7 +2,11 @@ import numpy as np
 import pytest
 
 from {{ cookiecutter.package_name }}.errors import DataProblem
-from {{ cookiecutter.package_name }}.splits import assign_splits, joined_groups, stratified_order
+from {{ cookiecutter.package_name }}.splits import (
+    assign_splits,
+    joined_groups,
+    stratified_order,
+)
 
 SHARES = {"validation": 0.1, "test": 0.2, "seed": 0}
 

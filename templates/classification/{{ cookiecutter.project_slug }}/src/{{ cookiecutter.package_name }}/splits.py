@@ -52,8 +52,8 @@ def assign_splits(
         own = [i for i, label in enumerate(class_of) if label == name]
         if len(own) < len(wanted) + 1:
             raise DataProblem(
-                f"class {str(name)!r}: {len(own)} distinct examples or groups are too few; at least "
-                f"{len(wanted) + 1} are needed to stand in every split."
+                f"class {str(name)!r}: {len(own)} distinct examples or groups are too few; "
+                f"at least {len(wanted) + 1} are needed to stand in every split."
             )
         random.shuffle(own)
         total = sum(len(members[i]) for i in own)

@@ -1,0 +1,31 @@
+"""Generated projects as a user has them, in the environment that all tests share."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def run_in(project_python: Path) -> Run:
+    """Run a module of a project: ``run_in(folder, "demo.train", "--train.epochs", "1")``."""
+
+    def run(folder: Path, module: str, *words: str, **options: str) -> subprocess.CompletedProcess:
+        environment = {**os.environ, "PYTHONPATH": str(folder / "src"), **options}
+        command = [str(project_python), "-m", module, *words]
+        return subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+@pytest.fixture
+def demo(aistart: Callable, isolated: Path) -> Path:
+    """A fresh default project whose package is ``demo``."""
+    assert aistart("new", "vision-classifier", "demo", "-y").exit_code == 0
+    return isolated / "demo"

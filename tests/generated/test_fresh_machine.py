@@ -1,0 +1,34 @@
+"""The quickstart as a newcomer types it: a fresh clone, an empty HOME, nothing installed."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+# What a machine's administrator may have set; everything else is left out.
+KEPT = ("PATH", "PIP_", "SSL_", "REQUESTS_", "LANG", "http", "https", "HTTP", "HTTPS", "no_proxy")
+
+
+@pytest.mark.slow
+def test_quickstart_on_a_fresh_machine(isolated: Path) -> None:
+    clone = isolated / "aistart"
+    subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(clone)], check=True)
+    home = isolated / "home"
+    home.mkdir()
+    environment = {k: v for k, v in os.environ.items() if k.startswith(KEPT)} | {"HOME": str(home)}
+    command = ["bash", "aistart/examples/quickstart.sh", "my-classifier"]
+    for _ in range(2):  # running it twice is fine
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        lines = done.stdout.splitlines()
+        (row,) = (line for line in lines if line.startswith("cnn "))
+        (baseline,) = (line for line in lines if line.startswith("logistic regression "))
+        assert float(row.split()[1]) > float(baseline.split()[2])
+        assert any(line.startswith("Run folder: ") for line in lines)
+        assert "make ui" in lines[-1]
+    assert len(list((isolated / "my-classifier/runs").iterdir())) == 2
+    status = ["git", "-C", "my-classifier", "status", "--porcelain"]
+    assert subprocess.run(status, capture_output=True, text=True).stdout == ""

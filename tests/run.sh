@@ -25,5 +25,5 @@ fi
 .venv/bin/mypy
 
 # === One environment for all generated projects ===
-# Made by tests/conftest.py from the template's lock when the first test needs it.
+# Made by tests/environments.py from the template's lock when the first test needs it.
 exec .venv/bin/python -m pytest "${selection[@]}" "$@"

@@ -7,16 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.environments import project_python
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
-def run_in(project_python: Path) -> Run:
+def run_in() -> Run:
     """Run a module of a project: ``run_in(folder, "demo.train", "--train.epochs", "1")``."""
 
     def run(folder: Path, module: str, *words: str, **options: str) -> subprocess.CompletedProcess:
         environment = {**os.environ, "PYTHONPATH": str(folder / "src"), **options}
-        command = [str(project_python), "-m", module, *words]
+        command = [str(project_python()), "-m", module, *words]
         return subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, check=False
         )

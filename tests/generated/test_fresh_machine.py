@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.environments import REPOSITORY
 
 # What a machine's administrator may have set; everything else is left out.
 KEPT = ("PATH", "PIP_", "SSL_", "REQUESTS_", "LANG", "http", "https", "HTTP", "HTTPS", "no_proxy")

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from aistart.catalog import find_templates
+from tests.benchmarks import digits
+from tests.environments import project_python
 
 Run = Callable[..., object]
 pytestmark = pytest.mark.slow
@@ -44,8 +46,8 @@ def test_two_commands_of_a_user(demo: Path, run_in: Run, isolated: Path) -> None
     assert missing.stderr == "error: input: 'missing.png': No such file or directory.\n"
 
 
-def test_interrupt_is_one_line(demo: Path, project_python: Path) -> None:
-    command = [str(project_python), "-m", "demo.train", "--train.epochs", "2000"]
+def test_interrupt_is_one_line(demo: Path) -> None:
+    command = [str(project_python()), "-m", "demo.train", "--train.epochs", "2000"]
     environment = {**os.environ, "PYTHONPATH": str(demo / "src")}
     with subprocess.Popen(
         command,
@@ -101,3 +103,10 @@ def test_extending_guide(demo: Path, run_in: Run) -> None:
     words = ["--model.name", "mobilenetv2", "--model.weights", "none", "--train.max_steps", "1"]
     done = run_in(demo, "demo.train", *words, "--data.limit", "60", "--data.source", "noise")
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("model", "least"), digits.LEAST.items())
+def test_digits_are_read_as_well_as_the_readme_says(model: str, least: float, demo: Path) -> None:
+    result = digits.measure(demo, model)
+    assert result.accuracy >= least
+    assert result.accuracy > result.baseline

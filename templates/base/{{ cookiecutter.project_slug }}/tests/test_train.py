@@ -172,6 +172,15 @@ def test_refused(
     assert captured.count("\n") == 1
 
 
+def test_no_permission_to_write(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (own_folder / "runs").write_text("a file in the way; root may write where others may not")
+    assert main(QUICK) == 1
+    message = capsys.readouterr().err
+    assert message.startswith("error: ")
+    assert "runs" in message
+    assert message.count("\n") == 1
+
+
 def test_passwords_are_not_shown() -> None:
     assert without_password("postgresql://me:secret@host/db") == "postgresql://host/db"
     assert without_password("sqlite:///mlflow.db") == "sqlite:///mlflow.db"

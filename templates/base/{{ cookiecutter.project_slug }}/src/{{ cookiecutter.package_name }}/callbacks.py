@@ -57,7 +57,9 @@ class Journal(keras.callbacks.Callback):
         metrics["train/learning_rate"] = float(self.model.optimizer.learning_rate)
         self.run.append_metrics(self.step, self.epoch, metrics)
         self.sink(metrics, self.step)
-        log.info(
+        # On a terminal the bar says the same, so there the line goes to the log file alone.
+        log.log(
+            logging.DEBUG if progress_bar() else logging.INFO,
             "epoch %d/%d  step %d  %.1f s  %s",
             self.epoch,
             self.epochs,

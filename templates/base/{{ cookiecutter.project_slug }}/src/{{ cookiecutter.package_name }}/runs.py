@@ -77,7 +77,8 @@ class Run:
         to_file = logging.FileHandler(self.path / "train.log", encoding="utf-8")
         to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         to_console = logging.StreamHandler(sys.stdout)
-        log.setLevel(logging.INFO)
+        to_console.setLevel(logging.INFO)
+        log.setLevel(logging.DEBUG)
         log.propagate = False
         handlers = (to_file, to_console)
         for handler in handlers:

@@ -4,7 +4,9 @@ Without configuration, runs are recorded in ``mlflow.db`` and ``mlartifacts/`` i
 ``tracking.uri`` or ``MLFLOW_TRACKING_URI`` names a server instead.
 """
 
+import contextlib
 import hashlib
+import io
 import json
 import logging
 import os
@@ -14,7 +16,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ MODEL_REQUIREMENTS = ("tensorflow", "keras", "numpy", "mlflow", "pandas", "pydan
 # Alembic and MLflow print dozens of lines about a new database and a logged model.
 for name in ("alembic", "mlflow", "mlflow.store.db.utils"):
     logging.getLogger(name).setLevel(logging.WARNING)
+# An environment without pip (uv's) is no reason to worry.
+logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
 
 
 def tracking_uri(config: Config) -> str:
@@ -108,18 +111,19 @@ class Tracker:
             model_dir.mkdir()
             for file in (self.run.model_file, self.run.config_file):
                 (model_dir / file.name).write_bytes(file.read_bytes())
-            info = mlflow.pyfunc.log_model(
-                name="model",
-                loader_module=f"{__package__}.mlflow_model",
-                data_path=str(model_dir),
-                code_paths=[str(_clean_copy(PACKAGE_DIR, Path(folder) / "code"))],
-                signature=inputs.signature(preprocessing),
-                input_example=inputs.example(data, preprocessing),
-                pip_requirements=[f"{n}=={metadata.version(n)}" for n in MODEL_REQUIREMENTS],
-                registered_model_name=(
-                    experiment_name(self.config) if self.config.tracking.register else None
-                ),
-            )
+            name = experiment_name(self.config) if self.config.tracking.register else None
+            # What MLflow has to say about a new version goes to stderr, past its log levels.
+            with contextlib.redirect_stderr(io.StringIO()):
+                info = mlflow.pyfunc.log_model(
+                    name="model",
+                    loader_module=f"{__package__}.mlflow_model",
+                    data_path=str(model_dir),
+                    code_paths=[str(_clean_copy(PACKAGE_DIR, Path(folder) / "code"))],
+                    signature=inputs.signature(preprocessing),
+                    input_example=inputs.example(data, preprocessing),
+                    pip_requirements=[f"{n}=={metadata.version(n)}" for n in MODEL_REQUIREMENTS],
+                    registered_model_name=name,
+                )
         version = info.registered_model_version
         return {
             "model_uri": info.model_uri,
@@ -127,7 +131,7 @@ class Tracker:
         }
 
 
-@contextmanager
+@contextlib.contextmanager
 def tracked(config: Config, run: Run) -> Iterator[Tracker]:
     """Open an MLflow run for a run; it is marked finished, killed or failed at the end.
 
@@ -188,6 +192,8 @@ def _use_experiment(name: str, uri: str) -> None:
         # MLflow's default would put artifacts into whatever folder one happens to be in.
         mlflow.create_experiment(name, (project_root() / "mlartifacts").as_uri())
     mlflow.set_experiment(name)
+    # MLflow's pages then show training runs, not conversations with language models.
+    mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")
 
 
 def _environment_tags() -> dict[str, str]:

@@ -154,4 +154,4 @@ def _draw_reliability(path: Path, truth: np.ndarray, scores: np.ndarray) -> None
             ylim=(0, 1.04),
             title=f"Reliability (expected calibration error {error:.3f})",
         )
-        axis.legend(frameon=False, loc="upper left")
+        axis.legend(frameon=False, loc="lower right")

@@ -24,6 +24,9 @@ def draw_mistakes(
     with figure(path, 1.9 * COLUMNS, 2.2 * rows, **grid) as axes:
         for axis in axes.flat:
             axis.set_axis_off()
+        axes.flat[0].figure.suptitle(
+            f"{wrong.sum()} mistakes of {len(truth)}, the most confident first; then the least sure"
+        )
         for axis, place, image in zip(axes.flat, order, images, strict=False):
             axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
             said = preprocessing.classes[predicted[place]][:18]

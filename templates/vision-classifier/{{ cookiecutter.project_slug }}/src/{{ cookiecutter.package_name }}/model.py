@@ -4,9 +4,12 @@ To add one, write a function as those here and add a line to ``MODELS``; another
 ``keras.applications`` is a line alone.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 from keras import layers
@@ -14,7 +17,9 @@ from keras import layers
 from .config import Config
 from .contract import Phase
 from .errors import DataProblem, ProjectError
-from .preprocessing import Preprocessing
+
+if TYPE_CHECKING:
+    from .preprocessing import Preprocessing
 
 HEAD = "logits"
 

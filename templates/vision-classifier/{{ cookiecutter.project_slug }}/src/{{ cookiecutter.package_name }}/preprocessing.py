@@ -10,6 +10,7 @@ import tensorflow as tf
 from .config import Config
 from .errors import DataProblem
 from .images import decode
+from .model import preferred_size
 
 OWN_SIZE_LIMIT = 96  # pixels up to which images keep their own size
 
@@ -34,8 +35,6 @@ class Preprocessing:
         elif same and max(heights[0], widths[0]) <= OWN_SIZE_LIMIT:
             height, width = int(heights[0]), int(widths[0])
         else:
-            from .model import preferred_size
-
             height = width = preferred_size(config)
         wish = config.data.channels
         found = 1 if max(channels) < 3 else 3

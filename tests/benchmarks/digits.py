@@ -1,0 +1,86 @@
+"""How well the vision template's models read handwritten digits, over three seeds.
+
+    python -m tests.benchmarks.digits
+
+Renders a default project and trains it as a user does, one process a run, in the environment of
+the tests. Exits with 1 if a figure of the README no longer holds.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from aistart.answers import resolve
+from aistart.catalog import find_template
+from aistart.project import Request, create
+from tests.environments import project_python
+
+# Model -> least mean test accuracy.
+LEAST = {"cnn": 0.985, "mlp": 0.965}
+MOST_SECONDS = 60
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Result:
+    """Test accuracies and fit seconds of a model's runs, one for each seed."""
+
+    model: str
+    accuracies: list[float]
+    seconds: list[float]
+    baseline: float
+
+    @property
+    def accuracy(self) -> float:
+        return statistics.mean(self.accuracies)
+
+
+def make_project(folder: Path) -> Path:
+    """A default vision project whose package is ``demo``."""
+    template = find_template("vision-classifier")
+    return create(Request(template, resolve(template, {"project_name": "demo"}), folder))
+
+
+def measure(project: Path, model: str, seeds: tuple[int, ...] = SEEDS) -> Result:
+    """Train a model once for each seed."""
+    environment = {**os.environ, "PYTHONPATH": str(project / "src")}
+    summaries = []
+    for seed in seeds:
+        words = ["--model.name", model, "--train.seed", str(seed)]
+        command = [str(project_python()), "-m", "demo.train", *words]
+        subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)
+        newest = max(project.glob("runs/*/summary.json"), key=lambda path: path.stat().st_mtime)
+        summaries.append(json.loads(newest.read_text()))
+    return Result(
+        model,
+        [summary["metrics"]["test/accuracy"] for summary in summaries],
+        [summary["seconds"]["fit"] for summary in summaries],
+        summaries[0]["baselines"][-1]["metrics"]["test/accuracy"],
+    )
+
+
+def main() -> int:
+    print(f"digits, seeds {SEEDS}, {os.cpu_count()} cores")
+    print("| model | test accuracy, mean | each seed | fit, seconds | logistic regression |")
+    print("| --- | --- | --- | --- | --- |")
+    holds = True
+    with tempfile.TemporaryDirectory() as folder:
+        project = make_project(Path(folder))
+        for model, least in LEAST.items():
+            result = measure(project, model)
+            each = ", ".join(f"{value:.4f}" for value in result.accuracies)
+            seconds = ", ".join(f"{value:.1f}" for value in result.seconds)
+            print(
+                f"| `{model}` | {result.accuracy:.4f} | {each} | {seconds} | {result.baseline:.4f} |"
+            )
+            holds &= result.accuracy >= least and max(result.seconds) <= MOST_SECONDS
+    return 0 if holds else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

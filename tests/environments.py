@@ -1,0 +1,58 @@
+"""Environments that tests and benchmarks share, made once and kept in ``build/``."""
+
+import hashlib
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+from aistart.catalog import templates_root
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+BUILD = REPOSITORY / "build"
+UV = [sys.executable, "-m", "uv", "--quiet"]
+
+
+@cache
+def project_python() -> Path:
+    """The Python of an environment made from the template's lock.
+
+    It has what the extras need too (``extras.txt``), on top of the lock and pinned by it.
+    """
+    lock = templates_root() / "vision-classifier/{{ cookiecutter.project_slug }}/requirements.lock"
+    extras = REPOSITORY / "tests" / "extras.txt"
+    content = hashlib.sha256(lock.read_bytes() + extras.read_bytes()).hexdigest()
+    return _environment(
+        f"env-{content[:12]}",
+        ["--require-hashes", "-r", str(lock)],
+        ["-r", str(extras), "-c", str(_pins(lock))],
+    )
+
+
+@cache
+def kedro() -> Path:
+    """The command of the peer that the generator is measured against."""
+    return _environment("env-kedro-1.7", ["kedro==1.7.0"]).with_name("kedro")
+
+
+def _environment(name: str, *installs: list[str]) -> Path:
+    folder = BUILD / name
+    python = folder / "bin" / "python"
+    if not (folder / "complete").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        subprocess.run([*UV, "venv", "--python", sys.executable, str(folder)], check=True)
+        for words in installs:
+            install = [*UV, "pip", "install", "--python", str(python), *words]
+            subprocess.run(install, check=True)
+        (folder / "complete").touch()
+    return python
+
+
+def _pins(lock: Path) -> Path:
+    BUILD.mkdir(exist_ok=True)
+    pins = BUILD / "pins.txt"
+    lines = lock.read_text(encoding="utf-8").splitlines()
+    kept = [line.removesuffix(" \\") for line in lines if line and line[0] not in " #"]
+    pins.write_text("\n".join(kept), encoding="utf-8")
+    return pins

@@ -19,13 +19,8 @@ from tests.environments import kedro
 
 ROUNDS = 9
 AISTART = Path(sys.executable).with_name("aistart")
-KEDRO_NEW = [
-    "new",
-    "--name=demo",
-    "--tools=lint,test,log,data,docs",
-    "--example=n",
-    "--telemetry=no",
-]
+KEDRO_TOOLS = "--tools=lint,test,log,data,docs"
+KEDRO_NEW = ["new", "--name=demo", KEDRO_TOOLS, "--example=n", "--telemetry=no"]
 
 
 def seconds(command: list[str], folder: Path) -> float:

@@ -13,8 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
-import yaml
-from pydantic import ConfigDict, ValidationError
+from pydantic import Field, ValidationError
 from pydantic.fields import FieldInfo
 
 from . import settings
@@ -27,16 +26,16 @@ ENVIRONMENT_PREFIX = "APP__"
 class Config(Section):
     """Everything that decides what a run does."""
 
-    model_config = ConfigDict(**Section.model_config, protected_namespaces=())
-
-    data: settings.Data = settings.Data()
-    model: settings.Model = settings.Model()
-    train: settings.Train = settings.Train()
-    runtime: RuntimeSection = RuntimeSection()
-    tracking: TrackingSection = TrackingSection()
+    data: settings.Data = Field(default_factory=settings.Data)
+    model: settings.Model = Field(default_factory=settings.Model)
+    train: settings.Train = Field(default_factory=settings.Train)
+    runtime: RuntimeSection = Field(default_factory=RuntimeSection)
+    tracking: TrackingSection = Field(default_factory=TrackingSection)
 
     def to_yaml(self) -> str:
         """All fields with their values, in a form that ``--config`` reads."""
+        import yaml
+
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
 
 
@@ -136,6 +135,8 @@ def _metavar(field: FieldInfo) -> str:
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except OSError as error:

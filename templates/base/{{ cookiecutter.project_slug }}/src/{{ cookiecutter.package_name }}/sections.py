@@ -21,7 +21,10 @@ from .errors import unknown
 class Section(BaseModel):
     """A group of fields: unknown ones are errors, values are checked, nothing is changed later."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    # Validators are built when first used: `train --help` does without them.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, defer_build=True, protected_namespaces=()
+    )
 
 
 @cache

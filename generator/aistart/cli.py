@@ -101,4 +101,6 @@ def _ask(question: "Question", problem: Callable[[str], str | None]) -> str:
     if question.choices:
         choice = click.Choice(question.choices)
         return str(click.prompt(question.prompt, type=choice, default=question.default))
-    return str(click.prompt(question.prompt, default=question.default, value_proc=checked))
+    shown = bool(question.default)
+    default = question.default
+    return str(click.prompt(question.prompt, default, value_proc=checked, show_default=shown))

@@ -94,7 +94,7 @@ def _introduce(run: Run, config: Config, data: Any, devices: Any) -> None:
     log.info("Run %s: %s", run.id, devices.why)
     log.info("Data %s: %s examples", data.source, sizes)
     if data.duplicates:
-        log.info("%d examples are duplicates; no two splits share one", data.duplicates)
+        log.info("Copies of other examples: %d; no two splits share one", data.duplicates)
     for example, reason in data.unreadable[:20]:
         log.warning("left out %s: %s", example, reason)
     if len(data.unreadable) > 20:

@@ -57,7 +57,7 @@ def resnet(config: Config, preprocessing: Preprocessing) -> keras.Model:
         for block in range(2):
             stride = 2 if stage and not block and min(x.shape[1:3]) >= 4 else 1
             x = _residual(x, filters, stride, f"stage_{stage + 1}_block_{block + 1}")
-    x = layers.BatchNormalization(name="norm")(x)
+    x = _normalised(x, "norm")
     x = layers.ReLU()(x)
     x = layers.GlobalAveragePooling2D()(x)
     return keras.Model(image, _head(x, config, preprocessing), name="resnet")
@@ -186,12 +186,17 @@ def _head(x, config: Config, preprocessing: Preprocessing):
 def _residual(x, filters: int, stride: int, name: str):
     """Normalise and activate before each of two convolutions; add what came in."""
     shortcut = x
-    y = layers.BatchNormalization(name=f"{name}_norm_1")(x)
+    y = _normalised(x, f"{name}_norm_1")
     y = layers.ReLU()(y)
     if stride != 1 or x.shape[-1] != filters:
         shortcut = layers.Conv2D(filters, 1, stride, use_bias=False, name=f"{name}_shortcut")(y)
     y = layers.Conv2D(filters, 3, stride, padding="same", use_bias=False, name=f"{name}_conv_1")(y)
-    y = layers.BatchNormalization(name=f"{name}_norm_2")(y)
+    y = _normalised(y, f"{name}_norm_2")
     y = layers.ReLU()(y)
     y = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv_2")(y)
     return layers.Add()([shortcut, y])
+
+
+def _normalised(x, name: str):
+    # Keras's momentum of 0.99 takes some thousand steps to forget how the network began.
+    return layers.BatchNormalization(momentum=0.9, name=name)(x)

@@ -105,6 +105,16 @@ def test_two_replicas_learn_as_one_device() -> None:
     assert losses[2] == pytest.approx(losses[1], rel=1e-3)
 
 
+def test_replicas_with_parts_of_unequal_size_see_each_example_once() -> None:
+    words = [*QUICK, "--tracking.register", "false", "--runtime.strategy", "mirrored"]
+    assert main([*words, "--data.batch_size", "25", "--train.epochs", "1"]) == 0
+    (run,) = all_runs()
+    size = run.summary["data"]["train"]
+    assert run.summary["steps"] == 6 == -(-size // 25)
+    right = run.read_metrics()[-1]["metrics"]["train/accuracy"] * size
+    assert right == pytest.approx(round(right), abs=1e-3)
+
+
 def test_weights_of_an_earlier_run(trained: Path) -> None:
     config = load_config([*QUICK, "--train.init_from", "latest"])
     from {{ cookiecutter.package_name }}.distribution import connect

@@ -27,6 +27,31 @@ class Devices:
         """Variables made inside it live on all of the devices."""
         return self.strategy.scope() if self.strategy else contextlib.nullcontext()
 
+    def training_model(self, core: Any, batches: Any, **compilation: Any) -> Any:
+        """A compiled model around the core's own layers, to be fitted on these batches.
+
+        To be called inside the scope. What is saved later is the core: it knows nothing of
+        optimizer, loss and devices.
+        """
+        import keras
+
+        if not self.strategy:
+            model = keras.Model(core.inputs, core.outputs)
+            model.compile(**compilation)
+            return model
+
+        class ReplicatedModel(keras.Model):
+            """Built from a whole batch. Keras would take the first batch of the training for it,
+            which is then missing there, and fails where replicas get parts of unequal size."""
+
+            def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+                pass
+
+        model = ReplicatedModel(core.inputs, core.outputs)
+        model.compile(**compilation)
+        model._symbolic_build(data_batch=next(iter(batches)))
+        return model
+
 
 def prepare(runtime: RuntimeSection, environment: Mapping[str, str] = os.environ) -> None:
     """Set what must be set before the first tensor: log level, backend, virtual devices.

@@ -80,6 +80,7 @@ def fit(
     last_step = min(total, config.train.max_steps or total)
     journal = Journal(run, config.train.log_every_steps, last_step, sink)
     journal.epochs = -(-last_step // per_epoch)
+    weights = objective.example_weights(data.train.targets, preprocessing, config)
     validation = evaluation_batches(validation_split, preprocessing, batch_size=batch_size)
     began = time.perf_counter()
     for phase in planned:
@@ -89,18 +90,27 @@ def fit(
         phase.prepare(core)
         if len(planned) > 1:
             log.info("Phase %s: up to %d epochs", phase.name, phase.epochs)
-        model = _compiled(core, preprocessing, config, phase.learning_rate, phase_steps, devices)
+        batches = training_batches(
+            train_split,
+            preprocessing,
+            batch_size=batch_size,
+            seed=config.train.seed,
+            first_step=journal.step,
+            last_step=last_step,
+            augment=lambda prepared, seed: augment(prepared, seed, config),
+            weights=weights,
+        )
+        with devices.scope():
+            model = devices.training_model(
+                core,
+                batches,
+                optimizer=make_optimizer(config.train, phase.learning_rate, phase_steps),
+                loss=objective.loss(config, preprocessing),
+                metrics=objective.metrics(config, preprocessing),
+                jit_compile=False,  # XLA slows small models down on CPUs and takes long to compile
+            )
         model.fit(
-            training_batches(
-                train_split,
-                preprocessing,
-                batch_size=batch_size,
-                seed=config.train.seed,
-                first_step=journal.step,
-                last_step=last_step,
-                augment=lambda prepared, seed: augment(prepared, seed, config),
-                weights=objective.example_weights(data.train.targets, preprocessing, config),
-            ),
+            batches,
             epochs=-(-phase_steps // per_epoch),
             steps_per_epoch=min(per_epoch, phase_steps),
             validation_data=validation,
@@ -111,26 +121,6 @@ def fit(
     seconds = time.perf_counter() - began
     whole, rest = divmod(journal.step, per_epoch)
     return Fitted(journal.step, whole * len(train_split) + rest * batch_size, seconds)
-
-
-def _compiled(
-    core: keras.Model,
-    preprocessing: Preprocessing,
-    config: Config,
-    learning_rate: float,
-    steps: int,
-    devices: Devices,
-) -> keras.Model:
-    # A model around the core's own layers: what is saved later is the core, without an optimizer.
-    with devices.scope():
-        model = keras.Model(core.inputs, core.outputs)
-        model.compile(
-            optimizer=make_optimizer(config.train, learning_rate, steps),
-            loss=objective.loss(config, preprocessing),
-            metrics=objective.metrics(config, preprocessing),
-            jit_compile=False,  # XLA slows small models down on CPUs and takes long to compile
-        )
-    return model
 
 
 def _early_stopping(config: Config) -> list[keras.callbacks.Callback]:

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from aistart.answers import resolve
-from aistart.catalog import Template, find_templates, templates_root
+from aistart.catalog import PROJECT, Template, find_templates, templates_root
 from aistart.render import render_project
 
 COMMAND = (
@@ -21,8 +21,7 @@ COMMAND = (
 
 def lock(template: Template) -> Path:
     """Resolve the template's default project and write its lock; returns the lock's path."""
-    tree = templates_root() / template.name / "{{ cookiecutter.project_slug }}"
-    target = tree / "requirements.lock"
+    target = templates_root() / template.name / PROJECT / "requirements.lock"
     answers = resolve(template, {})
     extra = {"_template_name": template.name, "_aistart_version": "", "_answers": {}, "_year": 2026}
     with tempfile.TemporaryDirectory() as folder:

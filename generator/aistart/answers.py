@@ -62,7 +62,7 @@ def resolve(template: Template, given: Mapping[str, str], ask: Ask | None = None
     for key in given:
         if key not in {question.key for question in asked}:
             raise unknown("question", key, [question.key for question in asked])
-    dependencies = [_distribution(line) for line in template.declarations.get("_dependencies", [])]
+    dependencies = template.distributions
     answers: dict[str, str] = {}
     for question in asked:
         answers[question.key] = _answer(question, given, answers, dependencies, ask)
@@ -73,7 +73,7 @@ def _answer(
     question: Question,
     given: Mapping[str, str],
     earlier: dict[str, str],
-    dependencies: list[str],
+    dependencies: Iterable[str],
     ask: Ask | None,
 ) -> str:
     def problem(value: str) -> str | None:
@@ -94,7 +94,3 @@ def _question(key: str, value: Any, prompt: Any) -> Question:
     if isinstance(value, list):
         return Question(key, str(prompt), str(value[0]), tuple(map(str, value)))
     return Question(key, str(prompt), str(value))
-
-
-def _distribution(requirement: str) -> str:
-    return requirement.split("[")[0].split(">")[0].split("=")[0].strip().lower()

@@ -13,6 +13,7 @@ from typing import Any
 from aistart.errors import UsageProblem, unknown
 
 MANIFEST = "cookiecutter.json"
+PROJECT = "{{ cookiecutter.project_slug }}"  # a layer's folder of files
 
 
 def templates_root() -> Path:
@@ -56,6 +57,18 @@ class Template:
     def declarations(self) -> dict[str, Any]:
         """The layers' manifests merged: questions first in the base's order, later layers win."""
         return merge_manifests(self.layers)
+
+    @property
+    def distributions(self) -> set[str]:
+        """Names of all packages that a project of this template installs, from its lock."""
+        locks = (layer.path / PROJECT / "requirements.lock" for layer in self.layers)
+        lines = [
+            line
+            for lock in locks
+            if lock.is_file()
+            for line in lock.read_text(encoding="utf-8").splitlines()
+        ]
+        return {line.split("==")[0] for line in lines if line and line[0] not in " #"}
 
     def layers_for(self, answers: dict[str, str]) -> tuple[Layer, ...]:
         """All layers of a project with these answers: the template's, then those chosen."""

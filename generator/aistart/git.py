@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from aistart.errors import AistartError
+
 # Of the repository that aistart is called from, a hook for one; not of the one being made.
 _FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
 _FALLBACK_IDENTITY = ("-c", "user.name=aistart", "-c", "user.email=aistart@localhost")
@@ -18,7 +20,8 @@ def first_commit(project: Path, message: str) -> None:
         click.echo("git is not installed: the project has no repository yet.", err=True)
         return
     _git(project, "init", "--quiet", "--initial-branch=main", "--template=")
-    _git(project, "add", "--all")
+    # Even what the user ignores everywhere, such as *.lock.
+    _git(project, "add", "--all", "--force")
     known = _git(project, "var", "GIT_COMMITTER_IDENT", check=False).returncode == 0
     identity = () if known else _FALLBACK_IDENTITY
     # The user's hooks and signing key belong to the user's own commits.
@@ -32,5 +35,7 @@ def _git(project: Path, *words: str, check: bool = True) -> subprocess.Completed
         ["git", *words], cwd=project, env=environment, capture_output=True, text=True, check=False
     )
     if check and result.returncode != 0:
-        raise OSError(f"git {words[-1]} failed: {result.stderr.strip().splitlines()[-1:]}")
+        command = next(word for word in words if word in ("init", "add", "commit"))
+        reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise AistartError(f"git {command}: {reason}")
     return result

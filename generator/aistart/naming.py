@@ -16,8 +16,9 @@ _WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {
 }
 # Importable in every generated project, so a package of the same name would hide them.
 _TAKEN_MODULES = set(
-    "cookiecutter docs examples jax keras matplotlib mlflow numpy pandas PIL pip pkg_resources "
-    "pydantic pytest scipy setuptools sklearn src tensorflow test tests wheel yaml".lower().split()
+    "docs examples git google jax jose jwt keras matplotlib mlflow numpy pandas pil pip "
+    "pkg_resources pydantic pytest scipy setuptools sklearn src tensorflow test tests wheel yaml "
+    "configs runs data reports".split()
 )
 
 
@@ -41,8 +42,11 @@ def folder_problem(name: str) -> str | None:
 
 def package_problem(name: str, dependencies: Iterable[str] = ()) -> str | None:
     """Why a Python package cannot have this name, or None if it can."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        return "must begin with a small letter and hold only small letters, digits and '_'"
+    if not re.fullmatch(r"[a-z]([a-z0-9_]*[a-z0-9])?", name):
+        return (
+            "must begin with a small letter, hold only small letters, digits and '_', and not end "
+            "with '_'"
+        )
     if len(name) > PACKAGE_LENGTH:
         return f"is {len(name)} characters long; at most {PACKAGE_LENGTH} are allowed"
     if keyword.iskeyword(name) or keyword.issoftkeyword(name):
@@ -60,8 +64,10 @@ def text_problem(text: str) -> str | None:
     """Why a free text is not accepted, or None if it is."""
     if len(text) > TEXT_LENGTH:
         return f"is {len(text)} characters long; at most {TEXT_LENGTH} are allowed"
-    if any(unicodedata.category(character) == "Cc" and character != "\n" for character in text):
-        return "must not hold control characters"
+    # Cs: halves of characters, which stand for bytes that the terminal could not decode.
+    kinds = {unicodedata.category(character) for character in text if character != "\n"}
+    if kinds & {"Cc", "Cs"}:
+        return "must not hold control characters or broken ones"
     return None
 
 

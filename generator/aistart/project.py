@@ -81,9 +81,6 @@ def _move(made: Path, target: Path) -> None:
         target.rmdir()  # Windows renames onto nothing, not onto an empty folder
     try:
         made.rename(target)
-    except (FileExistsError, NotADirectoryError):
-        _check_free(target)
-        raise
     except OSError:
         _check_free(target)  # another run was faster
         raise

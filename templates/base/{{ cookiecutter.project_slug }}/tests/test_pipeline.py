@@ -40,7 +40,8 @@ def split() -> Split:
 
 def take(split: Split, **options) -> list[list[int]]:
     prepared = cache.prepared(split, Doubling(), "none", "x")
-    batches = training_batches(prepared, Doubling(), batch_size=BATCH, **options)
+    order = ShuffledOrder(SIZE, BATCH, options.pop("seed"))
+    batches = training_batches(prepared, Doubling(), order=order, **options)
     return [targets.numpy().tolist() for _, targets, *_ in batches]
 
 
@@ -59,6 +60,15 @@ def test_order_is_a_function_of_seed_and_step(split: Split) -> None:
     assert take(split, seed=2, last_step=12) != whole
 
 
+def test_rest_too_small_for_the_replicas_joins_the_batch_before() -> None:
+    order = ShuffledOrder(size=21, batch_size=5, seed=0, least=2)
+    batches = [order.positions(tf.constant(step, tf.int64)).numpy() for step in range(4)]
+    assert order.steps_per_epoch == 4
+    assert [len(batch) for batch in batches] == [5, 5, 5, 6]
+    assert sorted(np.concatenate(batches)) == list(range(21))
+    assert ShuffledOrder(size=1, batch_size=5, seed=0, least=2).steps_per_epoch == 1
+
+
 def test_shuffling_is_even() -> None:
     # Over many epochs each example comes first about as often as any other.
     order = ShuffledOrder(size=10, batch_size=10, seed=3)
@@ -72,7 +82,7 @@ def test_augmentation_is_seeded_by_step(split: Split) -> None:
 
     def inputs(first_step: int) -> list[list[float]]:
         prepared = cache.prepared(split, Doubling(), "none", "x")
-        options = {"batch_size": BATCH, "seed": 1, "last_step": 8, "augment": add_noise}
+        options = {"order": ShuffledOrder(SIZE, BATCH, 1), "last_step": 8, "augment": add_noise}
         batches = training_batches(prepared, Doubling(), first_step=first_step, **options)
         return [batch[0].numpy().tolist() for batch in batches]
 
@@ -81,9 +91,8 @@ def test_augmentation_is_seeded_by_step(split: Split) -> None:
 
 def test_weights_go_with_their_examples(split: Split) -> None:
     weights = np.arange(SIZE) / 10
-    batches = training_batches(
-        split, Doubling(), batch_size=BATCH, seed=0, last_step=5, weights=weights
-    )
+    order = ShuffledOrder(SIZE, BATCH, seed=0)
+    batches = training_batches(split, Doubling(), order=order, last_step=5, weights=weights)
     for _, targets, weight in batches:
         np.testing.assert_allclose(weight, targets.numpy() / 10, rtol=1e-6)
 

@@ -4,16 +4,17 @@ import json
 import logging
 from pathlib import Path
 
+import keras
 import mlflow
 import numpy as np
 import pytest
 import yaml
 
 from {{ cookiecutter.package_name }} import artifact, evaluate, fitting
-from {{ cookiecutter.package_name }}.config import load_config
+from {{ cookiecutter.package_name }}.callbacks import BestWeights
+from {{ cookiecutter.package_name }}.config import load_config, without_password
 from {{ cookiecutter.package_name }}.data import load
 from {{ cookiecutter.package_name }}.runs import all_runs, find_run
-from {{ cookiecutter.package_name }}.tracking import without_password
 from {{ cookiecutter.package_name }}.train import main
 
 from .conftest import QUICK
@@ -180,6 +181,7 @@ def test_refused(
     assert message in captured
     assert captured.startswith("error: ")
     assert captured.count("\n") == 1
+    assert all_runs() == [], "nothing half-written"
 
 
 def test_no_permission_to_write(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -191,9 +193,54 @@ def test_no_permission_to_write(own_folder: Path, capsys: pytest.CaptureFixture[
     assert message.count("\n") == 1
 
 
-def test_passwords_are_not_shown() -> None:
+def test_passwords_are_not_shown(
+    own_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert without_password("postgresql://me:secret@host/db") == "postgresql://host/db"
     assert without_password("sqlite:///mlflow.db") == "sqlite:///mlflow.db"
+    assert main([*QUICK, "--tracking.uri", "http://me:hunter2@127.0.0.1:9"]) == 1
+    assert "hunter2" not in capsys.readouterr().err
+    config = load_config(["--tracking.uri", "http://me:hunter2@127.0.0.1:9"])
+    assert "hunter2" not in config.to_yaml()
+    assert config.tracking.uri.endswith("hunter2@127.0.0.1:9")
+
+
+def test_experiment_names_that_a_registry_refuses() -> None:
+    words = [*QUICK, "--train.max_steps", "1", "--tracking.experiment", "team/digits: first"]
+    assert main(words) == 0
+    assert find_run("latest").summary["mlflow"]["registered_version"] == 1
+
+
+def test_best_weights_of_all_phases_stay() -> None:
+    core = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False)])
+    best = BestWeights(core, patience=2)
+    best.set_model(core)
+    for phase in ([3.0, 1.0, 2.0], [2.5, 2.5, 2.5]):
+        best.on_train_begin()
+        for epoch, loss in enumerate(phase):
+            core.set_weights([np.array([[loss]])])
+            core.stop_training = False
+            best.on_epoch_end(epoch, {"val_loss": loss})
+    assert core.stop_training, "no new best for two epochs"
+    best.restore()
+    assert core.get_weights()[0] == 1.0
+
+
+def test_changed_data_is_said_and_reported_elsewhere(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = find_run("latest")
+    before = {path: path.stat().st_mtime_ns for path in run.report_dir.iterdir()}
+    summary = run.summary
+    changed = {**summary, "data": {**summary["data"], "digest": "another"}}
+    run.write_summary(changed)
+    try:
+        assert evaluate.main([]) == 0
+    finally:
+        run.write_summary(summary)
+    assert "the data has changed since the training" in capsys.readouterr().err
+    assert {path: path.stat().st_mtime_ns for path in run.report_dir.iterdir()} == before
+    assert list((trained / "reports").iterdir())
 
 
 def test_log_handlers_are_gone_after_a_run(trained: Path) -> None:

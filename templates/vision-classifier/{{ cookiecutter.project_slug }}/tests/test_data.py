@@ -3,6 +3,7 @@
 import gzip
 import json
 import pickle
+import struct
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from {{ cookiecutter.package_name }} import cache, predict
 from {{ cookiecutter.package_name }} import images as reading
-from {{ cookiecutter.package_name }} import predict
 from {{ cookiecutter.package_name }}.config import Config, load_config
 from {{ cookiecutter.package_name }}.contract import Data
 from {{ cookiecutter.package_name }}.data import load
@@ -243,6 +244,52 @@ def test_copies_of_an_image_stay_in_one_split(own_folder: Path) -> None:
     assert_no_leak(data)
 
 
+def test_copies_in_another_format_stay_in_one_split(own_folder: Path) -> None:
+    for number in range(30):
+        shape = (6, 6, 3)
+        pixels = np.random.default_rng(number).integers(0, 256, shape).astype("uint8")
+        folder = own_folder / "p" / "ab"[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        for level in (0, 9):
+            png = tf.io.encode_png(pixels, compression=level).numpy()
+            (folder / f"{number}-{level}.png").write_bytes(png)
+    data = load(configured("folder", "--data.path", "p"))
+    assert data.duplicates == 30
+    where = {}
+    for name in data.splits:
+        for path in ids(data, name):
+            where.setdefault(path.split("-")[0], set()).add(name)
+    assert all(len(names) == 1 for names in where.values())
+
+
+def test_digest_depends_on_the_order(own_folder: Path) -> None:
+    # Caches are read by position: another order must not find an old cache.
+    rows = []
+    for number in range(20):
+        draw(own_folder / f"{number}.png", number)
+        rows.append(f"{number}.png,{'ab'[number % 2]}")
+    config = configured("csv", "--data.path", str(manifest(own_folder, rows)))
+    first = load(config).digest
+    manifest(own_folder, sorted(rows, key=lambda row: row[-1]))
+    assert load(config).digest != first
+
+
+def test_labels_belong_to_their_images_whatever_the_cache(own_folder: Path) -> None:
+    rows = []
+    for number in range(40):
+        pixels = np.full((4, 4, 1), 200 * (number % 2) + number, "uint8")
+        (own_folder / f"{number}.png").write_bytes(tf.io.encode_png(pixels).numpy())
+        rows.append(f"{number}.png,{'ab'[number % 2]}")
+    for order in (rows, sorted(rows, key=lambda row: row[-1])):
+        path = str(manifest(own_folder, order))
+        config = configured("csv", "--data.path", path, "--data.cache", "disk")
+        data = load(config)
+        preprocessing = Preprocessing.fit(data.train, config)
+        split = cache.prepared(data.train, preprocessing, "disk", data.digest)
+        bright = split.fetch(tf.range(len(split), dtype=tf.int64)).numpy().mean(axis=(1, 2, 3))
+        assert ["b" if value >= 200 else "a" for value in bright] == list(data.train.targets)
+
+
 def test_copies_between_given_splits_leave_the_training(own_folder: Path) -> None:
     draw_folder(own_folder / "p/train", {"a": 10, "b": 10})
     draw_folder(own_folder / "p/test", {"a": 4, "b": 4})
@@ -293,6 +340,53 @@ def test_files_are_read_again_only_if_they_changed(
     assert read == [str(Path("p/a/000.png"))]
     (own_folder / ".cache/images.json").write_text("{")
     load(config)
+
+
+def test_unreadable_once_is_not_unreadable_for_ever(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draw_folder(own_folder / "p", {"a": 5, "b": 5})
+    config = configured("folder", "--data.path", "p", "--data.max_unreadable", "1")
+    broken = reading.Scan(error="disk trouble")
+    with monkeypatch.context() as patch:
+        real = reading.scan_file
+        patch.setattr(reading, "scan_file", lambda path: broken if "a/000" in path else real(path))
+        assert len(load(config).unreadable) == 1
+    assert load(config).unreadable == ()
+
+
+def bmp_grey(pixels: np.ndarray) -> bytes:
+    """An 8-bit grey BMP file of pixels (height, width)."""
+    rows = [bytes(row) + bytes(-len(row) % 4) for row in pixels[::-1]]
+    body, palette = b"".join(rows), b"".join(bytes([i, i, i, 0]) for i in range(256))
+    start = 14 + 40 + len(palette)
+    head = b"BM" + struct.pack("<IHHI", start + len(body), 0, 0, start)
+    height, width = pixels.shape
+    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8, 0, len(body), 0, 0, 256, 0)
+    return head + info + palette + body
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_format_decodes_to_grey_and_to_colour(channels: int) -> None:
+    grey = np.arange(64, dtype="uint8").reshape(8, 8)
+    transparent = np.random.default_rng(0).integers(0, 256, (8, 8, 4)).astype("uint8")
+    files = [
+        tf.io.encode_png(grey[..., None]).numpy(),
+        tf.io.encode_png(transparent).numpy(),
+        tf.io.encode_jpeg(transparent[..., :3]).numpy(),
+        bmp_grey(grey),
+    ]
+    for content in files:
+        assert reading.scan_bytes(content).error == ""
+        pixels = reading.decode(tf.constant(content), channels)
+        assert pixels.shape == (8, 8, channels)
+        in_graph = tf.function(lambda raw: reading.decode(raw, channels))(tf.constant(content))
+        np.testing.assert_array_equal(in_graph, pixels)
+
+
+def test_limit_too_small_for_the_classes() -> None:
+    with pytest.raises(UsageProblem, match="20 is too few for 10 classes; at least 30 are needed"):
+        load(configured("digits", "--data.limit", "20"))
 
 
 def test_limit_keeps_the_classes() -> None:
@@ -409,6 +503,11 @@ def test_predict(
     capsys.readouterr()
     assert predict.main([one]) == 0
     assert capsys.readouterr().out.startswith(f"{one}  {rows[1]['prediction']}  (")
+
+
+def test_predict_in_batches_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert predict.main(["x.png", "--batch-size", "0"]) == 2
+    assert "--batch-size" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

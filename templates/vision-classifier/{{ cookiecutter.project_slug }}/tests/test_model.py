@@ -46,6 +46,30 @@ def test_every_model_trains_and_reloads_with_the_same_predictions(name: str) -> 
     assert model.weights_sha256() == run.summary["weights_sha256"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--train.optimizer sgd --train.schedule step --train.loss focal "
+        "--train.label_smoothing 0.1 --train.class_weights balanced --model.dropout 0.2",
+        "--runtime.precision mixed_bfloat16 --train.schedule constant --data.resize crop "
+        "--data.image_size 12 --data.channels 3 --data.augment_flip true --data.augment_color 0.2",
+        "--runtime.precision mixed_float16 --data.resize pad --data.image_size 9 "
+        "--data.cache disk --train.early_stopping_patience 0 --train.deterministic false",
+    ],
+)
+def test_every_option_trains(words: str) -> None:
+    assert main([*QUICK, *words.split(), "--tracking.register", "false"]) == 0
+    keras.config.set_dtype_policy("float32")
+
+
+@pytest.mark.slow
+def test_replicas_of_a_network_with_batch_normalisation() -> None:
+    # 140 training images in batches of 23: a rest of 2, for three replicas too few.
+    words = ["--model.name", "resnet", "--runtime.strategy", "mirrored", "--data.batch_size", "23"]
+    assert main([*QUICK, *words, "--tracking.register", "false"]) == 0
+    assert find_run("latest").summary["steps"] == 6
+
+
 @pytest.mark.parametrize("name", ["mlp", "cnn", "resnet"])
 @pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (33, 47, 3)])
 def test_any_size_and_channels(name: str, shape: tuple[int, int, int]) -> None:
@@ -133,6 +157,12 @@ def test_classes_may_be_added_to_earlier_weights() -> None:
     image = np.random.default_rng(0).random((1, 8, 8, 1))
     ours, theirs = core(image)[0].numpy(), earlier.core(image)[0].numpy()
     np.testing.assert_allclose(ours[[2, 0, 3]], theirs, rtol=1e-5)
+
+
+def test_weights_of_another_model_are_refused() -> None:
+    earlier = artifact.Artifact(build(configured("cnn"), GREY), GREY)
+    names = {"logits": (-1, GREY.classes)}
+    assert artifact.warm_start(build(configured("mlp"), GREY), earlier, names, names) == 0
 
 
 # === Model files that must not be loaded ===

@@ -7,6 +7,7 @@ more entry in its zip archive, ``preprocessing.json``. So the two cannot be mixe
 import hashlib
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,7 @@ def load(path: Path) -> Artifact:
         return Artifact(core, Preprocessing.from_config(config))
     except FileNotFoundError:
         raise DataProblem(f"model file: {str(path)!r} does not exist.") from None
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, zlib.error, EOFError):
         raise DataProblem(
             f"model file: {str(path)!r} is no .keras file, or a damaged one."
         ) from None
@@ -83,9 +84,12 @@ def load(path: Path) -> Artifact:
 
 
 def warm_start(core: keras.Model, earlier: Artifact, vocabularies: dict[str, Any], now: Any) -> int:
-    """Copy an earlier model's weights where layer, name and shape agree; returns how many.
+    """Copy an earlier model's weights where layer, name and shape agree.
 
     Layers that count classes or ids are matched entry by entry, so some may be added or removed.
+
+    Returns:
+        How many weights were copied; 0 if none but those that count classes or ids agree.
 
     Args:
         core: the new model, whose weights are changed.
@@ -93,13 +97,14 @@ def warm_start(core: keras.Model, earlier: Artifact, vocabularies: dict[str, Any
         now: the same of the new one.
     """
     old_weights = {weight.path: weight for weight in earlier.core.weights}
-    copied = 0
+    copied = {True: 0, False: 0}  # of layers that count entries, of others
     for weight in core.weights:
         if weight.path not in old_weights:
             continue
         old, new = np.array(old_weights[weight.path]), np.array(weight)
         layer = weight.path.split("/")[0]
-        if layer in now and layer in vocabularies:
+        counts_entries = layer in now and layer in vocabularies
+        if counts_entries:
             axis, entries = now[layer]
             before = {entry: place for place, entry in enumerate(vocabularies[layer][1])}
             pairs = [(before[entry], i) for i, entry in enumerate(entries) if entry in before]
@@ -113,8 +118,8 @@ def warm_start(core: keras.Model, earlier: Artifact, vocabularies: dict[str, Any
             weight.assign(old)
         else:
             continue
-        copied += 1
-    return copied
+        copied[counts_entries] += 1
+    return sum(copied.values()) if copied[False] else 0
 
 
 def _raw_batches(split: Split, batch_size: int) -> Iterator[tf.Tensor]:

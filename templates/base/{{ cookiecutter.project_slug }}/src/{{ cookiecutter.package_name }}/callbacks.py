@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 import keras
+import numpy as np
 
 from .errors import Diverged
 from .runs import Run
@@ -67,6 +68,38 @@ class Journal(keras.callbacks.Callback):
             time.perf_counter() - self._clock,
             "  ".join(f"{name} {value:.4g}" for name, value in metrics.items()),
         )
+
+
+class BestWeights(keras.callbacks.Callback):
+    """Keeps the weights with the lowest validation loss of all phases, and stops in time.
+
+    Args:
+        core: whose weights are kept and restored.
+        patience: epochs of a phase without a new best before it stops; 0: never.
+    """
+
+    def __init__(self, core: keras.Model, patience: int) -> None:
+        super().__init__()
+        self.core, self.patience = core, patience
+        self.loss = math.inf
+        self.weights: list[np.ndarray] | None = None
+        self.waited = 0
+
+    def on_train_begin(self, logs=None):
+        self.waited = 0
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs["val_loss"] < self.loss:
+            self.loss, self.weights, self.waited = logs["val_loss"], self.core.get_weights(), 0
+            return
+        self.waited += 1
+        if self.patience and self.waited >= self.patience:
+            self.model.stop_training = True
+
+    def restore(self) -> None:
+        """Give the core the best weights."""
+        if self.weights is not None:
+            self.core.set_weights(self.weights)
 
 
 def split_metrics(logs: dict[str, float]) -> dict[str, float]:

@@ -32,11 +32,24 @@ class Config(Section):
     runtime: RuntimeSection = Field(default_factory=RuntimeSection)
     tracking: TrackingSection = Field(default_factory=TrackingSection)
 
+    def shown(self) -> dict[str, dict[str, Any]]:
+        """All sections with their fields as they may be recorded: without passwords."""
+        sections = self.model_dump(mode="json")
+        if self.tracking.uri:
+            sections["tracking"]["uri"] = without_password(self.tracking.uri)
+        return sections
+
     def to_yaml(self) -> str:
-        """All fields with their values, in a form that ``--config`` reads."""
+        """The recorded form of all fields, which ``--config`` reads."""
         import yaml
 
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        return yaml.safe_dump(self.shown(), sort_keys=False, allow_unicode=True)
+
+
+def without_password(uri: str) -> str:
+    """The URI as it may be shown: what stands before an ``@`` is left out."""
+    scheme, separator, rest = uri.partition("://")
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else uri
 
 
 def fields() -> Iterator[tuple[str, FieldInfo]]:
@@ -110,6 +123,14 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise UsageProblem(f"{message}.")
+
+
+def positive(text: str) -> int:
+    """A flag's value that is a whole number from 1 on."""
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
 
 
 def _help(field: FieldInfo) -> str:

@@ -3,9 +3,12 @@
 import difflib
 import functools
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn
 
 
 class ProjectError(Exception):
@@ -59,6 +62,8 @@ def command(body: Callable[[list[str]], None]) -> Callable[[Sequence[str] | None
     def main(argv: Sequence[str] | None = None) -> int:
         words = list(sys.argv[1:] if argv is None else argv)
         debug = "--debug" in words
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, _stop)
         try:
             body([word for word in words if word != "--debug"])
             sys.stdout.flush()
@@ -74,6 +79,10 @@ def command(body: Callable[[list[str]], None]) -> Callable[[Sequence[str] | None
             return code
 
     return main
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    raise Interrupted("stopped by SIGTERM.")
 
 
 def describe(error: BaseException) -> tuple[str, int]:

@@ -64,8 +64,14 @@ def draw_history(run: Run) -> None:
     draw_curves(run.read_metrics(), run.report_dir / "training.png")
 
 
-def find_artifact(name: str, config: Config | None = None) -> tuple["Artifact", Path]:
+def find_artifact(
+    name: str, config: Config | None = None, field: str = "--run"
+) -> tuple["Artifact", Path]:
     """A trained model and its configuration file, by run id, ``latest`` or MLflow model URI.
+
+    Args:
+        config: where MLflow is, if not where the environment says.
+        field: what the name was given for, for messages.
 
     Raises:
         UsageProblem: there is no such run.
@@ -76,9 +82,9 @@ def find_artifact(name: str, config: Config | None = None) -> tuple["Artifact", 
     if is_uri(name):
         from .tracking import fetch_model
 
-        folder = fetch_model(name, config or load_config())
+        folder = fetch_model(name, config or load_config(), field)
         return load(folder / "model.keras"), folder / "config.yaml"
-    run = find_run(name)
+    run = find_run(name, field)
     return load(run.model_file), run.config_file
 
 
@@ -105,15 +111,26 @@ def main(argv: list[str]) -> None:
     )
     arguments, overrides = parser.parse_known_args(argv)
     wished = load_config(overrides)
-    own_report = None if is_uri(arguments.run) else find_run(arguments.run).report_dir
+    run = None if is_uri(arguments.run) else find_run(arguments.run)
     distribution.prepare(wished.runtime)
     from .data import load
 
     model, config_file = find_artifact(arguments.run, wished)
     config = load_config(overrides, base=config_file)
-    elsewhere = project_root() / "reports" / datetime.now().strftime("%Y%m%d-%H%M%S")
-    report_dir = arguments.output or (elsewhere if overrides or not own_report else own_report)
-    metrics = evaluate(model, load(config), arguments.split, config, report_dir)
+    data = load(config)
+    trained_on = run.summary["data"]["digest"] if run and run.summary else None
+    if trained_on == data.digest:
+        own_report = run.report_dir
+    else:
+        own_report = project_root() / "reports" / datetime.now().strftime("%Y%m%d-%H%M%S")
+        if trained_on and not overrides:
+            print(
+                "warning: the data has changed since the training; some of these examples may "
+                "have been trained on.",
+                file=sys.stderr,
+            )
+    report_dir = arguments.output or own_report
+    metrics = evaluate(model, data, arguments.split, config, report_dir)
     for name, value in metrics.items():
         print(f"{name}  {value:.4f}")
     print(f"report: {report_dir}")

@@ -8,7 +8,7 @@ import keras
 
 from . import cache, objective
 from .artifact import warm_start
-from .callbacks import Journal, Sink, progress_bar
+from .callbacks import BestWeights, Journal, Sink, progress_bar
 from .config import Config
 from .contract import Data, Preprocessing
 from .distribution import Devices
@@ -17,7 +17,7 @@ from .evaluate import find_artifact
 from .model import build as build_model
 from .model import phases, vocabularies
 from .optimizers import make_optimizer
-from .pipeline import evaluation_batches, steps_per_epoch, training_batches
+from .pipeline import ShuffledOrder, evaluation_batches, training_batches
 from .preprocessing import augment
 from .runs import Run
 
@@ -38,13 +38,13 @@ def build(config: Config, preprocessing: Preprocessing, devices: Devices) -> ker
     with devices.scope():
         core = build_model(config, preprocessing)
         if config.train.init_from:
-            earlier = find_artifact(config.train.init_from, config)[0]
+            earlier = find_artifact(config.train.init_from, config, "train.init_from")[0]
             before, now = vocabularies(earlier.preprocessing), vocabularies(preprocessing)
             copied = warm_start(core, earlier, before, now)
             if copied == 0:
                 raise UsageProblem(
-                    f"train.init_from: {config.train.init_from!r} shares no weights with "
-                    f"model {config.model.name!r}."
+                    f"train.init_from: {config.train.init_from!r} is of another model or input: "
+                    f"it shares no layer with this {config.model.name!r}."
                 )
             log.info(
                 "Starts from %s: %d of %d weights",
@@ -74,7 +74,8 @@ def fit(
         for name, split in (("train", data.train), ("validation", data.validation))
     )
     batch_size = config.data.batch_size
-    per_epoch = steps_per_epoch(train_split, batch_size)
+    order = ShuffledOrder(len(train_split), batch_size, config.train.seed, devices.replicas)
+    per_epoch = order.steps_per_epoch
     planned = phases(config)
     total = sum(phase.epochs for phase in planned) * per_epoch
     last_step = min(total, config.train.max_steps or total)
@@ -82,6 +83,7 @@ def fit(
     journal.epochs = -(-last_step // per_epoch)
     weights = objective.example_weights(data.train.targets, preprocessing, config)
     validation = evaluation_batches(validation_split, preprocessing, batch_size=batch_size)
+    best = BestWeights(core, config.train.early_stopping_patience)
     began = time.perf_counter()
     for phase in planned:
         if journal.step >= last_step:
@@ -93,8 +95,7 @@ def fit(
         batches = training_batches(
             train_split,
             preprocessing,
-            batch_size=batch_size,
-            seed=config.train.seed,
+            order=order,
             first_step=journal.step,
             last_step=last_step,
             augment=lambda prepared, seed: augment(prepared, seed, config),
@@ -114,17 +115,11 @@ def fit(
             epochs=-(-phase_steps // per_epoch),
             steps_per_epoch=min(per_epoch, phase_steps),
             validation_data=validation,
-            callbacks=[journal, *_early_stopping(config)],
+            callbacks=[journal, best],
             shuffle=False,  # the batches are in their order already
             verbose=progress_bar(),
         )
+    best.restore()
     seconds = time.perf_counter() - began
     whole, rest = divmod(journal.step, per_epoch)
     return Fitted(journal.step, whole * len(train_split) + rest * batch_size, seconds)
-
-
-def _early_stopping(config: Config) -> list[keras.callbacks.Callback]:
-    patience = config.train.early_stopping_patience
-    if patience == 0:
-        return []
-    return [keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True)]

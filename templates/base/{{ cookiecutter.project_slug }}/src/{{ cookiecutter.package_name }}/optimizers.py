@@ -53,16 +53,17 @@ def make_optimizer(
     warmup_steps = round(train.warmup_fraction * total_steps)
     rate = WarmUpThenDecay(learning_rate, warmup_steps, total_steps, train.schedule)
     if train.optimizer == "sgd":
-        return keras.optimizers.SGD(
+        optimizer = keras.optimizers.SGD(
             rate,
             momentum=train.momentum,
             nesterov=train.momentum > 0,
             weight_decay=train.weight_decay,
             global_clipnorm=train.gradient_clip_norm,
         )
-    optimizer = keras.optimizers.AdamW(
-        rate, weight_decay=train.weight_decay, global_clipnorm=train.gradient_clip_norm
-    )
+    else:
+        optimizer = keras.optimizers.AdamW(
+            rate, weight_decay=train.weight_decay, global_clipnorm=train.gradient_clip_norm
+        )
     # Decay pulls weights towards zero; biases and normalisation scales are meant to be elsewhere.
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return optimizer

@@ -15,17 +15,11 @@ from .contract import Preprocessing, Split
 Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
-def steps_per_epoch(split: Split, batch_size: int) -> int:
-    """Batches in a pass over the split; the last one may be smaller."""
-    return -(-len(split) // batch_size)
-
-
 def training_batches(
     split: Split,
     preprocessing: Preprocessing,
     *,
-    batch_size: int,
-    seed: int,
+    order: "ShuffledOrder",
     first_step: int = 0,
     last_step: int,
     augment: Augment | None = None,
@@ -35,11 +29,10 @@ def training_batches(
 
     Args:
         split: prepared examples, see ``cache.prepared``.
-        batch_size: global, in examples.
+        order: which examples stand in which batch.
         augment: (prepared (batch, …), seed (2,) int32) -> augmented (batch, …).
         weights: (size,) weight of each example's loss.
     """
-    order = ShuffledOrder(len(split), batch_size, seed)
     make = _batch_maker(split, preprocessing, weights)
 
     def batch(step: tf.Tensor) -> tuple[Any, ...]:
@@ -64,24 +57,34 @@ def evaluation_batches(
         return make(tf.range(start, tf.minimum(start + batch_size, size)), None)
 
     return (
-        tf.data.Dataset.range(steps_per_epoch(split, batch_size))
+        tf.data.Dataset.range(-(-size // batch_size))
         .map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
         .prefetch(tf.data.AUTOTUNE)
     )
 
 
 class ShuffledOrder:
-    """Which examples stand in which batch, without a list of them."""
+    """Which examples stand in which batch, without a list of them.
 
-    def __init__(self, size: int, batch_size: int, seed: int) -> None:
+    Args:
+        size: examples of the split.
+        batch_size: global, in examples; the last batch of an epoch may be smaller.
+        least: a smaller rest is joined to the batch before: each replica needs an example.
+    """
+
+    def __init__(self, size: int, batch_size: int, seed: int, least: int = 1) -> None:
         self.size, self.batch_size, self.seed = size, batch_size, seed
-        self.steps_per_epoch = -(-size // batch_size)
+        whole, rest = divmod(size, batch_size)
+        self.steps_per_epoch = max(1, whole + (rest >= max(1, least)))
 
     def positions(self, step: tf.Tensor) -> tf.Tensor:
         """Positions (batch,) int64 of a step, int64; each stands in one batch of an epoch."""
-        epoch = step // self.steps_per_epoch
-        start = step % self.steps_per_epoch * self.batch_size
-        places = tf.range(start, tf.minimum(start + self.batch_size, self.size))
+        epoch, place = step // self.steps_per_epoch, step % self.steps_per_epoch
+        start = place * self.batch_size
+        is_last = place == self.steps_per_epoch - 1
+        places = tf.range(
+            start, tf.where(is_last, tf.constant(self.size, tf.int64), start + self.batch_size)
+        )
         seed = tf.stack([tf.constant(self.seed, tf.int64), epoch])
         return tf.random.experimental.index_shuffle(
             places, tf.cast(seed, tf.uint32), max_index=tf.constant(self.size - 1, tf.int64)

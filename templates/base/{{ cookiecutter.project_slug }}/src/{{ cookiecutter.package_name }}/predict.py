@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from . import distribution
-from .config import Parser, load_config
+from .config import Parser, load_config, positive
 from .errors import command
 from .evaluate import find_artifact, is_uri
 from .files import write_text
@@ -40,7 +40,9 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--run", default="latest", help="latest, a run's id or an MLflow model URI")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     parser.add_argument("--output", metavar="FILE", type=Path, help="write JSON lines to this file")
-    parser.add_argument("--batch-size", type=int, default=128, metavar="N", help="examples at once")
+    parser.add_argument(
+        "--batch-size", type=positive, default=128, metavar="N", help="examples at once (128)"
+    )
     arguments = parser.parse_args(argv)
     if not is_uri(arguments.run):
         find_run(arguments.run)  # fails before TensorFlow is imported

@@ -118,8 +118,11 @@ def all_runs() -> list[Run]:
     return [Run(path) for path in sorted(folder.iterdir()) if (path / "config.yaml").is_file()]
 
 
-def find_run(name: str) -> Run:
+def find_run(name: str, field: str = "--run") -> Run:
     """The run with this id; ``latest`` is the newest finished one.
+
+    Args:
+        field: what the name was given for, for messages.
 
     Raises:
         UsageProblem: there is none.
@@ -128,10 +131,12 @@ def find_run(name: str) -> Run:
     if name == "latest":
         finished = [run for run in runs.values() if run.summary is not None]
         if not finished:
-            raise UsageProblem(f"--run: there is no finished run in {runs_dir()}; train one first.")
+            raise UsageProblem(
+                f"{field}: there is no finished run in {runs_dir()}; train one first."
+            )
         return finished[-1]
     if name not in runs:
-        raise unknown("--run", name, ["latest", *runs])
+        raise unknown(field, name, ["latest", *runs])
     return runs[name]
 
 

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,12 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 # A server that is down must not hold a run up for minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -32,11 +39,12 @@ import mlflow.pyfunc
 from mlflow.data.dataset import Dataset
 from mlflow.data.dataset_source import DatasetSource
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import SQLAlchemyError
 
 from . import inputs
-from .config import Config, fields
+from .config import Config, fields, without_password
 from .contract import Data
-from .errors import ProjectError
+from .errors import Interrupted, ProjectError
 from .files import project_root
 from .runs import Run
 
@@ -63,6 +71,11 @@ def experiment_name(config: Config) -> str:
     return config.tracking.experiment or __package__
 
 
+def registry_name(config: Config) -> str:
+    """The experiment's name with what a registry does not allow replaced."""
+    return re.sub(r"[/:.%\"']", "-", experiment_name(config))
+
+
 class Tracker:
     """One MLflow run."""
 
@@ -78,7 +91,7 @@ class Tracker:
 
     def log_configuration(self, devices: dict[str, Any]) -> None:
         """All fields as flat parameters; the environment as tags and a file."""
-        sections = self.config.model_dump(mode="json")
+        sections = self.config.shown()
         flat = {name: sections[name.split(".")[0]][name.split(".")[1]] for name, _ in fields()}
         mlflow.log_params(flat | devices)
         mlflow.set_tags(_environment_tags())
@@ -113,7 +126,7 @@ class Tracker:
             model_dir.mkdir()
             for file in (self.run.model_file, self.run.config_file):
                 (model_dir / file.name).write_bytes(file.read_bytes())
-            name = experiment_name(self.config) if self.config.tracking.register else None
+            name = registry_name(self.config) if self.config.tracking.register else None
             # What MLflow has to say about a new version goes to stderr, past its log levels.
             with contextlib.redirect_stderr(io.StringIO()):
                 info = mlflow.pyfunc.log_model(
@@ -133,54 +146,74 @@ class Tracker:
         }
 
 
-@contextlib.contextmanager
-def tracked(config: Config, run: Run) -> Iterator[Tracker]:
-    """Open an MLflow run for a run; it is marked finished, killed or failed at the end.
+def open_store(config: Config) -> None:
+    """Connect to the store and its experiment, making them where they are not there yet.
 
     Raises:
         ProjectError: the store cannot be reached.
     """
-    tracker = Tracker(config, run)
+    uri = tracking_uri(config)
     try:
-        _connect(tracker.uri)
-        _use_experiment(experiment_name(config), tracker.uri)
-        tracker.run_id = mlflow.start_run(run_name=run.id).info.run_id
-    except (MlflowException, OSError) as error:
-        shown = " ".join(str(error).split())[:200]
-        raise ProjectError(f"tracking.uri: {tracker.shown_uri!r}: {shown}") from error
+        with _alone(uri):
+            _connect(uri)
+            _use_experiment(experiment_name(config), uri)
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        reason = _reason(error, uri)
+        raise ProjectError(f"tracking.uri: {without_password(uri)!r}: {reason}") from None
+
+
+@contextlib.contextmanager
+def tracked(config: Config, run: Run) -> Iterator[Tracker]:
+    """Open an MLflow run for a run; it is marked finished, killed or failed at the end."""
+    tracker = Tracker(config, run)
+    tracker.run_id = mlflow.start_run(run_name=run.id).info.run_id
     status = "FAILED"
     try:
         yield tracker
         status = "FINISHED"
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Interrupted):
         status = "KILLED"
         raise
     finally:
         mlflow.end_run(status)
 
 
-def fetch_model(uri: str, config: Config) -> Path:
+def fetch_model(uri: str, config: Config, field: str) -> Path:
     """Download a model (``models:/NAME/1``, ``runs:/ID/model``) and return its data folder.
 
     Raises:
         ProjectError: there is no such model, or the store cannot be reached.
     """
-    _connect(tracking_uri(config))
+    store = tracking_uri(config)
     try:
-        folder = Path(mlflow.artifacts.download_artifacts(uri))
-    except (MlflowException, OSError) as error:
-        shown = " ".join(str(error).split())[:200]
-        raise ProjectError(f"--run: {uri!r} cannot be fetched: {shown}") from None
+        with _alone(store):
+            _connect(store)
+            folder = Path(mlflow.artifacts.download_artifacts(uri))
+    except (MlflowException, SQLAlchemyError, OSError) as error:
+        raise ProjectError(f"{field}: {uri!r} cannot be fetched: {_reason(error, store)}") from None
     found = sorted(folder.rglob("model.keras"))
     if not found:
-        raise ProjectError(f"--run: {uri!r} holds no model of this project.")
+        raise ProjectError(f"{field}: {uri!r} holds no model of this project.")
     return found[0].parent
 
 
-def without_password(uri: str) -> str:
-    """The URI as it may be shown: what stands before an ``@`` is left out."""
-    scheme, separator, rest = uri.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else uri
+def _reason(error: Exception, uri: str) -> str:
+    text = " ".join(str(error).split())
+    secret = urlsplit(uri).netloc.rpartition("@")[0]
+    return (text.replace(f"{secret}@", "") if secret else text)[:200]
+
+
+@contextlib.contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    # Two runs that begin together in a new project would both make the same tables.
+    if not uri.startswith("sqlite") or fcntl is None:
+        yield
+        return
+    lock = project_root() / ".cache" / "mlflow.lock"
+    lock.parent.mkdir(exist_ok=True)
+    with lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _connect(uri: str) -> None:

@@ -30,19 +30,21 @@ def train(config: Config) -> dict[str, Any]:
     from .artifact import Artifact
     from .data import load
     from .preprocessing import Preprocessing
-    from .tracking import tracked
+    from .tracking import open_store, tracked
 
     deterministic = seeds.set_seeds(config.train)
     devices = distribution.connect(config.runtime)
     data = load(config)
     preprocessing = Preprocessing.fit(data.train, config)
+    core = fitting.build(config, preprocessing, devices)
+    open_store(config)
+    # What can be wrong with the request was found by now; from here on there is a run.
     run = start_run(config)
     with run.logging(), tracked(config, run) as tracker:
         _introduce(run, config, data, devices)
         tracker.log_configuration({"strategy": devices.name, "replicas": devices.replicas})
         tracker.log_data(data)
 
-        core = fitting.build(config, preprocessing, devices)
         fitted = fitting.fit(core, data, preprocessing, config, run, devices, tracker.log_metrics)
 
         trained = Artifact(core, preprocessing)
@@ -52,9 +54,6 @@ def train(config: Config) -> dict[str, Any]:
         evaluate.draw_history(run)
         measured = baselines.measure(data, preprocessing, config)
 
-        tracker.log_metrics(metrics, fitted.steps)
-        tracker.log_report()
-        logged = tracker.log_model(data, preprocessing)
         summary = {
             "run_id": run.id,
             "template": settings.TEMPLATE,
@@ -82,8 +81,12 @@ def train(config: Config) -> dict[str, Any]:
             "steps": fitted.steps,
             "resumed_from_step": None,
             "weights_sha256": trained.weights_sha256(),
-            "mlflow": {"tracking_uri": tracker.shown_uri, "run_id": tracker.run_id, **logged},
+            "mlflow": {"tracking_uri": tracker.shown_uri, "run_id": tracker.run_id},
         }
+        run.write_summary(summary)
+        tracker.log_metrics(metrics, fitted.steps)
+        tracker.log_report()
+        summary["mlflow"] |= tracker.log_model(data, preprocessing)
         run.write_summary(summary)
         _conclude(run, summary)
     return summary

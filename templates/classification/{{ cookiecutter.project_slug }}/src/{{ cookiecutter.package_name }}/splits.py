@@ -1,6 +1,6 @@
 """Splits that do not leak: stratified by class, and never cutting through a group."""
 
-from collections.abc import Sequence
+import hashlib
 
 import numpy as np
 from scipy.sparse import coo_matrix
@@ -33,38 +33,103 @@ def joined_groups(*keys: np.ndarray) -> np.ndarray:
 
 
 def assign_splits(
-    labels: np.ndarray, groups: np.ndarray, *, validation: float, test: float, seed: int
+    labels: np.ndarray,
+    groups: np.ndarray,
+    keys: np.ndarray,
+    *,
+    validation: float,
+    test: float,
+    seed: int,
 ) -> np.ndarray:
     """A split's name (size,) for each example; a share of 0 leaves that split out.
 
-    Each class is divided by these shares of its examples, group by group, in a random order; a
-    group counts for its most frequent class.
+    Each class is divided by these shares, as nearly as whole groups allow. The order in which
+    groups are placed depends on the seed and their content alone, so examples that are added later
+    move few others from one split to another.
+
+    Args:
+        labels: (size,) names of classes.
+        groups: (size,) numbers; a group stays in one split.
+        keys: (size,) hashes of the examples' content.
 
     Raises:
-        DataProblem: a class has too few groups to stand in every split.
+        DataProblem: a class stands in too few groups to be in every split.
     """
-    wanted = {name: share for name, share in ((TEST, test), (VALIDATION, validation)) if share > 0}
-    random = np.random.default_rng(seed)
-    splits = np.full(len(labels), TRAIN, dtype=object)
-    members = _members(groups)
-    class_of = [_most_frequent(labels[places]) for places in members]
-    for name in np.unique(labels):
-        own = [i for i, label in enumerate(class_of) if label == name]
-        if len(own) < len(wanted) + 1:
+    shares = {TRAIN: 1.0 - validation - test, VALIDATION: validation, TEST: test}
+    names = [name for name, share in shares.items() if share > 0]
+    classes, encoded = np.unique(labels, return_inverse=True)
+    numbers, member_of = np.unique(groups, return_inverse=True)
+    counts = np.zeros((len(numbers), len(classes)), dtype=int)  # of examples, by group and class
+    np.add.at(counts, (member_of, encoded), 1)
+    _check_enough(counts, classes, len(names))
+    order = _order(member_of, keys, counts.sum(axis=1), seed)
+    wanted = np.outer([shares[name] for name in names], counts.sum(axis=0)).astype(float)
+    split_of = _place(order, counts, wanted)
+    _fill_gaps(split_of, counts, len(names))
+    return np.array(names)[split_of[member_of]]
+
+
+def _check_enough(counts: np.ndarray, classes: np.ndarray, splits: int) -> None:
+    standing_in = (counts > 0).sum(axis=0)
+    for name, number in zip(classes, standing_in, strict=True):
+        if number < splits:
             raise DataProblem(
-                f"class {str(name)!r}: {len(own)} distinct examples or groups are too few; "
-                f"at least {len(wanted) + 1} are needed to stand in every split."
+                f"class {str(name)!r}: {number} distinct examples or groups are too few; "
+                f"at least {splits} are needed to stand in every split."
             )
-        random.shuffle(own)
-        total = sum(len(members[i]) for i in own)
-        for place, (split, share) in enumerate(wanted.items()):
-            left_for_others = len(wanted) - place
-            taken = 0
-            while not taken or (taken < round(share * total) and len(own) > left_for_others):
-                group = members[own.pop()]
-                splits[group] = split
-                taken += len(group)
-    return splits.astype(str)
+
+
+def _order(member_of: np.ndarray, keys: np.ndarray, sizes: np.ndarray, seed: int) -> np.ndarray:
+    """Groups, the largest first; among equals in an order drawn from seed and content."""
+    drawn = [hashlib.sha256(f"{seed}/{key}".encode()).digest() for key in keys]
+    first: list[bytes] = [b"\xff"] * len(sizes)
+    for group, draw in zip(member_of, drawn, strict=True):
+        first[group] = min(first[group], draw)
+    return np.array(sorted(range(len(sizes)), key=lambda group: (-sizes[group], first[group])))
+
+
+def _place(order: np.ndarray, counts: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Give each group to the split that then still lacks the largest share of what it should have.
+
+    Args:
+        counts: (groups, classes) examples.
+        wanted: (splits, classes) examples.
+    """
+    lacking = wanted.copy()
+    split_of = np.zeros(len(counts), dtype=int)
+    sizes = counts.sum(axis=1)
+    for group in order[sizes[order] > 1]:
+        inside = np.flatnonzero(counts[group])
+        own = counts[group, inside]
+        left = (lacking[:, inside] - own) / wanted[:, inside]
+        split = int(np.argmax(left @ own))
+        lacking[split, inside] -= own
+        split_of[group] = split
+    # Single examples, mostly the bulk, fill what is left, class by class.
+    alone = order[sizes[order] == 1]
+    class_of = counts[alone].argmax(axis=1)
+    for column in range(counts.shape[1]):
+        own, start = alone[class_of == column], 0
+        for split in reversed(range(1, len(wanted))):
+            number = max(0, round(lacking[split, column]))
+            split_of[own[start : start + number]] = split
+            start += number
+    return split_of
+
+
+def _fill_gaps(split_of: np.ndarray, counts: np.ndarray, splits: int) -> None:
+    """Where a split lacks a class, move the smallest group that has it from where it stands most.
+
+    The training split, the first, is filled last, so that it never lacks one in the end.
+    """
+    for split in reversed(range(splits)):
+        for column in range(counts.shape[1]):
+            holding = counts[:, column] > 0
+            if np.any(holding & (split_of == split)):
+                continue
+            standing = np.bincount(split_of[holding], minlength=splits)
+            candidates = np.flatnonzero(holding & (split_of == standing.argmax()))
+            split_of[candidates[counts[candidates].sum(axis=1).argmin()]] = split
 
 
 def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
@@ -80,14 +145,3 @@ def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:
         first = np.arange(len(own))
         rank[own] = np.where(first < 3, first - 3, (first + random.random()) / len(own))
     return np.argsort(rank, kind="stable")
-
-
-def _members(groups: np.ndarray) -> list[np.ndarray]:
-    order = np.argsort(groups, kind="stable")
-    starts = np.flatnonzero(np.diff(groups[order])) + 1
-    return np.split(order, starts)
-
-
-def _most_frequent(labels: Sequence[str]) -> str:
-    values, counts = np.unique(labels, return_counts=True)
-    return str(values[counts.argmax()])

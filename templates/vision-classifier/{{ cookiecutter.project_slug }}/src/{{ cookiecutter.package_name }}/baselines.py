@@ -10,6 +10,7 @@ from .config import Config
 from .contract import Data, Split
 from .preprocessing import Preprocessing
 from .report import measure_probabilities
+from .splits import stratified_order
 
 MOST_EXAMPLES = 10_000  # of training, for logistic regression
 MOST_PIXELS = 3_072  # values of an image: 32 x 32 in colour
@@ -23,7 +24,7 @@ def measure(data: Data, preprocessing: Preprocessing, config: Config) -> list[di
     shares = np.bincount(train, minlength=len(preprocessing.classes)) / len(train)
     measured = [_row("majority class", test, np.tile(shares, (len(test), 1)), preprocessing)]
     if np.prod(preprocessing.input_shape) <= MOST_PIXELS:
-        few = np.random.default_rng(0).permutation(len(train))[:MOST_EXAMPLES]
+        few = stratified_order(train, seed=0)[:MOST_EXAMPLES]
         model = LogisticRegression(max_iter=200).fit(
             _pixels(data.train, few, preprocessing), train[few]
         )

@@ -20,7 +20,7 @@ from .config import Config
 from .contract import Data, Split
 from .errors import DataProblem, ProjectError, UsageProblem
 from .files import project_root, written_whole
-from .images import Scan, find_images, scan
+from .images import Scan, content_hash, find_images, scan
 from .splits import TEST, TRAIN, VALIDATION, assign_splits, joined_groups, stratified_order
 
 log = logging.getLogger(__package__)
@@ -208,8 +208,7 @@ def load(config: Config) -> Data:
     images = SOURCES["tfds:*" if data.source.startswith("tfds:") else data.source](data)
     _check_classes(images, data)
     if data.limit and data.limit < len(images):
-        order = stratified_order(images.labels, data.split_seed)
-        images = images.take(np.sort(order[: data.limit]))
+        images = _limited(images, data)
     images, scans, unreadable = _readable(images, data)
     hashes = np.array([scan.sha256 for scan in scans])
     splits = _splits(images, hashes, data)
@@ -220,7 +219,8 @@ def load(config: Config) -> Data:
     counts = dict(zip(*np.unique(images.labels, return_counts=True), strict=True))
     return Data(
         source=data.source,
-        digest=hashlib.sha256("\n".join(sorted(whole)).encode()).hexdigest(),
+        # In order: caches and shuffling go by position.
+        digest=hashlib.sha256("\n".join(whole).encode()).hexdigest(),
         **{
             name: _split(images, shapes, np.flatnonzero(splits == name))
             for name in (TRAIN, VALIDATION, TEST)
@@ -232,6 +232,20 @@ def load(config: Config) -> Data:
             "dropped_duplicates": int(np.count_nonzero(~kept)),
         },
     )
+
+
+def _limited(images: Images, data: settings.Data) -> Images:
+    parts = images.labels
+    if images.splits is not None:
+        parts = np.char.add(np.char.add(images.splits, "/"), images.labels)
+    least = 3 * len(np.unique(parts))  # one for each split that a class may be divided into
+    if data.limit < least:
+        raise UsageProblem(
+            f"data.limit: {data.limit} is too few for {len(np.unique(images.labels))} classes; "
+            f"at least {least} are needed."
+        )
+    order = stratified_order(parts, data.split_seed)
+    return images.take(np.sort(order[: data.limit]))
 
 
 def _from_arrays(pixels: np.ndarray, targets: np.ndarray, classes: list[str]) -> Images:
@@ -267,8 +281,7 @@ def _readable(
     """The images without unreadable files, what each holds, and which files were left out."""
     if images.pixels is not None:
         shape = images.pixels.shape[1:]
-        hashes = (hashlib.sha256(np.ascontiguousarray(p)).hexdigest() for p in images.pixels)
-        return images, [Scan(found, *shape) for found in hashes], []
+        return images, [Scan(content_hash(pixels), *shape) for pixels in images.pixels], []
     scans = scan(list(images.paths))
     good = np.array([not found.error for found in scans])
     bad = [(str(images.ids[i]), scans[i].error) for i in np.flatnonzero(~good)]
@@ -293,6 +306,7 @@ def _splits(images: Images, hashes: np.ndarray, data: settings.Data) -> np.ndarr
         return assign_splits(
             images.labels,
             groups,
+            hashes,
             validation=data.validation_fraction,
             test=data.test_fraction,
             seed=data.split_seed,
@@ -308,6 +322,7 @@ def _splits(images: Images, hashes: np.ndarray, data: settings.Data) -> np.ndarr
         splits[rest] = assign_splits(
             images.labels[rest],
             groups[rest],
+            hashes[rest],
             validation=data.validation_fraction if VALIDATION in missing else 0.0,
             test=data.test_fraction if TEST in missing else 0.0,
             seed=data.split_seed,

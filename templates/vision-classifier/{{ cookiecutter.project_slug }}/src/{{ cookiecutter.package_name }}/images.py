@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import tensorflow as tf
 
 from .files import project_root, write_text
@@ -34,9 +35,23 @@ class Scan:
 
 
 def decode(encoded: tf.Tensor, channels: int) -> tf.Tensor:
-    """Bytes of one image () string -> pixels (height, width, channels) uint8."""
-    pixels = tf.io.decode_image(encoded, channels=channels, expand_animations=False)
-    return tf.ensure_shape(pixels, (None, None, channels or None))
+    """Bytes of one image () string -> pixels (height, width, channels) uint8, 1 or 3 channels."""
+    # Not every format decodes to a number of channels that one asks for.
+    pixels = tf.io.decode_image(encoded, expand_animations=False)
+    found = tf.shape(pixels)[-1]  # 2 and 4: with transparency, which is left out
+    if channels == 1:
+        pixels = tf.cond(
+            found < 3,
+            lambda: pixels[..., :1],
+            lambda: tf.image.rgb_to_grayscale(pixels[..., :3]),
+        )
+    else:
+        pixels = tf.cond(
+            found < 3,
+            lambda: tf.repeat(pixels[..., :1], 3, axis=-1),
+            lambda: pixels[..., :3],
+        )
+    return tf.ensure_shape(pixels, (None, None, channels))
 
 
 def is_image_file(path: Path) -> bool:
@@ -55,7 +70,9 @@ def scan(paths: Sequence[str]) -> list[Scan]:
     stamps = [_stamp(path) for path in paths]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         scans = list(pool.map(lambda p, s: known.get(s) or scan_file(p), paths, stamps))
-    found = {stamp: made for stamp, made in zip(stamps, scans, strict=True) if stamp}
+    # What could not be read may be readable the next time.
+    scanned = zip(stamps, scans, strict=True)
+    found = {stamp: made for stamp, made in scanned if stamp and not made.error}
     if any(stamp not in known for stamp in found):
         text = json.dumps({stamp: asdict(made) for stamp, made in (known | found).items()})
         write_text(index_file, text)
@@ -76,13 +93,18 @@ def scan_bytes(encoded: bytes) -> Scan:
     if not encoded:
         return Scan(error="empty file")
     try:
-        # Grey images must be told from colour ones, so the file decides on the channels first;
-        # training decodes to 1 or 3, which must work as well.
-        height, width, channels = decode(tf.constant(encoded), 0).shape
-        decode(tf.constant(encoded), 1 if channels < 3 else 3)
+        pixels = tf.io.decode_image(encoded, expand_animations=False).numpy()
     except (tf.errors.InvalidArgumentError, ValueError):
         return Scan(error="not an image that can be decoded (PNG, JPEG, BMP, GIF)")
-    return Scan(hashlib.sha256(encoded).hexdigest(), height, width, channels)
+    height, width, channels = pixels.shape
+    return Scan(content_hash(pixels), height, width, channels)
+
+
+def content_hash(pixels: np.ndarray) -> str:
+    """A hash of an image (height, width, channels): the same for copies in different files."""
+    digest = hashlib.sha256(repr(pixels.shape).encode())
+    digest.update(np.ascontiguousarray(pixels))
+    return digest.hexdigest()
 
 
 def find_images(folder: Path) -> Iterable[Path]:

@@ -15,11 +15,12 @@ _WINDOWS_DEVICES = {"con", "prn", "aux", "nul"} | {
     f"{device}{number}" for device in ("com", "lpt") for number in range(1, 10)
 }
 # Importable in every generated project, so a package of the same name would hide them.
-_TAKEN_MODULES = set(
-    "docs examples git google jax jose jwt keras matplotlib mlflow numpy pandas pil pip "
-    "pkg_resources pydantic pytest scipy setuptools sklearn src tensorflow test tests wheel yaml "
-    "configs runs data reports".split()
-)
+_TAKEN_MODULES = {
+    *("docs", "examples", "tests", "test", "src", "configs", "data", "runs", "reports"),
+    # Modules whose distributions have other names.
+    *("git", "google", "jose", "jwt", "pil", "pkg_resources", "sklearn", "yaml"),
+    *("jax", "pip", "setuptools", "wheel"),
+}
 
 
 def is_folder_name(name: str) -> bool:

@@ -79,6 +79,23 @@ def test_first_commit_uses_the_identity_of_the_user(aistart: Call, isolated: Pat
     assert git(isolated / "demo", "log", "--format=%an <%ae>") == "Ada <ada@example.com>"
 
 
+def test_what_the_user_ignores_everywhere_is_committed_all_the_same(
+    aistart: Call, isolated: Path
+) -> None:
+    (isolated / "ignore").write_text("*.lock\n")
+    git(isolated, "config", "--global", "core.excludesFile", str(isolated / "ignore"))
+    aistart("new", "vision-classifier", "demo", "-y")
+    assert git(isolated / "demo", "ls-files", "requirements.lock") == "requirements.lock"
+
+
+def test_failure_of_git_is_said_and_leaves_nothing(
+    aistart: Call, isolated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_AUTHOR_DATE", "no date")
+    result = aistart("new", "vision-classifier", "demo", "-y")
+    assert_refused(result, "Error: git commit: fatal: invalid date format: no date", isolated, 1)
+
+
 def test_called_from_a_git_hook_the_other_repository_is_left_alone(
     aistart: Call, isolated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +243,9 @@ def test_text_answers_are_data(aistart: Call, isolated: Path, key: str, text: st
         (["new", "vision-classifier", "keras"], "that the project itself uses; try 'my_keras'"),
         (["new", "vision-classifier", "class"], "is a word of the Python language"),
         (["new", "vision-classifier", "json"], "standard library; try 'my_json'"),
+        (["new", "vision-classifier", "h5py"], "that the project itself uses; try 'my_h5py'"),
+        (["new", "vision-classifier", "app_"], "not end with '_'; try 'app'"),
+        (["new", "vision-classifier", "demo", "--set", "author=a\udcff"], "control characters or"),
         (["new", "vision-classifier", "3d"], "must begin with a small letter"),
         (["new", "vision-classifier", "n" * 300], "is 300 characters long"),
         (["new", "vision-classifier", "demo", "--set", "licence=MIT"], "Did you mean 'license'?"),

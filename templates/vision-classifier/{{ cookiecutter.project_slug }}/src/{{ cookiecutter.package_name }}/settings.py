@@ -35,9 +35,9 @@ class Data(DataSection):
         "stretch", description="how an image of another shape is fitted"
     )
     batch_size: int = Field(32, ge=1, description="global batch, in examples on all devices")
-    augment_shift: float = Field(0.05, ge=0, lt=1, description="largest shift, share of the size")
-    augment_rotation: float = Field(5.0, ge=0, le=180, description="largest rotation, degrees")
-    augment_zoom: float = Field(0.05, ge=0, lt=1, description="largest zoom in or out, share")
+    augment_shift: float = Field(0.1, ge=0, lt=1, description="largest shift, share of the size")
+    augment_rotation: float = Field(10.0, ge=0, le=180, description="largest rotation, degrees")
+    augment_zoom: float = Field(0.1, ge=0, lt=1, description="largest zoom in or out, share")
     augment_flip: bool = Field(False, description="mirror left and right (harms digits and text)")
     augment_color: float = Field(
         0.0, ge=0, lt=1, description="largest change of brightness, contrast and saturation, share"
@@ -65,4 +65,5 @@ class Model(ModelSection):
 class Train(ClassifierTrain):
     """How the model is trained."""
 
-    epochs: int = Field(40, ge=1, description="passes over the training split")
+    epochs: int = Field(60, ge=1, description="passes over the training split")
+    learning_rate: float = Field(3e-3, gt=0, le=10, description="peak learning rate, per step")

@@ -34,7 +34,7 @@ class Question:
             return naming.folder_problem(value)
         if self.key == "package_name":
             problem = naming.package_problem(value, dependencies)
-            return problem and f"{problem}; try {naming.suggest_package(value)!r}"
+            return problem and f"{problem}; try {naming.suggest_package(value, dependencies)!r}"
         return naming.text_problem(value)
 
 

@@ -19,7 +19,7 @@ _TAKEN_MODULES = {
     *("docs", "examples", "tests", "test", "src", "configs", "data", "runs", "reports"),
     # Modules whose distributions have other names.
     *("git", "google", "jose", "jwt", "pil", "pkg_resources", "sklearn", "yaml"),
-    *("jax", "pip", "setuptools", "wheel"),
+    *("jax", "pip", "setuptools", "tensorflow_datasets", "wheel"),
 }
 
 
@@ -83,10 +83,10 @@ def project_name_problem(name: str) -> str | None:
     return text_problem(name)
 
 
-def suggest_package(name: str) -> str:
+def suggest_package(name: str, dependencies: Iterable[str] = ()) -> str:
     """A valid package name close to a name that is not."""
     words = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[: PACKAGE_LENGTH - 4]
     for suggestion in (words, f"my_{words}", f"{words}_app"):
-        if package_problem(suggestion) is None:
+        if package_problem(suggestion, dependencies) is None:
             return suggestion
     return "my_project"

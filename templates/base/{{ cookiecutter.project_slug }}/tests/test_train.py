@@ -162,6 +162,8 @@ def test_divergence_is_exit_code_4(capsys: pytest.CaptureFixture[str]) -> None:
     message = capsys.readouterr().err
     assert message.startswith("error: training diverged: the loss is ")
     assert message.count("\n") == 1
+    (run,) = all_runs()
+    assert "Traceback" in run.log_file.read_text()
 
 
 @pytest.mark.parametrize(

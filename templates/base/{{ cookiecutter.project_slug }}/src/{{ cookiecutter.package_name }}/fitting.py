@@ -46,12 +46,6 @@ def build(config: Config, preprocessing: Preprocessing, devices: Devices) -> ker
                     f"train.init_from: {config.train.init_from!r} is of another model or input: "
                     f"it shares no layer with this {config.model.name!r}."
                 )
-            log.info(
-                "Starts from %s: %d of %d weights",
-                config.train.init_from,
-                copied,
-                len(core.weights),
-            )
     return core
 
 

@@ -6,22 +6,17 @@ A run's folder holds ``config.yaml``, ``metrics.jsonl``, ``train.log``, ``model.
 
 import argparse
 import json
-import logging
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from .config import Config, Parser
-from .errors import UsageProblem, command, describe, unknown
+from .errors import UsageProblem, command, unknown
 from .files import project_root, write_json, write_text
-
-log = logging.getLogger(__package__)
 
 
 @dataclass(frozen=True)
@@ -41,6 +36,10 @@ class Run:
     @property
     def model_file(self) -> Path:
         return self.path / "model.keras"
+
+    @property
+    def log_file(self) -> Path:
+        return self.path / "train.log"
 
     @property
     def report_dir(self) -> Path:
@@ -70,30 +69,6 @@ class Run:
         if not file.is_file():
             return []
         return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-
-    @contextmanager
-    def logging(self) -> Iterator[None]:
-        """Send the project's log to ``train.log`` and, plainly, to standard output."""
-        to_file = logging.FileHandler(self.path / "train.log", encoding="utf-8")
-        to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        to_console = logging.StreamHandler(sys.stdout)
-        to_console.setLevel(logging.INFO)
-        log.setLevel(logging.DEBUG)
-        log.propagate = False
-        handlers = (to_file, to_console)
-        for handler in handlers:
-            log.addHandler(handler)
-        try:
-            yield
-        except BaseException as error:
-            # The file gets the traceback; the console gets the one line that ``command`` prints.
-            log.removeHandler(to_console)
-            log.error("%s", describe(error)[0], exc_info=error)
-            raise
-        finally:
-            for handler in handlers:
-                log.removeHandler(handler)
-                handler.close() if handler is to_file else handler.flush()
 
 
 def runs_dir() -> Path:

@@ -5,7 +5,7 @@ import sys
 import time
 from typing import Any
 
-from . import distribution, settings
+from . import distribution, logs, settings
 from .config import Config, argument_parser, load_config
 from .errors import ProjectError, command
 from .runs import Run, start_run
@@ -40,7 +40,7 @@ def train(config: Config) -> dict[str, Any]:
     open_store(config)
     # What can be wrong with the request was found by now; from here on there is a run.
     run = start_run(config)
-    with run.logging(), tracked(config, run) as tracker:
+    with logs.in_file(run.log_file), tracked(config, run) as tracker:
         _introduce(run, config, data, devices)
         tracker.log_configuration({"strategy": devices.name, "replicas": devices.replicas})
         tracker.log_data(data)
@@ -96,6 +96,8 @@ def _introduce(run: Run, config: Config, data: Any, devices: Any) -> None:
     sizes = ", ".join(f"{count} {name}" for name, count in data.sizes().items())
     log.info("Run %s: %s", run.id, devices.why)
     log.info("Data %s: %s examples", data.source, sizes)
+    if config.train.init_from:
+        log.info("Starts from the weights of %s", config.train.init_from)
     if data.duplicates:
         log.info("Copies of other examples: %d; no two splits share one", data.duplicates)
     for example, reason in data.unreadable[:20]:
@@ -128,7 +130,8 @@ def main(argv: list[str]) -> None:
         argument_parser("train").print_help()
         return
     try:
-        train(load_config(argv))
+        with logs.on_console():
+            train(load_config(argv))
     except MemoryError as error:
         raise ProjectError("not enough memory; try a smaller data.batch_size.") from error
 

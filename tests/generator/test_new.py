@@ -23,9 +23,9 @@ src/demo/callbacks.py src/demo/classifier_sections.py src/demo/config.py src/dem
 src/demo/data.py src/demo/distribution.py src/demo/errors.py src/demo/evaluate.py
 src/demo/figures.py src/demo/files.py src/demo/fitting.py src/demo/images.py src/demo/inputs.py
 src/demo/logs.py src/demo/mistakes.py src/demo/mlflow_model.py src/demo/model.py
-src/demo/objective.py src/demo/optimizers.py src/demo/pipeline.py src/demo/predict.py src/demo/preprocessing.py
-src/demo/report.py src/demo/runs.py src/demo/sections.py src/demo/seeds.py src/demo/settings.py
-src/demo/splits.py src/demo/tracking.py src/demo/train.py
+src/demo/objective.py src/demo/optimizers.py src/demo/pipeline.py src/demo/predict.py
+src/demo/preprocessing.py src/demo/report.py src/demo/runs.py src/demo/sections.py
+src/demo/seeds.py src/demo/settings.py src/demo/splits.py src/demo/tracking.py src/demo/train.py
 tests/__init__.py tests/conftest.py tests/test_config.py tests/test_data.py tests/test_files.py
 tests/test_model.py tests/test_objective.py tests/test_pipeline.py tests/test_preprocessing.py
 tests/test_runs.py tests/test_splits.py tests/test_train.py

@@ -11,7 +11,8 @@ from aistart.catalog import templates_root
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BUILD = REPOSITORY / "build"
-UV = [sys.executable, "-m", "uv", "--quiet"]
+# With the certificates of the machine: a company has its own.
+UV = [sys.executable, "-m", "uv", "--quiet", "--system-certs"]
 
 
 @cache

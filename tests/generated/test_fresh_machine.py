@@ -30,5 +30,11 @@ def test_quickstart_on_a_fresh_machine(isolated: Path) -> None:
         assert any(line.startswith("Run folder: ") for line in lines)
         assert "make ui" in lines[-1]
     assert len(list((isolated / "my-classifier/runs").iterdir())) == 2
+    # The everyday way finds the same environment.
+    make = ["make", "-C", "my-classifier", "train", "ARGS=--config configs/smoke.yaml"]
+    done = subprocess.run(make, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Run folder: " in done.stdout
+    assert "pip install" not in done.stdout
     status = ["git", "-C", "my-classifier", "status", "--porcelain"]
     assert subprocess.run(status, capture_output=True, text=True).stdout == ""

@@ -88,13 +88,13 @@ def warm_start(core: keras.Model, earlier: Artifact, vocabularies: dict[str, Any
 
     Layers that count classes or ids are matched entry by entry, so some may be added or removed.
 
-    Returns:
-        How many weights were copied; 0 if none but those that count classes or ids agree.
-
     Args:
         core: the new model, whose weights are changed.
         vocabularies: layer name -> (axis, entries) of the earlier model.
         now: the same of the new one.
+
+    Returns:
+        How many weights were copied; 0 if none but those that count classes or ids agree.
     """
     old_weights = {weight.path: weight for weight in earlier.core.weights}
     copied = {True: 0, False: 0}  # of layers that count entries, of others

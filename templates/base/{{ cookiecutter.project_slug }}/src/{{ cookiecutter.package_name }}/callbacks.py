@@ -23,15 +23,16 @@ class Journal(keras.callbacks.Callback):
     Args:
         every: steps between two lines within an epoch.
         last_step: training stops after this step.
+        epochs: of all phases together, for the lines of the log.
         sink: gets the metrics of each epoch, and its last step.
     """
 
-    def __init__(self, run: Run, every: int, last_step: int, sink: Sink) -> None:
+    def __init__(self, run: Run, every: int, last_step: int, epochs: int, sink: Sink) -> None:
         super().__init__()
         self.run, self.every, self.last_step, self.sink = run, every, last_step, sink
         self.step = 0
         self.epoch = 0
-        self.epochs = 0  # of all phases
+        self.epochs = epochs
         self._epoch_began_at = 0
         self._clock = 0.0
 

@@ -35,11 +35,6 @@ class Devices:
         """
         import keras
 
-        if not self.strategy:
-            model = keras.Model(core.inputs, core.outputs)
-            model.compile(**compilation)
-            return model
-
         class ReplicatedModel(keras.Model):
             """Built from a whole batch. Keras would take the first batch of the training for it,
             which is then missing there, and fails where replicas get parts of unequal size."""
@@ -47,9 +42,11 @@ class Devices:
             def _maybe_symbolic_build(self, iterator=None, data_batch=None):
                 pass
 
-        model = ReplicatedModel(core.inputs, core.outputs)
+        kind = ReplicatedModel if self.strategy else keras.Model
+        model = kind(core.inputs, core.outputs)
         model.compile(**compilation)
-        model._symbolic_build(data_batch=next(iter(batches)))
+        if self.strategy:
+            model._symbolic_build(data_batch=next(iter(batches)))
         return model
 
 

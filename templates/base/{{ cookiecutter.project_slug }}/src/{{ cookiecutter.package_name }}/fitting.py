@@ -73,8 +73,8 @@ def fit(
     planned = phases(config)
     total = sum(phase.epochs for phase in planned) * per_epoch
     last_step = min(total, config.train.max_steps or total)
-    journal = Journal(run, config.train.log_every_steps, last_step, sink)
-    journal.epochs = -(-last_step // per_epoch)
+    epochs = -(-last_step // per_epoch)
+    journal = Journal(run, config.train.log_every_steps, last_step, epochs, sink)
     weights = objective.example_weights(data.train.targets, preprocessing, config)
     validation = evaluation_batches(validation_split, preprocessing, batch_size=batch_size)
     best = BestWeights(core, config.train.early_stopping_patience)

@@ -69,13 +69,13 @@ class ShuffledOrder:
     Args:
         size: examples of the split.
         batch_size: global, in examples; the last batch of an epoch may be smaller.
-        least: a smaller rest is joined to the batch before: each replica needs an example.
+        least: from 1; a smaller rest is joined to the batch before: each replica needs an example.
     """
 
     def __init__(self, size: int, batch_size: int, seed: int, least: int = 1) -> None:
         self.size, self.batch_size, self.seed = size, batch_size, seed
         whole, rest = divmod(size, batch_size)
-        self.steps_per_epoch = max(1, whole + (rest >= max(1, least)))
+        self.steps_per_epoch = max(1, whole + (rest >= least))
 
     def positions(self, step: tf.Tensor) -> tf.Tensor:
         """Positions (batch,) int64 of a step, int64; each stands in one batch of an epoch."""

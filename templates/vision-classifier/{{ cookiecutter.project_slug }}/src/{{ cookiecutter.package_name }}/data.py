@@ -211,6 +211,7 @@ def load(config: Config) -> Data:
         images = _limited(images, data)
     images, scans, unreadable = _readable(images, data)
     hashes = np.array([scan.sha256 for scan in scans])
+    duplicates = len(hashes) - len(np.unique(hashes))
     splits = _splits(images, hashes, data)
     kept = splits != ""
     images, hashes, splits = images.take(kept), hashes[kept], splits[kept]
@@ -225,7 +226,7 @@ def load(config: Config) -> Data:
             name: _split(images, shapes, np.flatnonzero(splits == name))
             for name in (TRAIN, VALIDATION, TEST)
         },
-        duplicates=len(kept) - len(np.unique([scan.sha256 for scan in scans])),
+        duplicates=duplicates,
         unreadable=tuple(unreadable),
         notes={
             "classes": {str(name): int(count) for name, count in counts.items()},

@@ -9,9 +9,9 @@ import mlflow
 import numpy as np
 import pytest
 import yaml
+from {{ cookiecutter.package_name }}.callbacks import BestWeights
 
 from {{ cookiecutter.package_name }} import artifact, evaluate, fitting
-from {{ cookiecutter.package_name }}.callbacks import BestWeights
 from {{ cookiecutter.package_name }}.config import load_config, without_password
 from {{ cookiecutter.package_name }}.data import load
 from {{ cookiecutter.package_name }}.runs import all_runs, find_run

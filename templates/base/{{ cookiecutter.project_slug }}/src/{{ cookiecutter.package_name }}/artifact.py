@@ -35,7 +35,9 @@ class Artifact:
 
     def __call__(self, raw: tf.Tensor) -> np.ndarray:
         """Outputs (batch, …) of the core for raw inputs (batch, …)."""
-        outputs = self.core(self.preprocessing(raw), training=False)
+        # As arrays: the core may run on another backend than the preprocessing.
+        prepared = tf.nest.map_structure(np.asarray, self.preprocessing(raw))
+        outputs = self.core(prepared, training=False)
         return keras.ops.convert_to_numpy(outputs)
 
     def predict_split(self, split: Split, batch_size: int) -> np.ndarray:

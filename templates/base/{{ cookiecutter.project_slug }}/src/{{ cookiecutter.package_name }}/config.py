@@ -87,10 +87,13 @@ def load_config(
     return _validated(values, origins)
 
 
-def argument_parser(program: str, summary: str = "Train a model.") -> argparse.ArgumentParser:
-    """A parser with ``--config`` and a flag for each field."""
+def argument_parser(
+    program: str, summary: str = "Train a model.", parents: Sequence[argparse.ArgumentParser] = ()
+) -> argparse.ArgumentParser:
+    """A parser with ``--config`` and a flag for each field, besides those of ``parents``."""
     parser = Parser(
         prog=program,
+        parents=parents,
         description=summary,
         epilog="Precedence: defaults < --config < environment (APP__TRAIN__EPOCHS=5) < flags.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=34, width=100),

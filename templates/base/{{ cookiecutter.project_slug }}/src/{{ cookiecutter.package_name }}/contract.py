@@ -5,13 +5,14 @@ Each domain supplies these names, with the same meaning:
 ========================  =========================================================================
 ``settings``              ``Data``, ``Model``, ``Train``: the domain's configuration fields
 ``data.load``             ``(Config) -> Data``
-``preprocessing``         ``Preprocessing`` (below) and ``augment(prepared, seed, Config)``
+``preprocessing``         ``Preprocessing`` (below) and ``augment(prepared, Uniform, Config)``
 ``model``                 ``build(Config, Preprocessing) -> keras.Model``, ``phases(Config)``,
-                          ``vocabularies(Preprocessing)``
+                          ``vocabularies(Preprocessing)``; ``LAYOUT``: how large weights are
+                          divided among devices
 ``objective``             ``loss``, ``metrics``, ``example_weights``, ``answers``
 ``baselines.measure``     ``(Data, Preprocessing, Config) -> list`` of names with test metrics
 ``report``                ``measure(targets, outputs, Preprocessing)`` and ``draw(...)``
-``inputs``                ``read`` what ``predict`` is given; ``signature``, ``example`` and
+``inputs``                ``read`` what ``predict`` is given; ``SIGNATURE``, ``example`` and
                           ``from_frame`` of a request to a served model
 ========================  =========================================================================
 """
@@ -23,6 +24,10 @@ from typing import Any, Protocol
 import keras
 import numpy as np
 import tensorflow as tf
+
+# Draws numbers for the examples of a batch: a count -> (batch, count) float32 in [0, 1). An
+# example's numbers depend on the seed, the step and its place in the whole batch.
+Uniform = Callable[[int], tf.Tensor]
 
 
 @dataclass(frozen=True)

@@ -1,105 +1,174 @@
-"""Which devices a run uses: the one module that knows of them.
+"""Which devices a run uses. This module and its two parts, ``distribution_tensorflow`` and
+``distribution_jax``, are the only ones that know of them.
 
-``prepare`` must run before TensorFlow touches a device; ``connect`` then gives the strategy under
-whose scope every model is built.
+``prepare`` must run before the first tensor; ``connect`` then gives the ``Devices``. A training
+step works on a whole batch wherever its parts are: losses and gradients are summed over all
+examples of the batch, so a batch means the same on any number of devices.
 """
 
 import contextlib
+import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from .errors import UsageProblem
+from .errors import ProjectError, UsageProblem
 from .sections import RuntimeSection
+
+BACKENDS = {
+    "tensorflow": ("single", "mirrored", "multi_worker"),
+    "jax": ("single", "data_parallel", "model_parallel", "multi_worker", "tpu"),
+}
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a process feeds of each batch.
+
+    Attributes:
+        parts: a batch is divided into so many equal parts.
+        first: the first part that this process feeds.
+        here: how many parts it feeds.
+        multiple: batches are filled up to a multiple of this with examples of weight 0; None: the
+            last batch of an epoch is as small as it is.
+    """
+
+    parts: int = 1
+    first: int = 0
+    here: int = 1
+    multiple: int | None = None
+
+
+class Engine(Protocol):
+    """Compiled steps of one optimizer on some devices, and the sums that they add to.
+
+    ``sums`` are the running sums of ``Meters``. Both methods work through ``count`` batches and
+    return whether a process of the run has been asked to stop.
+    """
+
+    def feed(self, batches: Any) -> Iterable[Any]:
+        """A dataset of this process's parts as whole batches, for ``train`` and ``evaluate``."""
+
+    def train(self, batches: Iterator[Any], count: int, stop: bool) -> bool: ...
+
+    def evaluate(self, batches: Iterator[Any], count: int, stop: bool) -> bool: ...
+
+    def read_sums(self) -> list[Any]: ...
+
+    def set_sums(self, values: list[Any]) -> None: ...
 
 
 @dataclass(frozen=True)
 class Devices:
-    """The strategy of a run. ``why`` says in words what was seen and chosen."""
+    """The devices of a run: one, unless a part of this module says otherwise.
 
+    Attributes:
+        name: of the strategy.
+        replicas: parts of a batch that are worked on at once.
+        why: in words, what was seen and chosen.
+        process: number of this process; 0 is the chief, which alone writes files.
+    """
+
+    backend: str
     name: str
     replicas: int
     why: str
-    strategy: Any = None  # a tf.distribute.Strategy, or None on one device
+    make_engine: Callable[..., Engine]
+    share: Share = Share()
+    process: int = 0
+    processes: int = 1
+
+    @property
+    def is_chief(self) -> bool:
+        return self.process == 0
 
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         """Variables made inside it live on all of the devices."""
-        return self.strategy.scope() if self.strategy else contextlib.nullcontext()
+        return contextlib.nullcontext()
 
-    def training_model(self, core: Any, batches: Any, **compilation: Any) -> Any:
-        """A compiled model around the core's own layers, to be fitted on these batches.
+    def from_chief(self, value: Any) -> Any:
+        """The chief's JSON value, on every process; a point that all of them must reach."""
+        return value
 
-        To be called inside the scope. What is saved later is the core: it knows nothing of
-        optimizer, loss and devices.
-        """
-        import keras
-
-        class ReplicatedModel(keras.Model):
-            """Built from a whole batch. Keras would take the first batch of the training for it,
-            which is then missing there, and fails where replicas get parts of unequal size."""
-
-            def _maybe_symbolic_build(self, iterator=None, data_batch=None):
-                pass
-
-        kind = ReplicatedModel if self.strategy else keras.Model
-        model = kind(core.inputs, core.outputs)
-        model.compile(**compilation)
-        if self.strategy:
-            model._symbolic_build(data_batch=next(iter(batches)))
-        return model
+    def local_copy(self, core: Any) -> Any:
+        """The core as it is on one device, to be evaluated and saved."""
+        return core
 
 
-def prepare(runtime: RuntimeSection, environment: Mapping[str, str] = os.environ) -> None:
+def prepare(runtime: RuntimeSection, environment: Mapping[str, str] = os.environ) -> str:
     """Set what must be set before the first tensor: log level, backend, virtual devices.
+
+    Returns:
+        The name of the backend.
 
     Raises:
         UsageProblem: the wish and the environment contradict each other.
+        ProjectError: the backend is not installed.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    wished = environment.get("KERAS_BACKEND", runtime.backend)
-    if wished != runtime.backend:
-        raise UsageProblem(
-            f"KERAS_BACKEND: {wished!r} is not supported by this project; "
-            f"allowed: {runtime.backend}."
-        )
-    os.environ["KERAS_BACKEND"] = runtime.backend
+    backend = choose_backend(runtime, environment)
+    os.environ["KERAS_BACKEND"] = backend
     with _without_stderr():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
-    if runtime.virtual_devices:
-        _split_cpu(runtime.virtual_devices)
+    if backend == "jax":
+        from . import distribution_jax
+
+        distribution_jax.prepare(runtime)
+    elif runtime.virtual_devices:
+        from . import distribution_tensorflow
+
+        distribution_tensorflow.split_cpu(runtime.virtual_devices)
+    return backend
 
 
-def connect(runtime: RuntimeSection) -> Devices:
-    """Choose the strategy and set the precision.
+def choose_backend(runtime: RuntimeSection, environment: Mapping[str, str] = os.environ) -> str:
+    """The backend that the field or ``KERAS_BACKEND`` names.
 
     Raises:
-        UsageProblem: the strategy cannot work on this machine.
+        UsageProblem: they name two, one that there is not, or one without the wished strategy.
+    """
+    named = environment.get("KERAS_BACKEND")
+    if named and named not in BACKENDS:
+        raise UsageProblem(
+            f"KERAS_BACKEND: {named!r} is not supported by this project; "
+            f"allowed: {', '.join(BACKENDS)}."
+        )
+    if named and runtime.backend and named != runtime.backend:
+        raise UsageProblem(
+            f"KERAS_BACKEND: {named!r} contradicts runtime.backend {runtime.backend!r}; set one."
+        )
+    backend = runtime.backend or named or "tensorflow"
+    wish = runtime.strategy
+    if wish != "auto" and wish not in BACKENDS[backend]:
+        instead = {"mirrored": "data_parallel", "data_parallel": "mirrored"}.get(wish)
+        hint = f"use --runtime.strategy {instead}" if instead else "use --runtime.backend jax"
+        raise UsageProblem(
+            f"runtime.strategy: {wish!r} does not exist on the backend {backend!r}, which has "
+            f"{', '.join(BACKENDS[backend])}; {hint}."
+        )
+    return backend
+
+
+def connect(runtime: RuntimeSection, layout: Mapping[str, tuple[str | None, ...]]) -> Devices:
+    """Choose the strategy and set the precision.
+
+    Args:
+        layout: how the model's large weights are divided, for ``model_parallel``: a pattern of
+            the weight's path -> an entry for each axis, ``"model"`` or None.
+
+    Raises:
+        UsageProblem: the strategy cannot work here.
     """
     import keras
-    import tensorflow as tf
 
-    gpus = tf.config.list_logical_devices("GPU")
-    cpus = tf.config.list_logical_devices("CPU")
-    names = [device.name for device in (gpus or cpus)]
-    seen = f"{len(gpus)} GPUs" if gpus else f"{len(cpus)} CPU device{'s' * (len(cpus) > 1)}"
-    keras.config.set_dtype_policy(_precision(runtime.precision, gpus))
-    wish = runtime.strategy
-    if wish == "mirrored" and len(names) < 2:
-        raise UsageProblem(
-            f"runtime.strategy: 'mirrored' needs at least two devices and sees {seen}; use "
-            "'single', or rehearse with --runtime.virtual_devices 2."
-        )
-    if wish == "single" or len(names) == 1:
-        reason = "as configured" if wish == "single" else f"because it sees {seen}"
-        return Devices("single", 1, f"one device, {reason}")
-    # Collectives between virtual CPU devices may start in different orders and then fail.
-    reduction = None if gpus else tf.distribute.ReductionToOneDevice()
-    strategy = tf.distribute.MirroredStrategy(names, reduction)
-    reason = "as configured" if wish == "mirrored" else f"because it sees {seen}"
-    return Devices("mirrored", len(names), f"{len(names)} replicas, {reason}", strategy)
+    if keras.backend.backend() == "jax":
+        from .distribution_jax import connect as connect_backend
+    else:
+        from .distribution_tensorflow import connect as connect_backend
+    return connect_backend(runtime, layout)
 
 
 def has_gpu() -> bool:
@@ -107,6 +176,121 @@ def has_gpu() -> bool:
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))
+
+
+def tensorflow_cluster(environment: Mapping[str, str] = os.environ) -> tuple[int, int] | None:
+    """This process's number and the number of processes that ``TF_CONFIG`` names, if any.
+
+    Raises:
+        UsageProblem: it is not what a cluster sets.
+    """
+    text = environment.get("TF_CONFIG", "").strip()
+    if not text or text == "{}":
+        return None
+    try:
+        config = json.loads(text)
+        cluster, task = config["cluster"], config["task"]
+        kinds = [kind for kind in ("chief", "worker") if kind in cluster]
+        sizes = [len(cluster[kind]) for kind in kinds]
+        place = kinds.index(task["type"])
+        number = sum(sizes[:place]) + int(task["index"])
+        if not 0 <= int(task["index"]) < sizes[place]:
+            raise ValueError
+    except (ValueError, KeyError, TypeError):
+        raise UsageProblem(
+            'TF_CONFIG: expected {"cluster": {"worker": ["host:port", …]}, "task": {"type": '
+            f'"worker", "index": 0}}}} and got {text[:200]!r}.'
+        ) from None
+    return number, sum(sizes)
+
+
+def jax_cluster(environment: Mapping[str, str] = os.environ) -> tuple[str, int, int] | None:
+    """Address of process 0, this process's number and the number of processes, if set.
+
+    They are named as JAX's launchers name them (``JAX_COORDINATOR_ADDRESS``,
+    ``JAX_PROCESS_ID``, ``JAX_NUM_PROCESSES``) or as Keras does
+    (``KERAS_DISTRIBUTION_JOB_ADDRESSES``, ``…_PROCESS_ID``, ``…_NUM_PROCESSES``).
+
+    Raises:
+        UsageProblem: some of them are set and others are not, or are no numbers.
+    """
+    for names in (
+        ("JAX_COORDINATOR_ADDRESS", "JAX_PROCESS_ID", "JAX_NUM_PROCESSES"),
+        (
+            "KERAS_DISTRIBUTION_JOB_ADDRESSES",
+            "KERAS_DISTRIBUTION_PROCESS_ID",
+            "KERAS_DISTRIBUTION_NUM_PROCESSES",
+        ),
+    ):
+        values = [environment.get(name, "") for name in names]
+        if not any(values):
+            continue
+        try:
+            address, number, count = values[0].split(",")[0], int(values[1]), int(values[2])
+        except ValueError:
+            raise UsageProblem(f"{', '.join(names)}: set all three, or none.") from None
+        if not address or not 0 <= number < count:
+            raise UsageProblem(f"{names[1]}: {number} is not a process of {count} at {address!r}.")
+        return address, number, count
+    return None
+
+
+def no_cluster(backend: str) -> UsageProblem:
+    """What to do about several workers without a cluster."""
+    variables = "TF_CONFIG" if backend == "tensorflow" else "JAX_COORDINATOR_ADDRESS"
+    return UsageProblem(
+        f"runtime.strategy: 'multi_worker' needs the other workers' addresses in {variables}; a "
+        f"cluster sets it. To start several workers here: python -m {__package__}.launch "
+        "--workers 2 -- …"
+    )
+
+
+def chosen(names: list[str], runtime: RuntimeSection, seen: str) -> list[str]:
+    """The devices that are to be used of those seen.
+
+    Raises:
+        UsageProblem: there are fewer than wished.
+    """
+    if runtime.devices and runtime.devices > len(names):
+        raise UsageProblem(
+            f"runtime.devices: {runtime.devices} is more than there are: it sees {seen}. To "
+            f"rehearse on a CPU: --runtime.virtual_devices {runtime.devices}."
+        )
+    return names[: runtime.devices]
+
+
+def needs_two(strategy: str, seen: str) -> UsageProblem:
+    """What to do about one device where several are needed."""
+    return UsageProblem(
+        f"runtime.strategy: {strategy!r} needs at least two devices and sees {seen}; use 'single', "
+        "or rehearse with --runtime.virtual_devices 2."
+    )
+
+
+def counted(count: int, kind: str) -> str:
+    """Some devices in words: ``1 CPU device``, ``4 GPUs``."""
+    if kind == "CPU":
+        return f"{count} CPU device{'s' * (count != 1)}"
+    return f"{count} {kind}{'s' * (count != 1)}"
+
+
+@contextlib.contextmanager
+def worker_failures(processes: int) -> Iterator[None]:
+    """An error of the communication with other workers, as what it is."""
+    try:
+        yield
+    except ProjectError:
+        raise
+    except Exception as error:
+        names = ("UnavailableError", "AbortedError", "InternalError", "CancelledError")
+        lost = type(error).__name__ in (*names, "XlaRuntimeError", "JaxRuntimeError")
+        if processes == 1 or not lost:
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise ProjectError(
+            "another worker is gone; start all of them again with the same command to resume "
+            f"({reason})"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -120,27 +304,3 @@ def _without_stderr() -> Iterator[None]:
         os.dup2(kept, 2)
         os.close(kept)
         os.close(nowhere)
-
-
-def _split_cpu(count: int) -> None:
-    import tensorflow as tf
-
-    parts = [tf.config.LogicalDeviceConfiguration() for _ in range(count)]
-    tf.config.set_visible_devices([], "GPU")
-    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], parts)
-
-
-def _precision(wish: str, gpus: list[Any]) -> str:
-    if wish != "auto":
-        return wish
-    import tensorflow as tf
-
-    details = [
-        tf.config.experimental.get_device_details(device)
-        for device in tf.config.list_physical_devices("GPU")
-    ]
-    capabilities = [detail.get("compute_capability", (0, 0)) for detail in details]
-    if not gpus or not capabilities or min(capabilities) < (7, 0):
-        return "float32"
-    # bfloat16 needs no loss scaling, but runs fast only from Ampere (8.0) on.
-    return "mixed_bfloat16" if min(capabilities) >= (8, 0) else "mixed_float16"

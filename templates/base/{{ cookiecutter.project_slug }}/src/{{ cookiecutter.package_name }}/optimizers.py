@@ -66,4 +66,6 @@ def make_optimizer(
         )
     # Decay pulls weights towards zero; biases and normalisation scales are meant to be elsewhere.
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    if keras.config.dtype_policy().compute_dtype == "float16":
+        return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer

@@ -10,108 +10,142 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from .contract import Preprocessing, Split
+from .contract import Preprocessing, Split, Uniform
+from .distribution import Share
 
-Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-
-
-def training_batches(
-    split: Split,
-    preprocessing: Preprocessing,
-    *,
-    order: "ShuffledOrder",
-    first_step: int = 0,
-    last_step: int,
-    augment: Augment | None = None,
-    weights: np.ndarray | None = None,
-) -> tf.data.Dataset:
-    """Batches of the steps ``first_step`` to ``last_step``, shuffled anew in each epoch.
-
-    Args:
-        split: prepared examples, see ``cache.prepared``.
-        order: which examples stand in which batch.
-        augment: (prepared (batch, …), seed (2,) int32) -> augmented (batch, …).
-        weights: (size,) weight of each example's loss.
-    """
-    make = _batch_maker(split, preprocessing, weights)
-
-    def batch(step: tf.Tensor) -> tuple[Any, ...]:
-        augment_step = augment and (lambda prepared: augment(prepared, order.seed_of(step)))
-        return make(order.positions(step), augment_step)
-
-    return (
-        tf.data.Dataset.range(first_step, last_step)
-        .map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .prefetch(tf.data.AUTOTUNE)
-    )
+Augment = Callable[[tf.Tensor, Uniform], tf.Tensor]
+WHOLE = Share()
 
 
-def evaluation_batches(
-    split: Split, preprocessing: Preprocessing, *, batch_size: int
-) -> tf.data.Dataset:
-    """Every example of the split exactly once, in order."""
-    size, make = len(split), _batch_maker(split, preprocessing, None)
-
-    def batch(step: tf.Tensor) -> tuple[Any, ...]:
-        start = step * batch_size
-        return make(tf.range(start, tf.minimum(start + batch_size, size)), None)
-
-    return (
-        tf.data.Dataset.range(-(-size // batch_size))
-        .map(batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .prefetch(tf.data.AUTOTUNE)
-    )
-
-
-class ShuffledOrder:
-    """Which examples stand in which batch, without a list of them.
+class InOrder:
+    """Which examples stand in which batch: one after the other.
 
     Args:
         size: examples of the split.
-        batch_size: global, in examples; the last batch of an epoch may be smaller.
-        least: from 1; a smaller rest is joined to the batch before: each replica needs an example.
+        batch_size: global, in examples; the last batch has the rest.
+        multiple: rows are filled up to a multiple of it, so that all batches have as many; None:
+            the last batch is smaller.
     """
 
-    def __init__(self, size: int, batch_size: int, seed: int, least: int = 1) -> None:
-        self.size, self.batch_size, self.seed = size, batch_size, seed
-        whole, rest = divmod(size, batch_size)
-        self.steps_per_epoch = max(1, whole + (rest >= least))
+    def __init__(self, size: int, batch_size: int, multiple: int | None = None) -> None:
+        self.size, self.batch_size = size, batch_size
+        self.steps = -(-size // batch_size)
+        self.filled = multiple is not None
+        self.rows = -(-batch_size // (multiple or 1)) * (multiple or 1)
 
-    def positions(self, step: tf.Tensor) -> tf.Tensor:
-        """Positions (batch,) int64 of a step, int64; each stands in one batch of an epoch."""
-        epoch, place = step // self.steps_per_epoch, step % self.steps_per_epoch
-        start = place * self.batch_size
-        is_last = place == self.steps_per_epoch - 1
-        places = tf.range(
-            start, tf.where(is_last, tf.constant(self.size, tf.int64), start + self.batch_size)
-        )
+    def batch(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Positions (rows,) int64 and weights (rows,) float32 of a step () int64.
+
+        The weights' mean is 1, and 0 is that of rows which only fill the batch up: those hold
+        other examples, so that statistics of the batch stay natural.
+        """
+        start = step * self.batch_size
+        examples = tf.minimum(tf.constant(self.batch_size, tf.int64), self.size - start)
+        places = tf.range(tf.constant(self.rows, tf.int64) if self.filled else examples)
+        share = tf.cast(tf.size(places), tf.float32) / tf.cast(examples, tf.float32)
+        weights = tf.where(places < examples, share, 0.0)
+        return (start + places) % self.size, weights
+
+
+class ShuffledOrder(InOrder):
+    """Which examples stand in which batch: shuffled anew in each epoch, without a list of them.
+
+    ``steps`` are those of an epoch; batches of later epochs follow.
+    """
+
+    def __init__(self, size: int, batch_size: int, seed: int, multiple: int | None = None) -> None:
+        super().__init__(size, batch_size, multiple)
+        self.seed = seed
+
+    def batch(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        epoch, place = step // self.steps, step % self.steps
+        places, weights = super().batch(place)
         seed = tf.stack([tf.constant(self.seed, tf.int64), epoch])
-        return tf.random.experimental.index_shuffle(
+        positions = tf.random.experimental.index_shuffle(
             places, tf.cast(seed, tf.uint32), max_index=tf.constant(self.size - 1, tf.int64)
         )
+        return positions, weights
 
     def seed_of(self, step: tf.Tensor) -> tf.Tensor:
         """A seed (2,) int32 for whatever is drawn at random for a step."""
         return tf.cast(tf.stack([tf.constant(self.seed, tf.int64), step]), tf.int32)
 
 
-def _batch_maker(
-    split: Split, preprocessing: Preprocessing, weights: np.ndarray | None
-) -> Callable[..., tuple[Any, ...]]:
+def training_batches(
+    split: Split,
+    preprocessing: Preprocessing,
+    *,
+    order: ShuffledOrder,
+    first_step: int = 0,
+    last_step: int,
+    augment: Augment | None = None,
+    weights: np.ndarray | None = None,
+    share: Share = WHOLE,
+) -> tf.data.Dataset:
+    """Batches ``(inputs, targets, weights)`` of the steps ``first_step`` to ``last_step``.
+
+    Args:
+        split: prepared examples, see ``cache.prepared``.
+        order: which examples stand in which batch.
+        augment: (prepared (batch, …), ``Uniform``) -> augmented (batch, …).
+        weights: (size,) weight of each example's loss.
+        share: of a batch with several parts each part is an element, one after the other.
+    """
+    return _batches(
+        split, preprocessing, order, range(first_step, last_step), share, augment, weights
+    )
+
+
+def evaluation_batches(
+    split: Split, preprocessing: Preprocessing, *, batch_size: int, share: Share = WHOLE
+) -> tf.data.Dataset:
+    """Every example of the split exactly once, in order, as ``training_batches`` gives them."""
+    order = InOrder(len(split), batch_size, share.multiple)
+    return _batches(split, preprocessing, order, range(order.steps), share)
+
+
+def _batches(
+    split: Split,
+    preprocessing: Preprocessing,
+    order: InOrder,
+    steps: range,
+    share: Share,
+    augment: Augment | None = None,
+    weights: np.ndarray | None = None,
+) -> tf.data.Dataset:
     with tf.device("CPU:0"):
         targets = tf.constant(preprocessing.encode_targets(split.targets))
         weight_of = None if weights is None else tf.constant(weights, tf.float32)
+    # A smaller last batch cannot be divided; ``share`` fills batches up wherever it divides them.
+    part_rows = order.rows // share.parts
 
-    def make(
-        positions: tf.Tensor, augment: Callable[[tf.Tensor], tf.Tensor] | None
-    ) -> tuple[Any, ...]:
+    def part(rows: tf.Tensor, begin: tf.Tensor) -> tf.Tensor:
+        here = rows[begin : begin + part_rows]
+        return tf.ensure_shape(here, (part_rows,)) if order.filled else here
+
+    def element(number: tf.Tensor) -> tuple[Any, ...]:
+        step = number // share.here
+        positions, weight = order.batch(step)
+        begin = (share.first + number % share.here) * part_rows
+        positions, weight = (part(values, begin) for values in (positions, weight))
         prepared = split.fetch(positions)
         if augment is not None:
-            prepared = augment(prepared)
-        inputs = preprocessing.finish(prepared)
-        encoded = tf.gather(targets, positions)
-        if weight_of is None:
-            return inputs, encoded
-        return inputs, encoded, tf.gather(weight_of, positions)
+            here = tf.size(positions, tf.int64)
+            prepared = augment(prepared, _drawn(order, step, begin, begin + here))
+        if weight_of is not None:
+            weight = weight * tf.gather(weight_of, positions)
+        return preprocessing.finish(prepared), tf.gather(targets, positions), weight
 
-    return make
+    return (
+        tf.data.Dataset.range(steps.start * share.here, steps.stop * share.here)
+        .map(element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def _drawn(order: ShuffledOrder, step: tf.Tensor, begin: tf.Tensor, end: tf.Tensor) -> Uniform:
+    def uniform(count: int) -> tf.Tensor:
+        # Drawn for the whole batch: an example's numbers do not depend on who works on it.
+        return tf.random.stateless_uniform((order.rows, count), order.seed_of(step))[begin:end]
+
+    return uniform

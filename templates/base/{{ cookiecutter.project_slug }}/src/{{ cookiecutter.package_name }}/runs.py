@@ -1,7 +1,8 @@
 """Runs on disk: ``runs/<run id>/``, and a command that lists, compares and prunes them.
 
-A run's folder holds ``config.yaml``, ``metrics.jsonl``, ``train.log``, ``model.keras``,
-``report/`` and, once it is finished, ``summary.json``.
+A run's folder holds ``config.yaml``, ``record.json`` (what is known from the start),
+``metrics.jsonl``, ``train.log``, ``checkpoints/``, ``model.keras``, ``report/``,
+``tracking.json`` (what MLflow has of it) and, once it is finished, ``summary.json``.
 """
 
 import argparse
@@ -12,7 +13,12 @@ import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 from .config import Config, Parser
 from .errors import UsageProblem, command, unknown
@@ -42,33 +48,70 @@ class Run:
         return self.path / "train.log"
 
     @property
+    def metrics_file(self) -> Path:
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
     def report_dir(self) -> Path:
         return self.path / "report"
 
     @property
     def summary(self) -> dict[str, Any] | None:
         """What the run came to, or None while it is not finished."""
+        return self.read("summary")
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        self.write("summary", summary)
+
+    def read(self, name: str) -> dict[str, Any] | None:
+        """``NAME.json`` of the run, or None where there is none."""
         try:
-            return json.loads((self.path / "summary.json").read_text(encoding="utf-8"))
+            return json.loads((self.path / f"{name}.json").read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
 
-    def write_summary(self, summary: dict[str, Any]) -> None:
-        write_json(self.path / "summary.json", summary)
+    def write(self, name: str, value: dict[str, Any]) -> None:
+        """Write ``NAME.json`` of the run."""
+        write_json(self.path / f"{name}.json", value)
 
     def append_metrics(self, step: int, epoch: int, metrics: dict[str, float]) -> None:
         """Add a line to ``metrics.jsonl``."""
         time = datetime.now(UTC).isoformat(timespec="milliseconds")
         line = {"step": step, "epoch": epoch, "time": time, "metrics": metrics}
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        with self.metrics_file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
+    def metrics_size(self) -> int:
+        """Bytes of ``metrics.jsonl``."""
+        return self.metrics_file.stat().st_size if self.metrics_file.is_file() else 0
+
+    def cut_metrics(self, size: int) -> None:
+        """Leave only so many bytes of ``metrics.jsonl``: what comes after is done again."""
+        if self.metrics_size() > size:
+            with self.metrics_file.open("r+b") as file:
+                file.truncate(size)
+
     def read_metrics(self) -> list[dict[str, Any]]:
-        """All lines of ``metrics.jsonl``."""
-        file = self.path / "metrics.jsonl"
-        if not file.is_file():
+        """All whole lines of ``metrics.jsonl``."""
+        if not self.metrics_file.is_file():
             return []
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+        text = self.metrics_file.read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line[-1] == "\n"]
+
+    def claim(self, name: str = "run") -> IO[str] | None:
+        """A lock on the run, held until the file is closed; None if another process has it."""
+        file = (self.path / f".{name}.lock").open("w")
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                file.close()
+                return None
+        return file
 
 
 def runs_dir() -> Path:
@@ -112,6 +155,27 @@ def find_run(name: str, field: str = "--run") -> Run:
         return finished[-1]
     if name not in runs:
         raise unknown(field, name, ["latest", *runs])
+    return runs[name]
+
+
+def find_unfinished(name: str) -> Run:
+    """The unfinished run with this id; ``latest`` is the newest.
+
+    Raises:
+        UsageProblem: there is none.
+    """
+    runs = {run.id: run for run in all_runs()}
+    unfinished = [run for run in runs.values() if run.summary is None]
+    if name == "latest":
+        if not unfinished:
+            raise UsageProblem("--resume: there is no unfinished run.")
+        return unfinished[-1]
+    if name not in runs:
+        raise unknown("--resume", name, ["latest", *(run.id for run in unfinished)])
+    if runs[name].summary is not None:
+        raise UsageProblem(
+            f"--resume: {name} is finished; to start from its weights: --train.init_from {name}."
+        )
     return runs[name]
 
 

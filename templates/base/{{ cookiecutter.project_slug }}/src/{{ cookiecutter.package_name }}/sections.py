@@ -124,14 +124,39 @@ class TrainSection(Section):
         None, description="start from the weights of a run (latest, an id) or an MLflow model URI"
     )
     log_every_steps: int = Field(50, ge=1, description="batches between two lines of metrics.jsonl")
+    checkpoint_every_steps: int | None = Field(
+        None, ge=1, description="batches between two checkpoints; unset: by time"
+    )
+    checkpoint_every_minutes: float = Field(
+        0.5,
+        gt=0,
+        description="longest time between two checkpoints; earlier where an epoch ends and it "
+        "costs little",
+    )
+    keep_checkpoints: int = Field(3, ge=1, description="newest checkpoints of a run that stay")
+    steps_per_execution: int | None = Field(
+        None, ge=1, description="batches in one call; unset: about a tenth of a second's"
+    )
 
 
 class RuntimeSection(Section):
     """What it runs on."""
 
-    backend: Literal["tensorflow"] = Field("tensorflow", description="Keras backend")
-    strategy: Literal["auto", "single", "mirrored"] = Field(
-        "auto", description="one device, or all GPUs (or virtual devices) of this machine"
+    backend: Literal["tensorflow", "jax"] | None = Field(
+        None, description="Keras backend; unset: KERAS_BACKEND, else tensorflow"
+    )
+    strategy: Literal[
+        "auto", "single", "mirrored", "multi_worker", "data_parallel", "model_parallel", "tpu"
+    ] = Field(
+        "auto",
+        description="one device, all of this machine (mirrored on tensorflow, data_parallel and "
+        "model_parallel on jax), or several machines",
+    )
+    devices: int | None = Field(
+        None, ge=1, description="use so many of this machine's devices; unset: all"
+    )
+    model_devices: int | None = Field(
+        None, ge=2, description="model_parallel: devices that a large layer is divided among"
     )
     virtual_devices: int | None = Field(
         None, ge=1, le=64, description="split the CPU into this many devices, to rehearse"
@@ -148,6 +173,7 @@ warnings.filterwarnings("ignore", 'Field name "register"')
 class TrackingSection(Section):
     """Where runs are recorded."""
 
+    enabled: bool = Field(True, description="record in MLflow; false: in the run's folder alone")
     uri: str | None = Field(
         None, description="MLflow server or store; unset: MLFLOW_TRACKING_URI, else ./mlflow.db"
     )

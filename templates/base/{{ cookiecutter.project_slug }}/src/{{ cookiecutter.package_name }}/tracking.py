@@ -1,22 +1,28 @@
 """MLflow: the one module that knows it.
 
 Without configuration, runs are recorded in ``mlflow.db`` and ``mlartifacts/`` in the project;
-``tracking.uri`` or ``MLFLOW_TRACKING_URI`` names a server instead.
+``tracking.uri`` or ``MLFLOW_TRACKING_URI`` names a server instead. Everything that is sent is read
+from a run's folder, so it can be sent while the run goes on, or at any time later:
+
+    python -m PACKAGE.tracking replay RUN
 """
 
+import base64
 import contextlib
 import hashlib
 import io
 import json
 import logging
 import os
-import platform
 import re
+import select
 import shutil
-import subprocess
+import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,8 +33,8 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-# A server that is down must not hold a run up for minutes.
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+# A server that is down must not hold anyone up for minutes.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
 os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -36,20 +42,29 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
 import mlflow
 import mlflow.pyfunc
+import pandas as pd
 from mlflow.data.dataset import Dataset
 from mlflow.data.dataset_source import DatasetSource
+from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
+from mlflow.models import Model, ModelSignature
 from sqlalchemy.exc import SQLAlchemyError
 
-from . import inputs
-from .config import Config, fields, without_password
-from .contract import Data
-from .errors import Interrupted, ProjectError
-from .files import project_root
-from .runs import Run
+from .config import Config, Parser, fields, load_config, without_password
+from .errors import ProjectError, command
+from .files import project_root, write_text
+from .provenance import installed
+from .recording import PATIENCE, experiment_name, tracking_uri
+from .runs import Run, find_run
 
 log = logging.getLogger(__package__)
 
+LINES = 100  # of metrics.jsonl in one batch; MLflow takes 1,000 metrics
+EVERY = 1.0  # seconds between two looks at a run that is being followed
+RETRY = 5.0  # seconds until a server that did not answer is asked again
+PROBLEMS = (MlflowException, SQLAlchemyError, OSError)
+
+FOLLOWING = sys.argv[1:2] == ["follow"]
 OWN_REGISTRY = os.environ.get("MLFLOW_REGISTRY_URI")
 PACKAGE_DIR = Path(__file__).parent
 # What loading and serving the model needs; MLflow would take ten seconds to find out.
@@ -61,81 +76,122 @@ for name in ("alembic", "mlflow", "mlflow.store.db.utils"):
 logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
 
 
-def tracking_uri(config: Config) -> str:
-    """Where this run is recorded: the field, the environment, or the project's own store."""
-    own = f"sqlite:///{project_root() / 'mlflow.db'}"
-    return config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI") or own
-
-
-def experiment_name(config: Config) -> str:
-    return config.tracking.experiment or __package__
-
-
 def registry_name(config: Config) -> str:
     """The experiment's name with what a registry does not allow replaced."""
     return re.sub(r"[/:.%\"']", "-", experiment_name(config))
 
 
-class Tracker:
-    """One MLflow run."""
+class Sender:
+    """Sends a run's folder to MLflow; what was sent is noted in ``tracking.json``.
 
-    def __init__(self, config: Config, run: Run) -> None:
-        self.config, self.run = config, run
-        self.uri = tracking_uri(config)
-        self.run_id: str = ""
+    Any method may fail half-way and be called again.
 
-    @property
-    def shown_uri(self) -> str:
-        """The store's address without a user's name and password."""
-        return without_password(self.uri)
+    Args:
+        uri: of the store; with a password, if it takes one.
+    """
 
-    def log_configuration(self, devices: dict[str, Any]) -> None:
-        """All fields as flat parameters; the environment as tags and a file."""
+    def __init__(self, config: Config, run: Run, uri: str) -> None:
+        self.config, self.run, self.uri = config, run, uri
+        noted = run.read("tracking") or {}
+        shown = without_password(uri)
+        same = noted.get("tracking_uri") == shown
+        self.state: dict[str, Any] = noted if same else {"tracking_uri": shown}
+
+    def begin(self) -> None:
+        """Open the run in MLflow: fields as parameters, data, commit and environment."""
+        if mlflow.active_run():
+            return
+        _connect(self.uri)
+        with _alone(self.uri):
+            _use_experiment(experiment_name(self.config), self.uri)
+        record = self.run.read("record")
+        tags = {**record["tags"], "mlflow.source.name": f"{__package__}.train"}
+        if self.state.get("run_id"):
+            mlflow.start_run(run_id=self.state["run_id"])
+        else:
+            mlflow.start_run(run_name=self.run.id, tags=tags)
+            self._note(run_id=mlflow.active_run().info.run_id)
+        if not self.state.get("begun"):
+            self._log_configuration(record)
+            self._log_data(record)
+            self._note(begun=True)
+
+    def send_metrics(self) -> None:
+        """The new lines of ``metrics.jsonl``, in batches."""
+        sent = self.state.get("lines", 0)
+        lines = self.run.read_metrics()[sent:]
+        while lines:
+            part, lines = lines[:LINES], lines[LINES:]
+            self._log_metrics(metric for line in part for metric in _metrics_of(line))
+            sent += len(part)
+            self._note(lines=sent)
+
+    def end(self, status: str) -> None:
+        """What comes with the end: metrics, report and model of a finished run, and its status."""
+        self.send_metrics()
+        summary = self.run.summary
+        if status == "FINISHED" and summary and not self.state.get("complete"):
+            now = int(time.time() * 1000)
+            final = summary["metrics"].items()
+            self._log_metrics(Metric(k, value, now, summary["steps"]) for k, value in final)
+            if self.run.report_dir.is_dir():
+                mlflow.log_artifacts(str(self.run.report_dir), "report")
+            _say(f"allow {PATIENCE + self.run.model_file.stat().st_size / 1e6:.0f}")
+            self._note(**self._log_model())
+        mlflow.end_run(status)
+        self._note(status=status, complete=status == "FINISHED", problem=None)
+
+    def note_problem(self, error: Exception) -> None:
+        """Keep why something could not be sent."""
+        self._note(problem=_reason(error, self.uri))
+
+    def _note(self, **facts: Any) -> None:
+        self.state |= facts
+        self.run.write("tracking", self.state)
+        _say("done")
+
+    def _log_configuration(self, record: dict[str, Any]) -> None:
         sections = self.config.shown()
-        flat = {name: sections[name.split(".")[0]][name.split(".")[1]] for name, _ in fields()}
-        mlflow.log_params(flat | devices)
-        mlflow.set_tags(_environment_tags())
-        mlflow.log_text(_installed(), "environment.txt")
-        mlflow.log_artifact(str(self.run.config_file))
+        flat = {name: sections[name.split(".")[0]].get(name.split(".")[1]) for name, _ in fields()}
+        flat |= {name: record[name] for name in ("backend", "strategy", "replicas")}
+        params = [Param(name, str(value)) for name, value in flat.items()]
+        client = mlflow.MlflowClient()
+        for start in range(0, len(params), 100):
+            client.log_batch(self.state["run_id"], params=params[start : start + 100])
+        for file in ("config.yaml", "environment.txt"):
+            mlflow.log_artifact(str(self.run.path / file))
 
-    def log_data(self, data: Data) -> None:
-        """Name, size and digest of the data."""
-        for name, split in data.splits.items():
-            profile = {"num_rows": len(split), "duplicates_in_all": data.duplicates}
+    def _log_data(self, record: dict[str, Any]) -> None:
+        for name, size in record["sizes"].items():
+            profile = {"num_rows": size, "duplicates_in_all": record["duplicates"]}
             # MLflow takes one dataset of a name and digest; each split is one of its own.
-            digest = hashlib.sha256(f"{data.digest}/{name}".encode()).hexdigest()[:32]
-            dataset = RunDataset(data.source, digest, profile)
-            mlflow.log_input(dataset, context=name)
+            digest = hashlib.sha256(f"{record['digest']}/{name}".encode()).hexdigest()[:32]
+            mlflow.log_input(RunDataset(record["source"], digest, profile), context=name)
 
-    def log_metrics(self, metrics: dict[str, float], step: int) -> None:
-        mlflow.log_metrics(metrics, step=step)
+    def _log_metrics(self, metrics: Iterator[Metric]) -> None:
+        mlflow.MlflowClient().log_batch(self.state["run_id"], metrics=list(metrics))
 
-    def log_report(self) -> None:
-        """The figures and tables of ``report/``."""
-        if self.run.report_dir.is_dir():
-            mlflow.log_artifacts(str(self.run.report_dir), "report")
-
-    def log_model(self, data: Data, preprocessing: Any) -> dict[str, Any]:
-        """Log the saved model with signature and example, and register it.
-
-        Returns:
-            ``model_uri`` and ``registered_version`` (None where registering is off).
-        """
+    def _log_model(self) -> dict[str, Any]:
+        """Log the saved model with signature and example, and register it."""
+        signature, example = read_request(self.run)
         with tempfile.TemporaryDirectory() as folder:
             model_dir = Path(folder) / "model"
             model_dir.mkdir()
             for file in (self.run.model_file, self.run.config_file):
-                (model_dir / file.name).write_bytes(file.read_bytes())
+                shutil.copy(file, model_dir)
             name = registry_name(self.config) if self.config.tracking.register else None
             # What MLflow has to say about a new version goes to stderr, past its log levels.
             with contextlib.redirect_stderr(io.StringIO()):
-                info = mlflow.pyfunc.log_model(
+                info = Model.log(
+                    artifact_path=None,
                     name="model",
+                    flavor=UntriedPyfunc,
+                    validate_serving_input=False,
                     loader_module=f"{__package__}.mlflow_model",
                     data_path=str(model_dir),
                     code_paths=[str(_clean_copy(PACKAGE_DIR, Path(folder) / "code"))],
-                    signature=inputs.signature(preprocessing),
-                    input_example=inputs.example(data, preprocessing),
+                    signature=signature,
+                    input_example=example,
                     pip_requirements=[f"{n}=={metadata.version(n)}" for n in MODEL_REQUIREMENTS],
                     registered_model_name=name,
                 )
@@ -146,36 +202,89 @@ class Tracker:
         }
 
 
-def open_store(config: Config) -> None:
-    """Connect to the store and its experiment, making them where they are not there yet.
+def read_request(run: Run) -> tuple[ModelSignature, pd.DataFrame]:
+    """Signature and example of a request to the served model, as ``recording`` wrote them."""
+    request = run.read("request")
+    columns = request["signature"]
+    signature = ModelSignature.from_dict({kind: json.dumps(columns[kind]) for kind in columns})
+    example = pd.DataFrame(request["example"])
+    for column in columns["inputs"]:
+        if column["type"] == "binary":
+            example[column["name"]] = example[column["name"]].map(base64.b64decode)
+    return signature, example
+
+
+def replay(run: Run, config: Config) -> dict[str, Any]:
+    """Send a run, or what is missing of it; returns what ``tracking.json`` then says.
 
     Raises:
-        ProjectError: the store cannot be reached.
+        ProjectError: the store does not answer.
     """
     uri = tracking_uri(config)
+    sender = Sender(config, run, uri)
+    if sender.state.get("complete"):
+        return sender.state
     try:
-        with _alone(uri):
-            _connect(uri)
-            _use_experiment(experiment_name(config), uri)
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+        sender.begin()
+        sender.end("KILLED" if run.summary is None else "FINISHED")
+    except PROBLEMS as error:
         reason = _reason(error, uri)
         raise ProjectError(f"tracking.uri: {without_password(uri)!r}: {reason}") from None
+    if run.summary:
+        names = ("tracking_uri", "run_id", "model_uri", "registered_version", "complete")
+        run.write_summary({**run.summary, "mlflow": {n: sender.state.get(n) for n in names}})
+    return sender.state
 
 
-@contextlib.contextmanager
-def tracked(config: Config, run: Run) -> Iterator[Tracker]:
-    """Open an MLflow run for a run; it is marked finished, killed or failed at the end."""
-    tracker = Tracker(config, run)
-    tracker.run_id = mlflow.start_run(run_name=run.id).info.run_id
-    status = "FAILED"
-    try:
-        yield tracker
-        status = "FINISHED"
-    except (KeyboardInterrupt, Interrupted):
-        status = "KILLED"
-        raise
-    finally:
-        mlflow.end_run(status)
+def follow(run: Run) -> None:
+    """Send what a run writes while it goes on, until standard input says how it ended."""
+    # Who stops training means training; this process ends with its standard input.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.nice(5)
+    config = load_config(environment={}, base=run.config_file)
+    with contextlib.closing(_waited_for(run)):
+        if not (run.path / "environment.txt").is_file():
+            write_text(run.path / "environment.txt", installed())
+        sender = Sender(config, run, os.environ["MLFLOW_TRACKING_URI"])
+        status, not_before = None, 0.0
+        while status is None:
+            if time.monotonic() >= not_before:
+                try:
+                    sender.begin()
+                    sender.send_metrics()
+                except PROBLEMS as error:
+                    sender.note_problem(error)
+                    not_before = time.monotonic() + RETRY
+            if select.select([sys.stdin], [], [], EVERY)[0]:
+                status = sys.stdin.readline().strip() or "KILLED"  # the end: training was killed
+        try:
+            sender.begin()
+            sender.end(status)
+        except PROBLEMS as error:
+            sender.note_problem(error)
+    # Past MLflow's exit handlers, which would ask a server that is down once more.
+    sys.stdout.flush()
+    os._exit(0)
+
+
+def _waited_for(run: Run) -> Any:
+    """The lock on sending a run: whoever followed it before an interruption may still be at it."""
+    while (lock := run.claim("tracking")) is None:
+        time.sleep(0.2)
+    return lock
+
+
+def _metrics_of(line: dict[str, Any]) -> Iterator[Metric]:
+    when = int(datetime.fromisoformat(line["time"]).timestamp() * 1000)
+    for name, value in line["metrics"].items():
+        yield Metric(name, value, when, line["step"])
+
+
+def _say(text: str) -> None:
+    # Read by ``recording.Recorder``; for a person's ``replay`` there is nobody to read it.
+    if FOLLOWING:
+        print(text, flush=True)
 
 
 def fetch_model(uri: str, config: Config, field: str) -> Path:
@@ -189,7 +298,7 @@ def fetch_model(uri: str, config: Config, field: str) -> Path:
         with _alone(store):
             _connect(store)
             folder = Path(mlflow.artifacts.download_artifacts(uri))
-    except (MlflowException, SQLAlchemyError, OSError) as error:
+    except PROBLEMS as error:
         raise ProjectError(f"{field}: {uri!r} cannot be fetched: {_reason(error, store)}") from None
     found = sorted(folder.rglob("model.keras"))
     if not found:
@@ -231,34 +340,6 @@ def _use_experiment(name: str, uri: str) -> None:
     mlflow.set_experiment_tag("mlflow.experimentKind", "custom_model_development")
 
 
-def _environment_tags() -> dict[str, str]:
-    tags = {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "tensorflow": metadata.version("tensorflow"),
-        "keras": metadata.version("keras"),
-    }
-    commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
-    if commit:
-        tags |= {"git_commit": commit, "git_dirty": str(bool(changed)).lower()}
-    return tags
-
-
-def _git(*words: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", *words], cwd=project_root(), capture_output=True, text=True, timeout=10
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def _installed() -> str:
-    lines = {f"{d.metadata['Name']}=={d.version}" for d in metadata.distributions()}
-    return "\n".join([f"# Python {sys.version.split()[0]}", *sorted(lines, key=str.lower), ""])
-
-
 def _clean_copy(package: Path, into: Path) -> Path:
     copy = into / package.name
     shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
@@ -294,6 +375,17 @@ class _Source(DatasetSource):
         return cls(source_dict["name"])
 
 
+class UntriedPyfunc:
+    """``mlflow.pyfunc`` as a flavour that may be logged without loading the model to try it, which
+    would import TensorFlow here. Training has loaded the file and compared its predictions."""
+
+    __name__ = mlflow.pyfunc.__name__
+
+    @staticmethod
+    def save_model(path: str, *, validate_serving_input: bool, **options: Any) -> None:
+        mlflow.pyfunc.save_model(path, **options)
+
+
 class RunDataset(Dataset):
     """A split as MLflow shows it: name, digest and size, without its examples."""
 
@@ -314,3 +406,22 @@ class RunDataset(Dataset):
     @property
     def schema(self) -> None:
         return None
+
+
+@command
+def main(argv: list[str]) -> None:
+    """``python -m PACKAGE.tracking replay RUN [--tracking.uri …]``."""
+    if argv[:1] == ["follow"]:
+        follow(Run(Path(argv[1])))
+    parser = Parser(prog="tracking", description="Send a run to MLflow that is not there yet.")
+    commands = parser.add_subparsers(required=True, metavar="replay")
+    sender = commands.add_parser("replay", help="send a run, or what is missing of it")
+    sender.add_argument("run", help="a run's id, or latest")
+    arguments, overrides = parser.parse_known_args(argv)
+    run = find_run(arguments.run, "RUN")
+    state = replay(run, load_config(overrides, base=run.config_file))
+    print(f"{run.id}: {state['tracking_uri']}, run {state['run_id']}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,54 +1,70 @@
 """Train a model: configure, load, build, fit, evaluate, record."""
 
+import argparse
 import logging
 import sys
 import time
 from typing import Any
 
 from . import distribution, logs, settings
-from .config import Config, argument_parser, load_config
-from .errors import ProjectError, command
-from .runs import Run, start_run
+from .config import Config, Parser, argument_parser, load_config
+from .errors import ProjectError, UsageProblem, command
+from .runs import Run, find_unfinished
 
 log = logging.getLogger(__package__)
 
 
-def train(config: Config) -> dict[str, Any]:
+def train(config: Config, resume: Run | None = None, fresh: bool = False) -> dict[str, Any]:
     """Train as configured and return the run's summary.
 
     Everything is recorded in ``runs/<run id>/`` and in MLflow.
 
+    Args:
+        resume: an unfinished run to go on with; None: the newest one that was configured alike.
+        fresh: start a new run in any case.
+
+    Returns:
+        The summary; of several workers the chief's, and nothing for the others.
+
     Raises:
         UsageProblem: the configuration cannot work here.
         DataProblem: the data is not what it must be.
-        Diverged: the loss left the finite numbers.
+        Diverged: loss or weights left the finite numbers.
+        Interrupted: stopped from outside; the same call goes on from there.
     """
     began = time.perf_counter()
     distribution.prepare(config.runtime)
     # Only from here on is TensorFlow imported: `train --help` needs none of it.
-    from . import baselines, evaluate, fitting, seeds
+    from . import baselines, evaluate, fitting, inputs, recording, resuming, seeds
     from .artifact import Artifact
     from .data import load
+    from .model import LAYOUT
     from .preprocessing import Preprocessing
-    from .tracking import open_store, tracked
 
     deterministic = seeds.set_seeds(config.train)
-    devices = distribution.connect(config.runtime)
-    data = load(config)
-    preprocessing = Preprocessing.fit(data.train, config)
-    core = fitting.build(config, preprocessing, devices)
-    open_store(config)
-    # What can be wrong with the request was found by now; from here on there is a run.
-    run = start_run(config)
-    with logs.in_file(run.log_file), tracked(config, run) as tracker:
+    devices = distribution.connect(config.runtime, LAYOUT)
+    with distribution.worker_failures(devices.processes):
+        data = load(config)
+        preprocessing = Preprocessing.fit(data.train, config)
+        core = fitting.build(config, preprocessing, devices)
+        # What can be wrong with the request was found by now; from here on there is a run.
+        begun = resuming.begin(config, data, devices, resume, fresh)
+        run = begun.run
+        if not devices.is_chief:
+            fitting.fit(core, data, preprocessing, config, devices, run, begun.checkpoint)
+            log.info("Weights of this worker: %s", Artifact(core, preprocessing).weights_sha256())
+            devices.from_chief(None)  # the chief has saved the model
+            return {}
+    with logs.in_file(run.log_file), recording.recorded(config, run) as recorder:
         _introduce(run, config, data, devices)
-        tracker.log_configuration({"strategy": devices.name, "replicas": devices.replicas})
-        tracker.log_data(data)
-
-        fitted = fitting.fit(core, data, preprocessing, config, run, devices, tracker.log_metrics)
+        with distribution.worker_failures(devices.processes):
+            fitted = fitting.fit(core, data, preprocessing, config, devices, run, begun.checkpoint)
+        core = devices.local_copy(core)
 
         trained = Artifact(core, preprocessing)
         trained.save(run.model_file)
+        with distribution.worker_failures(devices.processes):
+            devices.from_chief(None)
         evaluate.check_reload(trained, run.model_file, data.test)
         metrics = evaluate.evaluate(trained, data, "test", config, run.report_dir)
         evaluate.draw_history(run)
@@ -73,21 +89,22 @@ def train(config: Config) -> dict[str, Any]:
                 "total": round(time.perf_counter() - began, 2),
                 "fit": round(fitted.seconds, 2),
             },
-            "backend": config.runtime.backend,
+            "backend": devices.backend,
             "strategy": devices.name,
             "replicas": devices.replicas,
             "deterministic": deterministic,
             "parameters": core.count_params(),
             "steps": fitted.steps,
-            "resumed_from_step": None,
+            "resumed_from_step": begun.checkpoint and begun.checkpoint.state["step"],
             "weights_sha256": trained.weights_sha256(),
-            "mlflow": {"tracking_uri": tracker.shown_uri, "run_id": tracker.run_id},
+            "mlflow": None,
         }
+        recording.write_request(run, inputs.SIGNATURE, inputs.example(data, preprocessing))
         run.write_summary(summary)
-        tracker.log_metrics(metrics, fitted.steps)
-        tracker.log_report()
-        summary["mlflow"] |= tracker.log_model(data, preprocessing)
-        run.write_summary(summary)
+        if recorder:
+            recorder.finish("FINISHED")
+            summary["mlflow"] = recorder.recorded()
+            run.write_summary(summary)
         _conclude(run, summary)
     return summary
 
@@ -117,21 +134,46 @@ def _conclude(run: Run, summary: dict[str, Any]) -> None:
         log.info("%-*s  %s", width, row["name"], "  ".join(values).rstrip())
     log.info("\nRun folder: %s", run.path)
     mlflow = summary["mlflow"]
+    if mlflow is None or not mlflow["complete"]:
+        return
     if mlflow["tracking_uri"].startswith("sqlite"):
         log.info("MLflow UI:  mlflow ui --backend-store-uri %s", mlflow["tracking_uri"])
     else:
         log.info("MLflow:     %s, run %s", mlflow["tracking_uri"], mlflow["run_id"])
 
 
+def _flags() -> Parser:
+    """The flags that are no fields: they say which run, not what is in it."""
+    parser = Parser(prog="train", add_help=False, allow_abbrev=False)
+    parser.add_argument(
+        "--resume",
+        metavar="latest|ID",
+        help="go on with this unfinished run, as it was configured; without: with the newest one "
+        "that has the same configuration and data",
+    )
+    parser.add_argument("--fresh", action="store_true", help="start a new run in any case")
+    return parser
+
+
+def split_flags(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """``--resume`` and ``--fresh``, and the words that are fields."""
+    flags, words = _flags().parse_known_args(argv)
+    if flags.resume and flags.fresh:
+        raise UsageProblem("--fresh and --resume contradict each other.")
+    return flags, words
+
+
 @command
 def main(argv: list[str]) -> None:
-    """``train [--config FILE] [--section.field VALUE …]``."""
+    """``train [--config FILE] [--section.field VALUE …] [--resume latest|ID | --fresh]``."""
     if {"-h", "--help"} & set(argv):
-        argument_parser("train").print_help()
+        argument_parser("train", parents=[_flags()]).print_help()
         return
+    flags, words = split_flags(argv)
+    resume = find_unfinished(flags.resume) if flags.resume else None
     try:
         with logs.on_console():
-            train(load_config(argv))
+            train(load_config(words, base=resume and resume.config_file), resume, flags.fresh)
     except MemoryError as error:
         raise ProjectError("not enough memory; try a smaller data.batch_size.") from error
 

@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,8 +12,14 @@ from .errors import DataProblem
 from .images import find_images, scan
 from .preprocessing import Preprocessing
 
-if TYPE_CHECKING:
-    from mlflow.models import ModelSignature
+# A request is a row with the bytes of an image file; an answer has a class and scores.
+SIGNATURE = {
+    "inputs": [{"name": "image", "type": "binary", "required": True}],
+    "outputs": [
+        {"name": "prediction", "type": "string", "required": True},
+        {"name": "scores", "type": "map", "values": {"type": "double"}, "required": True},
+    ],
+}
 
 
 def read(words: list[str]) -> Split:
@@ -35,17 +40,6 @@ def read(words: list[str]) -> Split:
         targets=np.array([]),
         fetch=lambda positions: tf.map_fn(tf.io.read_file, tf.gather(constant, positions)),
     )
-
-
-def signature(preprocessing: Preprocessing) -> "ModelSignature":
-    """A request is a row with the bytes of an image file; an answer has a class and scores."""
-    from mlflow.models import ModelSignature
-    from mlflow.types import ColSpec, DataType, Schema
-    from mlflow.types.schema import Map
-
-    scores = ColSpec(Map(DataType.double), "scores")
-    answer = [ColSpec(DataType.string, "prediction"), scores]
-    return ModelSignature(Schema([ColSpec(DataType.binary, "image")]), Schema(answer))
 
 
 def example(data: Data, preprocessing: Preprocessing) -> pd.DataFrame:

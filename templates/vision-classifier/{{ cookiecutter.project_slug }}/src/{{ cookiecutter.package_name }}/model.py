@@ -131,6 +131,17 @@ MODELS: dict[str, Callable[[Config, Preprocessing], keras.Model]] = {
     "efficientnetv2b0": Transfer(keras.applications.EfficientNetV2B0, lambda pixels: pixels),
 }
 
+# How large weights are divided among devices (runtime.strategy model_parallel): a pattern of the
+# weight's path -> an entry for each axis. Weights without a line are whole on every device.
+LAYOUT: dict[str, tuple[str | None, ...]] = {
+    "hidden/kernel": (None, "model"),  # mlp: (pixels, units)
+    "hidden/bias": ("model",),
+    "dense/kernel": (None, "model"),  # cnn: (features, units)
+    "dense/bias": ("model",),
+    "conv_.*/kernel": (None, None, None, "model"),  # (height, width, channels, filters)
+    "block.*_conv/kernel": (None, None, None, "model"),  # the largest of vgg16, efficientnet
+}
+
 
 def build(config: Config, preprocessing: Preprocessing) -> keras.Model:
     """The configured model."""

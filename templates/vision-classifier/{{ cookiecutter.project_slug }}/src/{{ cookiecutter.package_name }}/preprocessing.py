@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from .config import Config
+from .contract import Uniform
 from .errors import DataProblem
 from .images import decode
 from .model import preferred_size
@@ -113,14 +114,14 @@ class Preprocessing:
         return tf.cast(tf.round(tf.clip_by_value(resized, 0.0, 255.0)), tf.uint8)
 
 
-def augment(prepared: tf.Tensor, seed: tf.Tensor, config: Config) -> tf.Tensor:
+def augment(prepared: tf.Tensor, uniform: Uniform, config: Config) -> tf.Tensor:
     """Random variants of images (batch, h, w, c) in [0, 255], as float32.
 
-    Each image is changed in its own way, which depends on the seed (2,) int32 and nothing else.
+    Each image is changed in its own way, which depends on what is drawn and nothing else.
     """
     data = config.data
     images = tf.cast(prepared, tf.float32)
-    draws = tf.random.stateless_uniform((8, tf.shape(images)[0]), seed, -1.0, 1.0)
+    draws = tf.transpose(2.0 * uniform(8) - 1.0)  # (8, batch) in [-1, 1)
     if data.augment_shift or data.augment_rotation or data.augment_zoom or data.augment_flip:
         images = _moved(images, draws[:5], config)
     if data.augment_color:

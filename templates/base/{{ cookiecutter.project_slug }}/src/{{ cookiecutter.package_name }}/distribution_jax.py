@@ -1,0 +1,286 @@
+"""Devices of the JAX backend: one, several of a machine, several machines, TPUs."""
+
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from .distribution import (
+    Devices,
+    Share,
+    chosen,
+    counted,
+    jax_cluster,
+    needs_two,
+    no_cluster,
+)
+from .errors import ProjectError, UsageProblem
+from .meters import Meters
+from .sections import RuntimeSection
+
+try:
+    import jax
+except ImportError:
+    raise ProjectError(
+        "runtime.backend: jax is not installed; it is an extra: pip install -e '.[jax]'."
+    ) from None
+
+MESSAGE = 65_536  # bytes of the longest JSON value that the chief may send
+LOST_AFTER = 30  # seconds without a sign of life until a worker is held to be gone
+
+
+@dataclass(frozen=True)
+class Sharded(Devices):
+    """The devices of a ``keras.distribution``; ``None`` is one device.
+
+    Attributes:
+        rows: how the rows of a batch are divided.
+        whole: the sharding of what every device has whole.
+    """
+
+    rows: Any = None
+    whole: Any = None
+
+    def from_chief(self, value: Any) -> Any:
+        if self.processes == 1:
+            return value
+        from jax.experimental import multihost_utils
+
+        text = json.dumps(value).encode().ljust(MESSAGE) if self.is_chief else b" " * MESSAGE
+        sent = multihost_utils.broadcast_one_to_all(np.frombuffer(text, "uint8"))
+        return json.loads(np.asarray(sent).astype("uint8").tobytes())
+
+    def local_copy(self, core: keras.Model) -> keras.Model:
+        if self.rows is None:
+            return core
+        weights = core.get_weights()
+        # Training is over: from here on everything is on this process's first device.
+        keras.distribution.set_distribution(None)
+        copy = type(core).from_config(core.get_config())
+        copy.set_weights(weights)
+        return copy
+
+
+class ShardedSteps:
+    """An ``Engine`` of the JAX backend: one compiled step, dispatched without waiting for it."""
+
+    def __init__(
+        self,
+        devices: Sharded,
+        core: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        loss: keras.losses.Loss,
+        meters: Meters,
+    ) -> None:
+        self.devices, self.core, self.optimizer = devices, core, optimizer
+        self.loss, self.meters = loss, meters
+        self._sums = self._everywhere(meters.zeros())
+        self._variables = (
+            core.trainable_variables,
+            core.non_trainable_variables,
+            optimizer.variables,
+        )
+        shardings = [[v.value.sharding for v in part] for part in self._variables]
+        kept = None if devices.rows is None else (*shardings, [devices.whole] * len(self._sums))
+        self._train = jax.jit(self._train_step, donate_argnums=(0, 1, 2, 3), out_shardings=kept)
+        self._evaluate = jax.jit(self._evaluate_step, donate_argnums=(2,))
+
+    def feed(self, batches: tf.data.Dataset) -> Iterable[Any]:
+        return Divided(batches, self._divided)
+
+    def train(self, batches: Iterator[Any], count: int, stop: bool) -> bool:
+        state = [[v.value for v in part] for part in self._variables]
+        for _ in range(count):
+            *state, self._sums = self._train(*state, self._sums, next(batches))
+        for part, values in zip(self._variables, state, strict=True):
+            for variable, value in zip(part, values, strict=True):
+                variable.assign(value)
+        return self._anyone(stop)
+
+    def evaluate(self, batches: Iterator[Any], count: int, stop: bool) -> bool:
+        trainable, rest = ([v.value for v in part] for part in self._variables[:2])
+        for _ in range(count):
+            self._sums = self._evaluate(trainable, rest, self._sums, next(batches))
+        return self._anyone(stop)
+
+    def read_sums(self) -> list[np.ndarray]:
+        return [np.asarray(value) for value in self._sums]
+
+    def set_sums(self, values: list[np.ndarray]) -> None:
+        self._sums = self._everywhere(values)
+
+    def _train_step(self, trainable, rest, slots, sums, batch):
+        def whole_loss(trainable, rest):
+            inputs, targets, weights = batch
+            outputs, rest, penalties = self.core.stateless_call(
+                trainable, rest, inputs, training=True, return_losses=True
+            )
+            loss = self.loss(targets, outputs, sample_weight=weights)
+            whole = loss + sum(penalties) if penalties else loss
+            with keras.StatelessScope(zip(self.optimizer.variables, slots, strict=True)):
+                scaled = self.optimizer.scale_loss(whole)
+            return scaled, (rest, self.meters.of_part(loss, targets, outputs, weights))
+
+        gradient = jax.value_and_grad(whole_loss, has_aux=True)
+        (_, (rest, batch_sums)), gradients = gradient(trainable, rest)
+        trainable, slots = self.optimizer.stateless_apply(slots, gradients, trainable)
+        return trainable, rest, slots, self.meters.added(sums, batch_sums)
+
+    def _evaluate_step(self, trainable, rest, sums, batch):
+        inputs, targets, weights = batch
+        outputs, _ = self.core.stateless_call(trainable, rest, inputs, training=False)
+        loss = self.loss(targets, outputs, sample_weight=weights)
+        return self.meters.added(sums, self.meters.of_part(loss, targets, outputs, weights))
+
+    def _divided(self, rows: np.ndarray) -> jax.Array:
+        if self.devices.rows is None:
+            return jax.numpy.asarray(rows)
+        return jax.make_array_from_process_local_data(self.devices.rows, rows)
+
+    def _everywhere(self, values: list[np.ndarray]) -> list[jax.Array]:
+        if self.devices.whole is None:
+            return [jax.numpy.asarray(value) for value in values]
+        whole = self.devices.whole
+        return [jax.make_array_from_process_local_data(whole, np.asarray(v)) for v in values]
+
+    def _anyone(self, stop: bool) -> bool:
+        if self.devices.processes == 1:
+            return stop
+        from jax.experimental import multihost_utils
+
+        return bool(multihost_utils.process_allgather(np.array([stop])).any())
+
+
+@dataclass(frozen=True)
+class Divided:
+    """A dataset whose batches are placed on the devices."""
+
+    batches: tf.data.Dataset
+    place: Callable[[np.ndarray], jax.Array]
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self.batches.as_numpy_iterator():
+            yield jax.tree.map(self.place, batch)
+
+
+def prepare(runtime: RuntimeSection) -> None:
+    """Set what JAX reads when it starts; TensorFlow, which only feeds it, leaves GPUs alone."""
+    tf.config.set_visible_devices([], "GPU")
+    if runtime.virtual_devices:
+        count = f"--xla_force_host_platform_device_count={runtime.virtual_devices}"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {count}".strip()
+        jax.config.update("jax_platforms", "cpu")
+
+
+def connect(runtime: RuntimeSection, layout: Mapping[str, tuple[str | None, ...]]) -> Devices:
+    """As ``distribution.connect``.
+
+    Raises:
+        UsageProblem: the strategy cannot work here.
+    """
+    wish = runtime.strategy
+    processes = _join(runtime)
+    kind = jax.devices()[0].platform.upper()
+    keras.config.set_dtype_policy(_precision(runtime.precision, kind))
+    count = jax.device_count()
+    seen = counted(count, kind)
+    if wish == "tpu" and kind != "TPU":
+        raise UsageProblem(
+            f"runtime.strategy: 'tpu' needs a TPU, and JAX sees {seen}; on a TPU machine: pip "
+            "install -e '.[tpu]'. To rehearse the same code: --runtime.strategy data_parallel "
+            "--runtime.virtual_devices 4."
+        )
+    devices = jax.devices()
+    devices = chosen(devices, runtime, seen) if processes == 1 else devices
+    reason = "as configured" if wish != "auto" else f"because it sees {seen}"
+    if processes == 1 and (wish == "single" or (wish == "auto" and len(devices) == 1)):
+        return Sharded("jax", "single", 1, f"one device, {reason}", _engine, Share(multiple=1))
+    if len(devices) < 2 and wish in ("data_parallel", "model_parallel"):
+        raise needs_two(wish, seen)
+    name = wish if wish != "auto" else "tpu" if kind == "TPU" else "data_parallel"
+    name = "multi_worker" if processes > 1 else name
+    across = _divided_among(runtime, len(devices)) if wish == "model_parallel" else 1
+    shape, axes = ((len(devices),), ("batch",))
+    if across > 1:
+        shape, axes = ((len(devices) // across, across), ("batch", "model"))
+    mesh = keras.distribution.DeviceMesh(shape, axes, devices)
+    keras.distribution.set_distribution(_distribution(mesh, layout if across > 1 else {}))
+    rows = keras.distribution.TensorLayout(("batch",), mesh).backend_layout
+    whole = keras.distribution.TensorLayout((), mesh).backend_layout
+    replicas = len(devices) // across
+    number = jax.process_index()
+    if processes > 1:
+        why = f"worker {number} of {processes} with {jax.local_device_count()} of {seen}, {reason}"
+    else:
+        why = f"{replicas} replicas on {len(devices)} devices, {reason}"
+    return Sharded(
+        "jax",
+        name,
+        replicas,
+        why,
+        _engine,
+        Share(parts=processes, first=number, multiple=replicas),
+        process=number,
+        processes=processes,
+        rows=rows,
+        whole=whole,
+    )
+
+
+def _join(runtime: RuntimeSection) -> int:
+    """Find the other processes, if this is to be one of several; how many there are."""
+    wish, cluster = runtime.strategy, jax_cluster()
+    several = cluster is not None and cluster[2] > 1
+    if wish not in ("auto", "multi_worker", "tpu"):
+        if several:
+            raise UsageProblem(
+                f"runtime.strategy: {wish!r} is for one process, and JAX_NUM_PROCESSES is "
+                f"{cluster[2]}; use 'multi_worker' or 'auto'."
+            )
+        return 1
+    launcher = any(name in os.environ for name in ("SLURM_STEP_NODELIST", "OMPI_MCA_orte_hnp_uri"))
+    if not several and not (wish == "multi_worker" and launcher):
+        if wish == "multi_worker":
+            raise no_cluster("jax")
+        return 1
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    address, number, count = cluster if several else (None, None, None)
+    jax.distributed.initialize(
+        address, count, number, heartbeat_timeout_seconds=LOST_AFTER, initialization_timeout=300
+    )
+    return jax.process_count()
+
+
+def _divided_among(runtime: RuntimeSection, devices: int) -> int:
+    across = runtime.model_devices or (2 if devices % 2 == 0 else devices)
+    if devices % across:
+        raise UsageProblem(
+            f"runtime.model_devices: {across} does not divide the {devices} devices evenly."
+        )
+    return across
+
+
+def _distribution(mesh: Any, layout: Mapping[str, tuple[str | None, ...]]) -> Any:
+    if not layout:
+        return keras.distribution.DataParallel(device_mesh=mesh, auto_shard_dataset=False)
+    table = keras.distribution.LayoutMap(mesh)
+    for pattern, axes in layout.items():
+        table[pattern] = axes
+    return keras.distribution.ModelParallel(
+        layout_map=table, batch_dim_name="batch", auto_shard_dataset=False
+    )
+
+
+def _engine(devices: Sharded, *parts: Any) -> ShardedSteps:
+    return ShardedSteps(devices, *parts)
+
+
+def _precision(wish: str, kind: str) -> str:
+    if wish != "auto":
+        return wish
+    return "float32" if kind == "CPU" else "mixed_bfloat16"

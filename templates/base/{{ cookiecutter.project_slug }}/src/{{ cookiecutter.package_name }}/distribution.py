@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .errors import ProjectError, UsageProblem
+from .errors import ProjectError, UsageProblem, WorkerLost
 from .sections import RuntimeSection
 
 BACKENDS = {
@@ -287,7 +287,7 @@ def worker_failures(processes: int) -> Iterator[None]:
         if processes == 1 or not lost:
             raise
         reason = " ".join(str(error).split())[:200]
-        raise ProjectError(
+        raise WorkerLost(
             "another worker is gone; start all of them again with the same command to resume "
             f"({reason})"
         ) from error

@@ -41,6 +41,11 @@ class Interrupted(ProjectError):
     exit_code = 75
 
 
+class WorkerLost(ProjectError):
+    """Another process of the run is gone. This one ends without exit handlers, which would wait
+    for it."""
+
+
 def unknown(field: str, value: str, allowed: Iterable[str]) -> UsageProblem:
     """An error that names the field, the value, the nearest valid one and all allowed ones."""
     names = sorted(allowed)
@@ -76,6 +81,9 @@ def command(body: Callable[[list[str]], None]) -> Callable[[Sequence[str] | None
                 traceback.print_exc()
             message, code = describe(error)
             print(f"error: {message}", file=sys.stderr)
+            if isinstance(error, WorkerLost):
+                sys.stdout.flush()
+                os._exit(code)
             return code
 
     return main

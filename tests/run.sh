@@ -13,6 +13,26 @@ if [ "${1:-}" = "--fast" ]; then
     shift
 fi
 
+has_postgresql() {
+    command -v pg_ctl >/dev/null || compgen -G "/usr/lib/postgresql/*/bin/pg_ctl" >/dev/null
+}
+
+install_postgresql() {
+    local as_root=() program
+    if [ "$(id -u)" -ne 0 ]; then
+        as_root=(sudo)
+    fi
+    for program in "${as_root[@]}" apt-get; do
+        if ! command -v "$program" >/dev/null; then
+            echo "tests/run.sh: install PostgreSQL (initdb, pg_ctl, pg_dump) or use --fast." >&2
+            exit 1
+        fi
+    done
+    "${as_root[@]}" apt-get -qq update
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq install -y --no-install-recommends postgresql >/dev/null
+}
+
 # === The tool with its tests ===
 if [ ! -x .venv/bin/aistart ]; then
     "${PYTHON:-python3}" -m venv .venv
@@ -23,6 +43,11 @@ fi
 .venv/bin/ruff check --config pyproject.toml
 .venv/bin/ruff format --config pyproject.toml --check
 .venv/bin/mypy
+
+# === PostgreSQL, on which a slow test runs MLflow's server ===
+if [ ${#selection[@]} -eq 0 ] && ! has_postgresql; then
+    install_postgresql
+fi
 
 # === One environment for all generated projects ===
 # Made by tests/environments.py from the template's lock when the first test needs it.

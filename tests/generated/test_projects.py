@@ -46,24 +46,37 @@ def test_two_commands_of_a_user(demo: Path, run_in: Run, isolated: Path) -> None
     assert missing.stderr == "error: input: 'missing.png': No such file or directory.\n"
 
 
-def test_interrupt_is_one_line(demo: Path) -> None:
-    command = [str(project_python()), "-m", "demo.train", "--train.epochs", "2000"]
+def test_interrupt_is_one_line_and_the_same_command_goes_on(demo: Path, run_in: Run) -> None:
+    words = ["--train.epochs", "2000", "--train.early_stopping_patience", "0"]
+    command = [str(project_python()), "-m", "demo.train", *words]
     environment = {**os.environ, "PYTHONPATH": str(demo / "src")}
-    with subprocess.Popen(
-        command,
-        cwd=demo,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        deadline = time.monotonic() + 120
-        while not list(demo.glob("runs/*/metrics.jsonl")) and time.monotonic() < deadline:
-            time.sleep(0.2)
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 75
-    assert errors == "error: interrupted.\n"
+    for number in (signal.SIGINT, signal.SIGTERM):
+        lines = len(metrics(demo))
+        with subprocess.Popen(
+            command,
+            cwd=demo,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            deadline = time.monotonic() + 120
+            while len(metrics(demo)) < lines + 3 and time.monotonic() < deadline:
+                time.sleep(0.2)
+            process.send_signal(number)
+            began = time.monotonic()
+            shown, errors = process.communicate(timeout=60)
+            assert time.monotonic() - began < 30
+        assert process.returncode == 75
+        message = rf"stopped by {number.name} at step \d+; the same command goes on from there\."
+        assert re.fullmatch(f"error: {message}\n", errors)
+    (run,) = (demo / "runs").iterdir()
+    assert f"Run {run.name} goes on after step " in shown
+
+
+def metrics(demo: Path) -> list[str]:
+    files = list(demo.glob("runs/*/metrics.jsonl"))
+    return files[0].read_text().splitlines() if files else []
 
 
 def blocks(guide: str) -> dict[str, list[str]]:

@@ -14,21 +14,26 @@ Call = Callable[..., Result]
 
 # The exact tree of a default project, the package's name aside.
 TREE = """\
-.aistart/answers.toml .gitignore LICENSE Makefile README.md
-configs/multi_gpu.yaml configs/smoke.yaml
-docs/extending.md
+.aistart/answers.toml
+.gitignore LICENSE Makefile README.md
+configs/multi_gpu.yaml configs/multi_worker.yaml configs/smoke.yaml configs/tpu.yaml
+docs/extending.md docs/scaling.md
 pyproject.toml requirements.lock
 src/demo/__init__.py src/demo/artifact.py src/demo/baselines.py src/demo/cache.py
-src/demo/callbacks.py src/demo/classifier_sections.py src/demo/config.py src/demo/contract.py
-src/demo/data.py src/demo/distribution.py src/demo/errors.py src/demo/evaluate.py
-src/demo/figures.py src/demo/files.py src/demo/fitting.py src/demo/images.py src/demo/inputs.py
-src/demo/logs.py src/demo/mistakes.py src/demo/mlflow_model.py src/demo/model.py
-src/demo/objective.py src/demo/optimizers.py src/demo/pipeline.py src/demo/predict.py
-src/demo/preprocessing.py src/demo/report.py src/demo/runs.py src/demo/sections.py
-src/demo/seeds.py src/demo/settings.py src/demo/splits.py src/demo/tracking.py src/demo/train.py
-tests/__init__.py tests/conftest.py tests/test_config.py tests/test_data.py tests/test_files.py
-tests/test_model.py tests/test_objective.py tests/test_pipeline.py tests/test_preprocessing.py
-tests/test_runs.py tests/test_splits.py tests/test_train.py
+src/demo/checkpoints.py src/demo/classifier_sections.py src/demo/config.py src/demo/contract.py
+src/demo/data.py src/demo/distribution.py src/demo/distribution_jax.py
+src/demo/distribution_tensorflow.py src/demo/errors.py src/demo/evaluate.py src/demo/figures.py
+src/demo/files.py src/demo/fitting.py src/demo/images.py src/demo/inputs.py
+src/demo/interruption.py src/demo/journal.py src/demo/launch.py src/demo/logs.py src/demo/meters.py
+src/demo/mistakes.py src/demo/mlflow_model.py src/demo/model.py src/demo/objective.py
+src/demo/optimizers.py src/demo/pipeline.py src/demo/predict.py src/demo/preprocessing.py
+src/demo/provenance.py src/demo/recording.py src/demo/report.py src/demo/resuming.py
+src/demo/runs.py src/demo/sections.py src/demo/seeds.py src/demo/settings.py src/demo/splits.py
+src/demo/tracking.py src/demo/train.py
+tests/__init__.py tests/conftest.py tests/test_config.py tests/test_data.py
+tests/test_distribution.py tests/test_files.py tests/test_model.py tests/test_objective.py
+tests/test_pipeline.py tests/test_preprocessing.py tests/test_resume.py tests/test_runs.py
+tests/test_splits.py tests/test_train.py
 """
 
 

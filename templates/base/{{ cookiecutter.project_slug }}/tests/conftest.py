@@ -23,6 +23,7 @@ QUICK = [
     "--runtime.strategy",
     "single",
 ]
+UNRECORDED = [*QUICK, "--tracking.enabled", "false"]
 
 
 def clean_environment() -> None:

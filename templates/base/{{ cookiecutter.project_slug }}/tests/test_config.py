@@ -3,9 +3,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import Field, SecretStr
 
 from {{ cookiecutter.package_name }}.config import Config, fields, load_config
 from {{ cookiecutter.package_name }}.errors import UsageProblem
+from {{ cookiecutter.package_name }}.sections import TrainSection
 
 
 def test_precedence(tmp_path: Path) -> None:
@@ -44,7 +46,7 @@ def test_unset_from_the_command_line(tmp_path: Path) -> None:
             "train.epochs: 'many' is not allowed: input should be a valid",
         ),
         (["--train.learning_rate", "nan"], "train.learning_rate: 'nan' is not allowed"),
-        (["--runtime.strategy", "miror"], "input should be 'auto', 'single' or 'mirrored'"),
+        (["--runtime.strategy", "miror"], "input should be 'auto', 'single', 'mirrored', "),
         (["--config", "missing.yaml"], "--config: 'missing.yaml': No such file or directory."),
         (["--train.epochs"], "argument --train.epochs: expected one argument."),
         (["epochs"], "'epochs' is not expected here"),
@@ -79,6 +81,26 @@ def test_unknown_environment_variable() -> None:
     with pytest.raises(UsageProblem) as caught:
         load_config(environment={"APP__TRAIN__EPOCH": "3"})
     assert "'APP__TRAIN__EPOCH' is unknown. Did you mean 'APP__TRAIN__EPOCHS'?" in str(caught.value)
+
+
+def test_secrets_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Train(TrainSection):
+        """With a secret."""
+
+        api_key: SecretStr | None = Field(None, description="of a service")
+
+    class WithSecret(Config):
+        train: Train = Field(default_factory=Train)
+
+    monkeypatch.setattr("{{ cookiecutter.package_name }}.config.Config", WithSecret)
+    words = ["--data.path", "postgresql://me:hunter2@host/db", "--train.api_key", "hunter2"]
+    config = load_config(words)
+    assert config.train.api_key.get_secret_value() == "hunter2"
+    assert config.data.path == "postgresql://me:hunter2@host/db"
+    assert "hunter2" not in config.to_yaml()
+    assert config.shown()["data"]["path"] == "postgresql://host/db"
+    assert "api_key" not in config.shown()["train"]
+    assert "hunter2" not in repr(config.train)
 
 
 def test_every_field_is_described() -> None:

@@ -6,7 +6,9 @@ import tensorflow as tf
 
 from {{ cookiecutter.package_name }} import cache
 from {{ cookiecutter.package_name }}.contract import Split
+from {{ cookiecutter.package_name }}.distribution import Share
 from {{ cookiecutter.package_name }}.pipeline import (
+    InOrder,
     ShuffledOrder,
     evaluation_batches,
     training_batches,
@@ -60,25 +62,66 @@ def test_order_is_a_function_of_seed_and_step(split: Split) -> None:
     assert take(split, seed=2, last_step=12) != whole
 
 
-def test_rest_too_small_for_the_replicas_joins_the_batch_before() -> None:
-    order = ShuffledOrder(size=21, batch_size=5, seed=0, least=2)
-    batches = [order.positions(tf.constant(step, tf.int64)).numpy() for step in range(4)]
-    assert order.steps_per_epoch == 4
-    assert [len(batch) for batch in batches] == [5, 5, 5, 6]
-    assert sorted(np.concatenate(batches)) == list(range(21))
-    assert ShuffledOrder(size=1, batch_size=5, seed=0, least=2).steps_per_epoch == 1
+@pytest.mark.parametrize(("size", "batch_size", "multiple"), [(23, 5, 2), (23, 5, 5), (3, 8, 4)])
+def test_filled_batches_weigh_each_example_once(size: int, batch_size: int, multiple: int) -> None:
+    filled = ShuffledOrder(size, batch_size, seed=1, multiple=multiple)
+    plain = ShuffledOrder(size, batch_size, seed=1)
+    assert filled.steps == plain.steps
+    for step in range(filled.steps):
+        positions, weights = filled.batch(tf.constant(step, tf.int64))
+        expected, ones = plain.batch(tf.constant(step, tf.int64))
+        assert len(positions) == filled.rows
+        assert filled.rows % multiple == 0
+        assert positions.numpy()[weights > 0].tolist() == expected.numpy().tolist()
+        assert ones.numpy().tolist() == [1.0] * len(expected)
+        assert tf.reduce_mean(weights).numpy() == pytest.approx(1.0), "the mean loss is right"
+
+
+@pytest.mark.parametrize("batch_size", [5, 8])
+def test_parts_make_up_the_batch(split: Split, batch_size: int) -> None:
+    def augment(prepared, uniform):
+        return tf.cast(prepared, tf.float32) + uniform(1)[:, 0]
+
+    def batches(share: Share) -> list[tuple]:
+        order = ShuffledOrder(SIZE, batch_size, 1, share.multiple)
+        options = {"first_step": 2, "last_step": 2 * order.steps, "augment": augment}
+        found = training_batches(split, Doubling(), order=order, share=share, **options)
+        return [tuple(part.numpy() for part in batch) for batch in found]
+
+    whole = batches(Share())
+    # Two workers with two devices each: every element is a quarter of a batch.
+    workers = [batches(Share(parts=4, first=first, here=2, multiple=4)) for first in (0, 2)]
+    for step, (inputs, targets, _) in enumerate(whole):
+        parts = [worker[2 * step + device] for worker in workers for device in (0, 1)]
+        assert len({len(part[0]) for part in parts}) == 1
+        weights = np.concatenate([part[2] for part in parts])
+        for place, expected in enumerate((inputs, targets)):
+            together = np.concatenate([part[place] for part in parts])[weights > 0]
+            np.testing.assert_array_equal(together, expected)
+
+
+def test_evaluation_in_parts_counts_each_example_once(split: Split) -> None:
+    seen = []
+    for first in (0, 1):
+        share = Share(parts=2, first=first, multiple=2)
+        for _, targets, weights in evaluation_batches(
+            split, Doubling(), batch_size=BATCH, share=share
+        ):
+            seen += targets.numpy()[weights > 0].tolist()
+    assert sorted(seen) == list(range(SIZE))
+    assert InOrder(SIZE, BATCH, 2).rows == 6
 
 
 def test_shuffling_is_even() -> None:
     # Over many epochs each example comes first about as often as any other.
     order = ShuffledOrder(size=10, batch_size=10, seed=3)
-    firsts = [int(order.positions(tf.constant(step, tf.int64))[0]) for step in range(1000)]
+    firsts = [int(order.batch(tf.constant(step, tf.int64))[0][0]) for step in range(1000)]
     assert np.bincount(firsts, minlength=10).min() > 60
 
 
 def test_augmentation_is_seeded_by_step(split: Split) -> None:
-    def add_noise(prepared, seed):
-        return prepared + tf.random.stateless_uniform(tf.shape(prepared), seed, 0, 99, tf.int32)
+    def add_noise(prepared, uniform):
+        return tf.cast(prepared, tf.float32) + uniform(1)[:, 0]
 
     def inputs(first_step: int) -> list[list[float]]:
         prepared = cache.prepared(split, Doubling(), "none", "x")
@@ -99,7 +142,7 @@ def test_weights_go_with_their_examples(split: Split) -> None:
 
 def test_evaluation_sees_every_example_once_in_order(split: Split) -> None:
     batches = list(evaluation_batches(split, Doubling(), batch_size=BATCH))
-    assert np.concatenate([targets for _, targets in batches]).tolist() == list(range(SIZE))
+    assert np.concatenate([targets for _, targets, _ in batches]).tolist() == list(range(SIZE))
 
 
 @pytest.mark.parametrize("mode", ["auto", "memory", "disk", "none"])

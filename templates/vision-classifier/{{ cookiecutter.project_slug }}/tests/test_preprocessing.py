@@ -12,6 +12,9 @@ from {{ cookiecutter.package_name }}.preprocessing import Preprocessing, augment
 CLASSES = ("cat", "dog")
 
 
+BATCH = 16
+
+
 def some(height=8, width=8, channels=3, resize="stretch") -> Preprocessing:
     return Preprocessing(height, width, channels, resize, CLASSES)
 
@@ -76,19 +79,24 @@ def test_unknown_class_is_named() -> None:
         some().encode_targets(np.array(["cat", "cow"]))
 
 
+def drawn(seed: int):
+    """Numbers for a batch, as the pipeline draws them."""
+    return lambda count: tf.random.stateless_uniform((64, count), (seed, 0))[:BATCH]
+
+
 def test_augmentation_off_changes_nothing() -> None:
     names = ("shift", "rotation", "zoom", "color")
     words = [word for name in names for word in (f"--data.augment_{name}", "0")]
-    images = picture(8, 8, 3)[None]
-    np.testing.assert_array_equal(augment(images, tf.constant([1, 2]), load_config(words)), images)
+    images = np.stack([picture(8, 8, 3)] * BATCH)
+    np.testing.assert_array_equal(augment(images, drawn(1), load_config(words)), images)
 
 
 def test_augmentation_is_a_function_of_its_seed() -> None:
     config = load_config(["--data.augment_flip", "true", "--data.augment_color", "0.3"])
-    images = tf.constant(np.stack([picture(8, 8, 3)] * 4))
-    first = augment(images, tf.constant([1, 2]), config).numpy()
-    np.testing.assert_array_equal(augment(images, tf.constant([1, 2]), config), first)
-    assert (augment(images, tf.constant([1, 3]), config).numpy() != first).any()
+    images = tf.constant(np.stack([picture(8, 8, 3)] * BATCH))
+    first = augment(images, drawn(1), config).numpy()
+    np.testing.assert_array_equal(augment(images, drawn(1), config), first)
+    assert (augment(images, drawn(3), config).numpy() != first).any()
     assert (first[0] != first[1]).any(), "each image is changed in its own way"
     assert first.shape == images.shape
     assert first.min() >= 0
@@ -99,8 +107,8 @@ def test_flip_mirrors_exactly() -> None:
     words = ["--data.augment_flip", "true"]
     for name in ("shift", "rotation", "zoom"):
         words += [f"--data.augment_{name}", "0"]
-    images = np.stack([picture(8, 8, 3)] * 16)
-    changed = augment(images, tf.constant([0, 0]), load_config(words)).numpy()
+    images = np.stack([picture(8, 8, 3)] * BATCH)
+    changed = augment(images, drawn(0), load_config(words)).numpy()
     mirrored = [np.allclose(image, images[0][:, ::-1], atol=0.01) for image in changed]
     kept = [np.allclose(image, images[0], atol=0.01) for image in changed]
     assert all(m or k for m, k in zip(mirrored, kept, strict=True))

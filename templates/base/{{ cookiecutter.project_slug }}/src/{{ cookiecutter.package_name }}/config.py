@@ -7,13 +7,14 @@ an error wherever it is written.
 
 import argparse
 import os
+import re
 import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from . import settings
@@ -33,11 +34,18 @@ class Config(Section):
     tracking: TrackingSection = Field(default_factory=TrackingSection)
 
     def shown(self) -> dict[str, dict[str, Any]]:
-        """All sections with their fields as they may be recorded: without passwords."""
-        sections = self.model_dump(mode="json")
-        if self.tracking.uri:
-            sections["tracking"]["uri"] = without_password(self.tracking.uri)
-        return sections
+        """All sections with their fields as they may be recorded: without secrets.
+
+        Fields of the type ``pydantic.SecretStr`` are left out; of a URL, what stands before ``@``.
+        """
+        return {
+            section: {
+                name: without_password(value) if isinstance(value, str) else value
+                for name, value in getattr(self, section).model_dump(mode="json").items()
+                if not isinstance(getattr(getattr(self, section), name), SecretStr)
+            }
+            for section in Config.model_fields
+        }
 
     def to_yaml(self) -> str:
         """The recorded form of all fields, which ``--config`` reads."""
@@ -47,9 +55,13 @@ class Config(Section):
 
 
 def without_password(uri: str) -> str:
-    """The URI as it may be shown: what stands before an ``@`` is left out."""
+    """The URI as it may be shown: what stands before an ``@`` is left out, and passwords among the
+    options after a ``?``. SQLite has none, but the path of its file may have an ``@``."""
     scheme, separator, rest = uri.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}" if separator else uri
+    if not separator or scheme == "sqlite":
+        return uri
+    shown = f"{scheme}://{rest.rpartition('@')[2]}"
+    return re.sub(r"([?&](?:password|passwd|odbc_connect)=)[^&]*", r"\1", shown)
 
 
 def fields() -> Iterator[tuple[str, FieldInfo]]:
@@ -158,6 +170,10 @@ def _metavar(field: FieldInfo) -> str:
     return getattr(annotation, "__name__", "value").upper()
 
 
+def _is_secret(field: FieldInfo) -> bool:
+    return SecretStr in (field.annotation, *get_args(field.annotation))
+
+
 def _read_yaml(path: Path) -> dict[str, Any]:
     import yaml
 
@@ -212,7 +228,9 @@ def _validated(values: dict[str, Any], origins: dict[str, str]) -> Config:
     first = problems[0]
     name = ".".join(map(str, first["loc"]))
     reason = first["msg"][:1].lower() + first["msg"][1:]
-    value = "unset" if first["input"] is None else repr(first["input"])
+    value = "unset" if first["input"] is None else without_password(repr(first["input"]))
+    if name in dict(fields()) and _is_secret(dict(fields())[name]):
+        value = "the value (not shown)"
     more = f" ({len(problems) - 1} more fields are wrong)" if len(problems) > 1 else ""
     origin = f" (from {origins[name]})" if name in origins else ""
     if first["type"] == "unknown_name":

@@ -185,6 +185,7 @@ def connect(runtime: RuntimeSection, layout: Mapping[str, tuple[str | None, ...]
     """
     wish = runtime.strategy
     processes = _join(runtime)
+    keras.distribution.set_distribution(None)  # or that of an earlier run would stay
     kind = jax.devices()[0].platform.upper()
     keras.config.set_dtype_policy(_precision(runtime.precision, kind))
     count = jax.device_count()

@@ -135,9 +135,14 @@ class ReplicatedSteps:
             scaled = self.optimizer.scale_loss(whole)
         gradients = tape.gradient(scaled, [variable.value for variable in variables])
         sums = self.meters.of_part(loss, targets, outputs, weights)
-        gradients, sums = self._summed(gradients, [*sums, *stop])
+        # Moving averages: each replica has made its own; all go on with the mean.
+        averages = [v for v in self.core.non_trainable_variables if "float" in v.dtype]
+        means = [v.value / self.replicas for v in averages] if self.strategy else []
+        gradients, rest = self._summed(gradients, [*means, *sums, *stop])
+        for variable, mean in zip(averages, rest[: len(means)], strict=False):
+            variable.assign(mean)
         self.optimizer.apply(gradients, variables)
-        return sums
+        return rest[len(means) :]
 
     def _evaluate_part(self, batch: Any, *stop: tf.Tensor) -> list[tf.Tensor]:
         inputs, targets, weights = batch

@@ -58,10 +58,11 @@ class Workers:
         """Until all have ended; once one has failed, the others have ``GRACE`` seconds."""
         deadline = None
         while any(process.poll() is None for process in self.processes):
-            failed = [process for process in self.processes if process.poll()]
+            failed = [process.returncode for process in self.processes if process.poll()]
             if failed and deadline is None:
                 deadline = time.monotonic() + GRACE
-                self.pass_on(signal.SIGTERM)
+                if failed != [Interrupted.exit_code]:  # else they agreed to stop, all of them
+                    self.pass_on(signal.SIGTERM)
             if deadline and time.monotonic() > deadline:
                 self.pass_on(signal.SIGKILL)
             time.sleep(0.1)

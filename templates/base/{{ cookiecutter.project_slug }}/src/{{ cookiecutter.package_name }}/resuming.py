@@ -21,7 +21,8 @@ COMPARED = ("data", "model", "train", "runtime")
 
 @dataclass(frozen=True)
 class Begun:
-    """A run that this process works on, from a checkpoint or from the beginning."""
+    """A run that this process works on, from a checkpoint or from the beginning; the chief holds
+    a lock on it."""
 
     run: Run
     checkpoint: Checkpoint | None

@@ -26,7 +26,6 @@ from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 try:
     import fcntl
@@ -62,7 +61,8 @@ log = logging.getLogger(__package__)
 LINES = 100  # of metrics.jsonl in one batch; MLflow takes 1,000 metrics
 EVERY = 1.0  # seconds between two looks at a run that is being followed
 RETRY = 5.0  # seconds until a server that did not answer is asked again
-PROBLEMS = (MlflowException, SQLAlchemyError, OSError)
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")  # stores without a server of MLflow's
+PROBLEMS = (MlflowException, SQLAlchemyError, OSError, ImportError)  # of a database's driver
 
 FOLLOWING = sys.argv[1:2] == ["follow"]
 OWN_REGISTRY = os.environ.get("MLFLOW_REGISTRY_URI")
@@ -70,10 +70,12 @@ PACKAGE_DIR = Path(__file__).parent
 # What loading and serving the model needs; MLflow would take ten seconds to find out.
 MODEL_REQUIREMENTS = ("tensorflow", "keras", "numpy", "mlflow", "pandas", "pydantic", "pyyaml")
 # Alembic and MLflow print dozens of lines about a new database and a logged model.
-for name in ("alembic", "mlflow", "mlflow.store.db.utils"):
+for name in ("alembic", "mlflow"):
     logging.getLogger(name).setLevel(logging.WARNING)
-# An environment without pip (uv's) is no reason to worry.
-logging.getLogger("mlflow.utils.environment").setLevel(logging.ERROR)
+# An environment without pip (uv's) is no reason to worry; a database that does not answer is an
+# error in the end.
+for name in ("mlflow.utils.environment", "mlflow.store.db.utils"):
+    logging.getLogger(name).setLevel(logging.ERROR)
 
 
 def registry_name(config: Config) -> str:
@@ -99,18 +101,9 @@ class Sender:
 
     def begin(self) -> None:
         """Open the run in MLflow: fields as parameters, data, commit and environment."""
-        if mlflow.active_run():
-            return
-        _connect(self.uri)
-        with _alone(self.uri):
-            _use_experiment(experiment_name(self.config), self.uri)
         record = self.run.read("record")
-        tags = {**record["tags"], "mlflow.source.name": f"{__package__}.train"}
-        if self.state.get("run_id"):
-            mlflow.start_run(run_id=self.state["run_id"])
-        else:
-            mlflow.start_run(run_name=self.run.id, tags=tags)
-            self._note(run_id=mlflow.active_run().info.run_id)
+        if not mlflow.active_run():
+            self._open(record)
         if not self.state.get("begun"):
             self._log_configuration(record)
             self._log_data(record)
@@ -131,24 +124,38 @@ class Sender:
         self.send_metrics()
         summary = self.run.summary
         if status == "FINISHED" and summary and not self.state.get("complete"):
-            now = int(time.time() * 1000)
-            final = summary["metrics"].items()
-            self._log_metrics(Metric(k, value, now, summary["steps"]) for k, value in final)
+            # MLflow takes a value twice, unless its time is the same too.
+            self._note(ended=self.state.get("ended") or int(time.time() * 1000))
+            ended, steps = self.state["ended"], summary["steps"]
+            self._log_metrics(Metric(k, v, ended, steps) for k, v in summary["metrics"].items())
             if self.run.report_dir.is_dir():
                 mlflow.log_artifacts(str(self.run.report_dir), "report")
-            _say(f"allow {PATIENCE + self.run.model_file.stat().st_size / 1e6:.0f}")
-            self._note(**self._log_model())
+            if not self.state.get("model_uri"):
+                _say(f"allow {PATIENCE + self.run.model_file.stat().st_size / 1e6:.0f}")
+                self._note(**self._log_model())
         mlflow.end_run(status)
         self._note(status=status, complete=status == "FINISHED", problem=None)
 
     def note_problem(self, error: Exception) -> None:
-        """Keep why something could not be sent."""
-        self._note(problem=_reason(error, self.uri))
+        """Keep why something could not be sent, which is no sign of life."""
+        self.state["problem"] = _reason(error, self.uri)
+        self.run.write("tracking", self.state)
 
     def _note(self, **facts: Any) -> None:
         self.state |= facts
         self.run.write("tracking", self.state)
         _say("done")
+
+    def _open(self, record: dict[str, Any]) -> None:
+        _connect(self.uri)
+        with _alone(self.uri):
+            _use_experiment(experiment_name(self.config), self.uri)
+        if self.state.get("run_id"):
+            mlflow.start_run(run_id=self.state["run_id"])
+            return
+        tags = {**record["tags"], "mlflow.source.name": f"{__package__}.train"}
+        mlflow.start_run(run_name=self.run.id, tags=tags)
+        self._note(run_id=mlflow.active_run().info.run_id)
 
     def _log_configuration(self, record: dict[str, Any]) -> None:
         sections = self.config.shown()
@@ -158,8 +165,9 @@ class Sender:
         client = mlflow.MlflowClient()
         for start in range(0, len(params), 100):
             client.log_batch(self.state["run_id"], params=params[start : start + 100])
-        for file in ("config.yaml", "environment.txt"):
-            mlflow.log_artifact(str(self.run.path / file))
+        for file in (self.run.config_file, self.run.path / "environment.txt"):
+            if file.is_file():  # nobody listed the packages of a run that was not followed
+                mlflow.log_artifact(str(file))
 
     def _log_data(self, record: dict[str, Any]) -> None:
         for name, size in record["sizes"].items():
@@ -218,18 +226,21 @@ def replay(run: Run, config: Config) -> dict[str, Any]:
     """Send a run, or what is missing of it; returns what ``tracking.json`` then says.
 
     Raises:
-        ProjectError: the store does not answer.
+        ProjectError: the store does not answer, or another process is sending the run.
     """
     uri = tracking_uri(config)
-    sender = Sender(config, run, uri)
-    if sender.state.get("complete"):
-        return sender.state
-    try:
-        sender.begin()
-        sender.end("KILLED" if run.summary is None else "FINISHED")
-    except PROBLEMS as error:
-        reason = _reason(error, uri)
-        raise ProjectError(f"tracking.uri: {without_password(uri)!r}: {reason}") from None
+    lock = run.claim("tracking")
+    if lock is None:
+        raise ProjectError(f"RUN: {run.id!r} is being sent by another process.")
+    with lock:
+        sender = Sender(config, run, uri)
+        try:
+            if not sender.state.get("complete"):
+                sender.begin()
+                sender.end("KILLED" if run.summary is None else "FINISHED")
+        except PROBLEMS as error:
+            reason = _reason(error, uri)
+            raise ProjectError(f"tracking.uri: {without_password(uri)!r}: {reason}") from None
     if run.summary:
         names = ("tracking_uri", "run_id", "model_uri", "registered_version", "complete")
         run.write_summary({**run.summary, "mlflow": {n: sender.state.get(n) for n in names}})
@@ -307,8 +318,8 @@ def fetch_model(uri: str, config: Config, field: str) -> Path:
 
 
 def _reason(error: Exception, uri: str) -> str:
-    text = " ".join(str(error).split())
-    secret = urlsplit(uri).netloc.rpartition("@")[0]
+    text = " ".join(str(error).split()).replace(uri, without_password(uri))
+    secret = uri.partition("://")[2].rpartition("@")[0]
     return (text.replace(f"{secret}@", "") if secret else text)[:200]
 
 
@@ -326,13 +337,18 @@ def _alone(uri: str) -> Iterator[None]:
 
 
 def _connect(uri: str) -> None:
+    if uri.startswith(DATABASES):
+        from mlflow.store.db import utils  # takes a second to import; servers need no such thing
+
+        # As for servers: MLflow would ask a database that is down for two minutes.
+        utils.MAX_RETRY_COUNT = 3
     mlflow.set_tracking_uri(uri)
     # Or MLflow would stay with the registry of a store that was used before.
     mlflow.set_registry_uri(OWN_REGISTRY or uri)
 
 
 def _use_experiment(name: str, uri: str) -> None:
-    if mlflow.get_experiment_by_name(name) is None and uri.startswith("sqlite"):
+    if mlflow.get_experiment_by_name(name) is None and uri.startswith(DATABASES):
         # MLflow's default would put artifacts into whatever folder one happens to be in.
         mlflow.create_experiment(name, (project_root() / "mlartifacts").as_uri())
     mlflow.set_experiment(name)

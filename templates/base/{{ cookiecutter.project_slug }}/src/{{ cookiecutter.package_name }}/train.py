@@ -55,7 +55,7 @@ def train(config: Config, resume: Run | None = None, fresh: bool = False) -> dic
             log.info("Weights of this worker: %s", Artifact(core, preprocessing).weights_sha256())
             devices.from_chief(None)  # the chief has saved the model
             return {}
-    with logs.in_file(run.log_file), recording.recorded(config, run) as recorder:
+    with begun.lock, logs.in_file(run.log_file), recording.recorded(config, run) as recorder:
         _introduce(run, config, data, devices)
         with distribution.worker_failures(devices.processes):
             fitted = fitting.fit(core, data, preprocessing, config, devices, run, begun.checkpoint)

@@ -1,0 +1,289 @@
+"""Interrupted and gone on with: the weights are those of a run that was left alone."""
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from {{ cookiecutter.package_name }} import baselines, evaluate, fitting, report
+from {{ cookiecutter.package_name }}.checkpoints import Checkpoints, newest, read
+from {{ cookiecutter.package_name }}.contract import Phase
+from {{ cookiecutter.package_name }}.errors import Diverged, Interrupted, ProjectError
+from {{ cookiecutter.package_name }}.interruption import StopRequest
+from {{ cookiecutter.package_name }}.runs import Run, all_runs
+from {{ cookiecutter.package_name }}.train import main
+
+from .conftest import UNRECORDED
+
+# 140 training examples in batches of 32: five steps an epoch, the last one with 12 examples.
+LONG = [
+    *UNRECORDED,
+    "--train.max_steps",
+    "18",
+    "--train.checkpoint_every_steps",
+    "4",
+    "--train.log_every_steps",
+    "1",
+]
+
+
+def freeze_some(core: keras.Model) -> None:
+    for layer in core.layers[: len(core.layers) // 2]:
+        layer.trainable = False
+
+
+def thaw(core: keras.Model) -> None:
+    for layer in core.layers:
+        layer.trainable = True
+
+
+def two_phases(config) -> list[Phase]:
+    return [Phase("some", 2, 3e-3, freeze_some), Phase("all", 4, 1e-3, thaw)]
+
+
+@pytest.fixture(autouse=True)
+def fitting_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the figures and the baselines, which take longer than these runs."""
+    monkeypatch.setattr(evaluate, "draw_history", lambda run: None)
+    monkeypatch.setattr(report, "draw", lambda *_: None)
+    monkeypatch.setattr(baselines, "measure", lambda *_: [])
+
+
+@pytest.fixture
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
+    """``interrupt(step)``: SIGTERM arrives when this step's line is written, once."""
+
+    def at(step: int, number: int = signal.SIGTERM) -> None:
+        append, done = Run.append_metrics, []
+
+        def append_and_interrupt(run: Run, line_step: int, *rest) -> None:
+            append(run, line_step, *rest)
+            if line_step >= step and not done:
+                done.append(True)
+                os.kill(os.getpid(), number)
+
+        monkeypatch.setattr(Run, "append_metrics", append_and_interrupt)
+
+    return at
+
+
+def measured(run: Run) -> list[tuple[int, dict[str, float]]]:
+    return [(line["step"], line["metrics"]) for line in run.read_metrics()]
+
+
+OPTIONS = {
+    "plain": [],
+    "steps of an execution": ["--train.steps_per_execution", "3"],
+    "mixed_bfloat16": ["--runtime.precision", "mixed_bfloat16"],
+    "mixed_float16": ["--runtime.precision", "mixed_float16"],
+    "clipping": ["--train.gradient_clip_norm", "0.01", "--train.optimizer", "sgd"],
+    "dropout": ["--model.dropout", "0.5"],
+    "early stopping": ["--train.early_stopping_patience", "1", "--train.learning_rate", "1"],
+    "two phases": [],
+    "two replicas": ["--runtime.strategy", "mirrored"],
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_resumed_is_as_if_never_interrupted(
+    name: str, interrupt: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "two phases":
+        monkeypatch.setattr(fitting, "phases", two_phases)
+    words = [*LONG, *OPTIONS[name]]
+    assert main([*words, "--fresh"]) == 0
+    (alone,) = all_runs()
+    # Within an epoch (of the second phase); and in the first one, and at an epoch's end.
+    for step in (13,) if OPTIONS[name] else (13, 3, 5):
+        interrupt(step)
+        before = set(all_runs())
+        code = main([*words, "--fresh"])
+        if code == 0 and name == "early stopping":
+            continue  # it stopped before
+        assert code == 75
+        (run,) = set(all_runs()) - before
+        assert main(words) == 0
+        assert set(all_runs()) - before == {run}
+        assert run.summary["resumed_from_step"] >= step
+        assert run.summary["weights_sha256"] == alone.summary["weights_sha256"]
+        assert measured(run) == measured(alone)
+
+
+def test_resume_is_said_and_can_be_declined(
+    interrupt: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupt(6)
+    assert main(LONG) == 75
+    (run,) = all_runs()
+    step = newest(run.checkpoints_dir).state["step"]
+    assert capsys.readouterr().err == (
+        f"error: stopped by SIGTERM at step {step}; the same command goes on from there.\n"
+    )
+    assert main([*LONG, "--fresh"]) == 0
+    assert len(all_runs()) == 2
+    assert main(["--resume", run.id]) == 0
+    shown = capsys.readouterr().out
+    assert f"Run {run.id} goes on after step {step} (--fresh starts anew)\n" in shown
+    assert main(["--resume", run.id]) == 2
+    assert "is finished; to start from its weights" in capsys.readouterr().err
+
+
+def test_ctrl_c_is_as_resumable(interrupt: Callable, capsys: pytest.CaptureFixture[str]) -> None:
+    interrupt(2, signal.SIGINT)
+    assert main(LONG) == 75
+    assert "stopped by SIGINT at step" in capsys.readouterr().err
+    assert main(["--resume", "latest"]) == 0
+
+
+def test_another_configuration_is_another_run(
+    interrupt: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupt(2)
+    assert main(LONG) == 75
+    (run,) = all_runs()
+    capsys.readouterr()
+    assert main(["--resume", run.id, "--train.seed", "7"]) == 2
+    assert capsys.readouterr().err == (
+        f"error: --resume: {run.id} has train.seed 0 and not 7; resume it as it is, or start a new "
+        "run.\n"
+    )
+    record = run.read("record")
+    run.write("record", {**record, "digest": "another"})
+    assert main(["--resume", run.id]) == 3
+    assert "the data has changed" in capsys.readouterr().err
+    assert main([*LONG, "--train.max_steps", "1"]) == 0
+    assert len(all_runs()) == 2, "neither was the unfinished run taken for another one"
+
+
+def test_a_run_that_is_worked_on_is_left_alone(
+    interrupt: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    interrupt(2)
+    assert main(LONG) == 75
+    (run,) = all_runs()
+    with run.claim():
+        assert main(["--resume", run.id]) == 2
+        assert f"another process works on {run.id}" in capsys.readouterr().err
+        assert main(LONG) == 0
+    assert len(all_runs()) == 2
+
+
+def truncated(file: Path) -> None:
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2])
+
+
+def changed(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    file.write_bytes(content)
+
+
+def emptied(file: Path) -> None:
+    file.write_bytes(b"")
+
+
+def without_state(file: Path) -> None:
+    arrays = read(file).arrays
+    np.savez(file, **arrays)
+
+
+@pytest.mark.parametrize("damage", [truncated, changed, emptied, without_state])
+def test_damaged_checkpoint_the_one_before_is_used(
+    damage: Callable, interrupt: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*LONG, "--fresh"]) == 0
+    interrupt(13)
+    assert main([*LONG, "--fresh"]) == 75
+    run = next(run for run in all_runs() if run.summary is None)
+    files = sorted(run.checkpoints_dir.iterdir())
+    damage(files[-1])
+    assert main(LONG) == 0
+    assert f"{files[-1].name} is damaged" in capsys.readouterr().out
+    one, two = (run.summary for run in all_runs())
+    assert one["weights_sha256"] == two["weights_sha256"]
+    assert {one["resumed_from_step"], two["resumed_from_step"]} == {
+        None,
+        read(files[-2]).state["step"],
+    }
+
+
+def test_the_newest_few_are_kept(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "c", keep=2, every_steps=1, every_seconds=1.0)
+    for step in (1, 2, 3):
+        checkpoints.save(step, {"a/0000": np.array([step])}, {"step": step})
+    checkpoints.wait()
+    assert [path.name for path in sorted((tmp_path / "c").iterdir())] == [
+        "step-00000002.npz",
+        "step-00000003.npz",
+    ]
+    assert newest(tmp_path / "c").group("a")[0] == [3]
+
+
+def test_full_disk_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints = Checkpoints(tmp_path / "c", keep=2, every_steps=1, every_seconds=1.0)
+    checkpoints.save(1, {"a/0000": np.array([1])}, {"step": 1})
+    checkpoints.wait()
+
+    def full(file: Path, **arrays) -> None:
+        file.write_bytes(b"some")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    checkpoints.save(2, {"a/0000": np.array([2])}, {"step": 2})
+    with pytest.raises(ProjectError, match=r"No space left on device; the last good .*00001\.npz"):
+        checkpoints.wait()
+    assert len(list((tmp_path / "c").iterdir())) == 1
+    assert newest(tmp_path / "c").state == {"step": 1}
+
+
+def test_weights_that_are_not_finite_are_not_kept(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path / "c", keep=2, every_steps=1, every_seconds=1.0)
+    with pytest.raises(Diverged, match="weights are not finite after step 3; there is no checkp"):
+        checkpoints.save(3, {"a/0000": np.array([np.nan])}, {"step": 3})
+    assert not (tmp_path / "c").exists()
+
+
+def test_divergence_keeps_and_names_the_last_finite_checkpoint(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = fitting.training_batches
+
+    def with_a_nan(*args, **options):
+        batches = broken(*args, **options)
+        return batches.enumerate().map(
+            lambda i, b: (keras.ops.where(i == 10, np.nan, b[0]), *b[1:])
+        )
+
+    monkeypatch.setattr(fitting, "training_batches", with_a_nan)
+    assert main([*LONG, "--train.steps_per_execution", "1"]) == 4
+    (run,) = all_runs()
+    last = run.checkpoints_dir / "step-00000008.npz"
+    message = capsys.readouterr().err
+    assert message.startswith("error: training diverged: the loss is nan at step 11; try a lower ")
+    assert message.endswith(f"; the last good checkpoint is {last}.\n")
+    assert all(np.isfinite(array).all() for array in read(last).arrays.values())
+
+
+def test_second_signal_stops_at_once() -> None:
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.wished == "SIGINT"
+        with pytest.raises(Interrupted, match="a second SIGTERM"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_interrupted_lines_are_cut(own_folder: Path) -> None:
+    run = Run(own_folder)
+    run.append_metrics(1, 1, {"train/loss": 1.0})
+    size = run.metrics_size()
+    with run.metrics_file.open("a") as file:
+        file.write(json.dumps({"step": 2})[:-3])
+    assert [line["step"] for line in run.read_metrics()] == [1]
+    run.cut_metrics(size)
+    assert run.metrics_size() == size

@@ -121,7 +121,7 @@ class Server:
             self._process.wait()
             self._process = None
 
-    def get(self, path: str, **query: Any) -> dict[str, Any]:
+    def get(self, path: str, /, **query: Any) -> dict[str, Any]:
         """The answer of MLflow's REST interface."""
         return self._ask(f"{path}?{urlencode(query)}", None)
 

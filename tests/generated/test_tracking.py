@@ -1,6 +1,7 @@
 """Tracking on servers: that answer, that are down or silent, and that come back."""
 
 import base64
+import fcntl
 import json
 import re
 import subprocess
@@ -28,6 +29,36 @@ Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
 pytestmark = pytest.mark.slow
 
+# Each of these calls does its work, but its first answer does not arrive.
+LOSSES = """
+import mlflow
+from demo.config import load_config
+from demo.errors import ProjectError
+from demo.runs import find_run
+from demo.tracking import Sender, replay
+
+def lose_once(owner, name):
+    def first(*words, **options):
+        setattr(owner, name, whole)
+        whole(*words, **options)
+        raise OSError("no answer")
+
+    whole = getattr(owner, name)
+    setattr(owner, name, first)
+
+for name in ("_log_configuration", "_log_data", "_log_metrics"):
+    lose_once(Sender, name)
+for name in ("log_artifacts", "end_run"):
+    lose_once(mlflow, name)
+run = find_run("latest")
+for lost in range(9):
+    try:
+        replay(run, load_config(base=run.config_file))
+        break
+    except ProjectError:
+        pass
+print(lost, "answers were lost")
+"""
 SMOKE = ("--config", "configs/smoke.yaml", "--fresh")
 SECRET = "t0ken-hunter2"
 EPOCHS = 80  # long enough for a server to be killed in the middle
@@ -66,6 +97,17 @@ def journal(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
+def check_parameters(sent: dict[str, Any], run: Path) -> None:
+    """A run of MLflow has all fields, and each split as a dataset of its own."""
+    params = {param["key"]: param["value"] for param in sent["data"]["params"]}
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    fields = {f"{section}.{name}" for section, values in config.items() for name in values}
+    assert params.keys() == fields | {"backend", "strategy", "replicas"}
+    assert params["train.epochs"] == str(config["train"]["epochs"])
+    tags = [tag["value"] for data in sent["inputs"]["dataset_inputs"] for tag in data["tags"]]
+    assert sorted(tags) == ["test", "train", "validation"]
+
+
 def check_sent(server: Server, run: Path, experiment: str) -> None:
     """MLflow has one run, once each value of the folder, and one version of the model."""
     summary = read(run, "summary")
@@ -79,6 +121,7 @@ def check_sent(server: Server, run: Path, experiment: str) -> None:
     run_id = sent["info"]["run_id"]
     assert {name: server.history(run_id, name) for name in expected} == expected
     assert {metric["key"] for metric in sent["data"]["metrics"]} == expected.keys()
+    check_parameters(sent, run)
     assert (sent["info"]["status"], sent["info"]["run_name"]) == ("FINISHED", run.name)
     (version,) = server.versions(experiment)
     assert version["run_id"] == run_id
@@ -107,19 +150,7 @@ def test_server_on_postgresql(demo: Path, run_in: Run, server: Server) -> None:
     server.start()
     run = folder_of(run_in(demo, "demo.train", *SMOKE, MLFLOW_TRACKING_URI=server.uri))
     check_sent(server, run, "demo")
-    (sent,) = server.runs("demo")
-    params = {param["key"]: param["value"] for param in sent["data"]["params"]}
-    config = yaml.safe_load((run / "config.yaml").read_text())
-    fields = {f"{section}.{name}" for section, values in config.items() for name in values}
-    assert fields | {"backend", "strategy", "replicas"} == params.keys()
-    assert (params["data.batch_size"], params["train.max_steps"]) == ("32", "20")
-    datasets = sent["inputs"]["dataset_inputs"]
-    assert {tag["value"] for data in datasets for tag in data["tags"]} == {
-        "train",
-        "validation",
-        "test",
-    }
-    run_id = sent["info"]["run_id"]
+    run_id = read(run, "summary")["mlflow"]["run_id"]
     assert server.artifacts(run_id) >= {"config.yaml", "environment.txt", "report"}
     report = {f"report/{file.name}" for file in (run / "report").iterdir()}
     assert server.artifacts(run_id, "report") == report
@@ -207,6 +238,21 @@ def test_server_is_killed(
     done = run_in(demo, "demo.tracking", "replay", "latest", **uri)
     assert (done.returncode, done.stderr) == (0, "")
     check_sent(server, run, name)
+
+
+def test_no_answer_that_is_lost_makes_a_difference(demo: Path, run_in: Run, server: Server) -> None:
+    """A run may be sent later too; by one process at a time."""
+    server.start()
+    words = ["--tracking.enabled", "false", "--tracking.experiment", "losses"]
+    run = folder_of(run_in(demo, "demo.train", *SMOKE, *words))
+    (demo / "src" / "losses.py").write_text(LOSSES)
+    with (run / ".tracking.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        done = run_in(demo, "demo.tracking", "replay", "latest", MLFLOW_TRACKING_URI=server.uri)
+    assert done.stderr == f"error: RUN: {run.name!r} is being sent by another process.\n"
+    done = run_in(demo, "losses", MLFLOW_TRACKING_URI=server.uri)
+    assert (done.returncode, done.stdout) == (0, "5 answers were lost\n"), done.stderr
+    check_sent(server, run, "losses")
 
 
 def test_credentials_are_used_and_not_kept(demo: Path, run_in: Run) -> None:

@@ -98,8 +98,8 @@ def test_resumed_is_as_if_never_interrupted(
     words = [*LONG, *OPTIONS[name]]
     assert main([*words, "--fresh"]) == 0
     (alone,) = all_runs()
-    # Within an epoch (of the second phase); and in the first one, and at an epoch's end.
-    for step in (13,) if OPTIONS[name] else (13, 3, 5):
+    # Within an epoch (of the second phase); and in the first one, at an epoch's end, at the end.
+    for step in (13,) if OPTIONS[name] else (13, 3, 5, 18):
         interrupt(step)
         before = set(all_runs())
         code = main([*words, "--fresh"])
@@ -131,6 +131,17 @@ def test_resume_is_said_and_can_be_declined(
     assert f"Run {run.id} goes on after step {step} (--fresh starts anew)\n" in shown
     assert main(["--resume", run.id]) == 2
     assert "is finished; to start from its weights" in capsys.readouterr().err
+
+
+def test_interrupted_after_fitting(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main([*LONG, "--fresh"]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "check_reload", lambda *_: signal.raise_signal(signal.SIGTERM))
+        assert main([*LONG, "--fresh"]) == 75
+    assert main(LONG) == 0
+    alone, resumed = (run.summary for run in all_runs())
+    assert resumed["weights_sha256"] == alone["weights_sha256"]
+    assert {alone["resumed_from_step"], resumed["resumed_from_step"]} == {None, 18}
 
 
 def test_ctrl_c_is_as_resumable(interrupt: Callable, capsys: pytest.CaptureFixture[str]) -> None:

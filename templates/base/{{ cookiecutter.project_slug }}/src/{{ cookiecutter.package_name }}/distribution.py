@@ -9,7 +9,7 @@ examples of the batch, so a batch means the same on any number of devices.
 import contextlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -61,7 +61,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True)
 class Devices:
-    """The devices of a run: one, unless a part of this module says otherwise.
+    """The devices of a run; each backend's part of this module knows how to use its own.
 
     Attributes:
         name: of the strategy.
@@ -74,7 +74,6 @@ class Devices:
     name: str
     replicas: int
     why: str
-    make_engine: Callable[..., Engine]
     share: Share = Share()
     process: int = 0
     processes: int = 1
@@ -86,6 +85,10 @@ class Devices:
     def scope(self) -> contextlib.AbstractContextManager[Any]:
         """Variables made inside it live on all of the devices."""
         return contextlib.nullcontext()
+
+    def engine(self, core: Any, optimizer: Any, loss: Any, meters: Any) -> Engine:
+        """Steps that train a core on these devices."""
+        raise NotImplementedError
 
     def from_chief(self, value: Any) -> Any:
         """The chief's JSON value, on every process; a point that all of them must reach."""

@@ -46,6 +46,15 @@ class Sharded(Devices):
     rows: Any = None
     whole: Any = None
 
+    def engine(
+        self,
+        core: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        loss: keras.losses.Loss,
+        meters: Meters,
+    ) -> "ShardedSteps":
+        return ShardedSteps(self, core, optimizer, loss, meters)
+
     def from_chief(self, value: Any) -> Any:
         if self.processes == 1:
             return value
@@ -200,7 +209,7 @@ def connect(runtime: RuntimeSection, layout: Mapping[str, tuple[str | None, ...]
     devices = chosen(devices, runtime, seen) if processes == 1 else devices
     reason = "as configured" if wish != "auto" else f"because it sees {seen}"
     if processes == 1 and (wish == "single" or (wish == "auto" and len(devices) == 1)):
-        return Sharded("jax", "single", 1, f"one device, {reason}", _engine, Share(multiple=1))
+        return Sharded("jax", "single", 1, f"one device, {reason}", Share(multiple=1))
     if len(devices) < 2 and wish in ("data_parallel", "model_parallel"):
         raise needs_two(wish, seen)
     name = wish if wish != "auto" else "tpu" if kind == "TPU" else "data_parallel"
@@ -224,7 +233,6 @@ def connect(runtime: RuntimeSection, layout: Mapping[str, tuple[str | None, ...]
         name,
         replicas,
         why,
-        _engine,
         Share(parts=processes, first=number, multiple=replicas),
         process=number,
         processes=processes,
@@ -252,7 +260,12 @@ def _join(runtime: RuntimeSection) -> int:
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     address, number, count = cluster if several else (None, None, None)
     jax.distributed.initialize(
-        address, count, number, heartbeat_timeout_seconds=LOST_AFTER, initialization_timeout=300
+        address,
+        count,
+        number,
+        heartbeat_timeout_seconds=LOST_AFTER,
+        # Workers wait at their end while the chief evaluates, however long that takes.
+        shutdown_timeout_seconds=7 * 24 * 3600,
     )
     return jax.process_count()
 
@@ -275,10 +288,6 @@ def _distribution(mesh: Any, layout: Mapping[str, tuple[str | None, ...]]) -> An
     return keras.distribution.ModelParallel(
         layout_map=table, batch_dim_name="batch", auto_shard_dataset=False
     )
-
-
-def _engine(devices: Sharded, *parts: Any) -> ShardedSteps:
-    return ShardedSteps(devices, *parts)
 
 
 def _precision(wish: str, kind: str) -> str:

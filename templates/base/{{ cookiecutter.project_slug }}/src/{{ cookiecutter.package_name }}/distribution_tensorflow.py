@@ -34,6 +34,15 @@ class Replicas(Devices):
     def scope(self):
         return self.strategy.scope() if self.strategy else super().scope()
 
+    def engine(
+        self,
+        core: keras.Model,
+        optimizer: keras.optimizers.Optimizer,
+        loss: keras.losses.Loss,
+        meters: Meters,
+    ) -> "ReplicatedSteps":
+        return ReplicatedSteps(self, core, optimizer, loss, meters)
+
     def from_chief(self, value: Any) -> Any:
         if self.processes == 1:
             return value
@@ -195,7 +204,7 @@ def connect(runtime: RuntimeSection, layout: Mapping[str, tuple[str | None, ...]
         raise needs_two(wish, seen if not runtime.devices else f"{runtime.devices} as configured")
     reason = "as configured" if wish != "auto" else f"because it sees {seen}"
     if wish == "single" or len(names) == 1:
-        return Replicas("tensorflow", "single", 1, f"one device, {reason}", _engine)
+        return Replicas("tensorflow", "single", 1, f"one device, {reason}")
     # Collectives between virtual CPU devices may start in different orders and then fail.
     reduction = tf.distribute.ReductionToOneDevice() if kind == "CPU" else None
     count = len(names)
@@ -204,7 +213,6 @@ def connect(runtime: RuntimeSection, layout: Mapping[str, tuple[str | None, ...]
         "mirrored",
         count,
         f"{count} replicas, {reason}",
-        _engine,
         share=Share(parts=count, here=count, multiple=count),
         strategy=tf.distribute.MirroredStrategy(names, reduction),
     )
@@ -223,16 +231,11 @@ def _workers(wish: str, cluster: tuple[int, int] | None) -> Devices:
         "multi_worker",
         replicas,
         f"worker {number} of {processes} with {here} replica{'s' * (here > 1)}, {reason}",
-        _engine,
         share=Share(parts=replicas, first=number * here, here=here, multiple=replicas),
         process=number,
         processes=processes,
         strategy=strategy,
     )
-
-
-def _engine(devices: Replicas, *parts: Any) -> ReplicatedSteps:
-    return ReplicatedSteps(devices, *parts)
 
 
 def _sum_over_workers(strategy: tf.distribute.Strategy, numbers: tf.Tensor) -> tf.Tensor:

@@ -224,9 +224,7 @@ class Training:
         outputs = np.zeros((1, *self.core.output_shape[1:]), "float32")
         self.meters.build(self.preprocessing.encode_targets(few), outputs)
         loss = objective.loss(self.config, self.preprocessing)
-        self.engine = self.devices.make_engine(
-            self.devices, self.core, self.optimizer, loss, self.meters
-        )
+        self.engine = self.devices.engine(self.core, self.optimizer, loss, self.meters)
         restored, self.restored = self.restored, None
         if restored and self.at.step > self.at.phase_began:
             with self.devices.scope():
@@ -287,7 +285,9 @@ class Training:
             if stop:
                 self.engine.set_sums(training_sums)
                 self._leave()
-        return self.meters.results(self.engine.read_sums())
+        sums = self.engine.read_sums()
+        self._check_finite(sums)
+        return self.meters.results(sums)
 
     def _check_finite(self, sums: list[np.ndarray]) -> None:
         if not math.isfinite(sums[0]):

@@ -35,7 +35,7 @@ def train(config: Config, resume: Run | None = None, fresh: bool = False) -> dic
     began = time.perf_counter()
     distribution.prepare(config.runtime)
     # Only from here on is TensorFlow imported: `train --help` needs none of it.
-    from . import baselines, evaluate, fitting, inputs, recording, resuming, seeds
+    from . import evaluate, fitting, recording, resuming, seeds
     from .artifact import Artifact
     from .data import load
     from .model import LAYOUT
@@ -68,6 +68,9 @@ def train(config: Config, resume: Run | None = None, fresh: bool = False) -> dic
         evaluate.check_reload(trained, run.model_file, data.test)
         metrics = evaluate.evaluate(trained, data, "test", config, run.report_dir)
         evaluate.draw_history(run)
+        # Only now: their libraries take seconds that the first step need not wait for.
+        from . import baselines, inputs
+
         measured = baselines.measure(data, preprocessing, config)
 
         summary = {

@@ -44,7 +44,9 @@ def _environment(name: str, *installs: list[str]) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([*UV, "venv", "--python", sys.executable, str(folder)], check=True)
         for words in installs:
-            install = [*UV, "pip", "install", "--python", str(python), *words]
+            # Compiled once: where Python is told to write no bytecode, as in many containers, each
+            # of a hundred processes would compile TensorFlow anew, for some seconds.
+            install = [*UV, "pip", "install", "--compile-bytecode", "--python", str(python), *words]
             subprocess.run(install, check=True)
         (folder / "complete").touch()
     return python

@@ -31,6 +31,7 @@ pytestmark = pytest.mark.slow
 
 # Each of these calls does its work, but its first answer does not arrive.
 LOSSES = """
+from contextlib import suppress
 import mlflow
 from demo.config import load_config
 from demo.errors import ProjectError
@@ -39,6 +40,7 @@ from demo.tracking import Sender, replay
 
 def lose_once(owner, name):
     def first(*words, **options):
+        print(name)
         setattr(owner, name, whole)
         whole(*words, **options)
         raise OSError("no answer")
@@ -51,13 +53,9 @@ for name in ("_log_configuration", "_log_data", "_log_metrics"):
 for name in ("log_artifacts", "end_run"):
     lose_once(mlflow, name)
 run = find_run("latest")
-for lost in range(9):
-    try:
+for _ in range(9):
+    with suppress(ProjectError):
         replay(run, load_config(base=run.config_file))
-        break
-    except ProjectError:
-        pass
-print(lost, "answers were lost")
 """
 SMOKE = ("--config", "configs/smoke.yaml", "--fresh")
 SECRET = "t0ken-hunter2"
@@ -251,7 +249,9 @@ def test_no_answer_that_is_lost_makes_a_difference(demo: Path, run_in: Run, serv
         done = run_in(demo, "demo.tracking", "replay", "latest", MLFLOW_TRACKING_URI=server.uri)
     assert done.stderr == f"error: RUN: {run.name!r} is being sent by another process.\n"
     done = run_in(demo, "losses", MLFLOW_TRACKING_URI=server.uri)
-    assert (done.returncode, done.stdout) == (0, "5 answers were lost\n"), done.stderr
+    assert done.returncode == 0, done.stderr
+    lost = ["_log_configuration", "_log_data", "_log_metrics", "log_artifacts", "end_run"]
+    assert done.stdout.split() == lost
     check_sent(server, run, "losses")
 
 

@@ -59,7 +59,7 @@ from .runs import Run, find_run
 log = logging.getLogger(__package__)
 
 LINES = 100  # of metrics.jsonl in one batch; MLflow takes 1,000 metrics
-EVERY = 1.0  # seconds between two looks at a run that is being followed
+EVERY = 5.0  # seconds between two looks at a run that is being followed
 RETRY = 5.0  # seconds until a server that did not answer is asked again
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")  # stores without a server of MLflow's
 PROBLEMS = (MlflowException, SQLAlchemyError, OSError, ImportError)  # of a database's driver
@@ -252,7 +252,7 @@ def follow(run: Run) -> None:
     # Who stops training means training; this process ends with its standard input.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    os.nice(5)
+    os.nice(10)
     config = load_config(environment={}, base=run.config_file)
     with contextlib.closing(_waited_for(run)):
         if not (run.path / "environment.txt").is_file():

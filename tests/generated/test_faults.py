@@ -319,7 +319,8 @@ for number in range(count):
 def peak_memory(demo: Path, folder: str, cache: str) -> float:
     """Largest anonymous memory, MB, of a training process; what the disk can take back aside."""
     words = [*QUICK, "--data.source", "folder", "--data.path", folder, "--data.cache", cache]
-    words += ["--data.image_size", "96", "--train.max_steps", "20", "--fresh"]
+    words += ["--data.image_size", "96", "--data.batch_size", "8", "--train.max_steps", "20"]
+    words += ["--fresh"]
     with subprocess.Popen(
         [str(project_python()), "-m", "demo.train", *words],
         cwd=demo,
@@ -338,14 +339,17 @@ def peak_memory(demo: Path, folder: str, cache: str) -> float:
 
 
 def test_memory_stays_flat_when_the_data_grows_tenfold(demo: Path) -> None:
-    for count in (400, 4000):
+    few, many = 1_000, 10_000
+    for count in (few, many):
         make = [str(project_python()), "-c", MAKE_IMAGES, f"images-{count}", str(count)]
         subprocess.run(make, cwd=demo, env=environment_of(demo), check=True, capture_output=True)
     growth = {
-        cache: peak_memory(demo, "images-4000", cache) - peak_memory(demo, "images-400", cache)
+        cache: peak_memory(demo, f"images-{many}", cache)
+        - peak_memory(demo, f"images-{few}", cache)
         for cache in ("none", "disk", "memory")
     }
-    # 3,600 images more are 100 MB of pixels.
-    assert growth["memory"] > 60, "the measurement would see it"
-    assert growth["none"] < 30, growth
-    assert growth["disk"] < 30, growth
+    # Two runs of the same kind may differ by 80 MB, which is what threads happen to hold.
+    half_of_the_pixels = (many - few) * 96 * 96 * 3 / 1e6 / 2
+    assert growth["memory"] > half_of_the_pixels, f"the measurement would see it: {growth}"
+    assert growth["none"] < half_of_the_pixels, growth
+    assert growth["disk"] < half_of_the_pixels, growth

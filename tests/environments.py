@@ -17,17 +17,17 @@ UV = [sys.executable, "-m", "uv", "--quiet", "--system-certs"]
 
 @cache
 def project_python() -> Path:
-    """The Python of an environment made from the template's lock.
+    """The Python of an environment made from the templates' locks, which must agree.
 
-    It has what the extras need too (``extras.txt``), on top of the lock and pinned by it.
+    It has what the extras need too (``extras.txt``), on top of the locks and pinned by them.
     """
-    lock = templates_root() / "vision-classifier/{{ cookiecutter.project_slug }}/requirements.lock"
+    locks = sorted(templates_root().glob("*/*/requirements.lock"))
     extras = REPOSITORY / "tests" / "extras.txt"
-    content = hashlib.sha256(lock.read_bytes() + extras.read_bytes()).hexdigest()
+    content = hashlib.sha256(b"".join(file.read_bytes() for file in (*locks, extras))).hexdigest()
     return _environment(
         f"env-{content[:12]}",
-        ["--require-hashes", "-r", str(lock)],
-        ["-r", str(extras), "-c", str(_pins(lock))],
+        ["--require-hashes", *(word for lock in locks for word in ("-r", str(lock)))],
+        ["-r", str(extras), "-c", str(_pins(locks))],
     )
 
 
@@ -52,10 +52,10 @@ def _environment(name: str, *installs: list[str]) -> Path:
     return python
 
 
-def _pins(lock: Path) -> Path:
+def _pins(locks: list[Path]) -> Path:
     BUILD.mkdir(exist_ok=True)
     pins = BUILD / "pins.txt"
-    lines = lock.read_text(encoding="utf-8").splitlines()
-    kept = [line.removesuffix(" \\") for line in lines if line and line[0] not in " #"]
-    pins.write_text("\n".join(kept), encoding="utf-8")
+    lines = [line for lock in locks for line in lock.read_text(encoding="utf-8").splitlines()]
+    kept = {line.removesuffix(" \\") for line in lines if line and line[0] not in " #"}
+    pins.write_text("\n".join(sorted(kept)), encoding="utf-8")
     return pins

@@ -31,3 +31,10 @@ def demo(aistart: Callable, isolated: Path) -> Path:
     """A fresh default project whose package is ``demo``."""
     assert aistart("new", "vision-classifier", "demo", "-y").exit_code == 0
     return isolated / "demo"
+
+
+@pytest.fixture
+def text_demo(aistart: Callable, isolated: Path) -> Path:
+    """A fresh default project for texts whose package is ``demo``."""
+    assert aistart("new", "text-classifier", "demo", "-y").exit_code == 0
+    return isolated / "demo"

@@ -102,20 +102,86 @@ def test_extending_guide(demo: Path, run_in: Run) -> None:
     model, entry, application = guide["Your own model"]
     follow(source / "model.py", "MODELS", model, entry + application)
     follow(source / "data.py", "SOURCES", *guide["Your own data source"])
+    summary = extended(demo, run_in, guide, "noise")
+    assert summary["data"]["classes"] == {"bright": 30, "dark": 30}
+    words = ["--model.name", "mobilenetv2", "--model.weights", "none", "--train.max_steps", "1"]
+    done = run_in(demo, "demo.train", *words, "--data.limit", "60", "--data.source", "noise")
+    assert done.returncode == 0, done.stderr
+
+
+def test_extending_guide_of_texts(text_demo: Path, run_in: Run) -> None:
+    guide = blocks((text_demo / "docs/extending.md").read_text())
+    source = text_demo / "src/demo"
+    follow(source / "model.py", "MODELS", *guide["Your own model"])
+    follow(source / "data.py", "SOURCES", *guide["Your own data source"])
+    follow(source / "tokens.py", "TOKENS", *guide["Your own tokens"])
+    summary = extended(text_demo, run_in, guide, "numbers")
+    assert summary["data"]["classes"] == {"even": 60, "odd": 60}
+    words = ["--data.tokens", "lines", "--train.max_steps", "1"]
+    done = run_in(text_demo, "demo.train", *words, "--data.source", "tickets")
+    assert done.returncode == 0, done.stderr
+
+
+def extended(demo: Path, run_in: Run, guide: dict[str, list[str]], data: str) -> dict:
+    """Train with the guide's loss, metric, model and data; the run's summary."""
+    source = demo / "src/demo"
     follow(source / "objective.py", "LOSSES", *guide["Your own loss"])
     follow(source / "objective.py", "METRICS", *guide["Your own metric"])
-    names = ["--model.name", "tiny", "--data.source", "noise", "--train.loss", "hinge"]
+    names = ["--model.name", "tiny", "--data.source", data, "--train.loss", "hinge"]
     done = run_in(demo, "demo.train", *names, "--train.epochs", "3")
     assert done.returncode == 0, done.stderr
     (run,) = (demo / "runs").iterdir()
     summary = json.loads((run / "summary.json").read_text())
-    assert (summary["model"], summary["data"]["source"]) == ("tiny", "noise")
-    assert summary["data"]["classes"] == {"bright": 30, "dark": 30}
+    assert (summary["model"], summary["data"]["source"]) == ("tiny", data)
     last = (run / "metrics.jsonl").read_text().splitlines()[-1]
     assert {"train/top_2", "validation/top_2"} <= set(json.loads(last)["metrics"])
-    words = ["--model.name", "mobilenetv2", "--model.weights", "none", "--train.max_steps", "1"]
-    done = run_in(demo, "demo.train", *words, "--data.limit", "60", "--data.source", "noise")
+    return summary
+
+
+EVERY_MODEL = """
+import sys
+from demo.model import MODELS
+from demo.train import main
+
+for name in MODELS:
+    assert main([*sys.argv[1:], "--model.name", name]) == 0, name
+"""
+
+
+@pytest.mark.parametrize("strategy", ["mirrored", "data_parallel", "model_parallel"])
+def test_every_text_model_on_several_devices(strategy: str, text_demo: Path) -> None:
+    words = ["--runtime.strategy", strategy, "--runtime.virtual_devices", "2"]
+    words += ["--data.limit", "200", "--train.max_steps", "3", "--tracking.enabled", "false"]
+    backend = "tensorflow" if strategy == "mirrored" else "jax"
+    environment = {"PYTHONPATH": str(text_demo / "src"), "KERAS_BACKEND": backend}
+    done = subprocess.run(
+        [str(project_python()), "-c", EVERY_MODEL, *words],
+        cwd=text_demo,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    files = (text_demo / "runs").glob("*/summary.json")
+    summaries = [json.loads(file.read_text()) for file in files]
+    assert {summary["strategy"] for summary in summaries} == {strategy}
+    assert len({summary["model"] for summary in summaries}) == len(summaries) >= 5
+
+
+def test_tickets_beat_the_baseline(text_demo: Path, run_in: Run) -> None:
+    done = run_in(text_demo, "demo.train", "--train.epochs", "8")
     assert done.returncode == 0, done.stderr
+    (run,) = (text_demo / "runs").iterdir()
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["ahead"]["of"] == "TF-IDF, logistic regression"
+    assert summary["ahead"]["by"] > 0.01
+    assert summary["metrics"]["test/accuracy"] <= summary["data"]["best_reachable_accuracy"] + 0.01
+    answer = run_in(
+        text_demo, "demo.predict", "--json", "My parcel never arrived", "I can't log in"
+    )
+    rows = [json.loads(line) for line in answer.stdout.splitlines()]
+    assert [row["prediction"] for row in rows] == ["delivery", "login"]
 
 
 @pytest.mark.parametrize(("model", "least"), digits.LEAST.items())

@@ -10,31 +10,47 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from aistart.catalog import find_templates
+
 Call = Callable[..., Result]
 
-# The exact tree of a default project, the package's name aside.
-TREE = """\
+# The exact trees of default projects, the package's name aside: what all have, and what is added.
+COMMON = """\
 .aistart/answers.toml
 .gitignore LICENSE Makefile README.md
 configs/multi_gpu.yaml configs/multi_worker.yaml configs/smoke.yaml configs/tpu.yaml
 docs/extending.md docs/scaling.md
 pyproject.toml requirements.lock
 src/demo/__init__.py src/demo/artifact.py src/demo/baselines.py src/demo/cache.py
-src/demo/checkpoints.py src/demo/classifier_sections.py src/demo/config.py src/demo/contract.py
-src/demo/data.py src/demo/distribution.py src/demo/distribution_jax.py
-src/demo/distribution_tensorflow.py src/demo/errors.py src/demo/evaluate.py src/demo/figures.py
-src/demo/files.py src/demo/fitting.py src/demo/images.py src/demo/inputs.py
-src/demo/interruption.py src/demo/journal.py src/demo/launch.py src/demo/logs.py src/demo/meters.py
-src/demo/mistakes.py src/demo/mlflow_model.py src/demo/model.py src/demo/objective.py
+src/demo/checkpoints.py src/demo/config.py src/demo/contract.py src/demo/data.py
+src/demo/distribution.py src/demo/distribution_jax.py src/demo/distribution_tensorflow.py
+src/demo/errors.py src/demo/evaluate.py src/demo/figures.py src/demo/files.py src/demo/findings.py
+src/demo/fitting.py src/demo/inputs.py src/demo/inspect_data.py src/demo/inspection.py
+src/demo/interruption.py src/demo/journal.py src/demo/launch.py src/demo/logs.py
+src/demo/meters.py src/demo/mlflow_model.py src/demo/model.py src/demo/objective.py
 src/demo/optimizers.py src/demo/pipeline.py src/demo/predict.py src/demo/preprocessing.py
 src/demo/provenance.py src/demo/recording.py src/demo/report.py src/demo/resuming.py
-src/demo/runs.py src/demo/sections.py src/demo/seeds.py src/demo/settings.py src/demo/splits.py
+src/demo/runs.py src/demo/sections.py src/demo/seeds.py src/demo/settings.py src/demo/tables.py
 src/demo/tracking.py src/demo/train.py
 tests/__init__.py tests/conftest.py tests/test_config.py tests/test_data.py
-tests/test_distribution.py tests/test_files.py tests/test_model.py tests/test_objective.py
+tests/domain.py tests/test_distribution.py tests/test_files.py tests/test_inspect.py
+tests/test_model.py
 tests/test_pipeline.py tests/test_preprocessing.py tests/test_resume.py tests/test_runs.py
-tests/test_splits.py tests/test_train.py
+tests/test_train.py
 """
+CLASSIFIER = """\
+src/demo/classes.py src/demo/classifier_sections.py src/demo/folders.py src/demo/mistakes.py
+src/demo/splits.py
+tests/test_objective.py tests/test_splits.py
+"""
+ADDED = {
+    "vision-classifier": f"{CLASSIFIER} src/demo/images.py",
+    "text-classifier": f"""{CLASSIFIER}
+src/demo/ngrams.py src/demo/rows.py src/demo/texts.py src/demo/tickets.py src/demo/tokens.py
+tests/test_tokens.py
+""",
+}
+TITLES = {"vision-classifier": "Image classifier", "text-classifier": "Text classifier"}
 
 
 def tree(folder: Path) -> list[str]:
@@ -57,13 +73,14 @@ def assert_refused(result: Result, message: str, folder: Path, code: int = 2) ->
     assert list(folder.iterdir()) == []
 
 
-def test_default_project_is_exactly_this_tree(aistart: Call, isolated: Path) -> None:
-    result = aistart("new", "vision-classifier", "demo", "-y")
+@pytest.mark.parametrize("template", find_templates())
+def test_default_project_is_exactly_this_tree(template: str, aistart: Call, isolated: Path) -> None:
+    result = aistart("new", template, "demo", "-y")
     assert result.exit_code == 0
-    assert tree(isolated / "demo") == sorted(TREE.split())
+    assert tree(isolated / "demo") == sorted(f"{COMMON}{ADDED[template]}".split())
     assert [path.name for path in isolated.iterdir()] == ["demo"]
     assert result.output == (
-        "Made demo (Image classifier).\n\nNext:\n  cd demo\n  make setup\n  make train\n"
+        f"Made demo ({TITLES[template]}).\n\nNext:\n  cd demo\n  make setup\n  make train\n"
     )
 
 

@@ -16,6 +16,7 @@ from {{ cookiecutter.package_name }}.runs import Run, all_runs
 from {{ cookiecutter.package_name }}.train import main
 
 from .conftest import UNRECORDED
+from .domain import WITHOUT_CHANCE
 
 
 def losses(run: Run) -> list[float]:
@@ -24,7 +25,8 @@ def losses(run: Run) -> list[float]:
 
 @pytest.mark.parametrize("batch_size", ["32", "25"])
 def test_two_replicas_learn_as_one_device(batch_size: str) -> None:
-    words = [*UNRECORDED, "--data.batch_size", batch_size, "--train.max_steps", "20"]
+    words = [*UNRECORDED, *WITHOUT_CHANCE, "--data.batch_size", batch_size]
+    words += ["--train.max_steps", "20"]
     words += ["--train.log_every_steps", "1", "--train.gradient_clip_norm", "0.5"]
     assert main([*words, "--runtime.strategy", "single"]) == 0
     assert main([*words, "--runtime.strategy", "mirrored"]) == 0

@@ -23,6 +23,9 @@ class Doubling:
     def prepare(self, raw):
         return raw * 2
 
+    def lengths(self, prepared):
+        return None
+
     def finish(self, prepared):
         return tf.cast(prepared, tf.float32)
 
@@ -158,3 +161,72 @@ def test_disk_cache_is_used_again_and_named_after_the_data(split: Split, own_fol
     cache.prepared(split, Doubling(), "disk", "first")
     cache.prepared(split, Doubling(), "disk", "second")
     assert len(list((own_folder / ".cache" / "prepared").iterdir())) == 2
+
+
+# === Examples of different lengths ===
+
+LENGTHS = np.random.default_rng(0).integers(1, 60, 330)
+
+
+class Padded(Doubling):
+    """Rows of ones, as long as the number of the example says; the rest is zero."""
+
+    def prepare(self, raw):
+        return tf.sequence_mask(raw, 60, tf.int32)
+
+    def lengths(self, prepared):
+        return tf.reduce_sum(prepared, axis=1)
+
+    def finish(self, prepared):
+        return prepared
+
+
+def of_lengths(mode: str = "memory") -> Split:
+    lengths = tf.constant(LENGTHS)
+    ids = np.arange(len(LENGTHS))
+    split = Split(ids.astype(str), ids, lambda positions: tf.gather(lengths, positions))
+    return cache.prepared(split, Padded(), mode, "lengths")
+
+
+def batches_of_lengths(split: Split, share: Share | None = None, **options) -> list[tuple]:
+    share = share or Share()
+    order = ShuffledOrder(len(split), 16, 1, share.multiple, split.lengths)
+    options = {"last_step": 2 * order.steps, **options}
+    found = training_batches(split, Padded(), order=order, share=share, **options)
+    return [tuple(part.numpy() for part in batch) for batch in found]
+
+
+@pytest.mark.parametrize("mode", ["memory", "disk", "none"])
+def test_batches_hold_examples_of_similar_length(mode: str) -> None:
+    split = of_lengths(mode)
+    assert split.lengths.tolist() == LENGTHS.tolist()
+    batches = batches_of_lengths(split)
+    for epoch in (batches[:21], batches[21:]):
+        assert sorted(t for _, targets, _ in epoch for t in targets) == list(range(330))
+    for inputs, targets, _ in batches:
+        assert inputs.sum() == LENGTHS[targets].sum(), "nothing is cut"
+        assert inputs.shape[1] < 2 * LENGTHS[targets].max() or inputs.shape[1] == 4
+    places = sum(inputs.size for inputs, *_ in batches)
+    assert places < 1.4 * 2 * LENGTHS.sum(), "little padding"
+    widths = [inputs.shape[1] for inputs, *_ in batches[:21]]
+    assert widths != sorted(widths), "short and long batches in a random order"
+    assert [t.tolist() for _, t, _ in batches[:21]] != [t.tolist() for _, t, _ in batches[21:]]
+
+
+def test_order_by_length_is_a_function_of_seed_and_step() -> None:
+    split = of_lengths()
+    later = batches_of_lengths(split, first_step=13)
+    for ours, theirs in zip(later, batches_of_lengths(split)[13:], strict=True):
+        np.testing.assert_array_equal(ours[0], theirs[0])
+        np.testing.assert_array_equal(ours[1], theirs[1])
+
+
+def test_parts_of_a_batch_are_padded_alike() -> None:
+    split = of_lengths()
+    whole = batches_of_lengths(split)
+    parts = [batches_of_lengths(split, Share(2, first, 1, 2)) for first in (0, 1)]
+    for (inputs, targets, _), *both in zip(whole, *parts, strict=True):
+        assert {part[0].shape[1] for part in both} == {inputs.shape[1]}
+        weights = np.concatenate([part[2] for part in both])
+        together = np.concatenate([part[1] for part in both])[weights > 0]
+        np.testing.assert_array_equal(together, targets)

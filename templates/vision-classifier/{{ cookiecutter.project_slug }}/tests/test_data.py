@@ -434,7 +434,7 @@ def class_only_in_test(root: Path) -> None:
         (one_class, "data: all images are of one class, 'a'; two are needed."),
         (empty_class, "data.path: class 'c' has no images in 'p'."),
         (tiny_class, "class 'b': 2 distinct examples or groups are too few"),
-        (class_only_in_test, "data: class 'c' has no image in the training split."),
+        (class_only_in_test, "data: class 'c' has no example in the training split."),
     ],
 )
 def test_bad_folder(

@@ -96,10 +96,10 @@ def warm_start(core: keras.Model, earlier: Artifact, vocabularies: dict[str, Any
         now: the same of the new one.
 
     Returns:
-        How many weights were copied; 0 if none but those that count classes or ids agree.
+        How many weights were copied; 0 if none but the last layer's agree.
     """
     old_weights = {weight.path: weight for weight in earlier.core.weights}
-    copied = {True: 0, False: 0}  # of layers that count entries, of others
+    copied = {True: 0, False: 0}  # of layers whose outputs are counted, of others
     for weight in core.weights:
         if weight.path not in old_weights:
             continue
@@ -120,7 +120,7 @@ def warm_start(core: keras.Model, earlier: Artifact, vocabularies: dict[str, Any
             weight.assign(old)
         else:
             continue
-        copied[counts_entries] += 1
+        copied[counts_entries and now[layer][0] == -1] += 1
     return sum(copied.values()) if copied[False] else 0
 
 

@@ -11,9 +11,11 @@ Each domain supplies these names, with the same meaning:
                           divided among devices
 ``objective``             ``loss``, ``metrics``, ``example_weights``, ``answers``
 ``baselines.measure``     ``(Data, Preprocessing, Config) -> list`` of names with test metrics
-``report``                ``measure(targets, outputs, Preprocessing)`` and ``draw(...)``
-``inputs``                ``read`` what ``predict`` is given; ``SIGNATURE``, ``example`` and
-                          ``from_frame`` of a request to a served model
+``report``                ``measure(targets, outputs, Preprocessing)``, whose first metric matters
+                          most and is better the higher; ``draw(...)``
+``inspection.inspect``    ``(Path, Config, names of given fields) -> Findings`` about a user's data
+``inputs``                ``read(words, Config)``: what ``predict`` is given; ``SIGNATURE``,
+                          ``example`` and ``from_frame`` of a request to a served model
 ========================  =========================================================================
 """
 
@@ -39,12 +41,15 @@ class Split:
         targets: (size, …) what is to be predicted, as the source gives it.
         fetch: positions (batch,) int64 -> raw inputs (batch, …); runs inside tf.data.
         in_memory: fetching and preparing cost no more than reading a cache.
+        lengths: (size,) how much of axis 1 of a prepared example counts; the rest is padding, which
+            batches leave out. None: all examples have the same shape.
     """
 
     ids: np.ndarray
     targets: np.ndarray
     fetch: Callable[[tf.Tensor], tf.Tensor]
     in_memory: bool = False
+    lengths: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -99,8 +104,12 @@ class Preprocessing(Protocol):
     def prepare(self, raw: tf.Tensor) -> tf.Tensor:
         """The costly, repeatable part, done once and cached: decode, resize, tokenise."""
 
+    def lengths(self, prepared: tf.Tensor) -> tf.Tensor | None:
+        """How much of axis 1 of each prepared example counts (batch,) int, the rest being padding;
+        None where all have the same shape."""
+
     def finish(self, prepared: tf.Tensor) -> tf.Tensor:
-        """The cheap part, done for each batch: scale, pad."""
+        """The cheap part, done for each batch, such as scaling."""
 
     def __call__(self, raw: tf.Tensor) -> tf.Tensor:
         """Both parts, as prediction and serving need them."""
@@ -114,3 +123,6 @@ class Preprocessing(Protocol):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Preprocessing":
         """The inverse of ``to_config``."""
+
+    def notes(self) -> dict[str, Any]:
+        """What is worth telling about what was learnt, for the summary."""

@@ -128,7 +128,13 @@ class Training:
         }
         self.weights = objective.example_weights(data.train.targets, preprocessing, config)
         train, batch_size = config.train, config.data.batch_size
-        self.order = ShuffledOrder(len(data.train), batch_size, train.seed, devices.share.multiple)
+        self.order = ShuffledOrder(
+            len(data.train),
+            batch_size,
+            train.seed,
+            devices.share.multiple,
+            self.splits["train"].lengths,
+        )
         self.phases = phases(config)
         planned = sum(phase.epochs for phase in self.phases) * self.order.steps
         self.last_step = min(planned, train.max_steps or planned)
@@ -196,12 +202,15 @@ class Training:
                 )
             )
         )
-        validation = self.engine.feed(
-            evaluation_batches(
-                self.splits["validation"],
-                self.preprocessing,
-                batch_size=self.config.data.batch_size,
-                share=share,
+        validation = iter(
+            self.engine.feed(
+                evaluation_batches(
+                    self.splits["validation"],
+                    self.preprocessing,
+                    batch_size=self.config.data.batch_size,
+                    passes=None,  # one iterator: to begin a new one takes longer than a small split
+                    share=share,
+                )
             )
         )
         patience = self.config.train.early_stopping_patience
@@ -231,7 +240,7 @@ class Training:
                 _assign(self.optimizer.variables, restored.group("optimizer"))
             self.engine.set_sums(restored.group("sums"))
 
-    def _run_epoch(self, batches: Iterator[Any], validation: Any, end: int) -> None:
+    def _run_epoch(self, batches: Iterator[Any], validation: Iterator[Any], end: int) -> None:
         began_at = self._epoch_begins_at()
         self.journal.begin_epoch()
         train = self.config.train
@@ -255,7 +264,7 @@ class Training:
                 self._save()
         self._end_epoch(validation)
 
-    def _end_epoch(self, validation: Any) -> None:
+    def _end_epoch(self, validation: Iterator[Any]) -> None:
         sums = self.engine.read_sums()
         self._check_finite(sums)
         metrics = _named("train", self.meters.results(sums))
@@ -273,14 +282,15 @@ class Training:
         if self.checkpoints.due(self.at.step, epoch_ended=True):
             self._save()
 
-    def _validate(self, batches: Any, training_sums: list[np.ndarray]) -> dict[str, float]:
+    def _validate(
+        self, batches: Iterator[Any], training_sums: list[np.ndarray]
+    ) -> dict[str, float]:
         """Loss and metrics of the validation split; interrupted, it is as if not begun."""
         self.engine.set_sums(self.meters.zeros())
-        feed = iter(batches)
         left = -(-len(self.splits["validation"]) // self.config.data.batch_size)
         while left:
             count = min(left, self.pace.per_execution)
-            stop = self.engine.evaluate(feed, count, bool(self.stop.wished))
+            stop = self.engine.evaluate(batches, count, bool(self.stop.wished))
             left -= count
             if stop:
                 self.engine.set_sums(training_sums)

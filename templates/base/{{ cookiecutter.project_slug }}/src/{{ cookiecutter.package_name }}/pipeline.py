@@ -15,6 +15,9 @@ from .distribution import Share
 
 Augment = Callable[[tf.Tensor, Uniform], tf.Tensor]
 WHOLE = Share()
+WINDOW = 50  # batches among which examples of similar length find together
+# Lengths that batches are padded to: few, since each is a program of its own on some backends.
+BUCKETS = np.array([round(2 ** (power / 2)) for power in range(4, 41)], "int32")
 
 
 class InOrder:
@@ -51,20 +54,52 @@ class ShuffledOrder(InOrder):
     """Which examples stand in which batch: shuffled anew in each epoch, without a list of them.
 
     ``steps`` are those of an epoch; batches of later epochs follow.
+
+    Args:
+        lengths: (size,) lengths of the examples; batches then hold examples of similar length.
     """
 
-    def __init__(self, size: int, batch_size: int, seed: int, multiple: int | None = None) -> None:
+    def __init__(
+        self,
+        size: int,
+        batch_size: int,
+        seed: int,
+        multiple: int | None = None,
+        lengths: np.ndarray | None = None,
+    ) -> None:
         super().__init__(size, batch_size, multiple)
         self.seed = seed
+        with tf.device("CPU:0"):
+            self.padded = None if lengths is None else tf.constant(padded(lengths))
 
     def batch(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         epoch, place = step // self.steps, step % self.steps
-        places, weights = super().batch(place)
-        seed = tf.stack([tf.constant(self.seed, tf.int64), epoch])
-        positions = tf.random.experimental.index_shuffle(
-            places, tf.cast(seed, tf.uint32), max_index=tf.constant(self.size - 1, tf.int64)
+        if self.padded is None:
+            places, weights = super().batch(place)
+            return self._shuffled(places, epoch, self.size), weights
+        return self._of_similar_length(epoch, place)
+
+    def _of_similar_length(self, epoch: tf.Tensor, place: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Of some dozen shuffled batches: sort their examples by length, divide them anew, and
+        take the batches in a random order."""
+        first = place - place % WINDOW
+        batches = tf.minimum(tf.constant(WINDOW, tf.int64), self.steps - first)
+        start = first * self.batch_size
+        end = tf.minimum(start + batches * self.batch_size, self.size)
+        examples = self._shuffled(tf.range(start, end), epoch, self.size)
+        # Sorting is stable: among examples that are padded alike the order stays random.
+        order = tf.argsort(tf.gather(self.padded, examples), stable=True)
+        by_length = tf.gather(examples, order)
+        turn = first + self._shuffled(place - first, epoch * self.steps + first, batches)
+        places, weights = super().batch(turn)
+        return tf.gather(by_length, (places - start) % (end - start)), weights
+
+    def _shuffled(self, places: tf.Tensor, draw: tf.Tensor, size: int | tf.Tensor) -> tf.Tensor:
+        """Where places in [0, size) go to; each ``draw`` () int64 is another order."""
+        seed = tf.stack([tf.constant(self.seed, tf.int64), draw])
+        return tf.random.experimental.index_shuffle(
+            places, tf.cast(seed, tf.uint32), max_index=tf.cast(size, tf.int64) - 1
         )
-        return positions, weights
 
     def seed_of(self, step: tf.Tensor) -> tf.Tensor:
         """A seed (2,) int32 for whatever is drawn at random for a step."""
@@ -91,33 +126,49 @@ def training_batches(
         weights: (size,) weight of each example's loss.
         share: of a batch with several parts each part is an element, one after the other.
     """
-    return _batches(
-        split, preprocessing, order, range(first_step, last_step), share, augment, weights
-    )
+    numbers = tf.data.Dataset.range(first_step * share.here, last_step * share.here)
+    return _batches(split, preprocessing, order, numbers, share, augment, weights)
 
 
 def evaluation_batches(
-    split: Split, preprocessing: Preprocessing, *, batch_size: int, share: Share = WHOLE
+    split: Split,
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int,
+    passes: int | None = 1,
+    share: Share = WHOLE,
 ) -> tf.data.Dataset:
-    """Every example of the split exactly once, in order, as ``training_batches`` gives them."""
+    """Every example of the split exactly once, in order, as ``training_batches`` gives them.
+
+    Args:
+        passes: how often; None: without an end.
+    """
     order = InOrder(len(split), batch_size, share.multiple)
-    return _batches(split, preprocessing, order, range(order.steps), share)
+    numbers = tf.data.Dataset.range(order.steps * share.here).repeat(passes)
+    return _batches(split, preprocessing, order, numbers, share)
 
 
 def _batches(
     split: Split,
     preprocessing: Preprocessing,
     order: InOrder,
-    steps: range,
+    numbers: tf.data.Dataset,
     share: Share,
     augment: Augment | None = None,
     weights: np.ndarray | None = None,
 ) -> tf.data.Dataset:
+    """Batches of a data set of numbers: of the steps, times the parts that are worked on here."""
     with tf.device("CPU:0"):
         targets = tf.constant(preprocessing.encode_targets(split.targets))
         weight_of = None if weights is None else tf.constant(weights, tf.float32)
+        padded_to = None if split.lengths is None else tf.constant(padded(split.lengths))
     # A smaller last batch cannot be divided; ``share`` fills batches up wherever it divides them.
     part_rows = order.rows // share.parts
+
+    def longest(positions: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+        # Of the whole batch: its parts have the same shape. Rows that only fill it up do not
+        # count: what is drawn at random for the others must not depend on them.
+        return tf.reduce_max(tf.where(weight > 0, tf.gather(padded_to, positions), 0))
 
     def part(rows: tf.Tensor, begin: tf.Tensor) -> tf.Tensor:
         here = rows[begin : begin + part_rows]
@@ -126,9 +177,12 @@ def _batches(
     def element(number: tf.Tensor) -> tuple[Any, ...]:
         step = number // share.here
         positions, weight = order.batch(step)
+        length = None if padded_to is None else longest(positions, weight)
         begin = (share.first + number % share.here) * part_rows
         positions, weight = (part(values, begin) for values in (positions, weight))
         prepared = split.fetch(positions)
+        if length is not None:
+            prepared = prepared[:, :length]
         if augment is not None:
             here = tf.size(positions, tf.int64)
             prepared = augment(prepared, _drawn(order, step, begin, begin + here))
@@ -136,11 +190,13 @@ def _batches(
             weight = weight * tf.gather(weight_of, positions)
         return preprocessing.finish(prepared), tf.gather(targets, positions), weight
 
-    return (
-        tf.data.Dataset.range(steps.start * share.here, steps.stop * share.here)
-        .map(element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .prefetch(tf.data.AUTOTUNE)
-    )
+    elements = numbers.map(element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return elements.prefetch(tf.data.AUTOTUNE)
+
+
+def padded(lengths: np.ndarray) -> np.ndarray:
+    """To what batches with examples of these lengths are padded."""
+    return BUCKETS[np.searchsorted(BUCKETS, lengths)]
 
 
 def _drawn(order: ShuffledOrder, step: tf.Tensor, begin: tf.Tensor, end: tf.Tensor) -> Uniform:

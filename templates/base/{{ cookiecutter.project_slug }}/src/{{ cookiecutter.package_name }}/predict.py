@@ -25,8 +25,8 @@ def predict(words: list[str], run: str = "latest", batch_size: int = 128) -> lis
     """
     from . import inputs, objective
 
-    requests = inputs.read(words)
-    model, _ = find_artifact(run)
+    model, config_file = find_artifact(run)
+    requests = inputs.read(words, load_config(base=config_file))
     outputs = model.predict_split(requests, batch_size)
     answers = objective.answers(outputs, model.preprocessing)
     return [{"id": str(key), **answer} for key, answer in zip(requests.ids, answers, strict=True)]

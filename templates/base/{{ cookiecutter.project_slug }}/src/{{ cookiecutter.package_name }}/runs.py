@@ -12,6 +12,7 @@ import shutil
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
@@ -95,12 +96,12 @@ class Run:
             with self.metrics_file.open("r+b") as file:
                 file.truncate(size)
 
-    def read_metrics(self) -> list[dict[str, Any]]:
-        """All whole lines of ``metrics.jsonl``."""
+    def read_metrics(self, first: int = 0) -> list[dict[str, Any]]:
+        """The whole lines of ``metrics.jsonl`` from line ``first`` on, counted from 0."""
         if not self.metrics_file.is_file():
             return []
-        text = self.metrics_file.read_text(encoding="utf-8")
-        return [json.loads(line) for line in text.splitlines(keepends=True) if line[-1] == "\n"]
+        with self.metrics_file.open(encoding="utf-8") as file:
+            return [json.loads(line) for line in islice(file, first, None) if line[-1] == "\n"]
 
     def claim(self, name: str = "run") -> IO[str] | None:
         """A lock on the run, held until the file is closed; None if another process has it."""

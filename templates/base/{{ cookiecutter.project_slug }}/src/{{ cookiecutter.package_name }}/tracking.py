@@ -112,7 +112,7 @@ class Sender:
     def send_metrics(self) -> None:
         """The new lines of ``metrics.jsonl``, in batches."""
         sent = self.state.get("lines", 0)
-        lines = self.run.read_metrics()[sent:]
+        lines = self.run.read_metrics(sent)
         while lines:
             part, lines = lines[:LINES], lines[LINES:]
             self._log_metrics(metric for line in part for metric in _metrics_of(line))

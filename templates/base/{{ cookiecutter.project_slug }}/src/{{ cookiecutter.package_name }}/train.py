@@ -86,7 +86,9 @@ def train(config: Config, resume: Run | None = None, fresh: bool = False) -> dic
                 "digest": data.digest,
                 **data.notes,
             },
+            "preprocessing": preprocessing.notes(),
             "baselines": measured,
+            "ahead": _ahead(metrics, measured),
             "examples_per_second": round(fitted.examples / fitted.seconds, 1),
             "seconds": {
                 "total": round(time.perf_counter() - began, 2),
@@ -126,6 +128,17 @@ def _introduce(run: Run, config: Config, data: Any, devices: Any) -> None:
         log.warning("left out %d more unreadable files", len(data.unreadable) - 20)
 
 
+def _ahead(metrics: dict[str, float], baselines: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """By how much the model is better than the best baseline, in the metric that matters most."""
+    metric = next(iter(metrics))
+    rivals = [row for row in baselines if metric in row["metrics"]]
+    if not rivals:
+        return None
+    best = max(rivals, key=lambda row: row["metrics"][metric])
+    by = metrics[metric] - best["metrics"][metric]
+    return {"metric": metric, "of": best["name"], "by": round(by, 6)}
+
+
 def _conclude(run: Run, summary: dict[str, Any]) -> None:
     rows = [{"name": summary["model"], "metrics": summary["metrics"]}, *summary["baselines"]]
     names = [n for n in summary["metrics"] if any(n in b["metrics"] for b in summary["baselines"])]
@@ -135,6 +148,11 @@ def _conclude(run: Run, summary: dict[str, Any]) -> None:
     for row in rows:
         values = [f"{row['metrics'].get(n, float('nan')):<{len(n)}.4f}" for n in names]
         log.info("%-*s  %s", width, row["name"], "  ".join(values).rstrip())
+    if summary["ahead"]:
+        ahead = summary["ahead"]
+        place = "ahead of" if ahead["by"] > 0 else "no better than" if not ahead["by"] else "behind"
+        points = f"{100 * abs(ahead['by']):.2f} points " if ahead["by"] else ""
+        log.info("\nIn %s %s%s %s", ahead["metric"], points, place, ahead["of"])
     log.info("\nRun folder: %s", run.path)
     mlflow = summary["mlflow"]
     if mlflow is None or not mlflow["complete"]:

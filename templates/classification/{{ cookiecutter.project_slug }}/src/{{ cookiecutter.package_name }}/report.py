@@ -1,6 +1,5 @@
 """How good a classifier is: metrics, and figures that a person can read."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +7,9 @@ from sklearn import metrics as sk
 
 from .contract import Preprocessing, Split
 from .figures import figure
-from .files import written_whole
 from .mistakes import draw_mistakes
 from .objective import probabilities
+from .tables import write_csv
 
 SHOWN_CLASSES = 30  # a confusion matrix with more of them cannot be read
 BINS = 10
@@ -62,7 +61,7 @@ def draw(
     _write_predictions(folder / f"{name}_predictions.csv", split, truth, scores, preprocessing)
     _draw_confusion(folder / f"{name}_confusion.png", truth, scores, preprocessing)
     _draw_reliability(folder / f"{name}_reliability.png", truth, scores)
-    draw_mistakes(folder / f"{name}_mistakes.png", split, truth, scores, preprocessing)
+    draw_mistakes(folder, name, split, truth, scores, preprocessing)
 
 
 def _calibration_error(truth: np.ndarray, scores: np.ndarray) -> float:
@@ -87,7 +86,7 @@ def _write_classes(
         truth, scores.argmax(axis=-1), labels=range(len(preprocessing.classes)), zero_division=0
     )
     rows = zip(preprocessing.classes, *table, strict=True)
-    _write_csv(path, ["class", "precision", "recall", "f1", "examples"], rows)
+    write_csv(path, ["class", "precision", "recall", "f1", "examples"], rows)
 
 
 def _write_predictions(
@@ -101,14 +100,7 @@ def _write_predictions(
         (split.ids[i], classes[truth[i]], classes[predicted[i]], f"{confidence[i]:.6f}")
         for i in order
     )
-    _write_csv(path, ["id", "label", "prediction", "confidence"], rows)
-
-
-def _write_csv(path: Path, header: list[str], rows) -> None:
-    with written_whole(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(header)
-        writer.writerows(rows)
+    write_csv(path, ["id", "label", "prediction", "confidence"], rows)
 
 
 def _draw_confusion(

@@ -6,9 +6,78 @@ import numpy as np
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
-from .errors import DataProblem
+from .errors import DataProblem, UsageProblem
+from .sections import DataSection
 
 TRAIN, VALIDATION, TEST = "train", "validation", "test"
+
+
+def divided(
+    labels: np.ndarray,
+    keys: np.ndarray,
+    groups: np.ndarray | None,
+    given: np.ndarray | None,
+    data: DataSection,
+) -> np.ndarray:
+    """The split (size,) of each example; '' for a copy of one that stands in a later split.
+
+    Args:
+        labels: (size,) names of classes.
+        keys: (size,) of the examples' content; those with the same key are copies.
+        groups: (size,) what must not be torn apart ('' for none), or None.
+        given: (size,) the source's own splits, which stand, or None; it may lack some of them.
+
+    Raises:
+        DataProblem: a class stands in too few groups, or not in the training split.
+    """
+    joined = joined_groups(keys) if groups is None else joined_groups(keys, groups)
+    if given is None:
+        return assign_splits(
+            labels,
+            joined,
+            keys,
+            validation=data.validation_fraction,
+            test=data.test_fraction,
+            seed=data.split_seed,
+        )
+    splits = given.astype(object)
+    # Where a copy is in two of them, the test keeps it.
+    for kept, others in ((TEST, (TRAIN, VALIDATION)), (VALIDATION, (TRAIN,))):
+        inside = np.isin(joined, joined[splits == kept])
+        splits[inside & np.isin(splits, others)] = ""
+    rest = splits == TRAIN
+    missing = {VALIDATION, TEST} - set(splits)
+    if missing:
+        splits[rest] = assign_splits(
+            labels[rest],
+            joined[rest],
+            keys[rest],
+            validation=data.validation_fraction if VALIDATION in missing else 0.0,
+            test=data.test_fraction if TEST in missing else 0.0,
+            seed=data.split_seed,
+        )
+    for name in np.unique(labels):
+        if not np.any((labels == name) & (splits == TRAIN)):
+            raise DataProblem(f"data: class {str(name)!r} has no example in the training split.")
+    return splits.astype(str)
+
+
+def limited(labels: np.ndarray, given: np.ndarray | None, data: DataSection) -> np.ndarray:
+    """Places of ``data.limit`` examples, every class in every split among them.
+
+    Raises:
+        UsageProblem: they are too few for that.
+    """
+    parts = labels
+    if given is not None:
+        parts = np.array([f"{split}/{label}" for split, label in zip(given, labels, strict=True)])
+    least = 3 * len(np.unique(parts))  # one for each split that a class may be divided into
+    if data.limit < least:
+        raise UsageProblem(
+            f"data.limit: {data.limit} is too few for {len(np.unique(labels))} classes; "
+            f"at least {least} are needed."
+        )
+    return np.sort(stratified_order(parts, data.split_seed)[: data.limit])
 
 
 def joined_groups(*keys: np.ndarray) -> np.ndarray:

@@ -20,8 +20,9 @@ from .config import Config
 from .contract import Data, Split
 from .errors import DataProblem, ProjectError, UsageProblem
 from .files import project_root, written_whole
+from .folders import existing, find_labelled
 from .images import Scan, content_hash, find_images, scan
-from .splits import TEST, TRAIN, VALIDATION, assign_splits, joined_groups, stratified_order
+from .splits import TEST, TRAIN, VALIDATION, divided, limited
 
 log = logging.getLogger(__package__)
 
@@ -82,33 +83,21 @@ def digits(data: settings.Data) -> Images:
 
 def folder(data: settings.Data) -> Images:
     """``PATH/train/LABEL/*.png`` with optional ``val/`` and ``test/``, or ``PATH/LABEL/*.png``."""
-    root = _existing(data, Path.is_dir, "folder")
-    parts = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": TEST}
-    divided = (root / "train").is_dir()
-    roots = {root / name: split for name, split in parts.items()} if divided else {root: ""}
-    ids, labels, paths, splits, folders = [], [], [], [], set()
-    for part, split in roots.items():
-        for class_dir in sorted(p for p in part.glob("*") if p.is_dir() and p.name[0] != "."):
-            folders.add(class_dir.name)
-            for path in find_images(class_dir):
-                ids.append(path.relative_to(root).as_posix())
-                labels.append(class_dir.name)
-                paths.append(str(path))
-                splits.append(split)
-    if not folders:
-        raise DataProblem(f"data.path: {str(root)!r} has no folders named after classes.")
+    root = existing(data, Path.is_dir, "folder")
+    found = find_labelled(root, find_images)
+    paths, names, labels, splits = (np.array(column, dtype=str) for column in found.columns())
     return Images(
-        ids=np.array(ids, dtype=str),
-        labels=np.array(labels, dtype=str),
-        paths=np.array(paths, dtype=str),
-        splits=np.array(splits, dtype=str) if divided else None,
-        folders=tuple(sorted(folders)),
+        ids=names,
+        labels=labels,
+        paths=paths,
+        splits=splits if found.divided else None,
+        folders=found.classes,
     )
 
 
 def csv_manifest(data: settings.Data) -> Images:
     """A CSV file with a row for each image; paths are relative to the file's folder."""
-    file = _existing(data, Path.is_file, "file")
+    file = existing(data, Path.is_file, "file")
     columns = [data.path_column, data.label_column, *filter(None, [data.group_column])]
     rows: list[list[str]] = []
     try:
@@ -208,11 +197,11 @@ def load(config: Config) -> Data:
     images = SOURCES["tfds:*" if data.source.startswith("tfds:") else data.source](data)
     _check_classes(images, data)
     if data.limit and data.limit < len(images):
-        images = _limited(images, data)
+        images = images.take(limited(images.labels, images.splits, data))
     images, scans, unreadable = _readable(images, data)
     hashes = np.array([scan.sha256 for scan in scans])
     duplicates = len(hashes) - len(np.unique(hashes))
-    splits = _splits(images, hashes, data)
+    splits = divided(images.labels, hashes, images.groups, images.splits, data)
     kept = splits != ""
     images, hashes, splits = images.take(kept), hashes[kept], splits[kept]
     shapes = np.array([(s.height, s.width, s.channels) for s in scans])[kept]
@@ -235,34 +224,9 @@ def load(config: Config) -> Data:
     )
 
 
-def _limited(images: Images, data: settings.Data) -> Images:
-    parts = images.labels
-    if images.splits is not None:
-        parts = np.char.add(np.char.add(images.splits, "/"), images.labels)
-    least = 3 * len(np.unique(parts))  # one for each split that a class may be divided into
-    if data.limit < least:
-        raise UsageProblem(
-            f"data.limit: {data.limit} is too few for {len(np.unique(images.labels))} classes; "
-            f"at least {least} are needed."
-        )
-    order = stratified_order(parts, data.split_seed)
-    return images.take(np.sort(order[: data.limit]))
-
-
 def _from_arrays(pixels: np.ndarray, targets: np.ndarray, classes: list[str]) -> Images:
     ids = np.array([f"{i:06d}" for i in range(len(pixels))])
     return Images(ids=ids, labels=np.array(classes)[targets], pixels=pixels)
-
-
-def _existing(data: settings.Data, check: Callable[[Path], bool], kind: str) -> Path:
-    if data.path is None:
-        raise UsageProblem(f"data.path: source {data.source!r} needs a {kind}.")
-    path = Path(data.path)
-    if not path.exists():
-        raise DataProblem(f"data.path: {data.path!r} does not exist.")
-    if not check(path):
-        raise DataProblem(f"data.path: {data.path!r} is not a {kind}.")
-    return path
 
 
 def _check_classes(images: Images, data: settings.Data) -> None:
@@ -299,48 +263,17 @@ def _readable(
     return left, [found for found in scans if not found.error], bad
 
 
-def _splits(images: Images, hashes: np.ndarray, data: settings.Data) -> np.ndarray:
-    """The split of each image; '' for a copy of an image that stands in a later split."""
-    keys = [hashes] if images.groups is None else [hashes, images.groups]
-    groups = joined_groups(*keys)
-    if images.splits is None:
-        return assign_splits(
-            images.labels,
-            groups,
-            hashes,
-            validation=data.validation_fraction,
-            test=data.test_fraction,
-            seed=data.split_seed,
-        )
-    splits = images.splits.astype(object)
-    # The source's own split stands. Where a copy is in two of them, the test keeps it.
-    for kept, others in ((TEST, (TRAIN, VALIDATION)), (VALIDATION, (TRAIN,))):
-        inside = np.isin(groups, groups[splits == kept])
-        splits[inside & np.isin(splits, others)] = ""
-    rest = splits == TRAIN
-    missing = {VALIDATION, TEST} - set(splits)
-    if missing:
-        splits[rest] = assign_splits(
-            images.labels[rest],
-            groups[rest],
-            hashes[rest],
-            validation=data.validation_fraction if VALIDATION in missing else 0.0,
-            test=data.test_fraction if TEST in missing else 0.0,
-            seed=data.split_seed,
-        )
-    for name in np.unique(images.labels):
-        if not np.any((images.labels == name) & (splits == TRAIN)):
-            raise DataProblem(f"data: class {str(name)!r} has no image in the training split.")
-    return splits.astype(str)
-
-
 def _split(images: Images, shapes: np.ndarray, places: np.ndarray) -> ImageSplit:
     own = images.take(places)
     with tf.device("CPU:0"):
         if own.pixels is not None:
             pixels = tf.constant(own.pixels)
             return ImageSplit(
-                own.ids, own.labels, lambda i: tf.gather(pixels, i), True, shapes[places]
+                own.ids,
+                own.labels,
+                lambda positions: tf.gather(pixels, positions),
+                in_memory=True,
+                shapes=shapes[places],
             )
         paths = tf.constant(own.paths)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from .config import Config
 from .contract import Data, Split
 from .errors import DataProblem
 from .images import find_images, scan
@@ -22,7 +23,7 @@ SIGNATURE = {
 }
 
 
-def read(words: list[str]) -> Split:
+def read(words: list[str], config: Config) -> Split:
     """Image files, folders of them, or ``-`` for paths on standard input, one a line.
 
     Raises:

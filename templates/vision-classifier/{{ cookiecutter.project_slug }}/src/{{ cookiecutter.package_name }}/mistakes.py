@@ -12,16 +12,22 @@ COLUMNS, ROWS = 5, 4
 
 
 def draw_mistakes(
-    path: Path, split: Split, truth: np.ndarray, scores: np.ndarray, preprocessing: Preprocessing
+    folder: Path,
+    name: str,
+    split: Split,
+    truth: np.ndarray,
+    scores: np.ndarray,
+    preprocessing: Preprocessing,
 ) -> None:
-    """Draw up to 20 mistakes, the most confident first; with fewer, the least sure answers too."""
+    """Draw up to 20 mistakes to ``NAME_mistakes.png``, the most confident first; with fewer, the
+    least sure answers too."""
     predicted, confidence = scores.argmax(axis=-1), scores.max(axis=-1)
     wrong = predicted != truth
     order = np.lexsort((np.where(wrong, -confidence, confidence), ~wrong))[: COLUMNS * ROWS]
     images = np.asarray(preprocessing(split.fetch(order)))
     rows = -(-len(order) // COLUMNS)
     grid = {"nrows": rows, "ncols": COLUMNS, "squeeze": False}
-    with figure(path, 1.9 * COLUMNS, 2.2 * rows, **grid) as axes:
+    with figure(folder / f"{name}_mistakes.png", 1.9 * COLUMNS, 2.2 * rows, **grid) as axes:
         for axis in axes.flat:
             axis.set_axis_off()
         axes.flat[0].figure.suptitle(

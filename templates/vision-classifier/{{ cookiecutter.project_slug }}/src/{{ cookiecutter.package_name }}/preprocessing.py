@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from .classes import encoded
 from .config import Config
 from .contract import Uniform
-from .errors import DataProblem
 from .images import decode
 from .model import preferred_size
 
@@ -71,6 +71,9 @@ class Preprocessing:
             raw = tf.image.rgb_to_grayscale(raw)
         return self._fitted(raw)
 
+    def lengths(self, prepared: tf.Tensor) -> None:
+        """All images have one shape."""
+
     def finish(self, prepared: tf.Tensor) -> tf.Tensor:
         """Pixels (batch, *input_shape) in [0, 255] -> float32 in [0, 1]."""
         return tf.cast(prepared, tf.float32) / 255.0
@@ -80,12 +83,7 @@ class Preprocessing:
 
     def encode_targets(self, targets: np.ndarray) -> np.ndarray:
         """Class names (size,) -> indices (size,) int32."""
-        index = {name: i for i, name in enumerate(self.classes)}
-        unknown = sorted(set(map(str, targets)) - set(index))
-        if unknown:
-            known = ", ".join(self.classes[:10])
-            raise DataProblem(f"label: {unknown[0]!r} is not among the classes: {known}.")
-        return np.array([index[str(target)] for target in targets], dtype="int32")
+        return encoded(targets, self.classes)
 
     def to_config(self) -> dict[str, Any]:
         return asdict(self)
@@ -93,6 +91,9 @@ class Preprocessing:
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Preprocessing":
         return cls(**{**config, "classes": tuple(config["classes"])})
+
+    def notes(self) -> dict[str, Any]:
+        return {"input_shape": list(self.input_shape)}
 
     def _fitted(self, pixels: tf.Tensor) -> tf.Tensor:
         """One image or several, uint8, in the core's height and width."""

@@ -1,0 +1,277 @@
+"""Sources of labelled texts, and their way into three splits.
+
+A source takes the ``data`` fields and yields ``Row``s. To add one, write such a function and add a
+line to ``SOURCES``.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from . import settings, tickets
+from .config import Config
+from .contract import Data, Split
+from .errors import DataProblem, ProjectError, UsageProblem
+from .folders import existing, find_labelled
+from .rows import Row, labelled, needs_extra, read_table, read_whole
+from .splits import TEST, TRAIN, VALIDATION, divided, limited
+from .texts import TextStore, content_key
+
+log = logging.getLogger(__package__)
+
+TICKETS = 6_000
+REUTERS_TOPICS = 46
+
+
+# === Sources ===
+
+
+def generated_tickets(data: settings.Data) -> Iterator[Row]:
+    """6,000 generated support tickets with six intents; a stated share of the labels is wrong."""
+    for number, ticket in enumerate(tickets.generate(TICKETS, seed=0)):
+        yield Row(f"{number:04d}", ticket.text, ticket.label)
+
+
+def table(data: settings.Data) -> Iterator[Row]:
+    """A file with a row for each text: csv, tsv, jsonl or parquet."""
+    file = existing(data, Path.is_file, "file")
+    if file.suffix != f".{data.source}":
+        raise UsageProblem(f"data.path: {data.path!r} must end with .{data.source}.")
+    return read_table(file, data)
+
+
+def folder(data: settings.Data) -> Iterator[Row]:
+    """``PATH/train/LABEL/*.txt`` with optional ``val/`` and ``test/``, or ``PATH/LABEL/*.txt``."""
+    found = find_labelled(
+        existing(data, Path.is_dir, "folder"), lambda part: sorted(part.rglob("*.txt"))
+    )
+    for label in found.empty():
+        raise DataProblem(f"data.path: class {label!r} has no texts in {data.path!r}.")
+    for path, name, label, split in found.files:
+        text, problem = read_whole(path, data.encoding)
+        yield Row(name, text, label, split, problem=problem)
+
+
+def keras_dataset(name: str, classes: list[str]) -> Callable[[settings.Data], Iterator[Row]]:
+    """A data set that Keras downloads as word numbers, with its own test split."""
+
+    def source(data: settings.Data) -> Iterator[Row]:
+        module = getattr(keras.datasets, name)
+        try:
+            parts = module.load_data(start_char=None, index_from=0)
+            words = {number: word for word, number in module.get_word_index().items()}
+        except Exception as error:
+            if "URL fetch failure" not in str(error):
+                raise
+            raise ProjectError(
+                f"data.source: 'keras:{name}' cannot be downloaded; it needs a network once."
+            ) from error
+        for split, (texts, targets) in zip((TRAIN, TEST), parts, strict=True):
+            joined = (" ".join(words.get(int(number), "") for number in text) for text in texts)
+            yield from labelled(joined, (classes[int(target)] for target in targets), split)
+
+    return source
+
+
+def tfds(data: settings.Data) -> Iterator[Row]:
+    """A TensorFlow Datasets set (``tfds:ag_news_subset``) with its own splits.
+
+    ``data.path`` is the folder of prepared sets (default: TFDS's own). Extra: ``tfds``.
+    """
+    try:
+        import tensorflow_datasets
+    except ImportError:
+        raise needs_extra("tfds", "tfds") from None
+    name = data.source.removeprefix("tfds:")
+    try:
+        builder = tensorflow_datasets.builder(name, data_dir=data.path)
+        builder.download_and_prepare()
+    except tensorflow_datasets.core.registered.DatasetNotFoundError:
+        raise UsageProblem(f"data.source: TensorFlow Datasets has no set {name!r}.") from None
+    except (OSError, tensorflow_datasets.download.DownloadError) as error:
+        raise ProjectError(f"data.source: {data.source!r} cannot be downloaded: {error}") from error
+    features = builder.info.features
+    _check_columns(name, data, features)
+    names = getattr(features[data.label_column], "int2str", str)
+    for split in builder.info.splits:
+        for number, example in enumerate(builder.as_dataset(split=split).as_numpy_iterator()):
+            text = example[data.text_column].decode("utf-8", "replace")
+            label = example[data.label_column]
+            label = label.decode() if isinstance(label, bytes) else names(label)
+            yield Row(f"{split}-{number}", text, str(label), _known_split(split))
+
+
+def hugging_face(data: settings.Data) -> Iterator[Row]:
+    """A set of Hugging Face (``hf:imdb``), or a folder that ``save_to_disk`` wrote
+    (``data.source hf:local``, ``data.path FOLDER``). Extra: ``hf``."""
+    try:
+        import datasets
+    except ImportError:
+        raise needs_extra("hf", "hf") from None
+    name = data.source.removeprefix("hf:")
+    try:
+        if name == "local":
+            parts = datasets.load_from_disk(str(existing(data, Path.is_dir, "folder")))
+        else:
+            parts = datasets.load_dataset(name)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        reason = str(error).splitlines()[0]
+        raise ProjectError(f"data.source: {data.source!r} cannot be loaded: {reason}") from error
+    if not isinstance(parts, dict):
+        parts = {"": parts}
+    for split, part in parts.items():
+        _check_columns(name, data, part.features)
+        names = getattr(part.features[data.label_column], "int2str", str)
+        for number, example in enumerate(part):
+            text, label = example[data.text_column] or "", example[data.label_column]
+            # By custom a set without labels says -1.
+            known = "" if label is None or label == -1 else names(label)
+            yield Row(f"{split}-{number}", text, known, _known_split(split))
+
+
+SOURCES: dict[str, Callable[[settings.Data], Iterator[Row]]] = {
+    "tickets": generated_tickets,
+    "csv": table,
+    "tsv": table,
+    "jsonl": table,
+    "parquet": table,
+    "folder": folder,
+    "keras:imdb": keras_dataset("imdb", ["negative", "positive"]),
+    "keras:reuters": keras_dataset("reuters", [f"{i:02d}" for i in range(REUTERS_TOPICS)]),
+    "tfds:*": tfds,
+    "hf:*": hugging_face,
+}
+
+
+# === From rows to splits ===
+
+
+def load(config: Config) -> Data:
+    """Read the configured source, check it, and split it.
+
+    Raises:
+        DataProblem: there is nothing to learn from, naming file, row, column or class.
+    """
+    data = config.data
+    kind = data.source.partition(":")[0] + ":*"
+    rows = SOURCES[kind if kind in SOURCES else data.source](data)
+    store, unreadable = TextStore(), []
+    kept: dict[str, list[str]] = {name: [] for name in ("id", "label", "split", "group", "key")}
+    known: dict[str, str] = {}  # labels and splits are the same few texts
+    for row in rows:
+        problem = row.problem or _problem(row)
+        if problem:
+            unreadable.append((row.id, problem))
+            continue
+        store.append(row.text)
+        values = (row.id, row.label, row.split, row.group, content_key(row.text))
+        for name, value in zip(kept, values, strict=True):
+            one = known.setdefault(value, value) if name in ("label", "split") else value
+            kept[name].append(one)
+    arrays = {name: np.array(values, dtype=object) for name, values in kept.items()}
+    _check(arrays["label"], unreadable, data)
+    return _divided(arrays, store, unreadable, data)
+
+
+def _divided(
+    arrays: dict[str, np.ndarray],
+    store: TextStore,
+    unreadable: list[tuple[str, str]],
+    data: settings.Data,
+) -> Data:
+    places = np.arange(len(arrays["id"]))
+    given = arrays["split"] if any(arrays["split"]) else None
+    if data.limit and data.limit < len(places):
+        places = limited(arrays["label"], given, data)
+    ids, labels, keys, groups = (arrays[name][places] for name in ("id", "label", "key", "group"))
+    splits = divided(
+        labels,
+        keys,
+        groups if any(groups) else None,
+        None if given is None else given[places],
+        data,
+    )
+    used = splits != ""
+    lines = map("|".join, zip(splits[used], ids[used], keys[used], labels[used], strict=True))
+    counts = dict(zip(*np.unique(labels[used], return_counts=True), strict=True))
+    parts = {
+        name: _split(store, ids, labels, places, np.flatnonzero(splits == name))
+        for name in (TRAIN, VALIDATION, TEST)
+    }
+    notes = {
+        "classes": {str(name): int(count) for name, count in counts.items()},
+        "dropped_duplicates": int(np.count_nonzero(~used)),
+    }
+    if data.source == "tickets":
+        notes["generated"] = True
+        notes["best_reachable_accuracy"] = _best_reachable(parts[TEST])
+    return Data(
+        source=data.source,
+        digest=hashlib.sha256("\n".join(lines).encode("utf-8", "replace")).hexdigest(),
+        **parts,
+        duplicates=len(keys) - len(np.unique(keys)),
+        unreadable=tuple(unreadable),
+        notes=notes,
+    )
+
+
+def _split(
+    store: TextStore, ids: np.ndarray, labels: np.ndarray, places: np.ndarray, own: np.ndarray
+) -> Split:
+    stored = places[own]
+
+    def fetch(positions: tf.Tensor) -> tf.Tensor:
+        texts = tf.numpy_function(lambda i: store.read(stored[i]), [positions], tf.string)
+        return tf.ensure_shape(texts, (None,))
+
+    return Split(ids[own], labels[own], fetch)
+
+
+def _problem(row: Row) -> str:
+    if not row.text.strip():
+        return "the text is empty"
+    return "" if row.label else "the label is missing"
+
+
+def _check(labels: np.ndarray, unreadable: list[tuple[str, str]], data: settings.Data) -> None:
+    total = len(labels) + len(unreadable)
+    if total == 0:
+        raise DataProblem(f"data: there are no texts in {data.path or data.source!r}.")
+    if len(unreadable) > data.max_unreadable * total:
+        raise DataProblem(
+            f"data: {len(unreadable)} of {total} texts cannot be used, more than "
+            f"data.max_unreadable {data.max_unreadable:g} allows; the first is "
+            f"{unreadable[0][0]!r}: {unreadable[0][1]}."
+        )
+    names = np.unique(labels)
+    if len(names) < 2:
+        raise DataProblem(f"data: all texts are of one class, {str(names[0])!r}; two are needed.")
+    if 2 * len(names) > len(labels):
+        raise DataProblem(
+            f"data.label_column: {data.label_column!r} has {len(names)} different values in "
+            f"{len(labels)} rows; these are no classes. Is it swapped with data.text_column?"
+        )
+
+
+def _best_reachable(test: Split) -> float:
+    """Share of the generated test tickets whose label is the true intent."""
+    generated = tickets.generate(TICKETS, seed=0)
+    right = [generated[int(number)].label == generated[int(number)].intent for number in test.ids]
+    return float(np.mean(right))
+
+
+def _known_split(name: str) -> str:
+    known = {"train": TRAIN, "validation": VALIDATION, "val": VALIDATION, "test": TEST}
+    return known.get(name, TRAIN)
+
+
+def _check_columns(name: str, data: settings.Data, features: dict) -> None:
+    for column in (data.text_column, data.label_column):
+        if column not in features:
+            found = ", ".join(features)
+            raise DataProblem(f"data.source: {name!r} has no column {column!r}; found: {found}.")

@@ -1,0 +1,65 @@
+"""What ``predict`` reads, and what a request to a served model looks like: texts."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from .config import Config
+from .contract import Data, Split
+from .errors import DataProblem
+from .preprocessing import Preprocessing, texts_of
+from .rows import read_texts
+
+# A request is a row with a text; an answer has a class and scores.
+SIGNATURE = {
+    "inputs": [{"name": "text", "type": "string", "required": True}],
+    "outputs": [
+        {"name": "prediction", "type": "string", "required": True},
+        {"name": "scores", "type": "map", "values": {"type": "double"}, "required": True},
+    ],
+}
+
+
+def read(words: list[str], config: Config) -> Split:
+    """Texts, files of them (tables, or a text a line), or ``-`` for lines of standard input.
+
+    Raises:
+        DataProblem: a file cannot be read, or there is no text.
+    """
+    found = [row for word in words for row in _texts(word, config)]
+    if not found:
+        raise DataProblem(f"input: there are no texts in {', '.join(map(repr, words))}.")
+    ids, texts = zip(*found, strict=True)
+    constant = tf.constant([text.encode("utf-8", "replace") for text in texts])
+    return Split(np.array(ids, dtype=object), np.array([]), lambda i: tf.gather(constant, i))
+
+
+def example(data: Data, preprocessing: Preprocessing) -> pd.DataFrame:
+    """A request with the first training text."""
+    return pd.DataFrame({"text": [next(texts_of(data.train, np.array([0])))]})
+
+
+def from_frame(frame: pd.DataFrame) -> tf.Tensor:
+    """Rows of a request -> texts (batch,) string."""
+    return tf.constant([str(text) for text in frame["text"]], tf.string)
+
+
+def _texts(word: str, config: Config) -> Iterator[tuple[str, str]]:
+    if word == "-":
+        for number, line in enumerate(sys.stdin, start=1):
+            yield str(number), line.rstrip("\n")
+    elif _is_file(word):
+        yield from read_texts(Path(word), config.data)
+    else:
+        yield word, word
+
+
+def _is_file(word: str) -> bool:
+    try:
+        return Path(word).is_file()
+    except (OSError, ValueError):  # longer than a name may be, or with a NUL byte
+        return False

@@ -1,0 +1,261 @@
+"""What can be seen of a table or a folder of texts before anything is trained."""
+
+import codecs
+import csv
+import unicodedata
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from .config import Config
+from .errors import DataProblem
+from .findings import Findings, giving_away, listed, named_like
+from .folders import find_labelled
+from .rows import SUFFIXES, as_text, read_whole, records
+from .texts import content_key
+
+LOOKED_AT = 20_000  # rows that are kept for a closer look; all are counted
+SAMPLE = 2**20  # bytes that encoding and delimiter are told from
+TEXT_NAMES = ("text", "body", "message", "content", "review", "comment", "sentence", "title")
+LABEL_NAMES = ("label", "class", "category", "target", "sentiment", "intent", "topic", "kind")
+MOST_CLASSES = 500
+FEW = 10  # examples of a class below which it can hardly be learnt
+# Words that stand in nearly every longer text of a language, and in few others.
+FREQUENT = {
+    "English": {"the", "and", "of", "is", "to", "it", "was", "for", "this"},
+    "German": {"der", "die", "und", "nicht", "ist", "das", "ich", "ein", "mit"},
+    "French": {"le", "les", "et", "est", "pas", "une", "des", "je", "pour"},
+    "Spanish": {"el", "los", "y", "que", "es", "una", "muy", "por", "con"},
+    "Portuguese": {"o", "os", "que", "não", "é", "uma", "muito", "com", "para"},
+    "Italian": {"il", "che", "di", "è", "non", "una", "sono", "per", "gli"},
+    "Dutch": {"de", "het", "een", "niet", "en", "ik", "van", "is", "dat"},
+    "Polish": {"nie", "się", "jest", "to", "na", "i", "że", "w", "do"},
+    "Swedish": {"och", "att", "det", "inte", "är", "jag", "som", "en", "på"},
+}
+
+
+def inspect(path: Path, config: Config, given: set[str]) -> Findings:
+    """Look at a table (csv, tsv, jsonl, parquet) or a folder with a folder for each class.
+
+    Args:
+        config: what it should not guess.
+        given: names of the ``data`` fields that are not to be guessed.
+
+    Raises:
+        DataProblem: it is neither.
+    """
+    findings = Findings()
+    if path.is_dir():
+        texts, labels, ids = _from_folder(path, config, findings)
+    elif path.suffix in SUFFIXES:
+        texts, labels, ids = _from_table(path, config, given, findings)
+    else:
+        raise DataProblem(
+            f"PATH: {str(path)!r} is neither a folder nor one of {', '.join(SUFFIXES)}."
+        )
+    _look_at(texts, labels, ids, findings)
+    return findings
+
+
+def _from_folder(
+    path: Path, config: Config, findings: Findings
+) -> tuple[list[str], list[str], list[str]]:
+    found = find_labelled(path, lambda part: sorted(part.rglob("*.txt")))
+    if not found.files:
+        raise DataProblem(f"PATH: {str(path)!r} has no .txt files in folders named after classes.")
+    sample = b"\n".join(file.path.read_bytes()[:4096] for file in found.files[:200])
+    encoding = config.data.encoding if config.data.encoding != "utf-8" else _encoding(sample)
+    read = [read_whole(file.path, encoding) for file in found.files]
+    findings.fields |= {"source": "folder", "path": str(path), "encoding": encoding}
+    findings.fact("folder", f"{len(read)} .txt files, {encoding}")
+    if found.divided:
+        findings.fact("splits", listed(Counter(file.split for file in found.files)))
+    for label in found.empty():
+        findings.warn(f"class {label!r} has no texts; training refuses that.")
+    return (
+        [text for text, _ in read],
+        [file.label for file in found.files],
+        [file.name for file in found.files],
+    )
+
+
+def _from_table(
+    path: Path, config: Config, given: set[str], findings: Findings
+) -> tuple[list[str], list[str], list[str]]:
+    with path.open("rb") as file:
+        sample = file.read(SAMPLE)
+    binary = path.suffix == ".parquet"
+    encoding = config.data.encoding if binary or "encoding" in given else _encoding(sample)
+    delimiter = config.data.delimiter
+    if path.suffix == ".csv" and "delimiter" not in given:
+        delimiter = _delimiter(sample.decode(encoding, "replace"))
+    table: dict[str, list[str]] = {}
+    ids: list[str] = []
+    rows, broken = 0, Counter()
+    for number, record in records(path, encoding, delimiter):
+        rows += 1
+        if isinstance(record, str):
+            broken[record] += 1
+        elif len(ids) < LOOKED_AT:
+            for name, value in record.items():
+                table.setdefault(name, [""] * len(ids)).append(as_text(value))
+            ids.append(str(number))
+            for values in table.values():
+                values.extend([""] * (len(ids) - len(values)))
+    if not ids:
+        raise DataProblem(f"PATH: {str(path)!r} has no rows that can be read.")
+    text = _chosen(config.data.text_column, "text_column", given, table) or _text_column(table)
+    label = _chosen(config.data.label_column, "label_column", given, table)
+    label = label or _label_column(table, text)
+    kind = path.suffix.removeprefix(".")
+    findings.fact("file", f"{rows} rows, {kind}" + ("" if binary else f", {encoding}"))
+    for name, values in table.items():
+        findings.fact(f"column {name}", _described(values, name, text, label))
+    if rows > len(ids) + sum(broken.values()):
+        findings.fact("looked at", f"the first {len(ids)} rows")
+    for problem, count in broken.items():
+        findings.warn(f"{count} rows cannot be read: {problem}.")
+    for name in giving_away(table, label, text):
+        findings.warn(
+            f"column {name!r} tells the label nearly always; it is not used. Make sure that the "
+            "text does not hold the same."
+        )
+    findings.fields |= {"source": kind, "path": str(path)}
+    findings.fields |= {"text_column": text, "label_column": label}
+    findings.fields |= {} if binary else {"encoding": encoding}
+    findings.fields |= {"delimiter": delimiter} if kind == "csv" else {}
+    findings.fields |= _tolerance(table[text], table[label], sum(broken.values()), findings)
+    return table[text], table[label], ids
+
+
+def _look_at(texts: list[str], labels: list[str], ids: list[str], findings: Findings) -> None:
+    good = [
+        (text, label)
+        for text, label in zip(texts, labels, strict=True)
+        if text.strip() and label.strip()
+    ]
+    if not good:
+        raise DataProblem("PATH: there is no row with a text and a label.")
+    lengths = np.array([len(text) for text, _ in good])
+    middle, most, longest = (int(np.quantile(lengths, q)) for q in (0.5, 0.95, 1.0))
+    findings.fact("lengths", f"{middle} characters in the middle, 95 % up to {most}, all {longest}")
+    findings.fact("languages", languages([text for text, _ in good]))
+    classes = Counter(label for _, label in good)
+    findings.fact("classes", f"{len(classes)}: {listed(classes)}")
+    by_key: dict[str, set[str]] = {}
+    for text, label in good:
+        by_key.setdefault(content_key(text), set()).add(label)
+    contradicting = sum(len(found) > 1 for found in by_key.values())
+    findings.fact("duplicates", f"{len(good) - len(by_key)}, case, spaces and signs aside")
+    if contradicting:
+        findings.warn(f"{contradicting} texts stand there with different labels.")
+    if len(classes) < 2:
+        findings.warn("there is one class only; training refuses that.")
+    for label, count in sorted(classes.items()):
+        if count < FEW:
+            findings.warn(f"class {label!r} has {count} examples, too few to learn it well.")
+    empty = [name for name, text in zip(ids, texts, strict=True) if not text.strip()]
+    if empty:
+        findings.warn(f"{len(empty)} texts are empty, the first in {empty[0]}; they are left out.")
+    unlabelled = [name for name, label in zip(ids, labels, strict=True) if not label.strip()]
+    if unlabelled:
+        findings.warn(
+            f"{len(unlabelled)} labels are missing, the first in {unlabelled[0]}; those rows are "
+            "left out."
+        )
+
+
+def languages(texts: list[str]) -> str:
+    """Scripts with their shares of the letters and, for Latin letters, the likeliest language."""
+    letters = Counter(
+        unicodedata.name(character, "UNKNOWN").split()[0].split("-")[0].capitalize()
+        for text in texts[:2000]
+        for character in text[:500]
+        if character.isalpha()
+    )
+    total = max(sum(letters.values()), 1)
+    shown = [
+        f"{'Chinese characters' if name == 'Cjk' else name} {count / total:.0%}"
+        for name, count in letters.most_common(4)
+        if count / total >= 0.01
+    ]
+    words = Counter(word for text in texts[:2000] for word in text[:500].lower().split())
+    hits = {name: sum(words[word] for word in known) for name, known in FREQUENT.items()}
+    best = max(hits, key=hits.get)
+    likely = f" (mostly {best})" if hits[best] > 0.05 * sum(words.values()) else ""
+    return ", ".join(shown) + likely if shown else "no letters"
+
+
+def _encoding(sample: bytes) -> str:
+    if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    try:
+        # A character may be cut at the sample's end.
+        codecs.getincrementaldecoder("utf-8")().decode(sample)
+    except UnicodeDecodeError:
+        pass
+    else:
+        return "utf-8"
+    from charset_normalizer import from_bytes
+
+    best = from_bytes(sample).best()
+    return best.encoding if best else "utf-8"
+
+
+def _delimiter(sample: str) -> str:
+    lines = sample.splitlines()
+    counts = {mark: len(next(csv.reader(lines[:1], delimiter=mark), [])) for mark in ",;|\t"}
+    return max(counts, key=counts.get)
+
+
+def _chosen(wish: str, field: str, given: set[str], table: dict[str, list[str]]) -> str:
+    if field not in given:
+        return ""
+    if wish not in table:
+        found = ", ".join(table)
+        raise DataProblem(f"data.{field}: there is no column {wish!r}; found: {found}.")
+    return wish
+
+
+def _text_column(table: dict[str, list[str]]) -> str:
+    lengths = {name: np.mean([len(value) for value in table[name]]) for name in table}
+    longest = max(lengths, key=lengths.get)
+    named = [name for name in named_like(list(table), *TEXT_NAMES) if lengths[name] > 0]
+    # A title is a text too, but the body says more.
+    return max(named, key=lengths.get) if named else longest
+
+
+def _label_column(table: dict[str, list[str]], text: str) -> str:
+    rows = len(table[text])
+    distinct = {name: len(set(filter(None, map(str.strip, table[name])))) for name in table}
+    most = max(2, min(MOST_CLASSES, rows // 3))
+    possible = [name for name in table if name != text and 2 <= distinct[name] <= most]
+    if not possible:
+        found = ", ".join(f"{name} ({count} different values)" for name, count in distinct.items())
+        raise DataProblem(
+            f"PATH: no column looks like labels; found: {found}. Name one with --data.label_column."
+        )
+    named = [name for name in named_like(list(table), *LABEL_NAMES) if name in possible]
+    return named[0] if named else min(possible, key=distinct.get)
+
+
+def _described(values: list[str], name: str, text: str, label: str) -> str:
+    use = {text: "the texts; ", label: "the labels; "}.get(name, "")
+    empty = sum(not value.strip() for value in values)
+    missing = f", {empty} empty" if empty else ""
+    return f"{use}{len(set(values))} different values{missing}"
+
+
+def _tolerance(
+    texts: list[str], labels: list[str], broken: int, findings: Findings
+) -> dict[str, float]:
+    """``data.max_unreadable``, where more rows than usual cannot be used."""
+    unusable = broken + sum(
+        not (text.strip() and label.strip()) for text, label in zip(texts, labels, strict=True)
+    )
+    share = unusable / (len(texts) + broken)
+    if share <= 0.05:
+        return {}
+    findings.warn(f"{share:.0%} of the rows cannot be used; max_unreadable was raised for that.")
+    return {"max_unreadable": min(1.0, round(share + 0.01, 2))}

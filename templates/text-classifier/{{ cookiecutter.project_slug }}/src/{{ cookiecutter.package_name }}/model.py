@@ -1,0 +1,221 @@
+"""Models by name. Each takes token numbers (batch, tokens), 0 being padding at the end, and gives
+logits (batch, classes). What it gives for a text does not depend on the padding.
+
+To add one, write a function as those here and add a line to ``MODELS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import keras
+from keras import layers, ops
+
+from .config import Config
+from .contract import Phase
+from .ngrams import BUCKETS, NGramLogits
+
+if TYPE_CHECKING:
+    from .preprocessing import Preprocessing
+
+HEAD = "logits"
+WIDTHS = (2, 4, 7)  # tokens that a filter of the CNN sees
+FILTERS = 100
+BLOCKS, HEADS = 2, 4  # of the transformer
+
+
+def bag(config: Config, preprocessing: Preprocessing) -> keras.Model:
+    """A weight for each n-gram and class, without hidden layers: Joulin et al., EACL 2017."""
+    # === Layers ===
+    tokens = _tokens()
+    return keras.Model(tokens, _ngram_logits(tokens, preprocessing), name="bag")
+
+
+def cnn(config: Config, preprocessing: Preprocessing) -> keras.Model:
+    """Convolutions over three to five tokens, the largest answer of each: Kim, EMNLP 2014."""
+    # === Layers ===
+    tokens = _tokens()
+    x = _convolved(tokens, config, preprocessing)
+    return keras.Model(tokens, _head(x, config, preprocessing), name="cnn")
+
+
+def bag_cnn(config: Config, preprocessing: Preprocessing) -> keras.Model:
+    """The mean of what n-grams and what convolutions say, each of which learns on its own."""
+    # === Layers ===
+    tokens = _tokens()
+    x = _convolved(tokens, config, preprocessing)
+    both = [_ngram_logits(tokens, preprocessing), _head(x, config, preprocessing)]
+    logits = Views(config.train.seed, dtype="float32", name="views")(both)
+    return keras.Model(tokens, logits, name="bag_cnn")
+
+
+def bilstm(config: Config, preprocessing: Preprocessing) -> keras.Model:
+    """A recurrent network in both directions: Graves & Schmidhuber, Neural Networks 18, 2005."""
+    # === Layers ===
+    tokens = _tokens()
+    mask = ops.not_equal(tokens, 0)
+    x = _embedded(tokens, config, preprocessing)
+    lstm = layers.LSTM(config.model.width // 2, return_sequences=True, name="lstm")
+    x = layers.Bidirectional(lstm, name="both_ways")(x, mask=mask)
+    return keras.Model(tokens, _head(_mean(x, mask), config, preprocessing), name="bilstm")
+
+
+def transformer(config: Config, preprocessing: Preprocessing) -> keras.Model:
+    """An encoder of two pre-norm blocks from scratch: Vaswani et al., NeurIPS 2017."""
+    # === Layers ===
+    tokens = _tokens()
+    mask = ops.not_equal(tokens, 0)
+    seed, width = config.train.seed, config.model.width
+    x = _embedded(tokens, config, preprocessing)
+    x = Positions(preprocessing.max_tokens, name="positions")(x)
+    for number in range(BLOCKS):
+        name = f"block_{number + 1}"
+        y = layers.LayerNormalization(name=f"{name}_attention_norm")(x)
+        y = layers.MultiHeadAttention(HEADS, width // HEADS, name=f"{name}_attention")(
+            y, y, attention_mask=ops.expand_dims(mask, 1)
+        )
+        x = x + layers.Dropout(0.1, seed=seed)(y)
+        y = layers.LayerNormalization(name=f"{name}_dense_norm")(x)
+        y = layers.Dense(4 * width, activation="gelu", name=f"{name}_up")(y)
+        y = layers.Dense(width, name=f"{name}_down")(y)
+        x = x + layers.Dropout(0.1, seed=seed)(y)
+    x = layers.LayerNormalization(name="norm")(x)
+    return keras.Model(tokens, _head(_mean(x, mask), config, preprocessing), name="transformer")
+
+
+MODELS: dict[str, Callable[[Config, Preprocessing], keras.Model]] = {
+    "bag_cnn": bag_cnn,
+    "bag": bag,
+    "cnn": cnn,
+    "bilstm": bilstm,
+    "transformer": transformer,
+}
+
+# How large weights are divided among devices (runtime.strategy model_parallel): a pattern of the
+# weight's path -> an entry for each axis. Weights without a line are whole on every device.
+LAYOUT: dict[str, tuple[str | None, ...]] = {
+    "tokens/embeddings": (None, "model"),  # (numbers, width)
+    "conv_.*/kernel": (None, None, "model"),  # (tokens, width, filters)
+    "block.*_up/kernel": (None, "model"),
+    "block.*_down/kernel": ("model", None),
+    "block.*_attention/(query|key|value)/kernel": (None, "model", None),  # (width, heads, size)
+}
+
+
+def build(config: Config, preprocessing: Preprocessing) -> keras.Model:
+    """The configured model."""
+    return MODELS[config.model.name](config, preprocessing)
+
+
+def phases(config: Config) -> list[Phase]:
+    """One phase."""
+    return [Phase("all", config.train.epochs, config.train.learning_rate)]
+
+
+def vocabularies(preprocessing: Preprocessing) -> dict[str, tuple[int, tuple[str, ...]]]:
+    """Layers whose weights have an entry for each class or token: name -> (axis, entries)."""
+    numbers = ("<padding>", "<unknown>", *preprocessing.vocabulary)
+    # Longer n-grams are counted by the numbers of their tokens: with others they are others.
+    pairs = ((numbers, bucket) for bucket in range(BUCKETS))
+    return {
+        HEAD: (-1, preprocessing.classes),
+        "tokens": (0, numbers),
+        "ngrams": (0, (*numbers, *pairs)),
+    }
+
+
+@keras.saving.register_keras_serializable(__package__)
+class Positions(layers.Layer):
+    """Adds to each token what is learnt of its place.
+
+    Args:
+        most: tokens of the longest text.
+    """
+
+    def __init__(self, most: int, **options) -> None:
+        super().__init__(**options)
+        self.most = most
+
+    def build(self, shape) -> None:
+        self.table = self.add_weight((self.most, shape[-1]), name="table")
+
+    def call(self, x):
+        return x + ops.cast(self.table[: ops.shape(x)[1]], x.dtype)
+
+    def get_config(self):
+        return {**super().get_config(), "most": self.most}
+
+
+@keras.saving.register_keras_serializable(__package__)
+class Views(layers.Layer):
+    """The mean of several logits (batch, classes) for the same texts. In training each text has
+    those of one, drawn at random, so that none leans on the others."""
+
+    def __init__(self, seed: int, **options) -> None:
+        super().__init__(**options)
+        self.seed = seed
+        self.generator = keras.random.SeedGenerator(seed)
+
+    def call(self, views, training=False):
+        stacked = ops.stack(views, axis=1)  # (batch, views, classes)
+        if not training:
+            return ops.mean(stacked, axis=1)
+        drawn = keras.random.randint((ops.shape(stacked)[0],), 0, len(views), seed=self.generator)
+        chosen = ops.one_hot(drawn, len(views), dtype=stacked.dtype)
+        return ops.sum(stacked * ops.expand_dims(chosen, -1), axis=1)
+
+    def compute_output_shape(self, shapes):
+        return shapes[0]
+
+    def get_config(self):
+        return {**super().get_config(), "seed": self.seed}
+
+
+def _tokens():
+    return keras.Input((None,), dtype="int32", name="tokens_in")
+
+
+def _embedded(tokens, config: Config, preprocessing: Preprocessing):
+    width = config.model.width
+    return layers.Embedding(preprocessing.numbers, width, name="tokens")(tokens)
+
+
+def _convolved(tokens, config: Config, preprocessing: Preprocessing):
+    mask = ops.not_equal(tokens, 0)
+    x = _covered(_embedded(tokens, config, preprocessing), mask)
+    found = []
+    for width in WIDTHS:
+        name = f"conv_{width}"
+        y = layers.Conv1D(FILTERS, width, padding="same", activation="relu", name=name)(x)
+        # None of a ReLU's answers is below that of the padding.
+        found.append(layers.GlobalMaxPooling1D(name=f"{name}_max")(_covered(y, mask)))
+    return layers.Concatenate(name="found")(found)
+
+
+def _covered(x, mask):
+    """Zeros in the place of padding."""
+    return x * ops.expand_dims(ops.cast(mask, x.dtype), -1)
+
+
+def _mean(x, mask):
+    """Mean over the tokens of each text; zeros for one without any."""
+    count = ops.maximum(ops.sum(ops.cast(mask, "float32"), axis=1, keepdims=True), 1.0)
+    return ops.sum(_covered(x, mask), axis=1) / ops.cast(count, x.dtype)
+
+
+def _ngram_logits(tokens, preprocessing: Preprocessing):
+    longest = 3 if preprocessing.tokens in ("character", "character_ngram") else 2
+    layer = NGramLogits(
+        preprocessing.numbers, len(preprocessing.classes), longest, dtype="float32", name="ngrams"
+    )
+    logits = layer(tokens)
+    layer.learn_rarity(preprocessing.training_batches(most=100_000))
+    return logits
+
+
+def _head(x, config: Config, preprocessing: Preprocessing):
+    if config.model.dropout:
+        x = layers.Dropout(config.model.dropout, seed=config.train.seed, name="dropout")(x)
+    # float32 whatever the precision: a softmax over half-precision logits loses too much.
+    return layers.Dense(len(preprocessing.classes), dtype="float32", name=HEAD)(x)

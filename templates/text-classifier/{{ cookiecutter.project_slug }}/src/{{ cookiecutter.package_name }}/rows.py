@@ -1,0 +1,171 @@
+"""Rows with a text and a label, from files of any size."""
+
+import codecs
+import csv
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from . import settings
+from .errors import DataProblem, ProjectError, UsageProblem
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+LONGEST_FIELD = 2**30  # characters; Python's csv refuses more than 131,072 without being told
+
+
+class Row(NamedTuple):
+    """An example as a source gives it; ``problem`` says why it cannot be used."""
+
+    id: str
+    text: str
+    label: str
+    split: str = ""
+    group: str = ""
+    problem: str = ""
+
+
+def read_table(path: Path, data: settings.Data) -> Iterator[Row]:
+    """Rows of a csv, tsv, jsonl or parquet file, in its order.
+
+    Raises:
+        DataProblem: the file is not of its kind, or a column is missing.
+    """
+    wanted = [data.text_column, data.label_column]
+    wanted += [name for name in (data.id_column, data.group_column) if name]
+    for number, record in records(path, data.encoding, data.delimiter):
+        if isinstance(record, str):
+            yield Row(str(number), "", "", problem=record)
+            continue
+        for name in wanted:
+            if name not in record:
+                found = ", ".join(map(str, record))
+                raise DataProblem(f"{path}: there is no column {name!r}; found: {found}.")
+        yield Row(
+            id=as_text(record[data.id_column]) if data.id_column else str(number),
+            text=as_text(record[data.text_column]),
+            label=as_text(record[data.label_column]).strip(),
+            group=as_text(record[data.group_column]) if data.group_column else "",
+        )
+
+
+def read_texts(path: Path, data: settings.Data) -> Iterator[tuple[str, str]]:
+    """``(id, text)`` of each row of a table, or of each line of any other file."""
+    if path.suffix not in SUFFIXES:
+        for number, line in enumerate(_lines(path, data.encoding), start=1):
+            yield str(number), line.rstrip("\r\n")
+        return
+    column = data.text_column
+    for number, record in records(path, data.encoding, data.delimiter):
+        if isinstance(record, str):
+            raise DataProblem(f"{path}, row {number}: {record}.")
+        if column not in record:
+            found = ", ".join(map(str, record))
+            raise DataProblem(f"{path}: there is no column {column!r}; found: {found}.")
+        yield str(number), as_text(record[column])
+
+
+def read_whole(path: Path, encoding: str) -> tuple[str, str]:
+    """A file's text, and what is wrong with it."""
+    try:
+        return path.read_text(encoding=_codec(encoding)), ""
+    except UnicodeDecodeError:
+        return "", f"not {encoding}"
+    except OSError as error:
+        return "", str(error.strerror)
+
+
+def records(
+    path: Path, encoding: str, delimiter: str
+) -> Iterator[tuple[int, dict[str, Any] | str]]:
+    """Each row's number and its fields, or what is wrong with it; a header is row 1.
+
+    Args:
+        path: a table with one of ``SUFFIXES``.
+        delimiter: between two fields of a csv file.
+    """
+    if path.suffix == ".parquet":
+        yield from enumerate(_parquet(path), start=1)
+    elif path.suffix == ".jsonl":
+        for number, line in enumerate(_lines(path, encoding), start=1):
+            if line.strip():
+                yield number, _checked(_json(line), encoding)
+    else:
+        csv.field_size_limit(LONGEST_FIELD)
+        between = "\t" if path.suffix == ".tsv" else delimiter
+        reader = csv.DictReader(_lines(path, encoding), delimiter=between)
+        try:
+            for number, record in enumerate(reader, start=2):
+                complete = None not in record and None not in record.values()
+                yield (
+                    number,
+                    _checked(record, encoding) if complete else "another number of fields",
+                )
+        except csv.Error as error:
+            raise DataProblem(f"{path}, row {reader.line_num}: {error}.") from None
+
+
+def _lines(path: Path, encoding: str) -> Iterator[str]:
+    """Lines with their ends; bytes that are not in the encoding become lone surrogates."""
+    try:
+        with path.open(encoding=_codec(encoding), errors="surrogateescape", newline="") as file:
+            yield from file
+    except UnicodeError as error:  # such as UTF-16 without its mark
+        raise DataProblem(f"{path}: not {encoding}: {error}.") from None
+
+
+def _codec(encoding: str) -> str:
+    try:
+        name = codecs.lookup(encoding).name
+    except LookupError:
+        raise UsageProblem(
+            f"data.encoding: {encoding!r} is unknown; Python knows utf-8, gb18030, cp1252, …"
+        ) from None
+    return "utf-8-sig" if name == "utf-8" else name
+
+
+def _json(line: str) -> dict[str, Any] | str:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        return f"no JSON: {error.msg}"
+    return record if isinstance(record, dict) else "no JSON object"
+
+
+def _checked(record: dict[str, Any] | str, encoding: str) -> dict[str, Any] | str:
+    if isinstance(record, dict) and any(_is_broken(value) for value in record.values()):
+        return f"not {encoding}"
+    return record
+
+
+def _is_broken(value: Any) -> bool:
+    return isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value)
+
+
+def _parquet(path: Path) -> Iterator[dict[str, Any]]:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=1024):
+                yield from batch.to_pylist()
+    except pyarrow.ArrowException as error:
+        raise DataProblem(f"{path}: not a parquet file: {error}") from None
+
+
+def as_text(value: Any) -> str:
+    """A field's value as text; '' where there is none."""
+    return "" if value is None or value != value else str(value)
+
+
+def labelled(texts: Iterable[str], labels: Iterable[str], split: str = "") -> Iterator[Row]:
+    """Rows of texts and labels, numbered."""
+    for number, (text, label) in enumerate(zip(texts, labels, strict=True)):
+        name = f"{split}-{number}" if split else str(number)
+        yield Row(name, text, label, split)
+
+
+def needs_extra(package: str, extra: str) -> ProjectError:
+    """The error for a source whose package is not there."""
+    return ProjectError(f"data.source: {package} needs an extra: pip install -e '.[{extra}]'.")

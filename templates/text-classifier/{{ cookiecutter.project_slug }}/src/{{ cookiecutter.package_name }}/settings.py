@@ -1,0 +1,75 @@
+"""This project's own fields and defaults; those that every project has are in ``sections.py``."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from .classifier_sections import ClassifierTrain
+from .sections import DataSection, ModelSection, NameIn
+
+TEMPLATE = "text-classifier"
+
+
+class Data(DataSection):
+    """Where the texts come from and how they are fed."""
+
+    source: Annotated[str, NameIn("data", "SOURCES")] = Field(
+        "tickets", description="a name of SOURCES in data.py"
+    )
+    text_column: str = Field("text", description="files and data sets: column of texts")
+    label_column: str = Field("label", description="files and data sets: column of labels")
+    id_column: str | None = Field(
+        None, description="files: column that names the rows; unset: their numbers"
+    )
+    group_column: str | None = Field(
+        None, description="files: column (author, thread, …) whose values stay in one split each"
+    )
+    encoding: str = Field(
+        "utf-8", description="of csv, tsv, jsonl and txt files, as Python names it (gb18030, …)"
+    )
+    delimiter: str = Field(
+        ",", min_length=1, max_length=1, description="csv: what stands between two fields"
+    )
+    tokens: Annotated[str, NameIn("tokens", "TOKENS")] = Field(
+        "auto",
+        description="what a text is divided into; auto: characters where words are not "
+        "separated by spaces, else words",
+    )
+    lowercase: bool = Field(True, description="do not tell capital letters from small ones")
+    vocabulary_size: int = Field(
+        30_000, ge=10, le=1_000_000, description="largest number of different tokens"
+    )
+    max_tokens: int | None = Field(
+        None,
+        ge=4,
+        le=100_000,
+        description="tokens after which a text is cut; unset: enough for 98 % of the training "
+        "texts, at most 512",
+    )
+    augment_drop: float = Field(
+        0.2, ge=0, lt=1, description="share of tokens that are made unknown in training"
+    )
+    batch_size: int = Field(32, ge=1, description="global batch, in examples on all devices")
+
+
+class Model(ModelSection):
+    """Which model is built."""
+
+    name: Annotated[str, NameIn("model", "MODELS")] = Field(
+        "bag_cnn", description="a name of MODELS in model.py"
+    )
+    dropout: float = Field(0.5, ge=0, lt=1, description="share dropped before the last layer")
+    width: int = Field(128, ge=4, le=4096, description="numbers that stand for a token")
+
+
+class Train(ClassifierTrain):
+    """How the model is trained."""
+
+    epochs: int = Field(16, ge=1, description="passes over the training split")
+    learning_rate: float = Field(2e-3, gt=0, le=10, description="peak learning rate, per step")
+    label_smoothing: float = Field(
+        0.1, ge=0, lt=1, description="share of each target spread over all classes"
+    )
+    early_stopping_patience: int = Field(
+        5, ge=0, description="epochs without a better validation loss before it stops; 0: never"
+    )

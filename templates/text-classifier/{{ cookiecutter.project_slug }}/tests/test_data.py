@@ -1,0 +1,326 @@
+"""Every source on a small local copy of its format, and what is checked on the way."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from {{ cookiecutter.package_name }}.config import Config, load_config
+from {{ cookiecutter.package_name }}.contract import Data
+from {{ cookiecutter.package_name }}.data import load
+from {{ cookiecutter.package_name }}.errors import DataProblem, ProjectError, UsageProblem
+from {{ cookiecutter.package_name }}.preprocessing import texts_of
+from {{ cookiecutter.package_name }}.texts import content_key
+from {{ cookiecutter.package_name }}.train import main
+
+ROWS = [(f"text number {n} of {'good' if n % 2 else 'bad'} kind", "ab"[n % 2]) for n in range(40)]
+
+
+def configured(source: str, *words: str) -> Config:
+    return load_config(["--data.source", source, *words], environment={})
+
+
+def write_csv(file: Path, rows: list, columns=("text", "label"), **options) -> Path:
+    encoding = options.pop("encoding", "utf-8")
+    with file.open("w", newline="", encoding=encoding) as opened:
+        csv.writer(opened, **options).writerows([columns, *rows])
+    return file
+
+
+def from_csv(file: Path, *words: str) -> Data:
+    return load(configured("csv", "--data.path", str(file), *words))
+
+
+def all_texts(data: Data) -> set[str]:
+    return {text for split in data.splits.values() for text in texts_of(split)}
+
+
+# === Sources ===
+
+
+def test_tickets_are_generated_and_say_what_can_be_reached() -> None:
+    data = load(configured("tickets"))
+    assert data.notes["generated"] is True
+    assert 0.93 < data.notes["best_reachable_accuracy"] < 0.99
+    assert len(data.notes["classes"]) == 6
+    assert load(configured("tickets")).digest == data.digest
+
+
+def write_table(folder: Path, kind: str) -> Path:
+    import pandas as pd
+
+    file = folder / f"table.{kind}"
+    frame = pd.DataFrame(ROWS, columns=["text", "label"])
+    if kind == "jsonl":
+        lines = [json.dumps({"text": text, "label": label}) for text, label in ROWS]
+        file.write_text("\n".join(lines) + "\n\n")
+    elif kind == "parquet":
+        frame.to_parquet(file)
+    else:
+        frame.to_csv(file, index=False, sep="\t" if kind == "tsv" else ",")
+    return file
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
+def test_tables(kind: str, own_folder: Path) -> None:
+    data = load(configured(kind, "--data.path", str(write_table(own_folder, kind))))
+    assert sum(data.sizes().values()) == 40
+    assert all_texts(data) == {text for text, _ in ROWS}
+    for split in data.splits.values():
+        for text, label in zip(texts_of(split), split.targets, strict=True):
+            assert dict(ROWS)[text] == label
+
+
+def test_columns_and_encodings(own_folder: Path) -> None:
+    rows = [(f"r{n}", f"评论{n}号", "好坏"[n % 2], f"p{n // 4}") for n in range(40)]
+    for encoding in ("utf-8-sig", "gb18030", "utf-16"):
+        columns = ("key", "body", "kind", "author")
+        file = write_csv(own_folder / "mails.csv", rows, columns, encoding=encoding)
+        words = ["--data.text_column", "body", "--data.label_column", "kind"]
+        words += ["--data.id_column", "key", "--data.group_column", "author"]
+        words += ["--data.encoding", "utf-8" if encoding == "utf-8-sig" else encoding]
+        data = from_csv(file, *words)
+        assert all_texts(data) == {row[1] for row in rows}
+        assert set(data.train.ids) < {row[0] for row in rows}
+        authors = [{rows[int(i[1:])][3] for i in split.ids} for split in data.splits.values()]
+        assert not authors[0] & authors[1] | authors[0] & authors[2] | authors[1] & authors[2]
+
+
+@pytest.mark.parametrize("divided", [False, True])
+def test_folders(divided: bool, own_folder: Path) -> None:
+    for number, (text, label) in enumerate(ROWS):
+        part = ("train", "train", "test", "train")[number // 10] if divided else ""
+        path = own_folder / "p" / part / label / f"{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    data = load(configured("folder", "--data.path", "p"))
+    assert all_texts(data) == {text for text, _ in ROWS}
+    if divided:
+        assert {name.split("/")[0] for name in data.test.ids} == {"test"}
+        assert len(data.test) == 10
+
+
+def keras_imdb(folder: Path) -> Callable:
+    texts = np.array([[1 + n % 5, 2, 3 + n] for n in range(60)], dtype=object)
+    parts = {"x_train": texts[:40], "y_train": np.arange(40) % 2}
+    parts |= {"x_test": texts[40:], "y_test": np.arange(20) % 2}
+    np.savez(folder / "imdb.npz", **parts)
+    index = {f"word{n}": n for n in range(1, 70)}
+    (folder / "imdb_word_index.json").write_text(json.dumps(index))
+    return lambda fname, *words, **options: str(folder / Path(fname).name)
+
+
+def test_keras_imdb(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Keras's own reading code, on local files in the place of the download.
+    monkeypatch.setattr("keras.src.datasets.imdb.get_file", keras_imdb(own_folder))
+    data = load(configured("keras:imdb"))
+    assert data.sizes()["test"] == 20
+    assert set(data.train.targets) == {"negative", "positive"}
+    assert all(text.startswith("word") for text in all_texts(data))
+
+
+def test_keras_reuters(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = np.array([[1 + n % 5, 2, 3 + n] for n in range(920)], dtype=object)
+    np.savez(own_folder / "reuters.npz", x=texts, y=np.arange(920) % 46)
+    index = {f"word{n}": n for n in range(1, 1000)}
+    (own_folder / "reuters_word_index.json").write_text(json.dumps(index))
+    local = lambda fname, *words, **options: str(own_folder / Path(fname).name)  # noqa: E731
+    monkeypatch.setattr("keras.src.datasets.reuters.get_file", local)
+    data = load(configured("keras:reuters"))
+    assert len(data.notes["classes"]) == 46
+
+
+def test_keras_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*words: object, **options: object) -> None:
+        raise Exception("URL fetch failure on https://…: None -- timed out")
+
+    monkeypatch.setattr("keras.src.datasets.imdb.get_file", fail)
+    with pytest.raises(ProjectError, match="'keras:imdb' cannot be downloaded"):
+        load(configured("keras:imdb"))
+
+
+def test_tfds(tmp_path: Path) -> None:
+    tfds = pytest.importorskip("tensorflow_datasets", reason="needs the extra tfds")
+
+    class Notes(tfds.core.GeneratorBasedBuilder):
+        """Numbered notes."""
+
+        VERSION = tfds.core.Version("1.0.0")
+
+        def _info(self):
+            label = tfds.features.ClassLabel(names=["bad", "good"])
+            return self.dataset_info_from_configs(
+                features=tfds.features.FeaturesDict({"text": tfds.features.Text(), "label": label})
+            )
+
+        def _split_generators(self, manager):
+            return {"train": self._numbers(0, 40), "test": self._numbers(40, 50)}
+
+        def _numbers(self, first, last):
+            for number in range(first, last):
+                yield number, {"text": f"note {number}", "label": number % 2}
+
+        def _generate_examples(self):
+            raise AssertionError("not used")
+
+    Notes(data_dir=tmp_path / "tfds").download_and_prepare()
+    data = load(configured("tfds:notes", "--data.path", str(tmp_path / "tfds")))
+    assert data.sizes()["test"] == 10
+    assert set(data.test.targets) == {"bad", "good"}
+    with pytest.raises(UsageProblem, match="has no set 'notez'"):
+        load(configured("tfds:notez", "--data.path", str(tmp_path / "tfds")))
+    words = ["--data.path", str(tmp_path / "tfds"), "--data.text_column", "body"]
+    with pytest.raises(DataProblem, match="has no column 'body'; found: "):
+        load(configured("tfds:notes", *words))
+
+
+def test_hugging_face(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets", reason="needs the extra hf")
+    label = datasets.ClassLabel(names=["bad", "good"])
+    features = datasets.Features({"text": datasets.Value("string"), "label": label})
+
+    def part(first: int, last: int):
+        rows = {"text": [f"note {n}" for n in range(first, last)]}
+        rows["label"] = [n % 2 for n in range(first, last)]
+        return datasets.Dataset.from_dict(rows, features=features)
+
+    both = datasets.DatasetDict({"train": part(0, 40), "test": part(40, 50)})
+    both.save_to_disk(str(tmp_path / "set"))
+    data = load(configured("hf:local", "--data.path", str(tmp_path / "set")))
+    assert data.sizes()["test"] == 10
+    assert set(data.test.targets) == {"bad", "good"}
+
+
+# === What is checked ===
+
+
+def test_near_duplicates_stay_in_one_split(own_folder: Path) -> None:
+    rows = []
+    for number, (text, label) in enumerate(ROWS):
+        rows += [(text, label), (f"{text.upper()} !!", label), (text.replace(" ", "  "), label)]
+        assert content_key(rows[-1][0]) == content_key(rows[-2][0]), number
+    data = from_csv(write_csv(own_folder / "t.csv", rows))
+    assert data.duplicates == 80
+    keys = [set(map(content_key, texts_of(split))) for split in data.splits.values()]
+    assert not keys[0] & keys[1] | keys[0] & keys[2] | keys[1] & keys[2]
+
+
+def test_texts_of_signs_alone_are_not_all_the_same() -> None:
+    assert content_key("😀") != content_key("😡")
+    assert content_key("Good!") == content_key(" good")
+
+
+def test_what_cannot_be_used_is_left_out_and_listed(own_folder: Path) -> None:
+    rows = [*ROWS, ("", "a"), ("no label", ""), ("😀", "a"), ("a\x00b", "b"), ("x" * 10**6, "a")]
+    data = from_csv(write_csv(own_folder / "t.csv", rows))
+    assert data.unreadable == (("42", "the text is empty"), ("43", "the label is missing"))
+    assert sum(data.sizes().values()) == 43
+
+
+def test_rows_in_another_encoding(own_folder: Path) -> None:
+    file = write_csv(own_folder / "t.csv", ROWS)
+    file.write_bytes(file.read_bytes() + "größer,a\n".encode("cp1252"))
+    assert from_csv(file).unreadable == (("42", "not utf-8"),)
+
+
+def with_bad_label(folder: Path) -> list[str]:
+    write_csv(
+        folder / "t.csv",
+        [(text, "") if n < 9 else (text, kind) for n, (text, kind) in enumerate(ROWS)],
+    )
+    return ["csv", "--data.path", "t.csv"]
+
+
+def swapped(folder: Path) -> list[str]:
+    write_csv(folder / "t.csv", [row[::-1] for row in ROWS])
+    return ["csv", "--data.path", "t.csv"]
+
+
+def one_class(folder: Path) -> list[str]:
+    write_csv(folder / "t.csv", [(text, "a") for text, _ in ROWS])
+    return ["csv", "--data.path", "t.csv"]
+
+
+def other_columns(folder: Path) -> list[str]:
+    write_csv(folder / "t.csv", ROWS, columns=("body", "kind"))
+    return ["csv", "--data.path", "t.csv"]
+
+
+def no_rows(folder: Path) -> list[str]:
+    write_csv(folder / "t.csv", [])
+    return ["csv", "--data.path", "t.csv"]
+
+
+def other_encoding(folder: Path) -> list[str]:
+    write_csv(
+        folder / "t.csv", [(f"评论{n}", "好坏"[n % 2]) for n in range(40)], encoding="gb18030"
+    )
+    return ["csv", "--data.path", "t.csv"]
+
+
+def no_parquet(folder: Path) -> list[str]:
+    (folder / "t.parquet").write_text("not one")
+    return ["parquet", "--data.path", "t.parquet"]
+
+
+def only_in_test(folder: Path) -> list[str]:
+    for place in ("train/a/1", "train/b/2", "train/a/3", "train/b/4", "test/c/5", "test/a/6"):
+        path = folder / "p" / f"{place}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"text {place}")
+    return ["folder", "--data.path", "p"]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (with_bad_label, "9 of 40 texts cannot be used, more than data.max_unreadable 0.05"),
+        (
+            swapped,
+            "'label' has 40 different values in 40 rows; these are no classes. Is it swapped",
+        ),
+        (one_class, "all texts are of one class, 'a'; two are needed."),
+        (other_columns, "there is no column 'text'; found: body, kind."),
+        (no_rows, "there are no texts in 't.csv'"),
+        (other_encoding, "the first is '2': not utf-8."),
+        (no_parquet, "not a parquet file"),
+        (only_in_test, "class 'c' has no example in the training split."),
+    ],
+)
+def test_bad_data_is_exit_code_3(
+    make: Callable, message: str, own_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, *words = make(own_folder)
+    assert main(["--data.source", source, *words]) == 3
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.count("\n") == 1
+    assert not (own_folder / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["csv"], "data.path: source 'csv' needs a file."),
+        (["csv", "--data.path", "t.tsv"], "must end with .csv"),
+        (["csv", "--data.path", "t.csv", "--data.encoding", "klingon"], "'klingon' is unknown"),
+    ],
+)
+def test_wrong_use_is_exit_code_2(
+    words: list[str], message: str, own_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_csv(own_folder / "t.csv", ROWS)
+    write_csv(own_folder / "t.tsv", ROWS)
+    assert main(["--data.source", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_fetching_gives_the_texts_in_any_order() -> None:
+    data = load(configured("tickets", "--data.limit", "50"))
+    texts = list(texts_of(data.train))
+    places = tf.constant([5, 0, 5], tf.int64)
+    assert [t.decode() for t in data.train.fetch(places).numpy()] == [texts[i] for i in (5, 0, 5)]

@@ -1,0 +1,150 @@
+"""``inspect_data`` sees what is there, and what it writes trains as it is."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from {{ cookiecutter.package_name }} import inspect_data
+from {{ cookiecutter.package_name }}.config import load_config
+from {{ cookiecutter.package_name }}.findings import share_told
+from {{ cookiecutter.package_name }}.inspection import languages
+from {{ cookiecutter.package_name }}.runs import find_run
+from {{ cookiecutter.package_name }}.train import main as train
+
+KINDS = ("complaint", "praise", "question")
+WORDS = ("broken and late", "great and the best of all", "what is the price of it")
+
+
+def mails(count: int = 90) -> list[dict[str, str]]:
+    return [
+        {
+            "id": f"m{n}",
+            "subject": f"mail {n}",
+            "body": f"This is number {n} about the thing: {WORDS[n % 3]}",
+            "kind": KINDS[n % 3],
+            "queue": f"Q-{KINDS[n % 3]}",
+        }
+        for n in range(count)
+    ]
+
+
+def write(file: Path, rows: list[dict], delimiter: str = ",", encoding: str = "utf-8") -> Path:
+    with file.open("w", newline="", encoding=encoding) as opened:
+        writer = csv.DictWriter(opened, list(rows[0]), delimiter=delimiter)
+        writer.writeheader()
+        writer.writerows(rows)
+    return file
+
+
+def test_what_it_says_and_writes(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = mails()
+    rows[5]["body"], rows[7]["kind"] = "", ""
+    rows[10]["body"] = rows[13]["body"].upper() + "!"
+    file = write(own_folder / "mails.csv", rows, delimiter=";", encoding="utf-8-sig")
+    assert inspect_data.main([str(file)]) == 0
+    shown = capsys.readouterr().out
+    for line in (
+        "file            90 rows, csv, utf-8\n",
+        "column body     the texts; 90 different values, 1 empty\n",
+        "column kind     the labels; 4 different values, 1 empty\n",
+        "languages       Latin 100% (mostly English)\n",
+        "classes         3: complaint 30, praise 29, question 29\n",
+        "duplicates      1, case, spaces and signs aside\n",
+        "warning: column 'queue' tells the label nearly always; it is not used.",
+        "warning: 1 texts are empty, the first in 7; they are left out.\n",
+        "warning: 1 labels are missing, the first in 9; those rows are left out.\n",
+        "To train on it:  train --config configs/my_data.yaml\n",
+    ):
+        assert line in shown
+    written = yaml.safe_load(Path("configs/my_data.yaml").read_text())["data"]
+    assert written == {
+        "source": "csv",
+        "path": str(file),
+        "text_column": "body",
+        "label_column": "kind",
+        "encoding": "utf-8",
+        "delimiter": ";",
+    }
+    words = ["--config", "configs/my_data.yaml", "--train.max_steps", "2", "--model.name", "bag"]
+    assert train([*words, "--tracking.enabled", "false"]) == 0
+    assert find_run("latest").summary["data"]["unreadable"] == 2
+
+
+@pytest.mark.parametrize("kind", ["folder", "jsonl", "gb18030"])
+def test_other_kinds_train_as_they_are(kind: str, own_folder: Path) -> None:
+    rows = mails(60)
+    path = own_folder / "data"
+    if kind == "folder":
+        for row in rows:
+            file = path / row["kind"] / f"{row['id']}.txt"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(row["body"])
+    elif kind == "jsonl":
+        path = path.with_suffix(".jsonl")
+        path.write_text("\n".join(json.dumps(row) for row in rows))
+    else:
+        chinese = ["这个产品坏了很失望", "非常好推荐大家购买", "请问这个多少钱一个"]
+        rows = [{"review": f"{n}号{chinese[n % 3]}", "sentiment": KINDS[n % 3]} for n in range(60)]
+        path = write(path.with_suffix(".csv"), rows, encoding="gb18030")
+    assert inspect_data.main([str(path), "--output", "mine.yaml"]) == 0
+    words = ["--config", "mine.yaml", "--train.max_steps", "2", "--model.name", "bag"]
+    assert train([*words, "--tracking.enabled", "false"]) == 0
+    summary = find_run("latest").summary
+    assert sum(summary["data"]["classes"].values()) == 60
+    assert summary["preprocessing"]["tokens"] == ("character" if kind == "gb18030" else "word")
+
+
+def test_what_is_given_is_not_guessed(own_folder: Path) -> None:
+    file = write(own_folder / "mails.csv", mails())
+    words = ["--data.text_column", "subject", "--data.label_column", "queue"]
+    assert inspect_data.main([str(file), *words]) == 0
+    data = load_config(["--config", "configs/my_data.yaml"]).data
+    assert (data.text_column, data.label_column) == ("subject", "queue")
+
+
+@pytest.mark.parametrize(
+    ("words", "message", "code"),
+    [
+        (["missing.csv"], "PATH: 'missing.csv' does not exist.", 3),
+        (["notes.txt"], "is neither a folder nor one of .csv, .tsv, .jsonl, .parquet.", 3),
+        (["mails.csv", "--output", "notes.txt"], "'notes.txt' exists; --force replaces it.", 2),
+        (["mails.csv", "--data.label_column", "x"], "data.label_column: there is no column 'x'", 3),
+        (["ids.csv"], "no column looks like labels; found: id (40 different values)", 3),
+        (["empty"], "has no folders named after classes.", 3),
+    ],
+)
+def test_refused(
+    words: list[str],
+    message: str,
+    code: int,
+    own_folder: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (own_folder / "notes.txt").write_text("notes")
+    (own_folder / "empty").mkdir()
+    write(own_folder / "mails.csv", mails())
+    write(own_folder / "ids.csv", [{"id": str(n), "text": f"text {n}"} for n in range(40)])
+    assert inspect_data.main(words) == code
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.count("\n") == 1
+    assert not (own_folder / "configs").exists()
+
+
+def test_languages() -> None:
+    assert languages(["Der Brief ist nicht da und ich warte mit dem Hund"]) == (
+        "Latin 100% (mostly German)"
+    )
+    assert languages(["质量很好"]) == "Chinese characters 100%"
+    assert languages(["Где моя посылка"]) == "Cyrillic 100%"
+    assert languages(["😀 123"]) == "no letters"
+
+
+def test_how_well_a_column_tells_the_label() -> None:
+    labels = ["a", "b"] * 20
+    assert share_told(labels, labels) == 1.0
+    assert share_told([str(n) for n in range(40)], labels) == 0.0, "each value once tells nothing"
+    assert share_told(["x"] * 40, labels) < 0.6

@@ -1,0 +1,140 @@
+"""What can be seen of a folder or a table of images before anything is trained."""
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+
+from .config import Config
+from .errors import DataProblem
+from .findings import Findings, giving_away, listed, named_like
+from .folders import find_labelled
+from .images import SUFFIXES, find_images, scan
+
+PATH_NAMES = ("path", "file", "filename", "image", "image_path")
+LABEL_NAMES = ("label", "class", "category", "target", "diagnosis", "species", "kind")
+GROUP_NAMES = ("patient", "subject", "group", "camera", "person")
+FEW = 10  # images of a class below which it can hardly be learnt
+USUAL = 0.05  # share of unreadable files that training tolerates without being told
+
+
+def inspect(path: Path, config: Config, given: set[str]) -> Findings:
+    """Look at a folder with a folder for each class, or a CSV file with a row for each image.
+
+    Args:
+        config: what it should not guess.
+        given: names of the ``data`` fields that are not to be guessed.
+
+    Raises:
+        DataProblem: it is neither.
+    """
+    findings = Findings()
+    if path.is_dir():
+        paths, labels = _from_folder(path, findings)
+    elif path.suffix == ".csv":
+        paths, labels = _from_table(path, config, given, findings)
+    else:
+        raise DataProblem(f"PATH: {str(path)!r} is neither a folder nor a .csv file.")
+    _look_at(paths, labels, findings)
+    return findings
+
+
+def _from_folder(path: Path, findings: Findings) -> tuple[list[Path], list[str]]:
+    found = find_labelled(path, find_images)
+    if not found.files:
+        kinds = ", ".join(sorted(SUFFIXES))
+        raise DataProblem(f"PATH: {str(path)!r} has no images ({kinds}) in folders of classes.")
+    findings.fields |= {"source": "folder", "path": str(path)}
+    if found.divided:
+        findings.fact("splits", listed(Counter(file.split for file in found.files)))
+    for label in found.empty():
+        findings.warn(f"class {label!r} has no images; training refuses that.")
+    return [file.path for file in found.files], [file.label for file in found.files]
+
+
+def _from_table(
+    path: Path, config: Config, given: set[str], findings: Findings
+) -> tuple[list[Path], list[str]]:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        try:
+            rows = list(csv.DictReader(file))
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise DataProblem(f"PATH: {str(path)!r} is not a CSV file in UTF-8: {error}") from None
+    if not rows:
+        raise DataProblem(f"PATH: {str(path)!r} has no rows.")
+    table = {name: [row[name] or "" for row in rows] for name in rows[0] if name}
+    data = config.data
+    where = data.path_column if "path_column" in given else _path_column(table)
+    labels = [name for name in named_like(list(table), *LABEL_NAMES) if name != where]
+    counts = {name: len(set(values)) for name, values in table.items() if name != where}
+    possible = [name for name, count in counts.items() if 2 <= count <= max(2, len(rows) // 3)]
+    guessed = next((name for name in (*labels, *possible) if name in possible), None)
+    label = data.label_column if "label_column" in given else guessed
+    if label not in table:
+        found = ", ".join(table)
+        raise DataProblem(
+            f"PATH: no column looks like labels; found: {found}. Name one with --data.label_column."
+        )
+    findings.fields |= {"source": "csv", "path": str(path)}
+    findings.fields |= {"path_column": where, "label_column": label}
+    findings.fact("table", f"{len(rows)} rows; images in {where!r}, labels in {label!r}")
+    groups = [name for name in named_like(list(table), *GROUP_NAMES) if name not in (where, label)]
+    if groups:
+        findings.fields["group_column"] = groups[0]
+        findings.fact("groups", f"{counts[groups[0]]} in {groups[0]!r}, each in one split")
+    for name in giving_away(table, label, where):
+        if name not in groups:
+            findings.warn(f"column {name!r} tells the label nearly always; it is not used.")
+    return [path.parent / value.strip() for value in table[where]], table[label]
+
+
+def _path_column(table: dict[str, list[str]]) -> str:
+    def images(name: str) -> int:
+        return sum(Path(value.strip()).suffix.lower() in SUFFIXES for value in table[name])
+
+    best = max(table, key=images)
+    named = named_like(list(table), *PATH_NAMES)
+    if images(best):
+        return best
+    if not named:
+        found = ", ".join(table)
+        raise DataProblem(
+            f"PATH: no column looks like paths of images; found: {found}. Name one with "
+            "--data.path_column."
+        )
+    return named[0]
+
+
+def _look_at(paths: list[Path], labels: list[str], findings: Findings) -> None:
+    classes = Counter(labels)
+    findings.fact("classes", f"{len(classes)}: {listed(classes)}")
+    scans = scan([str(path) for path in paths])
+    good = [found for found in scans if not found.error]
+    findings.fact("formats", listed(Counter(path.suffix.lower() for path in paths)))
+    bad = [(path, found.error) for path, found in zip(paths, scans, strict=True) if found.error]
+    if bad:
+        findings.warn(f"{len(bad)} files cannot be read, the first is {bad[0][0]}: {bad[0][1]}.")
+    if not good:
+        raise DataProblem("PATH: there is no image that can be read.")
+    if len(bad) > USUAL * len(paths):
+        findings.fields["max_unreadable"] = min(1.0, round(len(bad) / len(paths) + 0.01, 2))
+    sizes = Counter(f"{found.width} x {found.height}" for found in good)
+    shortest = [min(found.width, found.height) for found in good]
+    findings.fact("sizes", f"{listed(sizes, 4)}; shorter side {_range(shortest)} pixels")
+    kinds = Counter("grey" if found.channels < 3 else "colour" for found in good)
+    findings.fact("channels", listed(kinds))
+    findings.fact("duplicates", str(len(good) - len({found.sha256 for found in good})))
+    if len(classes) < 2:
+        findings.warn("there is one class only; training refuses that.")
+    for label, count in sorted(classes.items()):
+        if count < FEW:
+            findings.warn(f"class {label!r} has {count} images, too few to learn it well.")
+    if kinds["colour"] and np.median(shortest) >= 96:
+        # Photographs may be mirrored; digits and text may not.
+        findings.fields["augment_flip"] = True
+
+
+def _range(values: list[int]) -> str:
+    low, high = min(values), max(values)
+    return str(low) if low == high else f"{low} to {high}"

@@ -1,0 +1,89 @@
+"""``inspect_data`` sees what is there, and what it writes trains as it is."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import yaml
+
+from {{ cookiecutter.package_name }} import inspect_data
+from {{ cookiecutter.package_name }}.runs import find_run
+from {{ cookiecutter.package_name }}.train import main as train
+
+TRAIN = ["--train.max_steps", "2", "--tracking.enabled", "false"]
+
+
+def draw(path: Path, seed: int, size: int = 12) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pixels = np.random.default_rng(seed).integers(0, 256, (size, size + seed % 3, 3))
+    path.write_bytes(tf.io.encode_png(pixels.astype("uint8")).numpy())
+
+
+def test_a_folder(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(40):
+        draw(own_folder / "photos" / "ab"[number % 2] / f"{number}.png", number)
+    draw(own_folder / "photos" / "a" / "copy.png", 0)
+    (own_folder / "photos" / "b" / "broken.jpg").write_text("not one")
+    assert inspect_data.main(["photos"]) == 0
+    shown = capsys.readouterr().out
+    for line in (
+        "classes     2: a 21, b 21\n",
+        "formats     .png 41, .jpg 1\n",
+        "sizes       12 x 12 15, 13 x 12 13, 14 x 12 13; shorter side 12 pixels\n",
+        "channels    colour 41\n",
+        "duplicates  1\n",
+        "warning: 1 files cannot be read, the first is photos/b/broken.jpg: not an image",
+    ):
+        assert line in shown
+    assert train(["--config", "configs/my_data.yaml", *TRAIN]) == 0
+    assert find_run("latest").summary["data"]["unreadable"] == 1
+
+
+def test_a_table(own_folder: Path) -> None:
+    rows = ["picture,patient,species,checked"]
+    for number in range(40):
+        draw(own_folder / "images" / f"{number}.png", number)
+        kind = ("cat", "dog")[number % 2]
+        rows.append(f"images/{number}.png,p{number // 2},{kind},{kind == 'cat'}")
+    (own_folder / "table.csv").write_text("\n".join(rows))
+    assert inspect_data.main(["table.csv"]) == 0
+    text = Path("configs/my_data.yaml").read_text()
+    assert "# column 'checked' tells the label nearly always; it is not used." in text
+    assert yaml.safe_load(text)["data"] == {
+        "source": "csv",
+        "path": "table.csv",
+        "path_column": "picture",
+        "label_column": "species",
+        "group_column": "patient",
+    }
+    assert train(["--config", "configs/my_data.yaml", *TRAIN]) == 0
+
+
+def test_photographs_may_be_mirrored(own_folder: Path) -> None:
+    for number in range(20):
+        draw(own_folder / "photos" / "ab"[number % 2] / f"{number}.png", number, size=120)
+    assert inspect_data.main(["photos"]) == 0
+    assert yaml.safe_load(Path("configs/my_data.yaml").read_text())["data"]["augment_flip"] is True
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["missing"], "PATH: 'missing' does not exist."),
+        (["notes.txt"], "is neither a folder nor a .csv file."),
+        (["empty"], "has no folders named after classes."),
+        (["table.csv"], "no column looks like paths of images; found: a, b."),
+    ],
+)
+def test_refused(
+    words: list[str], message: str, own_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (own_folder / "notes.txt").write_text("notes")
+    (own_folder / "empty").mkdir()
+    (own_folder / "table.csv").write_text("a,b\n1,2\n")
+    assert inspect_data.main(words) == 3
+    shown = capsys.readouterr().err
+    assert message in shown
+    assert shown.count("\n") == 1
+    assert not (own_folder / "configs").exists()

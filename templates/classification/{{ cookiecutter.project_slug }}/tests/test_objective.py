@@ -68,6 +68,8 @@ def test_metrics_by_hand() -> None:
     expected = -np.log(probability[range(4), TRUTH]).mean()
     assert measured["loss"] == pytest.approx(expected, rel=1e-6)
     assert "top_3_accuracy" not in measured
+    # The wrong answer looks more like a cat than the cat, and less like an owl than all others.
+    assert measured["auroc"] == pytest.approx((2 / 3 + 1 + 2 / 4) / 3)
 
 
 def test_calibration_error_by_hand() -> None:
@@ -77,3 +79,4 @@ def test_calibration_error_by_hand() -> None:
     two = SimpleNamespace(classes=("a", "b"))
     measured = report.measure_probabilities(truth, scores, two)
     assert measured["calibration_error"] == pytest.approx(4 / 6 * 0 + 2 / 6 * 0.95)
+    assert measured["auroc"] == pytest.approx(1.5 / 9)

@@ -189,6 +189,8 @@ def test_hugging_face(tmp_path: Path) -> None:
         return datasets.Dataset.from_dict(rows, features=features)
 
     both = datasets.DatasetDict({"train": part(0, 40), "test": part(40, 50)})
+    unlabelled = {"text": ["no label"] * 50, "label": [-1] * 50}
+    both["unsupervised"] = datasets.Dataset.from_dict(unlabelled, features=features)
     both.save_to_disk(str(tmp_path / "set"))
     data = load(configured("hf:local", "--data.path", str(tmp_path / "set")))
     assert data.sizes()["test"] == 10

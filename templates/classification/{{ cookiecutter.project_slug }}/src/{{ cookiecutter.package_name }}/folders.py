@@ -5,11 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from .downloads import SPLITS
 from .errors import DataProblem, UsageProblem
 from .sections import DataSection
-from .splits import TEST, TRAIN, VALIDATION
-
-SPLITS = {"train": TRAIN, "val": VALIDATION, "validation": VALIDATION, "test": TEST}
 
 
 class Labelled(NamedTuple):

@@ -29,7 +29,8 @@ def measure_probabilities(
 ) -> dict[str, float]:
     """Metrics of probabilities (size, classes) against class indices (size,).
 
-    ``calibration_error`` is the expected calibration error (Guo 2017) with 10 bins.
+    ``auroc`` is that of each class against the others, their mean; ``calibration_error`` is the
+    expected calibration error (Guo 2017) with 10 bins.
     """
     classes = len(preprocessing.classes)
     predicted = scores.argmax(axis=-1)
@@ -48,6 +49,10 @@ def measure_probabilities(
         if classes > k:
             rank = (scores > of_truth[:, None]).sum(axis=-1)
             measured[f"top_{k}_accuracy"] = float(np.mean(rank < k))
+    if len(np.unique(truth)) == classes:
+        # Each class against all others, of which a split must have both.
+        shown = scores if classes > 2 else scores[:, 1]
+        measured["auroc"] = float(sk.roc_auc_score(truth, shown, multi_class="ovr"))
     measured["calibration_error"] = _calibration_error(truth, scores)
     return measured
 

@@ -16,9 +16,10 @@ import tensorflow as tf
 from . import settings, tickets
 from .config import Config
 from .contract import Data, Split
+from .downloads import check_columns, keras_download, labelled_splits, needs_extra, tfds_builder
 from .errors import DataProblem, ProjectError, UsageProblem
 from .folders import existing, find_labelled
-from .rows import Row, labelled, needs_extra, read_table, read_whole
+from .rows import Row, labelled, read_table, read_whole
 from .splits import TEST, TRAIN, VALIDATION, divided, limited
 from .texts import TextStore, content_key
 
@@ -62,15 +63,9 @@ def keras_dataset(name: str, classes: list[str]) -> Callable[[settings.Data], It
 
     def source(data: settings.Data) -> Iterator[Row]:
         module = getattr(keras.datasets, name)
-        try:
+        with keras_download(name):
             parts = module.load_data(start_char=None, index_from=0)
             words = {number: word for word, number in module.get_word_index().items()}
-        except Exception as error:
-            if "URL fetch failure" not in str(error):
-                raise
-            raise ProjectError(
-                f"data.source: 'keras:{name}' cannot be downloaded; it needs a network once."
-            ) from error
         for split, (texts, targets) in zip((TRAIN, TEST), parts, strict=True):
             joined = (" ".join(words.get(int(number), "") for number in text) for text in texts)
             yield from labelled(joined, (classes[int(target)] for target in targets), split)
@@ -83,27 +78,14 @@ def tfds(data: settings.Data) -> Iterator[Row]:
 
     ``data.path`` is the folder of prepared sets (default: TFDS's own). Extra: ``tfds``.
     """
-    try:
-        import tensorflow_datasets
-    except ImportError:
-        raise needs_extra("tfds", "tfds") from None
-    name = data.source.removeprefix("tfds:")
-    try:
-        builder = tensorflow_datasets.builder(name, data_dir=data.path)
-        builder.download_and_prepare()
-    except tensorflow_datasets.core.registered.DatasetNotFoundError:
-        raise UsageProblem(f"data.source: TensorFlow Datasets has no set {name!r}.") from None
-    except (OSError, tensorflow_datasets.download.DownloadError) as error:
-        raise ProjectError(f"data.source: {data.source!r} cannot be downloaded: {error}") from error
-    features = builder.info.features
-    _check_columns(name, data, features)
-    names = getattr(features[data.label_column], "int2str", str)
-    for split in builder.info.splits:
-        for number, example in enumerate(builder.as_dataset(split=split).as_numpy_iterator()):
+    builder = tfds_builder(data, (data.text_column, data.label_column))
+    names = getattr(builder.info.features[data.label_column], "int2str", str)
+    for name, split in labelled_splits(builder.info.splits).items():
+        for number, example in enumerate(builder.as_dataset(split=name).as_numpy_iterator()):
             text = example[data.text_column].decode("utf-8", "replace")
             label = example[data.label_column]
             label = label.decode() if isinstance(label, bytes) else names(label)
-            yield Row(f"{split}-{number}", text, str(label), _known_split(split))
+            yield Row(f"{name}-{number}", text, str(label), split)
 
 
 def hugging_face(data: settings.Data) -> Iterator[Row]:
@@ -112,7 +94,7 @@ def hugging_face(data: settings.Data) -> Iterator[Row]:
     try:
         import datasets
     except ImportError:
-        raise needs_extra("hf", "hf") from None
+        raise needs_extra("hf") from None
     name = data.source.removeprefix("hf:")
     try:
         if name == "local":
@@ -124,14 +106,15 @@ def hugging_face(data: settings.Data) -> Iterator[Row]:
         raise ProjectError(f"data.source: {data.source!r} cannot be loaded: {reason}") from error
     if not isinstance(parts, dict):
         parts = {"": parts}
-    for split, part in parts.items():
-        _check_columns(name, data, part.features)
+    for title, split in labelled_splits(parts).items():
+        part = parts[title]
+        check_columns(name, (data.text_column, data.label_column), part.features)
         names = getattr(part.features[data.label_column], "int2str", str)
         for number, example in enumerate(part):
             text, label = example[data.text_column] or "", example[data.label_column]
             # By custom a set without labels says -1.
             known = "" if label is None or label == -1 else names(label)
-            yield Row(f"{split}-{number}", text, known, _known_split(split))
+            yield Row(f"{title}-{number}", text, known, split)
 
 
 SOURCES: dict[str, Callable[[settings.Data], Iterator[Row]]] = {
@@ -263,15 +246,3 @@ def _best_reachable(test: Split) -> float:
     generated = tickets.generate(TICKETS, seed=0)
     right = [generated[int(number)].label == generated[int(number)].intent for number in test.ids]
     return float(np.mean(right))
-
-
-def _known_split(name: str) -> str:
-    known = {"train": TRAIN, "validation": VALIDATION, "val": VALIDATION, "test": TEST}
-    return known.get(name, TRAIN)
-
-
-def _check_columns(name: str, data: settings.Data, features: dict) -> None:
-    for column in (data.text_column, data.label_column):
-        if column not in features:
-            found = ", ".join(features)
-            raise DataProblem(f"data.source: {name!r} has no column {column!r}; found: {found}.")

@@ -55,7 +55,7 @@ def _texts(word: str, config: Config) -> Iterator[tuple[str, str]]:
     elif _is_file(word):
         yield from read_texts(Path(word), config.data)
     else:
-        yield word, word
+        yield word or "(empty)", word
 
 
 def _is_file(word: str) -> bool:

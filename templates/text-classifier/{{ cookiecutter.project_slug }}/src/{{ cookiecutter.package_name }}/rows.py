@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from . import settings
-from .errors import DataProblem, ProjectError, UsageProblem
+from .errors import DataProblem, UsageProblem
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 LONGEST_FIELD = 2**30  # characters; Python's csv refuses more than 131,072 without being told
@@ -164,8 +164,3 @@ def labelled(texts: Iterable[str], labels: Iterable[str], split: str = "") -> It
     for number, (text, label) in enumerate(zip(texts, labels, strict=True)):
         name = f"{split}-{number}" if split else str(number)
         yield Row(name, text, label, split)
-
-
-def needs_extra(package: str, extra: str) -> ProjectError:
-    """The error for a source whose package is not there."""
-    return ProjectError(f"data.source: {package} needs an extra: pip install -e '.[{extra}]'.")

@@ -18,7 +18,8 @@ import tensorflow as tf
 from . import settings
 from .config import Config
 from .contract import Data, Split
-from .errors import DataProblem, ProjectError, UsageProblem
+from .downloads import SPLITS, keras_download, tfds_builder
+from .errors import DataProblem
 from .files import project_root, written_whole
 from .folders import existing, find_labelled
 from .images import Scan, content_hash, find_images, scan
@@ -128,14 +129,8 @@ def keras_dataset(name: str, classes: list[str]) -> Callable[[settings.Data], Im
     """A data set that Keras downloads, with its own test split."""
 
     def source(data: settings.Data) -> Images:
-        try:
+        with keras_download(name):
             train, test = getattr(keras.datasets, name).load_data()
-        except Exception as error:
-            if "URL fetch failure" not in str(error):
-                raise
-            raise ProjectError(
-                f"data.source: 'keras:{name}' cannot be downloaded; it needs a network once."
-            ) from error
         pixels = np.concatenate([train[0], test[0]])
         pixels = pixels[..., None] if pixels.ndim == 3 else pixels
         splits = np.array([TRAIN] * len(train[0]) + [TEST] * len(test[0]))
@@ -150,22 +145,7 @@ def tfds(data: settings.Data) -> Images:
 
     ``data.path`` is the folder of prepared sets (default: TFDS's own). Extra: ``tfds``.
     """
-    try:
-        import tensorflow_datasets
-    except ImportError:
-        raise ProjectError("data.source: tfds needs an extra: pip install -e '.[tfds]'.") from None
-    name = data.source.removeprefix("tfds:")
-    try:
-        builder = tensorflow_datasets.builder(name, data_dir=data.path)
-        builder.download_and_prepare()
-    except tensorflow_datasets.core.registered.DatasetNotFoundError:
-        raise UsageProblem(f"data.source: TensorFlow Datasets has no set {name!r}.") from None
-    except (OSError, tensorflow_datasets.download.DownloadError) as error:
-        raise ProjectError(f"data.source: {data.source!r} cannot be downloaded: {error}") from error
-    features = builder.info.features
-    if not {"image", "label"} <= set(features):
-        found = ", ".join(features)
-        raise DataProblem(f"data.source: {name!r} has no image and label; it has: {found}.")
+    builder = tfds_builder(data, ("image", "label"))
     return _extracted(builder, project_root() / ".cache" / "tfds" / builder.info.full_name)
 
 
@@ -304,8 +284,7 @@ def _extracted(builder, target: Path) -> Images:
                     writer.writerow([f"{split}/{path.name}", label, split])
     with manifest.open(newline="") as file:
         table = np.array(list(csv.reader(file)), dtype=str)
-    known = {"train": TRAIN, "validation": VALIDATION, "val": VALIDATION, "test": TEST}
-    splits = np.array([known.get(name, "") for name in table[:, 2]])
+    splits = np.array([SPLITS.get(name, "") for name in table[:, 2]])
     images = Images(
         ids=table[:, 0],
         labels=table[:, 1],

@@ -143,6 +143,9 @@ class Positions(layers.Layer):
     def call(self, x):
         return x + ops.cast(self.table[: ops.shape(x)[1]], x.dtype)
 
+    def compute_output_shape(self, shape):
+        return shape
+
     def get_config(self):
         return {**super().get_config(), "most": self.most}
 

@@ -7,7 +7,7 @@ On disk it is one ``.npy`` file, named after what it was made from and used agai
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,47 +30,31 @@ def prepared(split: Split, preprocessing: Preprocessing, mode: str, digest: str)
         mode: ``auto``, ``memory``, ``disk`` or ``none`` (prepare each time anew).
         digest: identifies the split's examples; together with the preprocessing it names the cache.
     """
+    ready = _stored(split, preprocessing, mode, digest)
+    return replace(ready, lengths=_lengths(ready, preprocessing))
+
+
+def _stored(split: Split, preprocessing: Preprocessing, mode: str, digest: str) -> Split:
     if mode == "none" or split.in_memory or len(split) == 0:
-        return replace(
-            split,
-            fetch=lambda positions: preprocessing.prepare(split.fetch(positions)),
-            lengths=_lengths(_chunks(split, preprocessing), preprocessing),
-        )
+        return replace(split, fetch=lambda positions: preprocessing.prepare(split.fetch(positions)))
     chunks = _chunks(split, preprocessing)
     shape, dtype = chunks.element_spec.shape[1:], chunks.element_spec.dtype.as_numpy_dtype
     total = len(split) * int(np.prod(shape)) * np.dtype(dtype).itemsize
     if mode == "disk" or (mode == "auto" and total > AUTO_LIMIT):
-        stored = _on_disk(_file_for(preprocessing, digest), chunks, split)
-        lengths = _lengths(_slices(stored), preprocessing)
-        return replace(split, fetch=_fetch_from(stored, chunks.element_spec), lengths=lengths)
+        return replace(split, fetch=_from_disk(_file_for(preprocessing, digest), chunks, split))
     log.info("Preparing %d examples in memory (%.0f MB)", len(split), total / 1e6)
-    stored = np.concatenate(list(chunks.as_numpy_iterator()))
-    lengths = _lengths(_slices(stored), preprocessing)
     with tf.device("CPU:0"):
-        constant = tf.constant(stored)
-    return replace(
-        split,
-        fetch=lambda positions: tf.gather(constant, positions),
-        in_memory=True,
-        lengths=lengths,
-    )
+        stored = tf.constant(np.concatenate(list(chunks.as_numpy_iterator())))
+    return replace(split, fetch=lambda positions: tf.gather(stored, positions), in_memory=True)
 
 
-def _slices(stored: np.ndarray) -> Iterator[np.ndarray]:
-    return (stored[start : start + CHUNK] for start in range(0, len(stored), CHUNK))
-
-
-def _lengths(
-    chunks: Iterable[tf.Tensor | np.ndarray], preprocessing: Preprocessing
-) -> np.ndarray | None:
+def _lengths(ready: Split, preprocessing: Preprocessing) -> np.ndarray | None:
     """Lengths (size,) int32 of prepared examples; None where all have the same shape."""
-    found = []
-    for chunk in chunks:
-        lengths = preprocessing.lengths(tf.convert_to_tensor(chunk))
-        if lengths is None:
-            return None
-        found.append(np.asarray(lengths, "int32"))
-    return np.concatenate(found) if found else None
+    if preprocessing.lengths is None or len(ready) == 0:
+        return None
+    starts = range(0, len(ready), CHUNK)
+    chunks = (ready.fetch(tf.range(i, min(i + CHUNK, len(ready)), dtype=tf.int64)) for i in starts)
+    return np.concatenate([np.asarray(preprocessing.lengths(c), "int32") for c in chunks])
 
 
 def _chunks(split: Split, preprocessing: Preprocessing) -> tf.data.Dataset:
@@ -88,8 +72,9 @@ def _file_for(preprocessing: Preprocessing, digest: str) -> Path:
     return project_root() / ".cache" / "prepared" / f"{name}.npy"
 
 
-def _on_disk(file: Path, chunks: tf.data.Dataset, split: Split) -> np.ndarray:
-    """What is prepared, as a file that is read where it is needed."""
+def _from_disk(
+    file: Path, chunks: tf.data.Dataset, split: Split
+) -> Callable[[tf.Tensor], tf.Tensor]:
     spec = chunks.element_spec
     if not file.is_file():
         log.info("Preparing %d examples on disk: %s", len(split), file)
@@ -102,10 +87,8 @@ def _on_disk(file: Path, chunks: tf.data.Dataset, split: Split) -> np.ndarray:
                 start += len(chunk)
             store.flush()
             del store
-    return np.load(file, mmap_mode="r")
+    stored = np.load(file, mmap_mode="r")
 
-
-def _fetch_from(stored: np.ndarray, spec: tf.TensorSpec) -> Callable[[tf.Tensor], tf.Tensor]:
     def fetch(positions: tf.Tensor) -> tf.Tensor:
         batch = tf.numpy_function(lambda index: stored[index], [positions], spec.dtype, False)
         return tf.ensure_shape(batch, spec.shape)

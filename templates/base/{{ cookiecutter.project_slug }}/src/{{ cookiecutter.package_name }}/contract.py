@@ -104,9 +104,9 @@ class Preprocessing(Protocol):
     def prepare(self, raw: tf.Tensor) -> tf.Tensor:
         """The costly, repeatable part, done once and cached: decode, resize, tokenise."""
 
-    def lengths(self, prepared: tf.Tensor) -> tf.Tensor | None:
-        """How much of axis 1 of each prepared example counts (batch,) int, the rest being padding;
-        None where all have the same shape."""
+    # How much of axis 1 of each prepared example counts (batch,) int, the rest being padding; None
+    # where all have the same shape.
+    lengths: Callable[[tf.Tensor], tf.Tensor] | None
 
     def finish(self, prepared: tf.Tensor) -> tf.Tensor:
         """The cheap part, done for each batch, such as scaling."""

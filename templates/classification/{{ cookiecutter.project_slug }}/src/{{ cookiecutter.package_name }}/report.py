@@ -1,6 +1,7 @@
 """How good a classifier is: metrics, and figures that a person can read."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn import metrics as sk
@@ -13,6 +14,7 @@ from .tables import write_csv
 
 SHOWN_CLASSES = 30  # a confusion matrix with more of them cannot be read
 BINS = 10
+OF_BASELINES = ("accuracy", "loss", "macro_f1")  # metrics that are shown of them
 
 
 def measure(
@@ -55,6 +57,22 @@ def measure_probabilities(
         measured["auroc"] = float(sk.roc_auc_score(truth, shown, multi_class="ovr"))
     measured["calibration_error"] = _calibration_error(truth, scores)
     return measured
+
+
+def majority_row(
+    train: np.ndarray, test: np.ndarray, preprocessing: Preprocessing
+) -> dict[str, Any]:
+    """The baseline that always answers with the training split's shares of the classes."""
+    shares = np.bincount(train, minlength=len(preprocessing.classes)) / len(train)
+    return baseline_row("majority class", test, np.tile(shares, (len(test), 1)), preprocessing)
+
+
+def baseline_row(
+    name: str, truth: np.ndarray, scores: np.ndarray, preprocessing: Preprocessing
+) -> dict[str, Any]:
+    """A baseline's name and test metrics, from probabilities (size, classes)."""
+    metrics = measure_probabilities(truth, scores, preprocessing)
+    return {"name": name, "metrics": {f"test/{metric}": metrics[metric] for metric in OF_BASELINES}}
 
 
 def draw(

@@ -7,6 +7,7 @@ line to ``SOURCES``.
 import hashlib
 import logging
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -19,7 +20,7 @@ from .contract import Data, Split
 from .downloads import check_columns, keras_download, labelled_splits, needs_extra, tfds_builder
 from .errors import DataProblem, ProjectError, UsageProblem
 from .folders import existing, find_labelled
-from .rows import Row, labelled, read_table, read_whole
+from .rows import Row, find_texts, read_table, read_whole
 from .splits import TEST, TRAIN, VALIDATION, divided, limited
 from .texts import TextStore, content_key
 
@@ -32,9 +33,15 @@ REUTERS_TOPICS = 46
 # === Sources ===
 
 
+@cache
+def all_tickets() -> list[tickets.Ticket]:
+    """The generated tickets; each has the name of its place."""
+    return tickets.generate(TICKETS, seed=0)
+
+
 def generated_tickets(data: settings.Data) -> Iterator[Row]:
     """6,000 generated support tickets with six intents; a stated share of the labels is wrong."""
-    for number, ticket in enumerate(tickets.generate(TICKETS, seed=0)):
+    for number, ticket in enumerate(all_tickets()):
         yield Row(f"{number:04d}", ticket.text, ticket.label)
 
 
@@ -48,9 +55,7 @@ def table(data: settings.Data) -> Iterator[Row]:
 
 def folder(data: settings.Data) -> Iterator[Row]:
     """``PATH/train/LABEL/*.txt`` with optional ``val/`` and ``test/``, or ``PATH/LABEL/*.txt``."""
-    found = find_labelled(
-        existing(data, Path.is_dir, "folder"), lambda part: sorted(part.rglob("*.txt"))
-    )
+    found = find_labelled(existing(data, Path.is_dir, "folder"), find_texts)
     for label in found.empty():
         raise DataProblem(f"data.path: class {label!r} has no texts in {data.path!r}.")
     for path, name, label, split in found.files:
@@ -67,8 +72,9 @@ def keras_dataset(name: str, classes: list[str]) -> Callable[[settings.Data], It
             parts = module.load_data(start_char=None, index_from=0)
             words = {number: word for word, number in module.get_word_index().items()}
         for split, (texts, targets) in zip((TRAIN, TEST), parts, strict=True):
-            joined = (" ".join(words.get(int(number), "") for number in text) for text in texts)
-            yield from labelled(joined, (classes[int(target)] for target in targets), split)
+            for number, (text, target) in enumerate(zip(texts, targets, strict=True)):
+                joined = " ".join(words.get(int(word), "") for word in text)
+                yield Row(f"{split}-{number}", joined, classes[int(target)], split)
 
     return source
 
@@ -243,6 +249,5 @@ def _check(labels: np.ndarray, unreadable: list[tuple[str, str]], data: settings
 
 def _best_reachable(test: Split) -> float:
     """Share of the generated test tickets whose label is the true intent."""
-    generated = tickets.generate(TICKETS, seed=0)
-    right = [generated[int(number)].label == generated[int(number)].intent for number in test.ids]
-    return float(np.mean(right))
+    drawn = [all_tickets()[int(number)] for number in test.ids]
+    return float(np.mean([ticket.label == ticket.intent for ticket in drawn]))

@@ -12,7 +12,7 @@ from .config import Config
 from .errors import DataProblem
 from .findings import Findings, giving_away, listed, named_like
 from .folders import find_labelled
-from .rows import SUFFIXES, as_text, read_whole, records
+from .rows import SUFFIXES, as_text, find_texts, read_whole, records
 from .texts import content_key
 
 LOOKED_AT = 20_000  # rows that are kept for a closer look; all are counted
@@ -61,7 +61,7 @@ def inspect(path: Path, config: Config, given: set[str]) -> Findings:
 def _from_folder(
     path: Path, config: Config, findings: Findings
 ) -> tuple[list[str], list[str], list[str]]:
-    found = find_labelled(path, lambda part: sorted(part.rglob("*.txt")))
+    found = find_labelled(path, find_texts)
     if not found.files:
         raise DataProblem(f"PATH: {str(path)!r} has no .txt files in folders named after classes.")
     sample = b"\n".join(file.path.read_bytes()[:4096] for file in found.files[:200])

@@ -37,10 +37,7 @@ def read_table(path: Path, data: settings.Data) -> Iterator[Row]:
         if isinstance(record, str):
             yield Row(str(number), "", "", problem=record)
             continue
-        for name in wanted:
-            if name not in record:
-                found = ", ".join(map(str, record))
-                raise DataProblem(f"{path}: there is no column {name!r}; found: {found}.")
+        _require(wanted, record, path)
         yield Row(
             id=as_text(record[data.id_column]) if data.id_column else str(number),
             text=as_text(record[data.text_column]),
@@ -59,10 +56,13 @@ def read_texts(path: Path, data: settings.Data) -> Iterator[tuple[str, str]]:
     for number, record in records(path, data.encoding, data.delimiter):
         if isinstance(record, str):
             raise DataProblem(f"{path}, row {number}: {record}.")
-        if column not in record:
-            found = ", ".join(map(str, record))
-            raise DataProblem(f"{path}: there is no column {column!r}; found: {found}.")
+        _require([column], record, path)
         yield str(number), as_text(record[column])
+
+
+def find_texts(folder: Path) -> list[Path]:
+    """All text files below a folder, in a fixed order."""
+    return sorted(folder.rglob("*.txt"))
 
 
 def read_whole(path: Path, encoding: str) -> tuple[str, str]:
@@ -103,6 +103,13 @@ def records(
                 )
         except csv.Error as error:
             raise DataProblem(f"{path}, row {reader.line_num}: {error}.") from None
+
+
+def _require(columns: Iterable[str], record: dict[str, Any], path: Path) -> None:
+    for name in columns:
+        if name not in record:
+            found = ", ".join(map(str, record))
+            raise DataProblem(f"{path}: there is no column {name!r}; found: {found}.")
 
 
 def _lines(path: Path, encoding: str) -> Iterator[str]:
@@ -157,10 +164,3 @@ def _parquet(path: Path) -> Iterator[dict[str, Any]]:
 def as_text(value: Any) -> str:
     """A field's value as text; '' where there is none."""
     return "" if value is None or value != value else str(value)
-
-
-def labelled(texts: Iterable[str], labels: Iterable[str], split: str = "") -> Iterator[Row]:
-    """Rows of texts and labels, numbered."""
-    for number, (text, label) in enumerate(zip(texts, labels, strict=True)):
-        name = f"{split}-{number}" if split else str(number)
-        yield Row(name, text, label, split)

@@ -9,20 +9,18 @@ from . import cache
 from .config import Config
 from .contract import Data, Split
 from .preprocessing import Preprocessing
-from .report import measure_probabilities
+from .report import baseline_row, majority_row
 from .splits import stratified_order
 
 MOST_EXAMPLES = 10_000  # of training, for logistic regression
 MOST_PIXELS = 3_072  # values of an image: 32 x 32 in colour
-SHOWN = ("accuracy", "loss", "macro_f1")
 
 
 def measure(data: Data, preprocessing: Preprocessing, config: Config) -> list[dict[str, Any]]:
     """Each baseline's name and test metrics."""
     train = preprocessing.encode_targets(data.train.targets)
     test = preprocessing.encode_targets(data.test.targets)
-    shares = np.bincount(train, minlength=len(preprocessing.classes)) / len(train)
-    measured = [_row("majority class", test, np.tile(shares, (len(test), 1)), preprocessing)]
+    measured = [majority_row(train, test, preprocessing)]
     if np.prod(preprocessing.input_shape) <= MOST_PIXELS:
         few = stratified_order(train, seed=0)[:MOST_EXAMPLES]
         model = LogisticRegression(max_iter=200).fit(
@@ -33,7 +31,7 @@ def measure(data: Data, preprocessing: Preprocessing, config: Config) -> list[di
         scores[:, model.classes_] = model.predict_proba(
             _pixels(data.test, everything, preprocessing)
         )
-        measured.append(_row("logistic regression", test, scores, preprocessing))
+        measured.append(baseline_row("logistic regression", test, scores, preprocessing))
     return measured
 
 
@@ -41,10 +39,3 @@ def _pixels(split: Split, places: np.ndarray, preprocessing: Preprocessing) -> n
     parts = np.array_split(places, -(-len(places) // cache.CHUNK))
     images = [preprocessing(split.fetch(part)).numpy() for part in parts]
     return np.concatenate(images).reshape(len(places), -1)
-
-
-def _row(
-    name: str, truth: np.ndarray, scores: np.ndarray, preprocessing: Preprocessing
-) -> dict[str, Any]:
-    metrics = measure_probabilities(truth, scores, preprocessing)
-    return {"name": name, "metrics": {f"test/{metric}": metrics[metric] for metric in SHOWN}}

@@ -26,6 +26,8 @@ class Preprocessing:
     resize: str
     classes: tuple[str, ...]
 
+    lengths = None  # all images have one shape
+
     @classmethod
     def fit(cls, train, config: Config) -> "Preprocessing":
         """Learn size, channels and classes from the training split (an ``ImageSplit``)."""
@@ -70,9 +72,6 @@ class Preprocessing:
         elif raw.shape[-1] == 3 and self.channels == 1:
             raw = tf.image.rgb_to_grayscale(raw)
         return self._fitted(raw)
-
-    def lengths(self, prepared: tf.Tensor) -> None:
-        """All images have one shape."""
 
     def finish(self, prepared: tf.Tensor) -> tf.Tensor:
         """Pixels (batch, *input_shape) in [0, 255] -> float32 in [0, 1]."""

@@ -5,11 +5,18 @@ import numpy as np
 import pytest
 
 from {{ cookiecutter.package_name }} import objective, report
+from {{ cookiecutter.package_name }}.classes import Judged, class_names, encoded, strata
 from {{ cookiecutter.package_name }}.config import load_config
 
 CLASSES = SimpleNamespace(
     classes=("cat", "dog", "owl"),
+    separator="",
     encode_targets=lambda targets: np.array([CLASSES.classes.index(t) for t in targets]),
+)
+SEVERAL = SimpleNamespace(
+    classes=("cat", "dog", "owl"),
+    separator=";",
+    encode_targets=lambda targets: encoded(targets, SEVERAL.classes, ";"),
 )
 TRUTH = np.array([0, 1, 2, 2])
 LOGITS = np.array([[3.0, 0, 0], [0, 2.0, 0], [0, 0, 1.0], [4.0, 0, 0]], "float32")
@@ -76,7 +83,47 @@ def test_calibration_error_by_hand() -> None:
     # Four answers with confidence 0.75, three of them right, and two with 0.95, none right.
     scores = np.array([[0.75, 0.25]] * 4 + [[0.95, 0.05]] * 2)
     truth = np.array([0, 0, 0, 1, 1, 1])
-    two = SimpleNamespace(classes=("a", "b"))
+    two = SimpleNamespace(classes=("a", "b"), separator="")
     measured = report.measure_probabilities(truth, scores, two)
     assert measured["calibration_error"] == pytest.approx(4 / 6 * 0 + 2 / 6 * 0.95)
     assert measured["auroc"] == pytest.approx(1.5 / 9)
+
+
+def test_several_classes_of_an_example() -> None:
+    targets = np.array(["cat; dog", "owl", "", "dog"])
+    assert class_names(targets, ";") == SEVERAL.classes
+    truth = SEVERAL.encode_targets(targets)
+    np.testing.assert_array_equal(truth, [[1, 1, 0], [0, 0, 1], [0, 0, 0], [0, 1, 0]])
+    logits = np.array([[2.0, 1, -1], [-1, -2, 3], [-3, -1, 0.5], [-1, 2, -2]], "float32")
+    answers = objective.answers(logits, SEVERAL)
+    assert [answer["prediction"] for answer in answers] == ["cat;dog", "owl", "owl", "dog"]
+    assert answers[0]["scores"]["cat"] == pytest.approx(1 / (1 + np.exp(-2)))
+    measured = report.measure(targets, logits, SEVERAL)
+    assert next(iter(measured)) == "micro_f1"
+    assert measured["micro_f1"] == pytest.approx(2 * 4 / (4 + 5))  # 5 yeses, 4 of 4 found
+    assert measured["exact"] == 0.75
+    assert measured["auroc"] == pytest.approx((1 + 1 + 1) / 3)
+    theirs = keras.losses.BinaryCrossentropy(from_logits=True)(truth, logits)
+    assert measured["loss"] == pytest.approx(float(theirs), rel=1e-5)
+    judged = Judged.of(truth, 1 / (1 + np.exp(-logits)), SEVERAL)
+    assert judged.labels == ["cat;dog", "owl", "", "dog"]
+    np.testing.assert_array_equal(judged.right, [True, True, False, True])
+    assert judged.confidence[2] == pytest.approx(1 / (1 + np.exp(-0.5)))
+
+
+def test_losses_of_several_classes_learn() -> None:
+    truth = SEVERAL.encode_targets(np.array(["cat; dog", "owl", "", "dog"]))
+    sure = (truth * 2 - 1).astype("float32")
+    for name in objective.LOSSES:
+        loss = objective.loss(load_config(["--train.loss", name]), SEVERAL)
+        again = keras.losses.deserialize(keras.losses.serialize(loss))
+        assert loss(truth, 3 * sure) < loss(truth, sure) < loss(truth, -sure)
+        assert float(again(truth, sure)) == pytest.approx(float(loss(truth, sure)))
+
+
+def test_rarest_class_decides_how_examples_are_divided_and_weighed() -> None:
+    targets = np.array(["a"] * 10 + ["a;b"] * 4 + ["b;c"] * 3 + ["a;b;c;d"] * 3 + [""])
+    assert list(strata(targets, ";")) == ["a"] * 10 + ["b"] * 4 + ["c"] * 3 + ["d"] * 3 + ["a"]
+    weights = objective.example_weights(targets, SEVERAL, load_config())
+    assert weights.mean() == pytest.approx(1)
+    assert weights[:10].sum() + weights[-1] == pytest.approx(weights[17:20].sum())

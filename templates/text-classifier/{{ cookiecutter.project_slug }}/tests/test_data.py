@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from {{ cookiecutter.package_name }} import predict
 from {{ cookiecutter.package_name }}.config import Config, load_config
 from {{ cookiecutter.package_name }}.contract import Data
 from {{ cookiecutter.package_name }}.data import load
 from {{ cookiecutter.package_name }}.errors import DataProblem, ProjectError, UsageProblem
 from {{ cookiecutter.package_name }}.preprocessing import texts_of
+from {{ cookiecutter.package_name }}.runs import find_run
 from {{ cookiecutter.package_name }}.texts import content_key
 from {{ cookiecutter.package_name }}.train import main
 
@@ -195,6 +197,60 @@ def test_hugging_face(tmp_path: Path) -> None:
     data = load(configured("hf:local", "--data.path", str(tmp_path / "set")))
     assert data.sizes()["test"] == 10
     assert set(data.test.targets) == {"bad", "good"}
+
+
+# === Several labels of a text ===
+
+
+def tagged(count: int = 60) -> list[tuple[str, list[str]]]:
+    """Texts that say of themselves which labels they have; every sixth has none."""
+    tags = ("red", "green", "blue")
+    chosen = [[tag for bit, tag in enumerate(tags) if n % 6 & (1 << bit)] for n in range(count)]
+    return [(f"note {n} is {' and '.join(c) or 'plain'}", c) for n, c in enumerate(chosen)]
+
+
+def test_several_labels(own_folder: Path) -> None:
+    rows = tagged()
+    in_csv = write_csv(own_folder / "t.csv", [(text, "; ".join(tags)) for text, tags in rows])
+    data = from_csv(in_csv, "--data.label_separator", ";")
+    assert data.notes["classes"] == {"blue": 20, "green": 20, "red": 30}
+    assert data.unreadable == ()
+    for split in data.splits.values():
+        assert {tag for target in split.targets for tag in target.split("; ")} > {"red", "blue"}
+    file = own_folder / "t.jsonl"
+    file.write_text("\n".join(json.dumps({"text": t, "label": tags}) for t, tags in rows))
+    words = ["--data.path", str(file)]
+    listed = load(configured("jsonl", *words, "--data.label_separator", ";"))
+    assert listed.notes == data.notes
+    with pytest.raises(DataProblem, match=r"a row has a list of labels, .*; set data\.label_sep"):
+        load(configured("jsonl", *words))
+    with pytest.raises(DataProblem, match=r"'e' stands in the label 'red'; use another"):
+        load(configured("jsonl", *words, "--data.label_separator", "e"))
+
+
+def test_several_labels_are_learnt_and_predicted(
+    own_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [(text, ";".join(tags)) for text, tags in tagged(240)]
+    file = write_csv(own_folder / "t.csv", rows)
+    words = ["--data.source", "csv", "--data.path", str(file), "--data.label_separator", ";"]
+    assert main([*words, "--tracking.enabled", "false", "--train.epochs", "8"]) == 0
+    run = find_run("latest")
+    metrics = run.summary["metrics"]
+    assert metrics["test/micro_f1"] > 0.9 > metrics["test/loss"]
+    names = {file.name for file in run.report_dir.iterdir()}
+    assert {"test_mistakes.csv", "test_classes.csv", "test_reliability.png"} < names
+    assert "test_confusion.png" not in names
+    assert [row["name"] for row in run.summary["baselines"]] == [
+        "majority class",
+        "TF-IDF, logistic regression",
+    ]
+    capsys.readouterr()
+    assert predict.main(["note 7 is red and blue", "note 8 is plain", "--json"]) == 0
+    said = [json.loads(line)["prediction"] for line in capsys.readouterr().out.splitlines()]
+    assert said == ["blue;red", ""]
+    assert predict.main(["note 8 is plain"]) == 0
+    assert "(none)" in capsys.readouterr().out
 
 
 # === What is checked ===

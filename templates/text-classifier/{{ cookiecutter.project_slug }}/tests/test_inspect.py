@@ -73,6 +73,32 @@ def test_what_it_says_and_writes(own_folder: Path, capsys: pytest.CaptureFixture
     assert find_run("latest").summary["data"]["unreadable"] == 2
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_several_labels(kind: str, own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tags = ("late", "broken", "rude")
+    rows = mails()
+    for n, row in enumerate(rows):
+        row["kind"] = [tag for bit, tag in enumerate(tags) if n % 8 & (1 << bit)]
+        del row["queue"]
+    file = own_folder / f"mails.{kind}"
+    if kind == "csv":
+        write(file, [row | {"kind": "; ".join(row["kind"])} for row in rows])
+    else:
+        file.write_text("\n".join(map(json.dumps, rows)))
+    assert inspect_data.main([str(file)]) == 0
+    shown = capsys.readouterr().out
+    between = ";" if kind == "csv" else "|"
+    assert f"labels          up to 3 of a text, separated by {between!r}\n" in shown
+    assert "classes         3: " in shown
+    assert "missing" not in shown
+    assert (
+        yaml.safe_load(Path("configs/my_data.yaml").read_text())["data"]["label_separator"]
+        == between
+    )
+    words = ["--config", "configs/my_data.yaml", "--train.max_steps", "2", "--model.name", "bag"]
+    assert train([*words, "--tracking.enabled", "false"]) == 0
+
+
 @pytest.mark.parametrize("kind", ["folder", "jsonl", "gb18030"])
 def test_other_kinds_train_as_they_are(kind: str, own_folder: Path) -> None:
     rows = mails(60)

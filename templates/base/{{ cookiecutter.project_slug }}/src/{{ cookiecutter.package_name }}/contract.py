@@ -7,8 +7,9 @@ Each domain supplies these names, with the same meaning:
 ``data.load``             ``(Config) -> Data``
 ``preprocessing``         ``Preprocessing`` (below) and ``augment(prepared, Uniform, Config)``
 ``model``                 ``build(Config, Preprocessing) -> keras.Model``, ``phases(Config)``,
-                          ``vocabularies(Preprocessing)``; ``LAYOUT``: how large weights are
-                          divided among devices
+                          ``vocabularies(Preprocessing)``; ``settle(Artifact, Split, Config)``
+                          sets what the validation split chooses once the weights stand;
+                          ``LAYOUT``: how large weights are divided among devices
 ``objective``             ``loss``, ``metrics``, ``example_weights``, ``answers``
 ``baselines.measure``     ``(Data, Preprocessing, Config) -> list`` of names with test metrics
 ``report``                ``measure(targets, outputs, Preprocessing)``, whose first metric matters

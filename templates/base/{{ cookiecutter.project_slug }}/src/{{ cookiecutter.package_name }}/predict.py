@@ -63,7 +63,7 @@ def _print_table(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         best = sorted(row["scores"].items(), key=lambda item: -item[1])[:3]
         scores = "  ".join(f"{name} {score:.3f}" for name, score in best)
-        print(f"{row['id']:<{width}}  {row['prediction']}  ({scores})")
+        print(f"{row['id']:<{width}}  {row['prediction'] or '(none)'}  ({scores})")
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ def train(config: Config, resume: Run | None = None, fresh: bool = False) -> dic
     from . import evaluate, fitting, recording, resuming, seeds
     from .artifact import Artifact
     from .data import load
-    from .model import LAYOUT
+    from .model import LAYOUT, settle
     from .preprocessing import Preprocessing
 
     deterministic = seeds.set_seeds(config.train)
@@ -62,6 +62,7 @@ def train(config: Config, resume: Run | None = None, fresh: bool = False) -> dic
         core = devices.local_copy(core)
 
         trained = Artifact(core, preprocessing)
+        settle(trained, data.validation, config)
         trained.save(run.model_file)
         with distribution.worker_failures(devices.processes):
             devices.from_chief(None)

@@ -1,6 +1,7 @@
 """What a classifier is trained for: losses and metrics by name, weights, and answers.
 
-A core gives logits (batch, classes); targets are class indices (batch,).
+A core gives logits (batch, classes). Targets are class indices (batch,) or, where an example may
+have several classes, 0 or 1 for each of them (batch, classes).
 """
 
 from collections.abc import Callable
@@ -9,7 +10,9 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from scipy.special import expit
 
+from .classes import chosen, named, strata
 from .config import Config
 from .contract import Preprocessing
 
@@ -51,17 +54,27 @@ class CrossEntropy(keras.losses.Loss):
 
 
 def cross_entropy(config: Config, preprocessing: Preprocessing) -> keras.losses.Loss:
-    """Softmax cross-entropy."""
-    return CrossEntropy(config.train.label_smoothing)
+    """Cross-entropy: of a softmax, or of each class alone."""
+    smoothing = config.train.label_smoothing
+    if preprocessing.separator:
+        return keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=smoothing)
+    return CrossEntropy(smoothing)
 
 
 def focal(config: Config, preprocessing: Preprocessing) -> keras.losses.Loss:
     """Focal loss with the paper's exponent 2, for many easy examples."""
-    return CrossEntropy(config.train.label_smoothing, focus=2.0)
+    smoothing = config.train.label_smoothing
+    if preprocessing.separator:
+        return keras.losses.BinaryFocalCrossentropy(
+            from_logits=True, label_smoothing=smoothing, gamma=2.0
+        )
+    return CrossEntropy(smoothing, focus=2.0)
 
 
 def accuracy(config: Config, preprocessing: Preprocessing) -> keras.metrics.Metric:
-    """Share of right answers."""
+    """Share of right answers; of several classes, share of right yeses and noes."""
+    if preprocessing.separator:
+        return keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)  # of logits
     return keras.metrics.SparseCategoricalAccuracy(name="accuracy")
 
 
@@ -87,29 +100,45 @@ def metrics(config: Config, preprocessing: Preprocessing) -> list[keras.metrics.
 def example_weights(
     targets: np.ndarray, preprocessing: Preprocessing, config: Config
 ) -> np.ndarray | None:
-    """Weights (size,) of the training examples with mean 1, or None where all weigh the same."""
-    encoded = preprocessing.encode_targets(targets)
-    counts = np.bincount(encoded, minlength=len(preprocessing.classes))
-    imbalanced = counts.max() > IMBALANCED * max(counts.min(), 1)
+    """Weights (size,) of the training examples with mean 1, or None where all weigh the same.
+
+    Of several classes the rarest decides.
+    """
+    _, encoded = np.unique(strata(targets, preprocessing.separator), return_inverse=True)
+    counts = np.bincount(encoded)
+    imbalanced = counts.max() > IMBALANCED * counts.min()
     wish = config.train.class_weights
     if wish == "none" or (wish == "auto" and not imbalanced):
         return None
     # A balanced class weighs as much as any other, however few its examples are.
-    return (len(encoded) / (np.count_nonzero(counts) * counts[encoded])).astype("float32")
+    return (len(encoded) / (len(counts) * counts[encoded])).astype("float32")
 
 
-def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Softmax of logits (size, classes)."""
+def mean_loss(truth: np.ndarray, scores: np.ndarray) -> float:
+    """Mean cross-entropy of probabilities (size, classes), without smoothing or weights."""
+    if truth.ndim == 2:
+        of_truth = np.where(truth > 0, scores, 1 - scores)
+    else:
+        of_truth = scores[np.arange(len(truth)), truth]
+    return float(-np.log(np.maximum(of_truth, 1e-12)).mean())
+
+
+def probabilities(logits: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Of logits (size, classes): the softmax, or the sigmoid where an example may have several."""
+    if preprocessing.separator:
+        return expit(logits.astype("float64"))
     shifted = np.exp(logits.astype("float64") - logits.max(axis=-1, keepdims=True))
     return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
 def answers(outputs: np.ndarray, preprocessing: Preprocessing) -> list[dict[str, Any]]:
     """Logits (batch, classes) as ``prediction`` and ``scores`` by class."""
+    scores = probabilities(outputs, preprocessing)
+    predictions = named(chosen(scores, preprocessing.separator), preprocessing)
     return [
         {
-            "prediction": preprocessing.classes[int(row.argmax())],
+            "prediction": prediction,
             "scores": dict(zip(preprocessing.classes, map(float, row), strict=True)),
         }
-        for row in probabilities(outputs)
+        for prediction, row in zip(predictions, scores, strict=True)
     ]

@@ -6,56 +6,61 @@ from typing import Any
 import numpy as np
 from sklearn import metrics as sk
 
+from .classes import Judged, chosen
 from .contract import Preprocessing, Split
 from .figures import figure
 from .mistakes import draw_mistakes
-from .objective import probabilities
+from .objective import mean_loss, probabilities
 from .tables import write_csv
 
 SHOWN_CLASSES = 30  # a confusion matrix with more of them cannot be read
 BINS = 10
-OF_BASELINES = ("accuracy", "loss", "macro_f1")  # metrics that are shown of them
+OF_BASELINES = ("accuracy", "micro_f1", "loss", "macro_f1")  # metrics that are shown of them
 
 
 def measure(
     targets: np.ndarray, outputs: np.ndarray, preprocessing: Preprocessing
 ) -> dict[str, float]:
     """Metrics of logits (size, classes) against targets (size,) as the source gives them."""
-    return measure_probabilities(
-        preprocessing.encode_targets(targets), probabilities(outputs), preprocessing
-    )
+    truth, scores = preprocessing.encode_targets(targets), probabilities(outputs, preprocessing)
+    return measure_probabilities(truth, scores, preprocessing)
 
 
 def measure_probabilities(
     truth: np.ndarray, scores: np.ndarray, preprocessing: Preprocessing
 ) -> dict[str, float]:
-    """Metrics of probabilities (size, classes) against class indices (size,).
+    """Metrics of probabilities (size, classes) against targets as numbers.
 
     ``auroc`` is that of each class against the others, their mean; ``calibration_error`` is the
-    expected calibration error (Guo 2017) with 10 bins.
+    expected calibration error (Guo 2017) with 10 bins. Where an example may have several classes,
+    ``micro_f1`` counts all their yeses alike, and ``exact`` is the share of examples of which
+    nothing is wrong.
     """
+    several = bool(preprocessing.separator)
     classes = len(preprocessing.classes)
-    predicted = scores.argmax(axis=-1)
-    of_truth = scores[np.arange(len(truth)), truth]
-    measured = {
-        "accuracy": float(np.mean(predicted == truth)),
-        "loss": float(-np.log(np.maximum(of_truth, 1e-12)).mean()),
-    }
-    for average in ("macro", "weighted"):
+    predicted = chosen(scores, preprocessing.separator)
+    measured: dict[str, float] = {}
+    if not several:
+        measured["accuracy"] = float(np.mean(predicted == truth))
+    for average in ("micro",) * several + ("macro", "weighted"):
         p, r, f, _ = sk.precision_recall_fscore_support(
             truth, predicted, labels=range(classes), average=average, zero_division=0
         )
-        names = (f"{average}_{name}" for name in ("precision", "recall", "f1"))
-        measured |= dict(zip(names, map(float, (p, r, f)), strict=True))
-    for k in (3, 5):
-        if classes > k:
-            rank = (scores > of_truth[:, None]).sum(axis=-1)
-            measured[f"top_{k}_accuracy"] = float(np.mean(rank < k))
-    if len(np.unique(truth)) == classes:
+        names = (f"{average}_{name}" for name in ("f1", "precision", "recall"))
+        measured |= dict(zip(names, map(float, (f, p, r)), strict=True))
+    if several:
+        measured["exact"] = float(np.mean(np.all(predicted == truth, axis=-1)))
+    else:
+        rank = (scores > scores[np.arange(len(truth)), truth][:, None]).sum(axis=-1)
+        for k in (3, 5):
+            if classes > k:
+                measured[f"top_{k}_accuracy"] = float(np.mean(rank < k))
+    yes = truth > 0 if several else truth[:, None] == range(classes)
+    if np.all(yes.any(axis=0) & ~yes.all(axis=0)):
         # Each class against all others, of which a split must have both.
-        shown = scores if classes > 2 else scores[:, 1]
-        measured["auroc"] = float(sk.roc_auc_score(truth, shown, multi_class="ovr"))
-    measured["calibration_error"] = _calibration_error(truth, scores)
+        measured["auroc"] = float(sk.roc_auc_score(yes, scores, average="macro"))
+    measured["loss"] = mean_loss(truth, scores)
+    measured["calibration_error"] = _calibration_error(*_decisions(truth, scores, preprocessing))
     return measured
 
 
@@ -63,7 +68,10 @@ def majority_row(
     train: np.ndarray, test: np.ndarray, preprocessing: Preprocessing
 ) -> dict[str, Any]:
     """The baseline that always answers with the training split's shares of the classes."""
-    shares = np.bincount(train, minlength=len(preprocessing.classes)) / len(train)
+    if preprocessing.separator:
+        shares = train.mean(axis=0)
+    else:
+        shares = np.bincount(train, minlength=len(preprocessing.classes)) / len(train)
     return baseline_row("majority class", test, np.tile(shares, (len(test), 1)), preprocessing)
 
 
@@ -72,28 +80,43 @@ def baseline_row(
 ) -> dict[str, Any]:
     """A baseline's name and test metrics, from probabilities (size, classes)."""
     metrics = measure_probabilities(truth, scores, preprocessing)
-    return {"name": name, "metrics": {f"test/{metric}": metrics[metric] for metric in OF_BASELINES}}
+    shown = [metric for metric in OF_BASELINES if metric in metrics]
+    return {"name": name, "metrics": {f"test/{metric}": metrics[metric] for metric in shown}}
 
 
 def draw(
     folder: Path, name: str, split: Split, outputs: np.ndarray, preprocessing: Preprocessing
 ) -> None:
     """Write ``NAME_*.png`` and ``NAME_*.csv`` about a split to the folder."""
-    truth, scores = preprocessing.encode_targets(split.targets), probabilities(outputs)
+    truth = preprocessing.encode_targets(split.targets)
+    scores = probabilities(outputs, preprocessing)
+    judged = Judged.of(truth, scores, preprocessing)
     _write_classes(folder / f"{name}_classes.csv", truth, scores, preprocessing)
-    _write_predictions(folder / f"{name}_predictions.csv", split, truth, scores, preprocessing)
-    _draw_confusion(folder / f"{name}_confusion.png", truth, scores, preprocessing)
-    _draw_reliability(folder / f"{name}_reliability.png", truth, scores)
-    draw_mistakes(folder, name, split, truth, scores, preprocessing)
+    _write_predictions(folder / f"{name}_predictions.csv", split, judged)
+    if not preprocessing.separator:
+        _draw_confusion(folder / f"{name}_confusion.png", truth, scores, preprocessing)
+    decisions = _decisions(truth, scores, preprocessing)
+    _draw_reliability(folder / f"{name}_reliability.png", *decisions)
+    draw_mistakes(folder, name, split, judged, preprocessing)
 
 
-def _calibration_error(truth: np.ndarray, scores: np.ndarray) -> float:
-    return float(sum(share * abs(right - sure) for share, right, sure in _bins(truth, scores)))
+def _decisions(
+    truth: np.ndarray, scores: np.ndarray, preprocessing: Preprocessing
+) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each answer is right, and how sure it is; an example with several classes has an
+    answer for each of them."""
+    if preprocessing.separator:
+        right = (scores >= 0.5) == (truth > 0)
+        return right.ravel(), np.maximum(scores, 1 - scores).ravel()
+    return scores.argmax(axis=-1) == truth, scores.max(axis=-1)
 
 
-def _bins(truth: np.ndarray, scores: np.ndarray) -> list[tuple[float, float, float]]:
-    """For each bin of confidence with examples: share of all, share right, mean confidence."""
-    confidence, right = scores.max(axis=-1), scores.argmax(axis=-1) == truth
+def _calibration_error(right: np.ndarray, confidence: np.ndarray) -> float:
+    return float(sum(share * abs(hit - sure) for share, hit, sure in _bins(right, confidence)))
+
+
+def _bins(right: np.ndarray, confidence: np.ndarray) -> list[tuple[float, float, float]]:
+    """For each bin of confidence with answers: share of all, share right, mean confidence."""
     place = np.minimum((confidence * BINS).astype(int), BINS - 1)
     return [
         (float(inside.mean()), float(right[inside].mean()), float(confidence[inside].mean()))
@@ -106,22 +129,20 @@ def _write_classes(
     path: Path, truth: np.ndarray, scores: np.ndarray, preprocessing: Preprocessing
 ) -> None:
     table = sk.precision_recall_fscore_support(
-        truth, scores.argmax(axis=-1), labels=range(len(preprocessing.classes)), zero_division=0
+        truth,
+        chosen(scores, preprocessing.separator),
+        labels=range(len(preprocessing.classes)),
+        zero_division=0,
     )
     rows = zip(preprocessing.classes, *table, strict=True)
     write_csv(path, ["class", "precision", "recall", "f1", "examples"], rows)
 
 
-def _write_predictions(
-    path: Path, split: Split, truth: np.ndarray, scores: np.ndarray, preprocessing: Preprocessing
-) -> None:
+def _write_predictions(path: Path, split: Split, judged: Judged) -> None:
     """Every example, the most confident mistakes first."""
-    predicted, confidence = scores.argmax(axis=-1), scores.max(axis=-1)
-    order = np.lexsort((-confidence, predicted == truth))
-    classes = preprocessing.classes
     rows = (
-        (split.ids[i], classes[truth[i]], classes[predicted[i]], f"{confidence[i]:.6f}")
-        for i in order
+        (split.ids[i], judged.labels[i], judged.predictions[i], f"{judged.confidence[i]:.6f}")
+        for i in np.lexsort((-judged.confidence, judged.right))
     )
     write_csv(path, ["id", "label", "prediction", "confidence"], rows)
 
@@ -154,14 +175,14 @@ def _draw_confusion(
         axis.spines[:].set_visible(False)
 
 
-def _draw_reliability(path: Path, truth: np.ndarray, scores: np.ndarray) -> None:
-    shares, right, sure = zip(*_bins(truth, scores), strict=True)
+def _draw_reliability(path: Path, right: np.ndarray, confidence: np.ndarray) -> None:
+    shares, hits, sure = zip(*_bins(right, confidence), strict=True)
     with figure(path, 4.8, 4.8) as axis:
         axis.plot([0, 1], [0, 1], color="#bbbbbb", linestyle="--", label="perfectly calibrated")
         sizes = [20 + 400 * share for share in shares]
-        axis.scatter(sure, right, s=sizes, color="#1d4ed8", alpha=0.6, zorder=3)
-        axis.plot(sure, right, color="#1d4ed8", label="this model (size: share of examples)")
-        error = _calibration_error(truth, scores)
+        axis.scatter(sure, hits, s=sizes, color="#1d4ed8", alpha=0.6, zorder=3)
+        axis.plot(sure, hits, color="#1d4ed8", label="this model (size: share of answers)")
+        error = _calibration_error(right, confidence)
         axis.set(
             xlabel="confidence",
             ylabel="accuracy",

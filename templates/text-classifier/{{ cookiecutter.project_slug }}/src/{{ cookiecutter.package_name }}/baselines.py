@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
+from sklearn.multiclass import OneVsRestClassifier
 
 from .config import Config
 from .contract import Data
+from .objective import mean_loss
 from .preprocessing import Preprocessing, texts_of
 from .report import baseline_row, majority_row
 from .splits import stratified_order
@@ -23,17 +23,19 @@ def measure(data: Data, preprocessing: Preprocessing, config: Config) -> list[di
     train, validation, test = (
         preprocessing.encode_targets(split.targets) for split in data.splits.values()
     )
-    few = stratified_order(train, seed=0)[:MOST_EXAMPLES]
+    few = stratified_order(data.train.targets, seed=0)[:MOST_EXAMPLES]
     features = _vectorizer(preprocessing)
     fitted = features.fit_transform(texts_of(data.train, few))
     seen, tried = features.transform(texts_of(data.validation)), []
     for strength in STRENGTHS:
-        model = LogisticRegression(C=strength, max_iter=300).fit(fitted, train[few])
-        loss = log_loss(validation, model.predict_proba(seen), labels=model.classes_)
+        model = LogisticRegression(C=strength, max_iter=300)
+        if preprocessing.separator:
+            model = OneVsRestClassifier(model)
+        model.fit(fitted, train[few])
+        loss = mean_loss(validation, model.predict_proba(seen))
         tried.append((loss, strength, model))
     model = min(tried, key=lambda row: row[:2])[2]
-    scores = np.zeros((len(test), len(preprocessing.classes)))
-    scores[:, model.classes_] = model.predict_proba(features.transform(texts_of(data.test)))
+    scores = model.predict_proba(features.transform(texts_of(data.test)))
     return [
         majority_row(train, test, preprocessing),
         baseline_row("TF-IDF, logistic regression", test, scores, preprocessing),

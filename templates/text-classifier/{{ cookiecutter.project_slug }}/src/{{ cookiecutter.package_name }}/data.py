@@ -6,6 +6,7 @@ line to ``SOURCES``.
 
 import hashlib
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -15,12 +16,13 @@ import numpy as np
 import tensorflow as tf
 
 from . import settings, tickets
+from .classes import class_names, parted, strata
 from .config import Config
 from .contract import Data, Split
 from .downloads import check_columns, keras_download, labelled_splits, needs_extra, tfds_builder
 from .errors import DataProblem, ProjectError, UsageProblem
 from .folders import existing, find_labelled
-from .rows import Row, find_texts, read_table, read_whole
+from .rows import Row, as_label, find_texts, read_table, read_whole
 from .splits import TEST, TRAIN, VALIDATION, divided, limited
 from .texts import TextStore, content_key
 
@@ -115,12 +117,15 @@ def hugging_face(data: settings.Data) -> Iterator[Row]:
     for title, split in labelled_splits(parts).items():
         part = parts[title]
         check_columns(name, (data.text_column, data.label_column), part.features)
-        names = getattr(part.features[data.label_column], "int2str", str)
+        feature = part.features[data.label_column]
+        names = getattr(getattr(feature, "feature", feature), "int2str", str)
         for number, example in enumerate(part):
             text, label = example[data.text_column] or "", example[data.label_column]
             # By custom a set without labels says -1.
-            known = "" if label is None or label == -1 else names(label)
-            yield Row(f"{title}-{number}", text, known, split)
+            several = isinstance(label, list)
+            known = [names(one) for one in (label if several else [label]) if one not in (None, -1)]
+            found = as_label(known if several else "".join(known), data.label_separator)
+            yield Row(f"{title}-{number}", text, found, split)
 
 
 SOURCES: dict[str, Callable[[settings.Data], Iterator[Row]]] = {
@@ -153,7 +158,7 @@ def load(config: Config) -> Data:
     kept: dict[str, list[str]] = {name: [] for name in ("id", "label", "split", "group", "key")}
     known: dict[str, str] = {}  # labels and splits are the same few texts
     for row in rows:
-        problem = row.problem or _problem(row)
+        problem = row.problem or _problem(row, data)
         if problem:
             unreadable.append((row.id, problem))
             continue
@@ -173,27 +178,31 @@ def _divided(
     unreadable: list[tuple[str, str]],
     data: settings.Data,
 ) -> Data:
+    separator = data.label_separator or ""
     places = np.arange(len(arrays["id"]))
     given = arrays["split"] if any(arrays["split"]) else None
     if data.limit and data.limit < len(places):
-        places = limited(arrays["label"], given, data)
+        places = limited(strata(arrays["label"], separator), given, data)
     ids, labels, keys, groups = (arrays[name][places] for name in ("id", "label", "key", "group"))
     splits = divided(
-        labels,
+        strata(labels, separator),
         keys,
         groups if any(groups) else None,
         None if given is None else given[places],
         data,
     )
-    used = splits != ""
+    used, training = splits != "", splits == TRAIN
+    counts = Counter(name for label in labels[used] for name in parted(label, separator))
+    unlearnt = set(counts) - set(class_names(labels[training], separator))
+    if unlearnt:
+        raise DataProblem(f"data: class {min(unlearnt)!r} has no example in the training split.")
     lines = map("|".join, zip(splits[used], ids[used], keys[used], labels[used], strict=True))
-    counts = dict(zip(*np.unique(labels[used], return_counts=True), strict=True))
     parts = {
         name: _split(store, ids, labels, places, np.flatnonzero(splits == name))
         for name in (TRAIN, VALIDATION, TEST)
     }
     notes = {
-        "classes": {str(name): int(count) for name, count in counts.items()},
+        "classes": dict(sorted(counts.items())),
         "dropped_duplicates": int(np.count_nonzero(~used)),
     }
     if data.source == "tickets":
@@ -221,10 +230,11 @@ def _split(
     return Split(ids[own], labels[own], fetch)
 
 
-def _problem(row: Row) -> str:
+def _problem(row: Row, data: settings.Data) -> str:
     if not row.text.strip():
         return "the text is empty"
-    return "" if row.label else "the label is missing"
+    # A text that may have several labels may have none.
+    return "" if row.label or data.label_separator else "the label is missing"
 
 
 def _check(labels: np.ndarray, unreadable: list[tuple[str, str]], data: settings.Data) -> None:
@@ -237,9 +247,10 @@ def _check(labels: np.ndarray, unreadable: list[tuple[str, str]], data: settings
             f"data.max_unreadable {data.max_unreadable:g} allows; the first is "
             f"{unreadable[0][0]!r}: {unreadable[0][1]}."
         )
-    names = np.unique(labels)
+    names = class_names(labels, data.label_separator or "")
     if len(names) < 2:
-        raise DataProblem(f"data: all texts are of one class, {str(names[0])!r}; two are needed.")
+        found = f"of one class, {names[0]!r}" if names else "without a label"
+        raise DataProblem(f"data: all texts are {found}; two are needed.")
     if 2 * len(names) > len(labels):
         raise DataProblem(
             f"data.label_column: {data.label_column!r} has {len(names)} different values in "

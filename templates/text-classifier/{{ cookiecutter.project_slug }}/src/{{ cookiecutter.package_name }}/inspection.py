@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .classes import parted
 from .config import Config
 from .errors import DataProblem
 from .findings import Findings, giving_away, listed, named_like
@@ -20,6 +21,9 @@ SAMPLE = 2**20  # bytes that encoding and delimiter are told from
 TEXT_NAMES = ("text", "body", "message", "content", "review", "comment", "sentence", "title")
 LABEL_NAMES = ("label", "class", "category", "target", "sentiment", "intent", "topic", "kind")
 MOST_CLASSES = 500
+SEPARATORS = ("|", ";", ",")  # that may stand between the labels of a row
+JOIN = SEPARATORS[0]  # put between those that come as a list
+NONE = "(none)"  # shown of a text that may have several labels and has none
 FEW = 10  # examples of a class below which it can hardly be learnt
 # Words that stand in nearly every longer text of a language, and in few others.
 FREQUENT = {
@@ -54,7 +58,7 @@ def inspect(path: Path, config: Config, given: set[str]) -> Findings:
         raise DataProblem(
             f"PATH: {str(path)!r} is neither a folder nor one of {', '.join(SUFFIXES)}."
         )
-    _look_at(texts, labels, ids, findings)
+    _look_at(texts, labels, ids, findings.fields.get("label_separator", ""), findings)
     return findings
 
 
@@ -99,7 +103,9 @@ def _from_table(
             broken[record] += 1
         elif len(ids) < LOOKED_AT:
             for name, value in record.items():
-                table.setdefault(name, [""] * len(ids)).append(as_text(value))
+                several = isinstance(value, (list, tuple))
+                shown = JOIN.join(map(as_text, value)) if several else as_text(value)
+                table.setdefault(name, [""] * len(ids)).append(shown)
             ids.append(str(number))
             for values in table.values():
                 values.extend([""] * (len(ids) - len(values)))
@@ -108,6 +114,9 @@ def _from_table(
     text = _chosen(config.data.text_column, "text_column", given, table) or _text_column(table)
     label = _chosen(config.data.label_column, "label_column", given, table)
     label = label or _label_column(table, text)
+    separator = config.data.label_separator
+    if "label_separator" not in given:
+        separator = _separator(table[label])
     kind = path.suffix.removeprefix(".")
     findings.fact("file", f"{rows} rows, {kind}" + ("" if binary else f", {encoding}"))
     for name, values in table.items():
@@ -123,13 +132,17 @@ def _from_table(
         )
     findings.fields |= {"source": kind, "path": str(path)}
     findings.fields |= {"text_column": text, "label_column": label}
+    findings.fields |= {"label_separator": separator} if separator else {}
     findings.fields |= {} if binary else {"encoding": encoding}
     findings.fields |= {"delimiter": delimiter} if kind == "csv" else {}
-    findings.fields |= _tolerance(table[text], table[label], sum(broken.values()), findings)
-    return table[text], table[label], ids
+    labels = [value.strip() or (NONE if separator else "") for value in table[label]]
+    findings.fields |= _tolerance(table[text], labels, sum(broken.values()), findings)
+    return table[text], labels, ids
 
 
-def _look_at(texts: list[str], labels: list[str], ids: list[str], findings: Findings) -> None:
+def _look_at(
+    texts: list[str], labels: list[str], ids: list[str], separator: str, findings: Findings
+) -> None:
     good = [
         (text, label)
         for text, label in zip(texts, labels, strict=True)
@@ -141,8 +154,12 @@ def _look_at(texts: list[str], labels: list[str], ids: list[str], findings: Find
     middle, most, longest = (int(np.quantile(lengths, q)) for q in (0.5, 0.95, 1.0))
     findings.fact("lengths", f"{middle} characters in the middle, 95 % up to {most}, all {longest}")
     findings.fact("languages", languages([text for text, _ in good]))
-    classes = Counter(label for _, label in good)
+    classes = Counter(name for _, label in good for name in parted(label, separator))
+    classes.pop(NONE, None)
     findings.fact("classes", f"{len(classes)}: {listed(classes)}")
+    if separator:
+        most = max(len(parted(label, separator)) for _, label in good)
+        findings.fact("labels", f"up to {most} of a text, separated by {separator!r}")
     by_key: dict[str, set[str]] = {}
     for text, label in good:
         by_key.setdefault(content_key(text), set()).add(label)
@@ -228,7 +245,11 @@ def _text_column(table: dict[str, list[str]]) -> str:
 
 def _label_column(table: dict[str, list[str]], text: str) -> str:
     rows = len(table[text])
-    distinct = {name: len(set(filter(None, map(str.strip, table[name])))) for name in table}
+    distinct = {
+        name: len({part for value in table[name] for part in parted(value.strip(), mark) if part})
+        for name in table
+        for mark in [_separator(table[name])]
+    }
     most = max(2, min(MOST_CLASSES, rows // 3))
     possible = [name for name in table if name != text and 2 <= distinct[name] <= most]
     if not possible:
@@ -238,6 +259,21 @@ def _label_column(table: dict[str, list[str]], text: str) -> str:
         )
     named = [name for name in named_like(list(table), *LABEL_NAMES) if name in possible]
     return named[0] if named else min(possible, key=distinct.get)
+
+
+def _separator(values: list[str]) -> str:
+    """What stands between the labels of a row; '' where each value is one label.
+
+    Values are taken for lists if their parts are far fewer than they are, and come again.
+    """
+    whole = {value for value in values if value.strip()}
+    for mark in SEPARATORS:
+        with_it = sum(mark in value for value in values)
+        parts = Counter(part for value in values for part in parted(value, mark))
+        rare = sum(count < 3 for count in parts.values())
+        if with_it >= 0.02 * len(values) and rare <= 0.1 * len(parts) and len(parts) < len(whole):
+            return mark
+    return ""
 
 
 def _described(values: list[str], name: str, text: str, label: str) -> str:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .classes import Judged
 from .contract import Split
 from .figures import figure
 from .preprocessing import Preprocessing, texts_of
@@ -18,23 +19,20 @@ def draw_mistakes(
     folder: Path,
     name: str,
     split: Split,
-    truth: np.ndarray,
-    scores: np.ndarray,
+    judged: Judged,
     preprocessing: Preprocessing,
 ) -> None:
     """Write ``NAME_mistakes.csv`` and ``NAME_lengths.csv`` and draw the latter."""
-    predicted, confidence = scores.argmax(axis=-1), scores.max(axis=-1)
-    wrong = np.flatnonzero(predicted != truth)
-    surest = wrong[np.argsort(-confidence[wrong], kind="stable")][:SHOWN]
-    classes = preprocessing.classes
+    wrong = np.flatnonzero(~judged.right)
+    surest = wrong[np.argsort(-judged.confidence[wrong], kind="stable")][:SHOWN]
     rows = (
-        (split.ids[i], classes[truth[i]], classes[predicted[i]], f"{confidence[i]:.6f}", text)
+        (split.ids[i], judged.labels[i], judged.predictions[i], f"{judged.confidence[i]:.6f}", text)
         for i, text in zip(surest, map(_shortened, texts_of(split, surest)), strict=True)
     )
     header = ["id", "label", "prediction", "confidence", "text"]
     write_csv(folder / f"{name}_mistakes.csv", header, rows)
     lengths = np.array([len(preprocessing.split(text)) for text in texts_of(split)])
-    slices = by_length(lengths, predicted == truth)
+    slices = by_length(lengths, judged.right)
     header = ["shortest", "longest", "texts", "accuracy"]
     write_csv(folder / f"{name}_lengths.csv", header, slices)
     _draw_lengths(folder / f"{name}_lengths.png", slices, preprocessing.max_tokens)

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 import keras
 from keras import layers, ops
 
+from . import views
 from .config import Config
-from .contract import Phase
+from .contract import Phase, Split
 from .ngrams import BUCKETS, NGramLogits
 
 if TYPE_CHECKING:
+    from .artifact import Artifact
     from .preprocessing import Preprocessing
 
 HEAD = "logits"
@@ -41,12 +43,12 @@ def cnn(config: Config, preprocessing: Preprocessing) -> keras.Model:
 
 
 def bag_cnn(config: Config, preprocessing: Preprocessing) -> keras.Model:
-    """The mean of what n-grams and what convolutions say, each of which learns on its own."""
+    """The weighted sum of what n-grams and what convolutions say; each learns on its own."""
     # === Layers ===
     tokens = _tokens()
     x = _convolved(tokens, config, preprocessing)
     both = [_ngram_logits(tokens, preprocessing), _head(x, config, preprocessing)]
-    logits = Views(config.train.seed, dtype="float32", name="views")(both)
+    logits = views.Views(config.train.seed, dtype="float32", name=views.NAME)(both)
     return keras.Model(tokens, logits, name="bag_cnn")
 
 
@@ -113,6 +115,12 @@ def phases(config: Config) -> list[Phase]:
     return [Phase("all", config.train.epochs, config.train.learning_rate)]
 
 
+def settle(trained: Artifact, validation: Split, config: Config) -> None:
+    """How much each view counts, where there are several."""
+    if config.model.name == "bag_cnn":
+        views.settle(trained, validation, config.data.batch_size)
+
+
 def vocabularies(preprocessing: Preprocessing) -> dict[str, tuple[int, tuple[str, ...]]]:
     """Layers whose weights have an entry for each class or token: name -> (axis, entries)."""
     numbers = ("<padding>", "<unknown>", *preprocessing.vocabulary)
@@ -148,31 +156,6 @@ class Positions(layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), "most": self.most}
-
-
-@keras.saving.register_keras_serializable(__package__)
-class Views(layers.Layer):
-    """The mean of several logits (batch, classes) for the same texts. In training each text has
-    those of one, drawn at random, so that none leans on the others."""
-
-    def __init__(self, seed: int, **options) -> None:
-        super().__init__(**options)
-        self.seed = seed
-        self.generator = keras.random.SeedGenerator(seed)
-
-    def call(self, views, training=False):
-        stacked = ops.stack(views, axis=1)  # (batch, views, classes)
-        if not training:
-            return ops.mean(stacked, axis=1)
-        drawn = keras.random.randint((ops.shape(stacked)[0],), 0, len(views), seed=self.generator)
-        chosen = ops.one_hot(drawn, len(views), dtype=stacked.dtype)
-        return ops.sum(stacked * ops.expand_dims(chosen, -1), axis=1)
-
-    def compute_output_shape(self, shapes):
-        return shapes[0]
-
-    def get_config(self):
-        return {**super().get_config(), "seed": self.seed}
 
 
 def _tokens():

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from .cache import CHUNK
-from .classes import encoded
+from .classes import class_names, encoded
 from .config import Config
 from .contract import Split, Uniform
 from .errors import DataProblem
@@ -41,6 +41,7 @@ class Preprocessing:
         tokens: a name of ``TOKENS``.
         vocabulary: tokens by number, from 2 on.
         subwords: what was learnt for ``subword``, as JSON.
+        separator: between the classes of a text that may have several; '': each has one.
         max_tokens: of a text; what is beyond is cut.
         cut: of the training texts: share that is cut, and share of all tokens that are lost.
         train: the training split, for what a model starts from; not saved.
@@ -52,6 +53,7 @@ class Preprocessing:
     subwords: str
     max_tokens: int
     classes: tuple[str, ...]
+    separator: str = ""
     cut: tuple[float, float] = (0.0, 0.0)
     train: Split | None = field(default=None, repr=False, compare=False)
 
@@ -81,13 +83,15 @@ class Preprocessing:
         found = np.array(lengths)
         most = data.max_tokens or int(np.clip(np.quantile(found, COVERED), 4, MOST_TOKENS))
         lost = np.maximum(found - most, 0)
+        separator = data.label_separator or ""
         return cls(
             tokens=kind,
             lowercase=data.lowercase,
             vocabulary=known,
             subwords=learnt,
             max_tokens=most,
-            classes=tuple(str(name) for name in np.unique(train.targets)),
+            classes=class_names(train.targets, separator),
+            separator=separator,
             cut=(float(np.mean(lost > 0)), float(lost.sum() / max(found.sum(), 1))),
             train=train,
         )
@@ -115,8 +119,8 @@ class Preprocessing:
         return self.finish(prepared[:, :longest])
 
     def encode_targets(self, targets: np.ndarray) -> np.ndarray:
-        """Class names (size,) -> indices (size,) int32."""
-        return encoded(targets, self.classes)
+        """Class names (size,) -> indices (size,) int32, or 0 and 1 (size, classes) of several."""
+        return encoded(targets, self.classes, self.separator)
 
     def to_config(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "train"}

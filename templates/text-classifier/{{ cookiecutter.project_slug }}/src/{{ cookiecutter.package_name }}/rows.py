@@ -41,7 +41,7 @@ def read_table(path: Path, data: settings.Data) -> Iterator[Row]:
         yield Row(
             id=as_text(record[data.id_column]) if data.id_column else str(number),
             text=as_text(record[data.text_column]),
-            label=as_text(record[data.label_column]).strip(),
+            label=as_label(record[data.label_column], data.label_separator),
             group=as_text(record[data.group_column]) if data.group_column else "",
         )
 
@@ -159,6 +159,28 @@ def _parquet(path: Path) -> Iterator[dict[str, Any]]:
                 yield from batch.to_pylist()
     except pyarrow.ArrowException as error:
         raise DataProblem(f"{path}: not a parquet file: {error}") from None
+
+
+def as_label(value: Any, separator: str | None) -> str:
+    """A label as text; several of them, as jsonl and parquet may give, with the separator between.
+
+    Raises:
+        DataProblem: there are several, and no separator; or one has the separator in it.
+    """
+    if not isinstance(value, (list, tuple)):
+        return as_text(value).strip()
+    names = [as_text(name).strip() for name in value]
+    if separator is None:
+        raise DataProblem(
+            f"data.label_column: a row has a list of labels, {names!r}; set data.label_separator, "
+            "such as ';', to learn several labels of a text."
+        )
+    for name in names:
+        if separator in name:
+            raise DataProblem(
+                f"data.label_separator: {separator!r} stands in the label {name!r}; use another."
+            )
+    return separator.join(names)
 
 
 def as_text(value: Any) -> str:

@@ -18,6 +18,13 @@ class Data(DataSection):
     )
     text_column: str = Field("text", description="files and data sets: column of texts")
     label_column: str = Field("label", description="files and data sets: column of labels")
+    label_separator: str | None = Field(
+        None,
+        min_length=1,
+        max_length=5,
+        description="what stands between the labels of a row that may have several (such as ;); "
+        "unset: each has one",
+    )
     id_column: str | None = Field(
         None, description="files: column that names the rows; unset: their numbers"
     )

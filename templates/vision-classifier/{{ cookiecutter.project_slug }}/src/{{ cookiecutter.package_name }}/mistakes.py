@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .classes import Judged
 from .contract import Split
 from .figures import figure
 from .preprocessing import Preprocessing
@@ -15,14 +16,12 @@ def draw_mistakes(
     folder: Path,
     name: str,
     split: Split,
-    truth: np.ndarray,
-    scores: np.ndarray,
+    judged: Judged,
     preprocessing: Preprocessing,
 ) -> None:
     """Draw up to 20 mistakes to ``NAME_mistakes.png``, the most confident first; with fewer, the
     least sure answers too."""
-    predicted, confidence = scores.argmax(axis=-1), scores.max(axis=-1)
-    wrong = predicted != truth
+    wrong, confidence = ~judged.right, judged.confidence
     order = np.lexsort((np.where(wrong, -confidence, confidence), ~wrong))[: COLUMNS * ROWS]
     images = np.asarray(preprocessing(split.fetch(order)))
     rows = -(-len(order) // COLUMNS)
@@ -31,11 +30,10 @@ def draw_mistakes(
         for axis in axes.flat:
             axis.set_axis_off()
         axes.flat[0].figure.suptitle(
-            f"{wrong.sum()} mistakes of {len(truth)}, the most confident first; then the least sure"
+            f"{wrong.sum()} mistakes of {len(wrong)}, the most confident first; then the least sure"
         )
         for axis, place, image in zip(axes.flat, order, images, strict=False):
             axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
-            said = preprocessing.classes[predicted[place]][:18]
-            true = preprocessing.classes[truth[place]][:18]
+            said, true = judged.predictions[place][:18], judged.labels[place][:18]
             text = f"{said} ({confidence[place]:.2f})" + (f"\ntrue: {true}" if wrong[place] else "")
             axis.set_title(text, fontsize=9, color="#b91c1c" if wrong[place] else "#15803d")

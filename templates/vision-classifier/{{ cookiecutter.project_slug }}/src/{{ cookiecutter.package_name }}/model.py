@@ -15,10 +15,11 @@ import keras
 from keras import layers
 
 from .config import Config
-from .contract import Phase
+from .contract import Phase, Split
 from .errors import DataProblem, ProjectError
 
 if TYPE_CHECKING:
+    from .artifact import Artifact
     from .preprocessing import Preprocessing
 
 HEAD = "logits"
@@ -162,6 +163,10 @@ def phases(config: Config) -> list[Phase]:
         return [frozen]
     rate = model.fine_tune_learning_rate
     return [frozen, Phase("fine-tuning", model.fine_tune_epochs, rate, _trainable(True))]
+
+
+def settle(trained: Artifact, validation: Split, config: Config) -> None:
+    """Nothing is left to choose."""
 
 
 def vocabularies(preprocessing: Preprocessing) -> dict[str, tuple[int, tuple[str, ...]]]:

@@ -27,6 +27,7 @@ class Preprocessing:
     classes: tuple[str, ...]
 
     lengths = None  # all images have one shape
+    separator = ""  # each has one class
 
     @classmethod
     def fit(cls, train, config: Config) -> "Preprocessing":

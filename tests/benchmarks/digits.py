@@ -42,9 +42,9 @@ class Result:
         return statistics.mean(self.accuracies)
 
 
-def make_project(folder: Path) -> Path:
-    """A default vision project whose package is ``demo``."""
-    template = find_template("vision-classifier")
+def make_project(folder: Path, name: str = "vision-classifier") -> Path:
+    """A template's default project whose package is ``demo``."""
+    template = find_template(name)
     return create(Request(template, resolve(template, {"project_name": "demo"}), folder))
 
 

@@ -46,8 +46,9 @@ tests/test_objective.py tests/test_splits.py
 ADDED = {
     "vision-classifier": f"{CLASSIFIER} src/demo/images.py",
     "text-classifier": f"""{CLASSIFIER}
-src/demo/ngrams.py src/demo/rows.py src/demo/texts.py src/demo/tickets.py src/demo/tokens.py
-tests/test_tokens.py
+src/demo/ngrams.py src/demo/presets.py src/demo/rows.py src/demo/texts.py src/demo/tickets.py
+src/demo/tokens.py src/demo/views.py
+tests/test_presets.py tests/test_tokens.py
 """,
 }
 TITLES = {"vision-classifier": "Image classifier", "text-classifier": "Text classifier"}

@@ -68,8 +68,10 @@ def load(path: Path) -> Artifact:
     try:
         with zipfile.ZipFile(path) as archive:
             config = json.loads(archive.read(PREPROCESSING))
+        # First the preprocessing: with it comes what the core's layers may be made of.
+        preprocessing = Preprocessing.from_config(config)
         core = keras.models.load_model(path, compile=False, safe_mode=True)
-        return Artifact(core, Preprocessing.from_config(config))
+        return Artifact(core, preprocessing)
     except FileNotFoundError:
         raise DataProblem(f"model file: {str(path)!r} does not exist.") from None
     except (zipfile.BadZipFile, zlib.error, EOFError):

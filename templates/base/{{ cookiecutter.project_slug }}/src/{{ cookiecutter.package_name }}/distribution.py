@@ -9,8 +9,10 @@ examples of the batch, so a batch means the same on any number of devices.
 import contextlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from .errors import ProjectError, UsageProblem, WorkerLost
@@ -275,6 +277,22 @@ def counted(count: int, kind: str) -> str:
     if kind == "CPU":
         return f"{count} CPU device{'s' * (count != 1)}"
     return f"{count} {kind}{'s' * (count != 1)}"
+
+
+def rebuilt(core: Any, let_go: Callable[[], None] = lambda: None) -> Any:
+    """The same core anew. Through a file, since some layers save less than they train with, such as
+    low-rank adapters that are added to what they adapt.
+
+    Args:
+        let_go: called in between, to leave devices.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "core.weights.h5"
+        core.save_weights(file)
+        let_go()
+        copy = type(core).from_config(core.get_config())
+        copy.load_weights(file)
+    return copy
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from .distribution import (
     jax_cluster,
     needs_two,
     no_cluster,
+    rebuilt,
 )
 from .errors import ProjectError, UsageProblem
 from .meters import Meters
@@ -67,12 +68,8 @@ class Sharded(Devices):
     def local_copy(self, core: keras.Model) -> keras.Model:
         if self.rows is None:
             return core
-        weights = core.get_weights()
         # Training is over: from here on everything is on this process's first device.
-        keras.distribution.set_distribution(None)
-        copy = type(core).from_config(core.get_config())
-        copy.set_weights(weights)
-        return copy
+        return rebuilt(core, lambda: keras.distribution.set_distribution(None))
 
 
 class ShardedSteps:

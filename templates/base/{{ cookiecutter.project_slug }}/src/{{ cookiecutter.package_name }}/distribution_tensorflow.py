@@ -16,6 +16,7 @@ from .distribution import (
     counted,
     needs_two,
     no_cluster,
+    rebuilt,
     tensorflow_cluster,
 )
 from .errors import UsageProblem
@@ -53,11 +54,7 @@ class Replicas(Devices):
         )
 
     def local_copy(self, core: keras.Model) -> keras.Model:
-        if self.strategy is None:
-            return core
-        copy = type(core).from_config(core.get_config())
-        copy.set_weights(core.get_weights())
-        return copy
+        return core if self.strategy is None else rebuilt(core)
 
 
 class ReplicatedSteps:

@@ -71,6 +71,6 @@ def check_columns(name: str, columns: Sequence[str], features: Sequence[str]) ->
             raise DataProblem(f"data.source: {name!r} has no column {column!r}; found: {found}.")
 
 
-def needs_extra(extra: str) -> ProjectError:
-    """The error for a source whose packages are not there."""
-    return ProjectError(f"data.source: it needs an extra: pip install -e '.[{extra}]'.")
+def needs_extra(extra: str, field: str = "data.source") -> ProjectError:
+    """The error for a field whose value needs packages that are not there."""
+    return ProjectError(f"{field}: it needs an extra: pip install -e '.[{extra}]'.")

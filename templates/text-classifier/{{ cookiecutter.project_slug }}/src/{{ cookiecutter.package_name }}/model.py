@@ -7,14 +7,16 @@ To add one, write a function as those here and add a line to ``MODELS``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import keras
 from keras import layers, ops
 
-from . import views
+from . import presets, views
 from .config import Config
 from .contract import Phase, Split
+from .errors import UsageProblem
 from .ngrams import BUCKETS, NGramLogits
 
 if TYPE_CHECKING:
@@ -86,12 +88,32 @@ def transformer(config: Config, preprocessing: Preprocessing) -> keras.Model:
     return keras.Model(tokens, _head(_mean(x, mask), config, preprocessing), name="transformer")
 
 
+@dataclass(frozen=True)
+class Pretrained:
+    """An encoder of KerasHub that was trained before on much text: Devlin et al., NAACL 2019.
+
+    Attributes:
+        preset: the one that is taken unless ``model.preset`` names another; None: it must.
+    """
+
+    preset: str | None = None
+
+    def __call__(self, config: Config, preprocessing: Preprocessing) -> keras.Model:
+        tokens = _tokens()
+        x = presets.encoded(tokens, preset_for(config), config, preprocessing)
+        return keras.Model(tokens, _head(x, config, preprocessing), name=config.model.name)
+
+
 MODELS: dict[str, Callable[[Config, Preprocessing], keras.Model]] = {
     "bag_cnn": bag_cnn,
     "bag": bag,
     "cnn": cnn,
     "bilstm": bilstm,
     "transformer": transformer,
+    "bert": Pretrained("bert_base_en_uncased"),
+    "bert_tiny": Pretrained("bert_tiny_en_uncased"),
+    "bert_multilingual": Pretrained("bert_base_multi"),
+    "preset": Pretrained(),
 }
 
 # How large weights are divided among devices (runtime.strategy model_parallel): a pattern of the
@@ -99,6 +121,10 @@ MODELS: dict[str, Callable[[Config, Preprocessing], keras.Model]] = {
 LAYOUT: dict[str, tuple[str | None, ...]] = {
     "tokens/embeddings": (None, "model"),  # (numbers, width)
     "conv_.*/kernel": (None, None, "model"),  # (tokens, width, filters)
+    "token_embedding/embeddings": (None, "model"),  # of presets, as the next three
+    "feedforward_intermediate_dense/kernel": (None, "model"),
+    "feedforward_output_dense/kernel": ("model", None),
+    "self_attention_layer/(query|key|value)/kernel": (None, "model", None),
     "block.*_up/kernel": (None, "model"),
     "block.*_down/kernel": ("model", None),
     "block.*_attention/(query|key|value)/kernel": (None, "model", None),  # (width, heads, size)
@@ -111,8 +137,23 @@ def build(config: Config, preprocessing: Preprocessing) -> keras.Model:
 
 
 def phases(config: Config) -> list[Phase]:
-    """One phase."""
+    """One phase; of pretrained models as ``model.tuning`` says."""
+    if preset_for(config):
+        return presets.phases(config)
     return [Phase("all", config.train.epochs, config.train.learning_rate)]
+
+
+def preset_for(config: Config) -> str | None:
+    """The preset that the configured model starts from, if it does from one."""
+    model = MODELS[config.model.name]
+    if not isinstance(model, Pretrained):
+        return None
+    name = config.model.preset or model.preset
+    if name is None:
+        raise UsageProblem(
+            "model.preset: this model needs one, such as kaggle://…, hf://… or a folder."
+        )
+    return name
 
 
 def settle(trained: Artifact, validation: Split, config: Config) -> None:

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from . import presets
 from .cache import CHUNK
 from .classes import class_names, encoded
 from .config import Config
 from .contract import Split, Uniform
-from .errors import DataProblem
+from .errors import DataProblem, UsageProblem
+from .model import preset_for
 from .pipeline import padded
 from .tokens import (
     SAMPLE,
@@ -40,7 +42,7 @@ class Preprocessing:
     Attributes:
         tokens: a name of ``TOKENS``.
         vocabulary: tokens by number, from 2 on.
-        subwords: what was learnt for ``subword``, as JSON.
+        learnt: what ``subword`` learnt, or what the tokeniser of a preset needs, as JSON.
         separator: between the classes of a text that may have several; '': each has one.
         max_tokens: of a text; what is beyond is cut.
         cut: of the training texts: share that is cut, and share of all tokens that are lost.
@@ -50,7 +52,7 @@ class Preprocessing:
     tokens: str
     lowercase: bool
     vocabulary: tuple[str, ...]
-    subwords: str
+    learnt: str
     max_tokens: int
     classes: tuple[str, ...]
     separator: str = ""
@@ -61,34 +63,40 @@ class Preprocessing:
     def fit(cls, train: Split, config: Config) -> "Preprocessing":
         """Learn tokens, lengths and classes from the training split."""
         data = config.data
-        kind = data.tokens
+        kind = kind_for(config)
         if kind == "auto":
             every = max(1, len(train) // SAMPLE)
             kind = fitting_kind(_texts(train, data.lowercase, np.arange(0, len(train), every)))
-        learnt = ""
+        learnt, longest = "", MOST_TOKENS
+        lowercase = data.lowercase and kind != presets.KIND  # a preset knows by itself
         if kind == "subword":
-            learnt = learn_subwords(_texts(train, data.lowercase), data.vocabulary_size)
-        split = subwords(learnt) if learnt else TOKENS[kind]
+            learnt = learn_subwords(_texts(train, lowercase), data.vocabulary_size)
+        elif kind == presets.KIND:
+            preset = preset_for(config)
+            learnt, longest = presets.learnt(preset), presets.most_tokens(preset)
+        split = _split_with(kind, learnt)
         lengths: list[int] = []
 
         def divided() -> Iterator[list[str]]:
-            for text in _texts(train, data.lowercase):
+            for text in _texts(train, lowercase):
                 tokens = split(text)
                 lengths.append(len(tokens))
                 yield tokens
 
         known = vocabulary(divided(), data.vocabulary_size)
+        if kind == presets.KIND:
+            known = tuple(presets.tokenizer(learnt).get_vocabulary())
         if not known:
             raise DataProblem("data: no token stands in the training texts twice.")
-        found = np.array(lengths)
-        most = data.max_tokens or int(np.clip(np.quantile(found, COVERED), 4, MOST_TOKENS))
+        found, longest = np.array(lengths), min(longest, MOST_TOKENS)
+        most = data.max_tokens or int(np.clip(np.quantile(found, COVERED), 4, longest))
         lost = np.maximum(found - most, 0)
         separator = data.label_separator or ""
         return cls(
             tokens=kind,
-            lowercase=data.lowercase,
+            lowercase=lowercase,
             vocabulary=known,
-            subwords=learnt,
+            learnt=learnt,
             max_tokens=most,
             classes=class_names(train.targets, separator),
             separator=separator,
@@ -127,6 +135,8 @@ class Preprocessing:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Preprocessing":
+        if config["tokens"] == presets.KIND:
+            presets.tokenizer(config["learnt"])  # makes the classes of the model file known
         lists = {name: tuple(config[name]) for name in ("vocabulary", "classes", "cut")}
         return cls(**{**config, **lists})
 
@@ -152,7 +162,7 @@ class Preprocessing:
 
     @cached_property
     def _split(self) -> Callable[[str], list[str]]:
-        return subwords(self.subwords) if self.subwords else TOKENS[self.tokens]
+        return _split_with(self.tokens, self.learnt)
 
     @cached_property
     def _number_of(self) -> dict[str, int]:
@@ -164,6 +174,19 @@ class Preprocessing:
             tokens = self.split(text.decode("utf-8", "replace"))[: self.max_tokens]
             row[: len(tokens)] = [self._number_of.get(token, UNKNOWN) for token in tokens]
         return rows
+
+
+def kind_for(config: Config) -> str:
+    """The configured kind of tokens; pretrained models bring their own."""
+    wish = config.data.tokens
+    needed = preset_for(config) is not None
+    if wish == "auto" and needed:
+        return presets.KIND
+    if needed != (wish == presets.KIND):
+        raise UsageProblem(
+            f"data.tokens: {wish!r} does not go with model.name {config.model.name!r}; auto does."
+        )
+    return wish
 
 
 def augment(prepared: tf.Tensor, uniform: Uniform, config: Config) -> tf.Tensor:
@@ -179,6 +202,12 @@ def texts_of(split: Split, places: np.ndarray | None = None) -> Iterator[str]:
     for part in _chunks(np.arange(len(split)) if places is None else places):
         for text in np.asarray(split.fetch(part)):
             yield text.decode("utf-8", "replace")
+
+
+def _split_with(kind: str, learnt: str) -> Callable[[str], list[str]]:
+    if kind == presets.KIND:
+        return presets.split(presets.tokenizer(learnt))
+    return subwords(learnt) if learnt else TOKENS[kind]
 
 
 def _texts(split: Split, lowercase: bool, places: np.ndarray | None = None) -> Iterator[str]:

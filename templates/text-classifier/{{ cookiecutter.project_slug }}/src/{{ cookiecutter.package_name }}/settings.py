@@ -1,6 +1,6 @@
 """This project's own fields and defaults; those that every project has are in ``sections.py``."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -64,6 +64,22 @@ class Model(ModelSection):
 
     name: Annotated[str, NameIn("model", "MODELS")] = Field(
         "bag_cnn", description="a name of MODELS in model.py"
+    )
+    preset: str | None = Field(
+        None,
+        description="pretrained models: a preset of KerasHub (a name, kaggle://…, hf://… or a "
+        "folder); unset: the model's own",
+    )
+    tuning: Literal["full", "frozen", "lora"] = Field(
+        "full",
+        description="pretrained models: train all weights, the head alone, or low-rank adapters",
+    )
+    lora_rank: int = Field(8, ge=1, le=1024, description="rank of the adapters of tuning lora")
+    fine_tune_epochs: int = Field(
+        4, ge=1, description="pretrained models: epochs of tuning full and lora"
+    )
+    fine_tune_learning_rate: float = Field(
+        5e-5, gt=0, le=1, description="learning rate of tuning full; that of lora is 10 times it"
     )
     dropout: float = Field(0.5, ge=0, lt=1, description="share dropped before the last layer")
     width: int = Field(128, ge=4, le=4096, description="numbers that stand for a token")

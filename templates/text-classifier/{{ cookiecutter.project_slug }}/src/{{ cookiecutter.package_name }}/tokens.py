@@ -1,7 +1,8 @@
 """From texts to tokens, in any language.
 
 A tokeniser takes a normalised text and gives its tokens. To add one, write such a function and add
-a line to ``TOKENS``; ``subword`` is learnt from the training texts (``learn_subwords``).
+a line to ``TOKENS``; ``subword`` is learnt from the training texts (``learn_subwords``), ``preset``
+comes with a pretrained model (``presets.py``).
 """
 
 import re
@@ -57,6 +58,7 @@ TOKENS: dict[str, Callable[[str], list[str]] | None] = {
     "character": characters,
     "character_ngram": character_ngrams,
     "subword": None,
+    "preset": None,
 }
 
 

@@ -1,0 +1,128 @@
+"""Pretrained encoders, with a tiny preset made here: loading, tuning, saving, predicting."""
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from {{ cookiecutter.package_name }} import predict
+from {{ cookiecutter.package_name }}.config import load_config
+from {{ cookiecutter.package_name }}.errors import ProjectError, UsageProblem
+from {{ cookiecutter.package_name }}.evaluate import find_artifact
+from {{ cookiecutter.package_name }}.model import build, phases
+from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
+from {{ cookiecutter.package_name }}.presets import BACKBONE, PresetInputs
+from {{ cookiecutter.package_name }}.runs import find_run
+from {{ cookiecutter.package_name }}.train import main as train
+
+hub = pytest.importorskip("keras_hub", reason="needs the extra presets")
+
+WORDS = ("the", "i", "my", "order", "is", "pay", "##ment", "log", "##in", "app", "late", "a", "to")
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
+LONGEST = 40
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT with two blocks that was never trained."""
+    folder = tmp_path_factory.mktemp("preset")
+    keras.utils.set_random_seed(0)
+    letters = [mark + chr(c) for c in range(ord("a"), ord("z") + 1) for mark in ("", "##")]
+    vocabulary = [*dict.fromkeys([*SPECIAL, *WORDS, *letters])]
+    backbone = hub.models.BertBackbone(
+        vocabulary_size=len(vocabulary),
+        num_layers=2,
+        num_heads=2,
+        hidden_dim=16,
+        intermediate_dim=32,
+        max_sequence_length=LONGEST,
+    )
+    backbone.save_to_preset(str(folder))
+    tokenizer = hub.tokenizers.BertTokenizer(vocabulary=vocabulary, lowercase=True)
+    tokenizer.save_to_preset(str(folder))
+    return folder
+
+
+def words_for(preset: Path, *more: str) -> list[str]:
+    words = ["--model.name", "preset", "--model.preset", str(preset), "--data.limit", "300"]
+    return [*words, "--tracking.enabled", "false", *more]
+
+
+@pytest.mark.parametrize("tuning", ["full", "frozen", "lora"])
+def test_tuning(
+    tuning: str, preset: Path, own_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ("--model.tuning", tuning, "--model.lora_rank", "2", "--train.epochs", "1")
+    assert train(words_for(preset, *more, "--model.fine_tune_epochs", "1")) == 0
+    artifact = find_artifact("latest")[0]
+    before = hub.models.Backbone.from_preset(str(preset))
+    after = {weight.path: weight for weight in artifact.core.get_layer(BACKBONE).weights}
+    changed = {
+        old.path
+        for old in before.weights
+        if old.path in after and not np.allclose(old, after[old.path], atol=1e-7)
+    }
+    if tuning == "frozen":
+        assert not changed
+    elif tuning == "lora":
+        assert changed
+        assert all("query" in path or "value" in path for path in changed)
+    else:
+        assert len(changed) > 10
+    capsys.readouterr()
+    assert predict.main(["my payment is late", "", "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert all(np.isfinite(list(line["scores"].values())).all() for line in lines)
+    tokens = find_run("latest").summary["preprocessing"]
+    assert tokens["tokens"] == "preset"
+    assert tokens["max_tokens"] <= LONGEST - 2
+
+
+def fitted(preset: Path, *more: str) -> tuple[keras.Model, Preprocessing]:
+    from {{ cookiecutter.package_name }}.data import load
+
+    config = load_config(words_for(preset, *more))
+    preprocessing = Preprocessing.fit(load(config).train, config)
+    return build(config, preprocessing), preprocessing
+
+
+def test_tokens_are_those_of_the_preset_and_the_padding_changes_nothing(preset: Path) -> None:
+    core, preprocessing = fitted(preset)
+    assert preprocessing.split("My payment!") == ["my", "pay", "##ment", "[UNK]"]
+    again = Preprocessing.from_config(json.loads(json.dumps(preprocessing.to_config())))
+    assert again == preprocessing
+    tokens = preprocessing(tf.constant(["my payment is late", "the app"])).numpy()
+    alone = core(tokens[1:, :2], training=False)
+    np.testing.assert_allclose(core(tokens, training=False)[1:], alone, atol=1e-5)
+
+
+def test_inputs_of_a_preset() -> None:
+    layer = PresetInputs(start=101, end=102, padding=7, unknown=103)
+    made = layer(np.array([[2, 1, 12], [3, 0, 0], [0, 0, 0]], "int32"))
+    ids = [[101, 0, 103, 10, 102], [101, 1, 102, 7, 7], [101, 102, 7, 7, 7]]
+    np.testing.assert_array_equal(made["token_ids"], ids)
+    np.testing.assert_array_equal(made["padding_mask"], np.array(ids) != 7)
+
+
+def test_phases(preset: Path) -> None:
+    rates = {}
+    for tuning in ("full", "frozen", "lora"):
+        (phase,) = phases(load_config(words_for(preset, "--model.tuning", tuning)))
+        rates[tuning] = (phase.epochs, phase.learning_rate)
+    assert rates == {"full": (4, 5e-5), "frozen": (16, 2e-3), "lora": (4, pytest.approx(5e-4))}
+
+
+def test_what_cannot_be_is_said(preset: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageProblem, match=r"model.preset: this model needs one"):
+        fitted(preset, "--model.preset", "null")
+    with pytest.raises(ProjectError, match=r"model.preset: .*nothing' cannot be loaded"):
+        fitted(preset, "--model.preset", str(tmp_path / "nothing"))
+    with pytest.raises(UsageProblem, match=r"data.max_tokens: 64 is more than the 38 tokens that"):
+        fitted(preset, "--data.max_tokens", "64")
+    with pytest.raises(UsageProblem, match=r"data.tokens: 'word' does not go with model.name"):
+        fitted(preset, "--data.tokens", "word")
+    with pytest.raises(UsageProblem, match=r"data.tokens: 'preset' does not go with model.name"):
+        fitted(preset, "--model.name", "cnn", "--data.tokens", "preset")

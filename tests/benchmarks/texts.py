@@ -1,0 +1,115 @@
+"""How well and how fast the text template learns, against TF-IDF and a plain Keras script.
+
+    python -m tests.benchmarks.texts [tickets|en|ja|speed ...]
+
+``tickets`` are the generated ones; ``en`` and ``ja`` are descriptions of Debian's packages by
+section (``descriptions.py``, which asks the network). ``speed`` is in tokens a second, padding not
+counted, on generated texts of very different lengths. Exits with 1 if a limit does not hold.
+"""
+
+import argparse
+import csv
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from tests.benchmarks import descriptions
+from tests.benchmarks.digits import make_project
+from tests.benchmarks.training import compare, project_rate, run, script_rate
+from tests.environments import project_python
+
+SEEDS = (0, 1, 2)
+FROM_BEST = 0.01  # of what can be reached with the generated tickets
+MOST_SECONDS = 600
+MOST_TOKENS = 512
+TEXTS = 3_000
+EPOCHS = (12, 4)  # project, plain script
+
+
+def learnt(project: Path, name: str) -> Iterator[tuple[str, bool]]:
+    """A line of the table for each seed, and whether it is as it must be."""
+    words: list[str] = []
+    if name != "tickets":
+        file = project / f"{name}.csv"
+        descriptions.write(name, file)
+        words = ["--data.source", "csv", "--data.path", str(file)]
+    for seed in SEEDS:
+        folder = run(project, *words, "--train.seed", str(seed))
+        summary = json.loads((folder / "summary.json").read_text())
+        accuracy = summary["metrics"]["test/accuracy"]
+        baseline = summary["baselines"][-1]["metrics"]["test/accuracy"]
+        seconds = summary["seconds"]["total"]
+        best = summary["data"].get("best_reachable_accuracy")
+        holds = accuracy > baseline and seconds <= MOST_SECONDS
+        holds &= best is None or accuracy >= best - FROM_BEST
+        size = summary["data"]["train"]
+        cells = [name, size, seed, f"{accuracy:.4f}", f"{baseline:.4f}", best or "", seconds]
+        yield f"| {' | '.join(map(str, cells))} | {'holds' if holds else 'does not hold'} |", holds
+
+
+def speed(project: Path) -> Iterator[tuple[str, bool]]:
+    """Tokens per second of the ``cnn`` against a script that pads all texts to the longest."""
+    file = project / "lengths.csv"
+    random = np.random.default_rng(0)
+    # As reviews are: half of them shorter than 90 words, some longer than can be taken.
+    lengths = np.clip(random.lognormal(4.5, 0.8, TEXTS), 5, 2 * MOST_TOKENS).astype(int)
+    with file.open("w", newline="", encoding="utf-8") as opened:
+        writer = csv.writer(opened)
+        writer.writerow(["text", "label"])
+        for length in lengths:
+            label = int(random.integers(2))
+            ranks = random.zipf(1.3, length) % 20_000
+            writer.writerow([" ".join(f"w{rank}" for rank in ranks) + f" kind{label}", label])
+    words = ["--data.source", "csv", "--data.path", str(file), "--model.name", "cnn"]
+    words += ["--data.max_tokens", str(MOST_TOKENS)]
+
+    def tokens_per_second() -> float:
+        steps = project_rate(project, EPOCHS[0], *words)
+        newest = max(project.glob("runs/*/summary.json"), key=lambda path: path.stat().st_mtime)
+        size = json.loads(newest.read_text())["data"]["train"]
+        kept = np.minimum(lengths + 1, MOST_TOKENS)
+        return steps * float(kept.mean()) * size / -(-size // 32)
+
+    peer = [str(file), str(MOST_TOKENS), "--epochs", str(EPOCHS[1])]
+    row = compare(
+        "`cnn`, tokens/s / `Model.fit`, all padded to 512",
+        tokens_per_second,
+        partial(script_rate, project_python(), "padded_keras.py", *peer),
+        least=2.0,
+    )
+    yield str(row), row.holds
+
+
+MEASUREMENTS: dict[str, Callable[[Path], Iterator[tuple[str, bool]]]] = {
+    "tickets": partial(learnt, name="tickets"),
+    "en": partial(learnt, name="en"),
+    "ja": partial(learnt, name="ja"),
+    "speed": speed,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.texts")
+    parser.add_argument("names", nargs="*", choices=list(MEASUREMENTS), metavar="NAME")
+    names = parser.parse_args().names or list(MEASUREMENTS)
+    print(f"default model and settings, {os.cpu_count()} cores")
+    print("| texts | training texts | seed | accuracy | TF-IDF | best reachable | seconds | |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
+    fine = True
+    with tempfile.TemporaryDirectory() as folder:
+        project = make_project(Path(folder), "text-classifier")
+        for name in names:
+            for line, holds in MEASUREMENTS[name](project):
+                print(line, flush=True)
+                fine &= holds
+    return 0 if fine else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -11,13 +11,13 @@ import argparse
 import csv
 import json
 import os
+import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-
-import numpy as np
+from random import Random
 
 from tests.benchmarks import descriptions
 from tests.benchmarks.digits import make_project
@@ -56,15 +56,16 @@ def learnt(project: Path, name: str) -> Iterator[tuple[str, bool]]:
 def speed(project: Path) -> Iterator[tuple[str, bool]]:
     """Tokens per second of the ``cnn`` against a script that pads all texts to the longest."""
     file = project / "lengths.csv"
-    random = np.random.default_rng(0)
+    random = Random(0)
     # As reviews are: half of them shorter than 90 words, some longer than can be taken.
-    lengths = np.clip(random.lognormal(4.5, 0.8, TEXTS), 5, 2 * MOST_TOKENS).astype(int)
+    drawn = (int(random.lognormvariate(4.5, 0.8)) for _ in range(TEXTS))
+    lengths = [min(max(length, 5), 2 * MOST_TOKENS) for length in drawn]
     with file.open("w", newline="", encoding="utf-8") as opened:
         writer = csv.writer(opened)
         writer.writerow(["text", "label"])
         for length in lengths:
-            label = int(random.integers(2))
-            ranks = random.zipf(1.3, length) % 20_000
+            label = random.randrange(2)
+            ranks = [int(random.paretovariate(0.3)) % 20_000 for _ in range(length)]
             writer.writerow([" ".join(f"w{rank}" for rank in ranks) + f" kind{label}", label])
     words = ["--data.source", "csv", "--data.path", str(file), "--model.name", "cnn"]
     words += ["--data.max_tokens", str(MOST_TOKENS)]
@@ -73,8 +74,8 @@ def speed(project: Path) -> Iterator[tuple[str, bool]]:
         steps = project_rate(project, EPOCHS[0], *words)
         newest = max(project.glob("runs/*/summary.json"), key=lambda path: path.stat().st_mtime)
         size = json.loads(newest.read_text())["data"]["train"]
-        kept = np.minimum(lengths + 1, MOST_TOKENS)
-        return steps * float(kept.mean()) * size / -(-size // 32)
+        kept = statistics.mean(min(length + 1, MOST_TOKENS) for length in lengths)
+        return steps * kept * size / -(-size // 32)
 
     peer = [str(file), str(MOST_TOKENS), "--epochs", str(EPOCHS[1])]
     row = compare(

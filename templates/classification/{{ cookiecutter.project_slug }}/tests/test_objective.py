@@ -127,3 +127,12 @@ def test_rarest_class_decides_how_examples_are_divided_and_weighed() -> None:
     weights = objective.example_weights(targets, SEVERAL, load_config())
     assert weights.mean() == pytest.approx(1)
     assert weights[:10].sum() + weights[-1] == pytest.approx(weights[17:20].sum())
+
+
+def test_classes_in_any_script(tmp_path, capfd, caplog) -> None:
+    names = ("故障", "ปัญหา", "$1", "fault")
+    classes = SimpleNamespace(classes=names, separator="")
+    report._draw_confusion(tmp_path / "c.png", np.arange(4), np.eye(4), classes)
+    assert (tmp_path / "c.png").stat().st_size > 1000
+    assert "Glyph" not in capfd.readouterr().err
+    assert all("no installed font" in record.message for record in caplog.records)

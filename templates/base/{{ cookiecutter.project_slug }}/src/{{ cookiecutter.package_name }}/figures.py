@@ -1,7 +1,10 @@
 """Figures as PNG files, in one style."""
 
+import logging
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +13,31 @@ import matplotlib
 matplotlib.use("Agg")  # no screen needed
 
 import matplotlib.pyplot as plt
+from matplotlib import font_manager
 
 from .files import written_whole
 
+log = logging.getLogger(__package__)
+
+# Fonts that have what the first one lacks, such as Chinese; those that are installed are used.
+FONTS = (
+    *("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC"),
+    *(
+        "WenQuanYi Zen Hei",
+        "WenQuanYi Micro Hei",
+        "PingFang SC",
+        "Hiragino Sans",
+        "Microsoft YaHei",
+    ),
+    *(
+        "Yu Gothic",
+        "Malgun Gothic",
+        "Apple SD Gothic Neo",
+        "Noto Sans Thai",
+        "Noto Sans Devanagari",
+    ),
+    *("Arial Unicode MS", "Unifont"),
+)
 COLORS = {"train": "#7a8ba3", "validation": "#c2410c"}
 
 
@@ -21,14 +46,32 @@ def figure(path: Path, width: float = 6.4, height: float = 4.8, **grid: Any) -> 
     """A figure's axes (one, or an array of them); the file is written at the end."""
     style = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 10}
     style["text.parse_math"] = False  # a class may be called $1
+    style["font.family"] = _fonts()
     with plt.rc_context(style):
         drawing, axes = plt.subplots(figsize=(width, height), layout="constrained", **grid)
         try:
             yield axes
-            with written_whole(path) as beside:
+            with written_whole(path) as beside, warnings.catch_warnings(record=True) as caught:
                 drawing.savefig(beside, dpi=150)
+            if any("missing from font" in str(warning.message) for warning in caught):
+                _tell_of_fonts()
         finally:
             plt.close(drawing)
+
+
+@cache
+def _fonts() -> list[str]:
+    installed = set(font_manager.get_font_names())
+    return [name for name in FONTS if name in installed]
+
+
+@cache
+def _tell_of_fonts() -> None:
+    """Once is enough."""
+    log.warning(
+        "no installed font has all signs of the figures; one such as Noto Sans CJK has. The "
+        "tables are complete."
+    )
 
 
 def draw_curves(lines: list[dict[str, Any]], path: Path) -> None:

@@ -9,7 +9,7 @@ from scipy.sparse.csgraph import connected_components
 from .errors import DataProblem, UsageProblem
 from .sections import DataSection
 
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
+TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
 
 
 def divided(

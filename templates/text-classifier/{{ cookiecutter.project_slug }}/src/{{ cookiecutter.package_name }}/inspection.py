@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .class_findings import look_at_classes, tolerate
 from .classes import parted
 from .config import Config
 from .errors import DataProblem
@@ -24,7 +25,6 @@ MOST_CLASSES = 500
 SEPARATORS = ("|", ";", ",")  # that may stand between the labels of a row
 JOIN = SEPARATORS[0]  # put between those that come as a list
 NONE = "(none)"  # shown of a text that may have several labels and has none
-FEW = 10  # examples of a class below which it can hardly be learnt
 # Words that stand in nearly every longer text of a language, and in few others.
 FREQUENT = {
     "English": {"the", "and", "of", "is", "to", "it", "was", "for", "this"},
@@ -136,7 +136,10 @@ def _from_table(
     findings.fields |= {} if binary else {"encoding": encoding}
     findings.fields |= {"delimiter": delimiter} if kind == "csv" else {}
     labels = [value.strip() or (NONE if separator else "") for value in table[label]]
-    findings.fields |= _tolerance(table[text], labels, sum(broken.values()), findings)
+    unusable = sum(broken.values()) + sum(
+        not (words.strip() and label) for words, label in zip(table[text], labels, strict=True)
+    )
+    tolerate(unusable, len(labels) + sum(broken.values()), "rows", findings)
     return table[text], labels, ids
 
 
@@ -156,7 +159,7 @@ def _look_at(
     findings.fact("languages", languages([text for text, _ in good]))
     classes = Counter(name for _, label in good for name in parted(label, separator))
     classes.pop(NONE, None)
-    findings.fact("classes", f"{len(classes)}: {listed(classes)}")
+    look_at_classes(classes, "texts", findings)
     if separator:
         most = max(len(parted(label, separator)) for _, label in good)
         findings.fact("labels", f"up to {most} of a text, separated by {separator!r}")
@@ -167,11 +170,6 @@ def _look_at(
     findings.fact("duplicates", f"{len(good) - len(by_key)}, case, spaces and signs aside")
     if contradicting:
         findings.warn(f"{contradicting} texts stand there with different labels.")
-    if len(classes) < 2:
-        findings.warn("there is one class only; training refuses that.")
-    for label, count in sorted(classes.items()):
-        if count < FEW:
-            findings.warn(f"class {label!r} has {count} examples, too few to learn it well.")
     empty = [name for name, text in zip(ids, texts, strict=True) if not text.strip()]
     if empty:
         findings.warn(f"{len(empty)} texts are empty, the first in {empty[0]}; they are left out.")
@@ -281,17 +279,3 @@ def _described(values: list[str], name: str, text: str, label: str) -> str:
     empty = sum(not value.strip() for value in values)
     missing = f", {empty} empty" if empty else ""
     return f"{use}{len(set(values))} different values{missing}"
-
-
-def _tolerance(
-    texts: list[str], labels: list[str], broken: int, findings: Findings
-) -> dict[str, float]:
-    """``data.max_unreadable``, where more rows than usual cannot be used."""
-    unusable = broken + sum(
-        not (text.strip() and label.strip()) for text, label in zip(texts, labels, strict=True)
-    )
-    share = unusable / (len(texts) + broken)
-    if share <= 0.05:
-        return {}
-    findings.warn(f"{share:.0%} of the rows cannot be used; max_unreadable was raised for that.")
-    return {"max_unreadable": min(1.0, round(share + 0.01, 2))}

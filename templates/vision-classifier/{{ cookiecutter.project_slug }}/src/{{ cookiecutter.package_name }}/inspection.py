@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .class_findings import look_at_classes, tolerate
 from .config import Config
 from .errors import DataProblem
 from .findings import Findings, giving_away, listed, named_like
@@ -15,8 +16,6 @@ from .images import SUFFIXES, find_images, scan
 PATH_NAMES = ("path", "file", "filename", "image", "image_path")
 LABEL_NAMES = ("label", "class", "category", "target", "diagnosis", "species", "kind")
 GROUP_NAMES = ("patient", "subject", "group", "camera", "person")
-FEW = 10  # images of a class below which it can hardly be learnt
-USUAL = 0.05  # share of unreadable files that training tolerates without being told
 
 
 def inspect(path: Path, config: Config, given: set[str]) -> Findings:
@@ -107,8 +106,7 @@ def _path_column(table: dict[str, list[str]]) -> str:
 
 
 def _look_at(paths: list[Path], labels: list[str], findings: Findings) -> None:
-    classes = Counter(labels)
-    findings.fact("classes", f"{len(classes)}: {listed(classes)}")
+    look_at_classes(Counter(labels), "images", findings)
     scans = scan([str(path) for path in paths])
     good = [found for found in scans if not found.error]
     findings.fact("formats", listed(Counter(path.suffix.lower() for path in paths)))
@@ -117,19 +115,13 @@ def _look_at(paths: list[Path], labels: list[str], findings: Findings) -> None:
         findings.warn(f"{len(bad)} files cannot be read, the first is {bad[0][0]}: {bad[0][1]}.")
     if not good:
         raise DataProblem("PATH: there is no image that can be read.")
-    if len(bad) > USUAL * len(paths):
-        findings.fields["max_unreadable"] = min(1.0, round(len(bad) / len(paths) + 0.01, 2))
+    tolerate(len(bad), len(paths), "images", findings)
     sizes = Counter(f"{found.width} x {found.height}" for found in good)
     shortest = [min(found.width, found.height) for found in good]
     findings.fact("sizes", f"{listed(sizes, 4)}; shorter side {_range(shortest)} pixels")
     kinds = Counter("grey" if found.channels < 3 else "colour" for found in good)
     findings.fact("channels", listed(kinds))
     findings.fact("duplicates", str(len(good) - len({found.sha256 for found in good})))
-    if len(classes) < 2:
-        findings.warn("there is one class only; training refuses that.")
-    for label, count in sorted(classes.items()):
-        if count < FEW:
-            findings.warn(f"class {label!r} has {count} images, too few to learn it well.")
     if kinds["colour"] and np.median(shortest) >= 96:
         # Photographs may be mirrored; digits and text may not.
         findings.fields["augment_flip"] = True

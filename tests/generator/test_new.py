@@ -39,8 +39,8 @@ tests/test_pipeline.py tests/test_preprocessing.py tests/test_resume.py tests/te
 tests/test_train.py
 """
 CLASSIFIER = """\
-src/demo/class_findings.py src/demo/classes.py src/demo/classifier_sections.py src/demo/downloads.py
-src/demo/folders.py src/demo/mistakes.py src/demo/splits.py
+src/demo/answering.py src/demo/class_findings.py src/demo/classes.py
+src/demo/classifier_sections.py src/demo/downloads.py src/demo/folders.py src/demo/mistakes.py src/demo/splits.py
 tests/test_objective.py tests/test_splits.py
 """
 ADDED = {

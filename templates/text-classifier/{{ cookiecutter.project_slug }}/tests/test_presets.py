@@ -1,6 +1,7 @@
 """Pretrained encoders, with a tiny preset made here: loading, tuning, saving, predicting."""
 
 import json
+import re
 from pathlib import Path
 
 import keras
@@ -12,11 +13,13 @@ from {{ cookiecutter.package_name }} import predict
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.errors import ProjectError, UsageProblem
 from {{ cookiecutter.package_name }}.evaluate import find_artifact
-from {{ cookiecutter.package_name }}.model import build, phases
+from {{ cookiecutter.package_name }}.model import LAYOUT, build, phases
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 from {{ cookiecutter.package_name }}.presets import BACKBONE, PresetInputs
 from {{ cookiecutter.package_name }}.runs import find_run
 from {{ cookiecutter.package_name }}.train import main as train
+
+from .test_model import OF_PRESETS
 
 hub = pytest.importorskip("keras_hub", reason="needs the extra presets")
 
@@ -99,6 +102,14 @@ def test_tokens_are_those_of_the_preset_and_the_padding_changes_nothing(preset: 
     np.testing.assert_allclose(core(tokens, training=False)[1:], alone, atol=1e-5)
 
 
+def test_layout_names_weights_that_exist(preset: Path) -> None:
+    weights = fitted(preset)[0].weights
+    for pattern in OF_PRESETS:
+        found = [weight for weight in weights if re.search(pattern, weight.path)]
+        assert found, pattern
+        assert all(len(weight.shape) == len(LAYOUT[pattern]) for weight in found), pattern
+
+
 def test_inputs_of_a_preset() -> None:
     layer = PresetInputs(start=101, end=102, padding=7, unknown=103)
     made = layer(np.array([[2, 1, 12], [3, 0, 0], [0, 0, 0]], "int32"))
@@ -112,7 +123,7 @@ def test_phases(preset: Path) -> None:
     for tuning in ("full", "frozen", "lora"):
         (phase,) = phases(load_config(words_for(preset, "--model.tuning", tuning)))
         rates[tuning] = (phase.epochs, phase.learning_rate)
-    assert rates == {"full": (4, 5e-5), "frozen": (16, 2e-3), "lora": (4, pytest.approx(5e-4))}
+    assert rates == {"full": (4, 5e-5), "frozen": (20, 2e-3), "lora": (4, pytest.approx(5e-4))}
 
 
 def test_what_cannot_be_is_said(preset: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from . import model as _registers_custom_layers  # noqa: F401
+from . import objective
 from .contract import Split
 from .errors import DataProblem
 from .files import written_whole
@@ -33,16 +34,20 @@ class Artifact:
     core: keras.Model
     preprocessing: Preprocessing
 
-    def __call__(self, raw: tf.Tensor) -> np.ndarray:
+    def __call__(self, raw: Any) -> np.ndarray:
         """Outputs (batch, …) of the core for raw inputs (batch, …)."""
         # As arrays: the core may run on another backend than the preprocessing.
         prepared = tf.nest.map_structure(np.asarray, self.preprocessing(raw))
         outputs = self.core(prepared, training=False)
         return keras.ops.convert_to_numpy(outputs)
 
+    def reduced(self, raw: Any) -> np.ndarray:
+        """What is kept of the outputs (batch, …) for raw inputs (batch, …)."""
+        return objective.reduced(raw, self(raw), self.preprocessing)
+
     def predict_split(self, split: Split, batch_size: int) -> np.ndarray:
-        """Outputs (size, …) for a split of raw examples, in its order."""
-        return np.concatenate([self(raw) for raw in _raw_batches(split, batch_size)])
+        """What is kept of the outputs (size, …) for a split of raw examples, in its order."""
+        return np.concatenate([self.reduced(raw) for raw in _raw_batches(split, batch_size)])
 
     def save(self, path: Path) -> None:
         """Write both parts to one file, in one step."""
@@ -94,7 +99,7 @@ def warm_start(core: keras.Model, earlier: Artifact, vocabularies: dict[str, Any
 
     Args:
         core: the new model, whose weights are changed.
-        vocabularies: layer name -> (axis, entries) of the earlier model.
+        vocabularies: name of a layer or weight -> (axis, entries) of the earlier model.
         now: the same of the new one.
 
     Returns:
@@ -106,8 +111,9 @@ def warm_start(core: keras.Model, earlier: Artifact, vocabularies: dict[str, Any
         if weight.path not in old_weights:
             continue
         old, new = np.array(old_weights[weight.path]), np.array(weight)
-        layer = weight.path.split("/")[0]
-        counts_entries = layer in now and layer in vocabularies
+        names = weight.path.split("/")
+        layer = next((name for name in (names[0], names[-1]) if name in now), "")
+        counts_entries = layer in vocabularies
         if counts_entries:
             axis, entries = now[layer]
             before = {entry: place for place, entry in enumerate(vocabularies[layer][1])}

@@ -3,20 +3,25 @@
 Each domain supplies these names, with the same meaning:
 
 ========================  =========================================================================
-``settings``              ``Data``, ``Model``, ``Train``: the domain's configuration fields
+``settings``              ``Data``, ``Model``, ``Train``: the domain's configuration fields;
+                          ``MODEL_REQUIREMENTS``: packages that a served model needs as well
 ``data.load``             ``(Config) -> Data``
 ``preprocessing``         ``Preprocessing`` (below) and ``augment(prepared, Uniform, Config)``
 ``model``                 ``build(Config, Preprocessing) -> keras.Model``, ``phases(Config)``,
-                          ``vocabularies(Preprocessing)``; ``settle(Artifact, Split, Config)``
-                          sets what the validation split chooses once the weights stand;
-                          ``LAYOUT``: how large weights are divided among devices
-``objective``             ``loss``, ``metrics``, ``example_weights``, ``answers``
+                          ``vocabularies(Preprocessing)``; ``settle(Artifact, Data, Config)``:
+                          the artifact to be saved, with what the validation split chooses once
+                          the weights stand; ``LAYOUT``: how large weights are divided among
+                          devices
+``objective``             ``loss``, ``metrics``, ``example_weights``; ``reduced(raw, outputs,
+                          Preprocessing)``: what is kept of a batch's outputs; ``answers`` of it
 ``baselines.measure``     ``(Data, Preprocessing, Config) -> list`` of names with test metrics
 ``report``                ``measure(targets, outputs, Preprocessing)``, whose first metric matters
                           most and is better the higher; ``draw(...)``
 ``inspection.inspect``    ``(Path, Config, names of given fields) -> Findings`` about a user's data
-``inputs``                ``read(words, Config)``: what ``predict`` is given; ``SIGNATURE``,
-                          ``example`` and ``from_frame`` of a request to a served model
+``answering``             what ``predict`` is asked and says: ``add_arguments(parser)``,
+                          ``answer(Artifact, arguments, Config) -> rows``, ``table(rows)``
+``inputs``                ``SIGNATURE``, ``example`` and ``from_frame`` of a request to a served
+                          model
 ========================  =========================================================================
 """
 

@@ -279,6 +279,23 @@ def counted(count: int, kind: str) -> str:
     return f"{count} {kind}{'s' * (count != 1)}"
 
 
+def of_all_replicas(rows: Any) -> Any:
+    """Rows of all parts of a batch, from those of a part; to be called inside a step.
+
+    On JAX a step sees the whole batch anyway.
+    """
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return rows
+    import tensorflow as tf
+
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return rows
+    return context.all_gather(rows, axis=0)
+
+
 def rebuilt(core: Any, let_go: Callable[[], None] = lambda: None) -> Any:
     """The same core anew. Through a file, since some layers save less than they train with, such as
     low-rank adapters that are added to what they adapt.

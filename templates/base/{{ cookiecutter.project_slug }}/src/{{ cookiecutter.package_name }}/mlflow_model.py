@@ -15,7 +15,7 @@ class ServedModel:
         self.loaded = loaded
 
     def predict(self, frame: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        outputs = self.loaded(inputs.from_frame(frame))
+        outputs = self.loaded.reduced(inputs.from_frame(frame))
         return pd.DataFrame(objective.answers(outputs, self.loaded.preprocessing))
 
 

@@ -3,9 +3,8 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
-from . import distribution
+from . import answering, distribution
 from .config import Parser, load_config, positive
 from .errors import command
 from .evaluate import find_artifact, is_uri
@@ -13,30 +12,11 @@ from .files import write_text
 from .runs import find_run
 
 
-def predict(words: list[str], run: str = "latest", batch_size: int = 128) -> list[dict[str, Any]]:
-    """Answers for what the words name, each with ``id``, ``prediction`` and ``scores``.
-
-    Args:
-        words: files, folders or texts, as the domain reads them; ``-`` is standard input.
-        run: ``latest``, a run's id or an MLflow model URI.
-
-    Raises:
-        DataProblem: an input is not readable; nothing is predicted then.
-    """
-    from . import inputs, objective
-
-    model, config_file = find_artifact(run)
-    requests = inputs.read(words, load_config(base=config_file))
-    outputs = model.predict_split(requests, batch_size)
-    answers = objective.answers(outputs, model.preprocessing)
-    return [{"id": str(key), **answer} for key, answer in zip(requests.ids, answers, strict=True)]
-
-
 @command
 def main(argv: list[str]) -> None:
-    """``predict [--run …] [--json] [--output FILE] INPUT …``."""
+    """``predict [--run …] [--json] [--output FILE] …``."""
     parser = Parser(prog="predict", description="Predict with a trained model.", allow_abbrev=False)
-    parser.add_argument("input", nargs="+", help="what to predict, or - for standard input")
+    answering.add_arguments(parser)
     parser.add_argument("--run", default="latest", help="latest, a run's id or an MLflow model URI")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     parser.add_argument("--output", metavar="FILE", type=Path, help="write JSON lines to this file")
@@ -47,7 +27,8 @@ def main(argv: list[str]) -> None:
     if not is_uri(arguments.run):
         find_run(arguments.run)  # fails before TensorFlow is imported
     distribution.prepare(load_config().runtime)
-    rows = predict(arguments.input, arguments.run, arguments.batch_size)
+    model, config_file = find_artifact(arguments.run)
+    rows = answering.answer(model, arguments, load_config(base=config_file))
     lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     if arguments.output:
         write_text(arguments.output, "".join(f"{line}\n" for line in lines))
@@ -55,15 +36,7 @@ def main(argv: list[str]) -> None:
     elif arguments.json:
         print("\n".join(lines))
     else:
-        _print_table(rows)
-
-
-def _print_table(rows: list[dict[str, Any]]) -> None:
-    width = max(len(row["id"]) for row in rows)
-    for row in rows:
-        best = sorted(row["scores"].items(), key=lambda item: -item[1])[:3]
-        scores = "  ".join(f"{name} {score:.3f}" for name, score in best)
-        print(f"{row['id']:<{width}}  {row['prediction'] or '(none)'}  ({scores})")
+        print("\n".join(answering.table(rows)))
 
 
 if __name__ == "__main__":

@@ -49,6 +49,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from sqlalchemy.exc import SQLAlchemyError
 
+from . import settings
 from .config import Config, Parser, fields, load_config, without_password
 from .errors import ProjectError, command
 from .files import project_root, write_text
@@ -67,7 +68,7 @@ PROBLEMS = (MlflowException, SQLAlchemyError, OSError, ImportError)  # of a data
 FOLLOWING = sys.argv[1:2] == ["follow"]
 OWN_REGISTRY = os.environ.get("MLFLOW_REGISTRY_URI")
 PACKAGE_DIR = Path(__file__).parent
-# What loading and serving the model needs; MLflow would take ten seconds to find out.
+# What loading and serving any model needs; MLflow would take ten seconds to find out.
 MODEL_REQUIREMENTS = ("tensorflow", "keras", "numpy", "mlflow", "pandas", "pydantic", "pyyaml")
 # Alembic and MLflow print dozens of lines about a new database and a logged model.
 for name in ("alembic", "mlflow"):
@@ -200,7 +201,7 @@ class Sender:
                     code_paths=[str(_clean_copy(PACKAGE_DIR, Path(folder) / "code"))],
                     signature=signature,
                     input_example=example,
-                    pip_requirements=[f"{n}=={metadata.version(n)}" for n in MODEL_REQUIREMENTS],
+                    pip_requirements=_requirements(),
                     registered_model_name=name,
                 )
         version = info.registered_model_version
@@ -208,6 +209,15 @@ class Sender:
             "model_uri": info.model_uri,
             "registered_version": None if version is None else int(version),
         }
+
+
+def _requirements() -> list[str]:
+    """What loading and serving the model needs, as installed here."""
+    pinned = [f"{name}=={metadata.version(name)}" for name in MODEL_REQUIREMENTS]
+    for name in settings.MODEL_REQUIREMENTS:
+        with contextlib.suppress(metadata.PackageNotFoundError):  # an extra that is not there
+            pinned.append(f"{name}=={metadata.version(name)}")
+    return pinned
 
 
 def read_request(run: Run) -> tuple[ModelSignature, pd.DataFrame]:

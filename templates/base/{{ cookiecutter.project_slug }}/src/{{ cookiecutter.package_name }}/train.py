@@ -61,8 +61,7 @@ def train(config: Config, resume: Run | None = None, fresh: bool = False) -> dic
             fitted = fitting.fit(core, data, preprocessing, config, devices, run, begun.checkpoint)
         core = devices.local_copy(core)
 
-        trained = Artifact(core, preprocessing)
-        settle(trained, data.validation, config)
+        trained = settle(Artifact(core, preprocessing), data, config)
         trained.save(run.model_file)
         with distribution.worker_failures(devices.processes):
             devices.from_chief(None)
@@ -99,7 +98,7 @@ def train(config: Config, resume: Run | None = None, fresh: bool = False) -> dic
             "strategy": devices.name,
             "replicas": devices.replicas,
             "deterministic": deterministic,
-            "parameters": core.count_params(),
+            "parameters": trained.core.count_params(),
             "steps": fitted.steps,
             "resumed_from_step": begun.checkpoint and begun.checkpoint.state["step"],
             "weights_sha256": trained.weights_sha256(),

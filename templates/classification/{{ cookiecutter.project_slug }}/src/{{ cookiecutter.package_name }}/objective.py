@@ -131,6 +131,11 @@ def probabilities(logits: np.ndarray, preprocessing: Preprocessing) -> np.ndarra
     return shifted / shifted.sum(axis=-1, keepdims=True)
 
 
+def reduced(raw: Any, outputs: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Everything is kept."""
+    return outputs
+
+
 def answers(outputs: np.ndarray, preprocessing: Preprocessing) -> list[dict[str, Any]]:
     """Logits (batch, classes) as ``prediction`` and ``scores`` by class."""
     scores = probabilities(outputs, preprocessing)

@@ -15,7 +15,7 @@ from keras import layers, ops
 
 from . import presets, views
 from .config import Config
-from .contract import Phase, Split
+from .contract import Data, Phase
 from .errors import UsageProblem
 from .ngrams import BUCKETS, NGramLogits
 
@@ -156,10 +156,11 @@ def preset_for(config: Config) -> str | None:
     return name
 
 
-def settle(trained: Artifact, validation: Split, config: Config) -> None:
+def settle(trained: Artifact, data: Data, config: Config) -> Artifact:
     """How much each view counts, where there are several."""
     if config.model.name == "bag_cnn":
-        views.settle(trained, validation, config.data.batch_size)
+        views.weigh(trained, data.validation, config.data.batch_size)
+    return trained
 
 
 def vocabularies(preprocessing: Preprocessing) -> dict[str, tuple[int, tuple[str, ...]]]:

@@ -8,6 +8,7 @@ from .classifier_sections import ClassifierTrain
 from .sections import DataSection, ModelSection, NameIn
 
 TEMPLATE = "text-classifier"
+MODEL_REQUIREMENTS = ("tokenizers", "keras-hub")  # of a served model, those that are installed
 
 
 class Data(DataSection):
@@ -88,11 +89,8 @@ class Model(ModelSection):
 class Train(ClassifierTrain):
     """How the model is trained."""
 
-    epochs: int = Field(16, ge=1, description="passes over the training split")
+    epochs: int = Field(20, ge=1, description="passes over the training split")
     learning_rate: float = Field(2e-3, gt=0, le=10, description="peak learning rate, per step")
     label_smoothing: float = Field(
         0.1, ge=0, lt=1, description="share of each target spread over all classes"
-    )
-    early_stopping_patience: int = Field(
-        5, ge=0, description="epochs without a better validation loss before it stops; 0: never"
     )

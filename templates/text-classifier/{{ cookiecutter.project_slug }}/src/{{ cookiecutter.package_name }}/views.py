@@ -27,7 +27,7 @@ MOST = 8.0  # times that a view's logits may be made larger
 @keras.saving.register_keras_serializable(__package__)
 class Views(layers.Layer):
     """The weighted sum of several logits (batch, classes) for the same texts; their mean until
-    ``settle`` sets the weights. In training each text has those of one view, drawn at random, so
+    ``weigh`` sets the weights. In training each text has those of one view, drawn at random, so
     that none leans on the others."""
 
     def __init__(self, seed: int, **options) -> None:
@@ -54,7 +54,7 @@ class Views(layers.Layer):
         return {**super().get_config(), "seed": self.seed}
 
 
-def settle(trained: Artifact, validation: Split, batch_size: int) -> None:
+def weigh(trained: Artifact, validation: Split, batch_size: int) -> None:
     """Set the weights with which the validation split's loss is lowest."""
     layer = trained.core.get_layer(NAME)
     apart = keras.Model(trained.core.input, ops.stack(layer.input, axis=1))

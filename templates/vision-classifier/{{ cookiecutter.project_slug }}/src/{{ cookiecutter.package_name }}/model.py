@@ -15,7 +15,7 @@ import keras
 from keras import layers
 
 from .config import Config
-from .contract import Phase, Split
+from .contract import Data, Phase
 from .errors import DataProblem, ProjectError
 
 if TYPE_CHECKING:
@@ -165,8 +165,9 @@ def phases(config: Config) -> list[Phase]:
     return [frozen, Phase("fine-tuning", model.fine_tune_epochs, rate, _trainable(True))]
 
 
-def settle(trained: Artifact, validation: Split, config: Config) -> None:
+def settle(trained: Artifact, data: Data, config: Config) -> Artifact:
     """Nothing is left to choose."""
+    return trained
 
 
 def vocabularies(preprocessing: Preprocessing) -> dict[str, tuple[int, tuple[str, ...]]]:

@@ -8,6 +8,7 @@ from .classifier_sections import ClassifierTrain
 from .sections import DataSection, ModelSection, NameIn
 
 TEMPLATE = "vision-classifier"
+MODEL_REQUIREMENTS = ()  # of a served model, besides those of every project
 
 
 class Data(DataSection):

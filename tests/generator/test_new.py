@@ -40,7 +40,8 @@ tests/test_train.py
 """
 CLASSIFIER = """\
 src/demo/answering.py src/demo/class_findings.py src/demo/classes.py
-src/demo/classifier_sections.py src/demo/downloads.py src/demo/folders.py src/demo/mistakes.py src/demo/splits.py
+src/demo/classifier_sections.py src/demo/downloads.py src/demo/folders.py
+src/demo/mistakes.py src/demo/splits.py
 tests/test_objective.py tests/test_splits.py
 """
 ADDED = {

@@ -21,7 +21,8 @@ COMMON = """\
 configs/multi_gpu.yaml configs/multi_worker.yaml configs/smoke.yaml configs/tpu.yaml
 docs/extending.md docs/scaling.md
 pyproject.toml requirements.lock
-src/demo/__init__.py src/demo/artifact.py src/demo/baselines.py src/demo/cache.py
+src/demo/__init__.py src/demo/answering.py src/demo/artifact.py src/demo/baselines.py
+src/demo/cache.py
 src/demo/checkpoints.py src/demo/config.py src/demo/contract.py src/demo/data.py
 src/demo/distribution.py src/demo/distribution_jax.py src/demo/distribution_tensorflow.py
 src/demo/errors.py src/demo/evaluate.py src/demo/figures.py src/demo/files.py src/demo/findings.py
@@ -39,12 +40,17 @@ tests/test_pipeline.py tests/test_preprocessing.py tests/test_resume.py tests/te
 tests/test_train.py
 """
 CLASSIFIER = """\
-src/demo/answering.py src/demo/class_findings.py src/demo/classes.py
+src/demo/class_findings.py src/demo/classes.py
 src/demo/classifier_sections.py src/demo/downloads.py src/demo/folders.py
 src/demo/mistakes.py src/demo/splits.py
 tests/test_objective.py tests/test_splits.py
 """
 ADDED = {
+    "recommender": """\
+src/demo/events.py src/demo/features.py src/demo/linear.py src/demo/log.py src/demo/movielens.py
+src/demo/networks.py src/demo/shop.py
+tests/test_report.py
+""",
     "vision-classifier": f"{CLASSIFIER} src/demo/images.py",
     "text-classifier": f"""{CLASSIFIER}
 src/demo/ngrams.py src/demo/presets.py src/demo/rows.py src/demo/texts.py src/demo/tickets.py
@@ -52,7 +58,11 @@ src/demo/tokens.py src/demo/views.py
 tests/test_presets.py tests/test_tokens.py
 """,
 }
-TITLES = {"vision-classifier": "Image classifier", "text-classifier": "Text classifier"}
+TITLES = {
+    "recommender": "Recommender",
+    "text-classifier": "Text classifier",
+    "vision-classifier": "Image classifier",
+}
 
 
 def tree(folder: Path) -> list[str]:

@@ -9,6 +9,8 @@ import pytest
 from {{ cookiecutter.package_name }} import distribution
 from {{ cookiecutter.package_name }}.config import Config, load_config
 
+from . import domain
+
 # Before TensorFlow is imported: two virtual devices, for the tests of several replicas.
 distribution.prepare(load_config(["--runtime.virtual_devices", "2"], environment={}).runtime)
 
@@ -22,6 +24,7 @@ QUICK = [
     "6",
     "--runtime.strategy",
     "single",
+    *domain.QUICK,
 ]
 UNRECORDED = [*QUICK, "--tracking.enabled", "false"]
 

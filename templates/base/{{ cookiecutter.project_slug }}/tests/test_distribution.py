@@ -16,7 +16,7 @@ from {{ cookiecutter.package_name }}.runs import Run, all_runs
 from {{ cookiecutter.package_name }}.train import main
 
 from .conftest import UNRECORDED
-from .domain import WITHOUT_CHANCE
+from .domain import METRIC, WITHOUT_CHANCE
 
 
 def losses(run: Run) -> list[float]:
@@ -37,8 +37,9 @@ def test_two_replicas_learn_as_one_device(batch_size: str) -> None:
     assert one.summary["data"]["train"] % int(batch_size) != 0
     assert losses(two) == pytest.approx(losses(one), rel=1e-3)
     ends = [line["metrics"] for run in (one, two) for line in run.read_metrics()[-1:]]
-    assert ends[0]["validation/accuracy"] == pytest.approx(ends[1]["validation/accuracy"])
-    right = ends[1]["validation/accuracy"] * two.summary["data"]["validation"]
+    name = f"validation/{METRIC}"
+    assert ends[0][name] == pytest.approx(ends[1][name])
+    right = ends[1][name] * two.summary["data"]["validation"]
     assert right == pytest.approx(round(right), abs=1e-3), "each example is counted once"
 
 

@@ -2,3 +2,7 @@
 
 # A model in which nothing is drawn at random while it learns.
 WITHOUT_CHANCE = ["--model.name", "cnn"]
+# A metric that is measured while it learns, and is 0 or 1 for each validation example.
+METRIC = "accuracy"
+# What makes the default model quick enough for tests that train many times.
+QUICK: list[str] = []

@@ -1,0 +1,378 @@
+"""Sources of events, and their way into training, validation and test.
+
+A source takes the ``data`` fields and gives ``Events``. To add one, write such a function and add a
+line to ``SOURCES``.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from . import movielens, settings, shop
+from .config import Config
+from .contract import Data, Split
+from .errors import DataProblem, UsageProblem
+from .events import Reader, concatenated, parts_of, parts_of_query, read_features
+from .log import HeldOut, Log, core, divided, first_of_each, in_order, kept, twice
+
+DAY = 86_400
+# Times between these, in seconds, are taken for dates, so what lies in the future is a mistake.
+SINCE = 631_152_000  # 1990
+
+
+@dataclass(frozen=True)
+class Table:
+    """Features by id: ids (size,) and columns (size,) of text, '' where a value is missing."""
+
+    ids: np.ndarray
+    columns: dict[str, np.ndarray]
+
+    def of(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+        """The columns of these ids (size,)."""
+        place = {name: i for i, name in enumerate(self.ids)}
+        places = [place.get(name, -1) for name in ids]
+        return {
+            name: np.array([values[i] if i >= 0 else "" for i in places], dtype=object)
+            for name, values in self.columns.items()
+        }
+
+
+@dataclass(frozen=True)
+class Events:
+    """What a source gives.
+
+    Attributes:
+        unreadable: ``(row, reason)`` of rows that cannot be used.
+        best_rank: (events,) of generated events, see ``shop.py``.
+    """
+
+    log: Log
+    unreadable: tuple[tuple[str, str], ...] = ()
+    user_features: Table | None = None
+    item_features: Table | None = None
+    best_rank: np.ndarray | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Histories(Split):
+    """A split of histories.
+
+    ``fetch`` gives ``user`` (batch,) and ``known`` (batch, …), ids, the oldest first and '' behind
+    them; and what came next: ``next`` (batch, …) ids with ``weights`` (batch, …), 0 where there is
+    nothing to learn. Targets are the ids that came next (size, …), '' behind them; of training
+    histories how many there are (size,).
+
+    Attributes:
+        log: what users did.
+        begins, knowns, ends: (size,) places in the log: the first event, the first that is not
+            known yet, and the end of what came next.
+    """
+
+    log: Log | None = None
+    begins: np.ndarray | None = None
+    knowns: np.ndarray | None = None
+    ends: np.ndarray | None = None
+    user_features: Table | None = None
+    item_features: Table | None = None
+
+
+# === Sources ===
+
+
+@cache
+def generated() -> shop.Shop:
+    """The shop, made once."""
+    return shop.generate()
+
+
+def generated_shop(data: settings.Data) -> Events:
+    """A generated shop of 3,000 shoppers with planted tastes; the best reachable figures are
+    known."""
+    made = generated()
+    user_ids = np.array([f"u{n:04d}" for n in range(made.users.max() + 1)], dtype=object)
+    item_ids = np.array([f"i{n:03d}" for n in range(shop.ITEMS)], dtype=object)
+    log = in_order(
+        made.users, made.items, made.days * DAY, np.ones(len(made.users)), user_ids, item_ids
+    )
+    return Events(
+        log,
+        user_features=Table(user_ids, made.user_features),
+        item_features=Table(item_ids, made.item_features),
+        best_rank=made.best_rank,
+    )
+
+
+def table(data: settings.Data) -> Events:
+    """A csv or parquet file with a row for each event."""
+    path = _existing(data)
+    if path.suffix != f".{data.source}" and not (data.source == "csv" and path.suffix == ".tsv"):
+        raise UsageProblem(f"data.path: {data.path!r} must end with .{data.source}.")
+    return _read(concatenated(parts_of(path), Reader(data), str(path)), data)
+
+
+def sql(data: settings.Data) -> Events:
+    """What ``data.query`` gives, from the database at ``data.path`` (an SQLAlchemy address)."""
+    if not data.path or not data.query:
+        raise UsageProblem(
+            "data.source: sql needs data.path (such as postgresql+psycopg://host/db) and "
+            "data.query."
+        )
+    parts = parts_of_query(data.path, data.query)
+    return _read(concatenated(parts, Reader(data), "data.query"), data)
+
+
+def movies(data: settings.Data) -> Events:
+    """MovieLens, downloaded once, or the folder ``data.path`` that holds its files."""
+    found = movielens.read(data.source.partition(":")[2], data.path)
+    columns = {"user_column": "user", "item_column": "item", "timestamp_column": "timestamp"}
+    fields = data.model_copy(update={**columns, "rating_column": "rating"})
+    reader = concatenated(found.ratings, Reader(fields), data.source)
+    events = _read(reader, data)
+    return Events(
+        events.log,
+        events.unreadable,
+        user_features=found.users and Table(*found.users),
+        item_features=found.movies and Table(*found.movies),
+    )
+
+
+SOURCES: dict[str, Callable[[settings.Data], Events]] = {
+    "shop": generated_shop,
+    "csv": table,
+    "parquet": table,
+    "sql": sql,
+    "movielens:latest-small": movies,
+    "movielens:100k": movies,
+    "movielens:1m": movies,
+}
+
+
+# === From events to splits ===
+
+
+def load(config: Config) -> Data:
+    """Read the configured source, check it, and hold out what came last.
+
+    Raises:
+        DataProblem: there is nothing to learn from, naming file, row or column.
+    """
+    data = config.data
+    events = SOURCES[data.source](data)
+    log, notes, duplicates = _cleaned(events, data)
+    if log.times.min() == log.times.max():
+        raise DataProblem(
+            f"data.timestamp_column: all events have the same time, {log.times[0]:g}."
+        )
+    parts = divided(log, data.split, data.validation_fraction, data.test_fraction)
+    tables = {"user_features": events.user_features, "item_features": events.item_features}
+    splits = {
+        "train": _windows(log, parts.train, data.max_history, tables),
+        "validation": _asked(log, parts.validation, tables),
+        "test": _asked(log, parts.test, tables),
+    }
+    for name, split in splits.items():
+        if len(split) == 0:
+            raise DataProblem(f"data: the {name} split has no event that is to be recommended.")
+    trained = int((parts.train - log.starts()[:-1]).sum())
+    notes |= {
+        "users": len(log.user_ids),
+        "items": len(log.item_ids),
+        "events": len(log),
+        "trained_events": trained,
+        "density": round(len(log) / (len(log.user_ids) * len(log.item_ids)), 6),
+        "split": data.split,
+        **events.notes,
+    }
+    if events.best_rank is not None:
+        notes["generated"] = True
+        if data.split == "last":
+            notes |= _best_reachable(events, splits["test"])
+    return Data(
+        source=data.source,
+        digest=_digest(log, data),
+        **splits,
+        duplicates=duplicates,
+        unreadable=events.unreadable,
+        notes=notes,
+    )
+
+
+def histories_of(users: list[str], config: Config) -> list[list[str]]:
+    """What users had up to now, the oldest first; nothing of users that are not in the log.
+
+    Raises:
+        DataProblem: the log cannot be read.
+    """
+    log, _, _ = _cleaned(
+        SOURCES[config.data.source](config.data), config.data.model_copy(update={"limit": None})
+    )
+    place = {name: i for i, name in enumerate(log.user_ids)}
+    starts = log.starts()
+    found = []
+    for name in users:
+        i = place.get(name)
+        had = [] if i is None else log.item_ids[log.items[starts[i] : starts[i + 1]]]
+        found.append([str(item) for item in had])
+    return found
+
+
+def _cleaned(events: Events, data: settings.Data) -> tuple[Log, dict[str, Any], int]:
+    """The log without what is not wanted, what that was, and how many rows stood there twice."""
+    log, notes = events.log, {}
+    if len(log) == 0:
+        raise DataProblem(f"data: there are no events in {data.path or data.source!r}.")
+    same = twice(log)
+    log = kept(log, ~same)
+    if data.repeats == "drop":
+        first = first_of_each(log)
+        notes["repeats_dropped"] = int((~first).sum())
+        log = kept(log, first)
+    if data.least_events > 1:
+        before = (len(log), len(log.user_ids), len(log.item_ids))
+        log = core(log, data.least_events)
+        after = (len(log), len(log.user_ids), len(log.item_ids))
+        names = ("events", "users", "items")
+        notes["core_dropped"] = {
+            name: a - b for name, a, b in zip(names, before, after, strict=True)
+        }
+    if data.limit and data.limit < len(log.user_ids):
+        order = np.random.default_rng(data.split_seed).permutation(len(log.user_ids))
+        log = kept(log, np.isin(log.users, order[: data.limit]))
+    return log, notes, int(same.sum())
+
+
+def _windows(log: Log, ends: np.ndarray, most: int, tables: dict[str, Any]) -> Histories:
+    """Training histories: parts of what users did, each event in one of them."""
+    starts = log.starts()[:-1]
+    counts = ends - starts
+    parts = -(-counts // most)
+    user = np.repeat(np.arange(len(starts)), parts)
+    number = np.arange(len(user)) - np.repeat(np.cumsum(parts) - parts, parts)
+    # The last part is full, the first one may be short: what is newest matters most.
+    end = ends[user] - (parts[user] - 1 - number) * most
+    known = np.maximum(end - most, starts[user])
+    begin = np.maximum(known - 1, starts[user])  # one event before, to begin from
+    learnt = np.concatenate([[0], np.cumsum(log.weights > 0)])
+    count = learnt[end] - learnt[known]
+    useful = count > 0
+    return _histories(
+        log, user[useful], begin[useful], known[useful], end[useful], count[useful], tables
+    )
+
+
+def _asked(log: Log, held: HeldOut, tables: dict[str, Any]) -> Histories:
+    """Histories of users of whom it is asked what comes next."""
+    positive = np.concatenate([[0], np.cumsum(log.weights > 0)])
+    counts = positive[held.ends] - positive[held.known]
+    users, known, ends = (part[counts > 0] for part in (held.users, held.known, held.ends))
+    targets = np.full((len(users), counts.max(initial=0)), "", dtype=object)
+    for row, (first, end) in enumerate(zip(known, ends, strict=True)):
+        found = log.items[first:end][log.weights[first:end] > 0]
+        targets[row, : len(found)] = log.item_ids[found]
+    return _histories(log, users, log.starts()[users], known, ends, targets, tables)
+
+
+def _histories(
+    log: Log,
+    users: np.ndarray,
+    begins: np.ndarray,
+    knowns: np.ndarray,
+    ends: np.ndarray,
+    targets: np.ndarray,
+    tables: dict[str, Any],
+) -> Histories:
+    ids = np.append(log.item_ids, "")  # the last one stands behind the others
+
+    def rows(positions: np.ndarray) -> tuple[np.ndarray, ...]:
+        known = _ragged(begins[positions], knowns[positions])
+        after = _ragged(knowns[positions], ends[positions])
+        weights = np.where(after < 0, 0, log.weights[after]).astype("float32")
+        items = (ids[np.where(part < 0, -1, log.items[part])] for part in (known, after))
+        return (log.user_ids[users[positions]], *items, weights)
+
+    def fetch(positions: tf.Tensor) -> dict[str, tf.Tensor]:
+        types = (tf.string, tf.string, tf.string, tf.float32)
+        user, known, after, weights = tf.numpy_function(rows, [positions], types, stateful=False)
+        return {
+            "user": tf.ensure_shape(user, (None,)),
+            "known": tf.ensure_shape(known, (None, None)),
+            "next": tf.ensure_shape(after, (None, None)),
+            "weights": tf.ensure_shape(weights, (None, None)),
+        }
+
+    return Histories(
+        ids=log.user_ids[users],
+        targets=targets,
+        fetch=fetch,
+        log=log,
+        begins=begins,
+        knowns=knowns,
+        ends=ends,
+        **tables,
+    )
+
+
+def _ragged(begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Places (rows, longest) from each begin to its end, -1 behind them."""
+    places = begins[:, None] + np.arange(max((ends - begins).max(initial=0), 1))
+    return np.where(places < ends[:, None], places, -1)
+
+
+def _best_reachable(events: Events, test: Histories) -> dict[str, float]:
+    """What the best order that can be known reaches on the held-out events."""
+    order = {}
+    for user, item, rank in zip(events.log.users, events.log.items, events.best_rank, strict=True):
+        order[events.log.user_ids[user], events.log.item_ids[item]] = rank
+    ranks = np.array(
+        [order[user, item] for user, (item, *_) in zip(test.ids, test.targets, strict=True)]
+    )
+    gain = np.where(ranks < 10, 1 / np.log2(ranks + 2), 0)
+    return {
+        "best_reachable_recall_20": round(float(np.mean(ranks < 20)), 6),
+        "best_reachable_ndcg_10": round(float(gain.mean()), 6),
+    }
+
+
+def _read(reader: Reader, data: settings.Data) -> Events:
+    log = reader.log()
+    now = time.time()
+    if len(log) and SINCE < np.median(log.times) < now:
+        late = log.times > now + DAY
+        reader.unreadable += [
+            (f"{log.user_ids[u]} {log.item_ids[i]}", "the time lies in the future")
+            for u, i in zip(log.users[late], log.items[late], strict=True)
+        ]
+        reader.check()
+        log = kept(log, ~late) if late.any() else log
+    tables = {}
+    for name, column in (("user_features", "user_column"), ("item_features", "item_column")):
+        path = getattr(data, name)
+        if path:
+            tables[name] = Table(*read_features(path, getattr(data, column), name))
+    return Events(log, tuple(reader.unreadable), **tables)
+
+
+def _existing(data: settings.Data) -> Path:
+    if not data.path:
+        raise UsageProblem(f"data.path: source {data.source!r} needs a file.")
+    path = Path(data.path)
+    if not path.is_file():
+        raise DataProblem(f"data.path: {data.path!r} is no file.")
+    return path
+
+
+def _digest(log: Log, data: settings.Data) -> str:
+    made = hashlib.sha256(f"{data.split}/{data.repeats}/{data.max_history}".encode())
+    for array in (log.users, log.items, log.times, log.weights):
+        made.update(np.ascontiguousarray(array).tobytes())
+    for ids in (log.user_ids, log.item_ids):
+        made.update("\n".join(ids).encode("utf-8", "replace"))
+    return made.hexdigest()

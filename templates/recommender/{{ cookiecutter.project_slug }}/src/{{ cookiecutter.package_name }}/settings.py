@@ -1,0 +1,83 @@
+"""This project's own fields and defaults; those that every project has are in ``sections.py``."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .sections import DataSection, ModelSection, NameIn, TrainSection
+
+TEMPLATE = "recommender"
+MODEL_REQUIREMENTS = ()  # of a served model, besides those of every project
+
+
+class Data(DataSection):
+    """Where the events come from, and what is held out of them."""
+
+    source: Annotated[str, NameIn("data", "SOURCES")] = Field(
+        "shop", description="a name of SOURCES in data.py"
+    )
+    user_column: str = Field("user", description="tables: column of users")
+    item_column: str = Field("item", description="tables: column of items")
+    timestamp_column: str = Field(
+        "timestamp", description="tables: column of times (numbers or dates)"
+    )
+    rating_column: str | None = Field(
+        None, description="tables: column of ratings, or of weights of the events; unset: all alike"
+    )
+    least_rating: float | None = Field(
+        None, description="events with a lower rating are known, but nothing to recommend"
+    )
+    query: str | None = Field(None, description="sql: a query that gives these columns")
+    user_features: str | None = Field(
+        None, description="a csv or parquet file with user_column and features of users"
+    )
+    item_features: str | None = Field(
+        None, description="a csv or parquet file with item_column and features of items"
+    )
+    split: Literal["last", "time"] = Field(
+        "last",
+        description="held out: last: the last event of each user for the test, the one before for "
+        "validation; time: all that is later than most events",
+    )
+    repeats: Literal["drop", "keep"] = Field(
+        "drop",
+        description="drop: only the first event of a user with an item counts, and what a user had "
+        "is not recommended; keep: all count, and it may be",
+    )
+    least_events: int = Field(
+        1, ge=1, description="leave out users and items with fewer events, again and again (k-core)"
+    )
+    max_history: int = Field(
+        50, ge=2, le=10_000, description="events of a user that a model sees at once"
+    )
+    batch_size: int = Field(64, ge=1, description="global batch, in histories on all devices")
+
+
+class Model(ModelSection):
+    """Which model is built."""
+
+    name: Annotated[str, NameIn("model", "MODELS")] = Field(
+        "sasrec_linear", description="a name of MODELS in model.py"
+    )
+    width: int = Field(128, ge=4, le=4096, description="numbers that stand for a user or an item")
+    blocks: int = Field(2, ge=1, le=24, description="sasrec: attention blocks")
+    heads: int = Field(2, ge=1, le=64, description="sasrec: attention heads")
+    dropout: float = Field(0.1, ge=0, lt=1, description="share dropped in training")
+    negatives: int = Field(
+        1024,
+        ge=1,
+        description="items that a target is compared with in training, of a large catalogue",
+    )
+
+
+class Train(TrainSection):
+    """How the model is trained."""
+
+    loss: Annotated[str, NameIn("objective", "LOSSES")] = Field(
+        "next_item", description="what training minimises"
+    )
+    epochs: int = Field(30, ge=1, description="passes over the training split")
+    learning_rate: float = Field(2e-3, gt=0, le=10, description="peak learning rate, per step")
+    early_stopping_patience: int = Field(
+        8, ge=0, description="epochs without a better validation loss before it stops; 0: never"
+    )

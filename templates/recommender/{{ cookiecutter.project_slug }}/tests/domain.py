@@ -1,0 +1,8 @@
+"""What the tests that every project has need to know of this one."""
+
+# A model in which nothing is drawn at random while it learns.
+WITHOUT_CHANCE = ["--model.name", "sasrec", "--model.dropout", "0"]
+# A metric that is measured while it learns, and is 0 or 1 for each validation example.
+METRIC = "hit_10"
+# What makes the default model quick enough for tests that train many times.
+QUICK: list[str] = ["--model.name", "sasrec", "--model.blocks", "1", "--model.width", "16"]

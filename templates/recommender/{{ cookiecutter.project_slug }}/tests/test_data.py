@@ -1,0 +1,644 @@
+"""Events from every kind of file and database, what is wrong with them, and what is held out."""
+
+import io
+import sqlite3
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from {{ cookiecutter.package_name }} import movielens, settings
+from {{ cookiecutter.package_name }}.config import load_config
+from {{ cookiecutter.package_name }}.contract import Data
+from {{ cookiecutter.package_name }}.data import load
+from {{ cookiecutter.package_name }}.errors import DataProblem, ProjectError, UsageProblem
+from {{ cookiecutter.package_name }}.events import (
+    Reader,
+    concatenated,
+    parts_of,
+    read_features,
+)
+from {{ cookiecutter.package_name }}.log import (
+    HeldOut,
+    Log,
+    Parts,
+    core,
+    divided,
+    first_of_each,
+    in_order,
+    twice,
+)
+
+NOON = 1_700_000_000  # 2023-11-14 22:13:20
+ROWS = [("a", "y", 20, 5.0), ("b", "x", 30, 4.0), ("a", "x", 10, 1.0), ("b", "z", 5, 3.0)]
+IN_ORDER = [("a", "x", 10, 1.0), ("a", "y", 20, 5.0), ("b", "z", 5, 3.0), ("b", "x", 30, 4.0)]
+COLUMNS = ("user", "item", "timestamp", "rating")
+
+
+def table(file: Path, rows: list, separator: str = ",", columns: tuple = COLUMNS) -> Path:
+    lines = [separator.join(map(str, row)) for row in (columns, *rows)]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return file
+
+
+def read(file: Path, **fields: Any) -> Reader:
+    data = settings.Data(path=str(file), **{"rating_column": "rating", **fields})
+    return concatenated(parts_of(file), Reader(data), str(file))
+
+
+def told(log: Log) -> list[tuple]:
+    """The events of a log as rows."""
+    users, items = log.user_ids[log.users], log.item_ids[log.items]
+    return list(zip(users, items, log.times.tolist(), log.weights.tolist(), strict=True))
+
+
+def loaded(source: str, *words: str) -> Data:
+    return load(load_config(["--data.source", source, *words], environment={}))
+
+
+def made_log(*events: tuple[int, int, float]) -> Log:
+    """A log of ``(user, item, time)``."""
+    users, items, times = (np.array(part) for part in zip(*events, strict=True))
+    ids = (np.array([str(n) for n in range(part.max() + 1)], object) for part in (users, items))
+    return in_order(users, items, times.astype(float), np.ones(len(users)), *ids)
+
+
+def chance(users: int = 40, events: int = 600, seed: int = 0) -> Log:
+    draw = np.random.default_rng(seed)
+    rows = zip(
+        draw.integers(users, size=events),
+        draw.integers(30, size=events),
+        draw.integers(1000, size=events),
+        strict=True,
+    )
+    return made_log(*rows)
+
+
+# === Tables ===
+
+
+@pytest.mark.parametrize(
+    ("suffix", "separator"), [("csv", ","), ("csv", ";"), ("csv", "\t"), ("tsv", "\t")]
+)
+def test_text_tables(suffix: str, separator: str, own_folder: Path) -> None:
+    file = table(own_folder / f"log.{suffix}", ROWS, separator)
+    assert told(read(file).log()) == IN_ORDER
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+    assert told(read(file).log()) == IN_ORDER, "as Excel saves it"
+
+
+def test_parquet(own_folder: Path) -> None:
+    file = own_folder / "log.parquet"
+    frame = pd.DataFrame(ROWS, columns=list(COLUMNS))
+    frame.astype({"user": "category"}).to_parquet(file)
+    assert told(read(file).log()) == IN_ORDER
+
+
+def test_other_columns_and_ids_as_text(own_folder: Path) -> None:
+    rows = [("no", " 007 ", "NA", 1), ("no", "7", "é", 2)]
+    file = table(own_folder / "log.csv", rows, columns=("more", "who", "what", "when"))
+    fields = {"user_column": "who", "item_column": "what", "timestamp_column": "when"}
+    log = read(file, **fields, rating_column=None).log()
+    assert told(log) == [("007", "NA", 1, 1), ("7", "é", 2, 1)]
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_parts_give_the_same_as_the_whole(
+    kind: str, own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = chance()
+    rows = [row for _, row in sorted(zip(np.argsort(log.items), told(log), strict=True))]
+    file = table(own_folder / "log.csv", rows)
+    if kind == "parquet":
+        pd.read_csv(file).to_parquet(file.with_suffix(".parquet"))
+        file = file.with_suffix(".parquet")
+    whole = read(file).log()
+    monkeypatch.setattr("{{ cookiecutter.package_name }}.events.ROWS", 7)
+    reader = read(file)
+    assert len(list(parts_of(file))) == 86
+    assert reader.rows == 600
+    assert told(reader.log()) == told(whole)
+
+
+@pytest.mark.parametrize(
+    ("values", "times"),
+    [
+        (["5", "-1", "2.5e3"], [5, -1, 2500]),
+        ([NOON, NOON * 1000, 0], [NOON, NOON * 1000, 0]),
+        (
+            ["2023-11-14", "2023-11-14 22:13:20", "2023-11-14T23:13:20.5+01:00"],
+            [NOON - 80_000, NOON, NOON + 0.5],
+        ),
+    ],
+)
+def test_times(values: list, times: list, own_folder: Path) -> None:
+    rows = [(f"u{n}", "x", value, 1) for n, value in enumerate(values)]
+    assert read(table(own_folder / "log.csv", rows)).log().times.tolist() == times
+
+
+def test_a_zero_among_dates_and_the_end_of_all_times(own_folder: Path) -> None:
+    rows = [("a", "x", "0", 1), ("a", "y", "2023-11-14", 1), ("a", "z", "9999-12-31", 1)]
+    reader = read(table(own_folder / "log.csv", rows), max_unreadable=0.5)
+    assert reader.log().times.tolist() == [NOON - 80_000, 253_402_214_400]
+    assert reader.unreadable == [("1", "timestamp is no time")]
+
+
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_times_of_parquet(zone: str | None, own_folder: Path) -> None:
+    dates = pd.Series(pd.to_datetime([NOON, NOON + 0.5, None], unit="s", utc=True))
+    frame = pd.DataFrame({"user": "a", "item": ["x", "y", "z"]})
+    frame["timestamp"] = dates.dt.tz_convert(zone)
+    frame.to_parquet(own_folder / "log.parquet")
+    reader = read(own_folder / "log.parquet", rating_column=None, max_unreadable=0.5)
+    assert told(reader.log()) == [("a", "x", NOON, 1), ("a", "y", NOON + 0.5, 1)]
+    assert reader.unreadable == [("3", "timestamp is no time")]
+
+
+@pytest.mark.parametrize("kind", ["float64", "Int64", "category"])
+def test_ids_stay_whole_where_some_are_missing(kind: str, own_folder: Path) -> None:
+    values = ["7", None, "8"] if kind == "category" else [7, None, 8]
+    frame = pd.DataFrame({"user": pd.Series(values, dtype=kind), "item": ["x", "y", "z"]})
+    frame["timestamp"] = pd.array([1, 2, 3], dtype="Int64")
+    frame["rating"] = pd.array([1, 2, None], dtype="Int64")
+    frame.set_index("item").to_parquet(own_folder / "log.parquet")
+    reader = read(own_folder / "log.parquet", max_unreadable=1.0)
+    assert told(reader.log()) == [("7", "x", 1, 1)]
+    assert reader.unreadable == [("2", "user is missing"), ("3", "rating is no number")]
+
+
+@pytest.mark.filterwarnings("ignore:Length of header")
+def test_fields_without_a_name_do_not_shift_the_others(own_folder: Path) -> None:
+    file = table(own_folder / "log.csv", [(*row, "more") for row in ROWS])
+    assert told(read(file).log()) == IN_ORDER
+
+
+def test_ties_in_time_keep_the_order_of_the_file(own_folder: Path) -> None:
+    rows = [(f"u{n % 2}", f"i{(n * 37) % 101}", (n // 50) * 10, 1) for n in range(100)]
+    log = read(table(own_folder / "log.csv", rows)).log()
+    for user in ("u0", "u1"):
+        expected = [item for name, item, _, _ in rows if name == user]
+        assert [item for name, item, *_ in told(log) if name == user] == expected
+
+
+# === What is wrong with them ===
+
+
+@pytest.mark.parametrize("missing", COLUMNS)
+def test_missing_columns(missing: str, own_folder: Path) -> None:
+    columns = [name if name != missing else "other" for name in COLUMNS]
+    file = table(own_folder / "log.csv", ROWS, columns=columns)
+    with pytest.raises(DataProblem) as problem:
+        read(file)
+    found = ", ".join(columns)
+    assert str(problem.value) == f"{file}: there is no column {missing!r}; found: {found}."
+
+
+def test_rows_that_cannot_be_used() -> None:
+    rows = [
+        *(("a", "x", 1, 2), ("", "x", 1, 2), ("a", None, 1, 2), ("a", "x", "soon", 2)),
+        *(("a", "x", 1, "good"), ("a", "x", 1, None), ("a", "x", 1, "nan"), ("a", "x", 1, -0.5)),
+        *(("a", "x", 1, "inf"), ("", " ", "", ""), ("a", "y", 2, 0)),
+    ]
+    reader = Reader(settings.Data(rating_column="rating", max_unreadable=1.0))
+    frame = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
+    reader.add(frame.iloc[:5], "")
+    reader.add(frame.iloc[5:], "")
+    assert reader.unreadable == [
+        ("2", "user is missing"),
+        ("3", "item is missing"),
+        ("4", "timestamp is no time"),
+        ("5", "rating is no number"),
+        ("10", "user is missing"),
+        ("6", "rating is no number"),
+        ("7", "rating is no number"),
+        ("9", "rating is no number"),
+        ("8", "rating is negative"),
+    ]
+    assert told(reader.log()) == [("a", "x", 1, 2), ("a", "y", 2, 0)]
+
+
+def test_low_ratings_are_known_but_nothing_to_learn(own_folder: Path) -> None:
+    rows = [("a", "v", 1, -2), *(("a", item, 2, n) for n, item in enumerate("wxyz", start=1))]
+    file = table(own_folder / "log.csv", [*rows, ("a", "q", 9, "")])
+    reader = read(file, least_rating=3, max_unreadable=0.5)
+    assert reader.log().weights.tolist() == [0, 0, 0, 1, 1]
+    assert reader.unreadable == [("6", "rating is no number")]
+
+
+def test_too_many_rows_that_cannot_be_used(own_folder: Path) -> None:
+    rows = [("a", f"i{n}", "" if n in (3, 7) else n, 1) for n in range(20)]
+    file = table(own_folder / "log.csv", rows)
+    assert len(read(file, max_unreadable=0.1).log()) == 18
+    with pytest.raises(DataProblem) as problem:
+        read(file, max_unreadable=0.09).log()
+    assert str(problem.value) == (
+        "data: 2 of 20 events cannot be used, more than data.max_unreadable 0.09 allows; the "
+        "first is row 4: timestamp is no time."
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("log.csv", b"", "{}: there are no rows."),
+        ("log.csv", b"user,item,timestamp,rating\n", "data: there are no events in '{}'."),
+        ("log.csv", b"user,item\n\xff,x\n", "{}: not UTF-8: invalid start byte."),
+        ("log.csv", b'user,item\n"a,x\n', "{}: Error tokenizing data."),
+        ("log.parquet", b"PAR", "{}: not a parquet file: "),
+    ],
+)
+def test_files_that_are_no_tables(
+    name: str, content: bytes, message: str, own_folder: Path
+) -> None:
+    file = own_folder / name
+    file.write_bytes(content)
+    with pytest.raises(DataProblem) as problem:
+        read(file).log()
+    assert str(problem.value).startswith(message.format(file))
+
+
+def test_the_future_and_what_stands_there_twice(own_folder: Path) -> None:
+    rows = [(f"u{n % 10}", f"i{n % 13}", NOON + n, 1) for n in range(100)]
+    rows += rows[5:8]
+    rows += [("u1", "i1", time.time() + 3 * 86_400, 1)]
+    data = loaded("csv", "--data.path", str(table(own_folder / "log.csv", rows)))
+    assert data.unreadable == (("u1 i1", "the time lies in the future"),)
+    assert data.duplicates == 3
+    assert data.notes["events"] == 100
+    numbers = [(user, item, n, 1) for n, (user, item, *_) in enumerate(rows[:100])]
+    numbers[50] = (*numbers[50][:2], NOON * 1000, 1)
+    data = loaded("csv", "--data.path", str(table(own_folder / "log.csv", numbers)))
+    assert (data.unreadable, data.notes["events"]) == ((), 100), "numbers have no future"
+    rows += [("u1", f"j{n}", time.time() + 3 * 86_400, 1) for n in range(9)]
+    with pytest.raises(DataProblem, match="10 of 113 events cannot be used"):
+        loaded("csv", "--data.path", str(table(own_folder / "log.csv", rows)))
+
+
+def test_paths_that_are_no_files(own_folder: Path) -> None:
+    table(own_folder / "log.csv", ROWS)
+    for source, words, message in (
+        ("csv", [], "data.path: source 'csv' needs a file."),
+        ("parquet", ["--data.path", "log.csv"], "data.path: 'log.csv' must end with .parquet."),
+        ("csv", ["--data.path", "no.csv"], "data.path: 'no.csv' is no file."),
+    ):
+        with pytest.raises(ProjectError) as problem:
+            loaded(source, *words)
+        assert str(problem.value) == message
+
+
+def test_features(own_folder: Path) -> None:
+    file = table(own_folder / "f.csv", [(" a ", "red", 1), ("b", "", 2)], columns=("id", "k", "n"))
+    ids, columns = read_features(str(file), "id", "item_features")
+    assert ids.tolist() == ["a", "b"]
+    assert {name: values.tolist() for name, values in columns.items()} == {
+        "k": ["red", ""],
+        "n": ["1", "2"],
+    }
+    table(own_folder / "twice.csv", [("a", 1), ("a", 2)], columns=("id", "n"))
+    for path, column, message in (
+        ("no.csv", "id", "data.item_features: 'no.csv' is no file."),
+        ("f.csv", "item", "f.csv: there is no column 'item'; found: id, k, n."),
+        ("twice.csv", "id", "twice.csv: 'a' stands in 'id' twice."),
+    ):
+        with pytest.raises(DataProblem) as problem:
+            read_features(path, column, "item_features")
+        assert str(problem.value) == message
+
+
+# === Logs ===
+
+
+def test_first_of_each_user_with_an_item() -> None:
+    log = made_log((0, 0, 1), (0, 1, 2), (0, 0, 3), (1, 0, 2), (1, 0, 1))
+    assert first_of_each(log).tolist() == [True, True, False, True, False]
+
+
+def test_core_leaves_out_again_and_again() -> None:
+    # Item 3 has one event; without it user 2 has one; without that item 2 has one, and so on.
+    chain = [(2, 3, 1), (2, 2, 2), (1, 2, 3), (1, 1, 4)]
+    square = [(user, item, 5) for user in (3, 4) for item in (4, 5)]
+    left = core(made_log(*chain, *square, (3, 1, 6)), 2)
+    assert sorted(told(left)) == [(u, i, 5.0, 1.0) for u in ("3", "4") for i in ("4", "5")]
+    log = chance(users=100, events=800)
+    for least in (1, 2, 3, 5):
+        left = core(log, least)
+        assert np.bincount(left.users).min() >= least
+        assert np.bincount(left.items).min() >= least
+        assert set(told(left)) <= set(told(log))
+    assert core(log, 1) is log
+    with pytest.raises(DataProblem) as problem:
+        core(log, 50)
+    assert str(problem.value) == (
+        "data.least_events: no event is left when all users and items have at least 50."
+    )
+
+
+def test_the_same_event_twice_is_seen_between_others_of_its_time() -> None:
+    log = made_log((0, 0, 1), (0, 1, 1), (0, 0, 1), (0, 0, 2), (1, 0, 1))
+    assert twice(log).tolist() == [False, False, True, False, False]
+
+
+# === What is held out ===
+
+
+def trained(log: Log, parts: Parts) -> np.ndarray:
+    """(events,) whether an event is trained on."""
+    return np.arange(len(log)) < parts.train[log.users]
+
+
+def asked(log: Log, held: HeldOut) -> np.ndarray:
+    """(events,) whether an event is to be predicted."""
+    mask = np.zeros(len(log), dtype=bool)
+    for known, end in zip(held.known, held.ends, strict=True):
+        mask[known:end] = True
+    return mask
+
+
+def leaks(log: Log, parts: Parts) -> bool:
+    """Whether anything known or learnt is as late as what is to be predicted, over all users."""
+    learnt, first, second = (
+        trained(log, parts),
+        asked(log, parts.validation),
+        asked(log, parts.test),
+    )
+    return bool(
+        log.times[learnt].max() >= log.times[first | second].min()
+        or log.times[learnt | first].max() >= log.times[second].min()
+    )
+
+
+def test_last_events_are_held_out_of_each_user() -> None:
+    log = chance(users=200, events=600)
+    parts = divided(log, "last", 0.1, 0.2)
+    counts = np.bincount(log.users)
+    assert (counts < 3).sum() > 20, "users of whom nothing can be held out"
+    for held, place in ((parts.validation, 2), (parts.test, 1)):
+        assert held.users.tolist() == np.flatnonzero(counts >= 3).tolist()
+        assert (held.ends - held.known).tolist() == [1] * len(held.users)
+        assert held.known.tolist() == (log.starts()[1:][held.users] - place).tolist()
+    masks = (trained(log, parts), asked(log, parts.validation), asked(log, parts.test))
+    assert np.sum(masks, axis=0).tolist() == [1] * len(log), "each event is in one part"
+    assert masks[0][np.isin(log.users, np.flatnonzero(counts < 3))].all()
+
+
+def test_last_needs_three_events() -> None:
+    with pytest.raises(DataProblem) as problem:
+        divided(made_log((0, 0, 1), (0, 1, 2), (1, 0, 3)), "last", 0.1, 0.2)
+    assert str(problem.value) == (
+        "data.split: no user has three events, which 'last' needs to hold out two; --data.split "
+        "time may do."
+    )
+
+
+def test_nothing_later_is_known_when_the_split_is_by_time() -> None:
+    log = chance()
+    parts = divided(log, "time", 0.1, 0.2)
+    assert not leaks(log, parts)
+    masks = (trained(log, parts), asked(log, parts.validation), asked(log, parts.test))
+    assert np.sum(masks, axis=0).tolist() == [1] * len(log), "each event is in one part"
+    assert [round(mask.mean(), 1) for mask in masks] == [0.7, 0.1, 0.2]
+    for held in (parts.validation, parts.test):
+        assert (held.known >= log.starts()[held.users]).all()
+        assert (held.ends > held.known).all()
+
+
+def test_a_leak_would_be_seen() -> None:
+    log = chance()
+    parts = divided(log, "time", 0.1, 0.2)
+    user = parts.validation.users[0]
+    train = parts.train.copy()
+    train[user] += 1  # one event too many of one user
+    assert leaks(log, Parts(train, parts.validation, parts.test))
+    assert leaks(log, divided(log, "last", 0.1, 0.2)), "'last' asks each user at another time"
+
+
+def test_the_split_by_time_holds_in_what_is_trained_on(own_folder: Path) -> None:
+    file = table(own_folder / "log.csv", told(chance()))
+    words = ["--data.path", str(file), "--data.repeats", "keep", "--data.split", "time"]
+    data = loaded("csv", *words, "--data.max_history", "4")
+    times = {
+        name: [split.log.times[k:e] for k, e in zip(split.knowns, split.ends, strict=True)]
+        for name, split in data.splits.items()
+    }
+    first, last = (
+        {name: extreme(np.concatenate(parts)) for name, parts in times.items()}
+        for extreme in (np.min, np.max)
+    )
+    assert last["train"] < first["validation"]
+    assert last["validation"] < first["test"]
+    for name, split in data.splits.items():
+        for begin, known in zip(split.begins, split.knowns, strict=True):
+            assert name == "train" or (split.log.times[begin:known] < first[name]).all()
+
+
+@pytest.mark.parametrize(
+    ("times", "period"),
+    [
+        ([0] * 90 + [1] * 10, "training"),
+        ([0] * 50 + [1] * 50, "validation"),
+    ],
+)
+def test_empty_periods(times: list[int], period: str) -> None:
+    log = made_log(*((n % 7, n % 5, when) for n, when in enumerate(times)))
+    with pytest.raises(DataProblem) as problem:
+        divided(log, "time", 0.1, 0.2)
+    assert str(problem.value) == (
+        f"data.split: the {period} period has no events; most have the same time, or "
+        "data.validation_fraction and data.test_fraction are too small."
+    )
+
+
+# === Databases ===
+
+
+def database(folder: Path) -> str:
+    with sqlite3.connect(folder / "shop.db") as connection:
+        connection.execute("create table orders (customer integer, sku text, day text, qty real)")
+        rows = [(n % 9, f"s{n % 11}", f"2024-01-{1 + n // 9:02}", n % 4) for n in range(90)]
+        rows += [(None, "s1", "2024-01-02", 1)]
+        connection.executemany("insert into orders values (?, ?, ?, ?)", rows)
+    connection.close()
+    return f"sqlite:///{folder / 'shop.db'}"
+
+
+def test_sql(own_folder: Path) -> None:
+    query = "select customer as user, sku as item, day as timestamp from orders where qty > 0"
+    words = ["--data.path", database(own_folder), "--data.repeats", "keep"]
+    data = loaded("sql", *words, "--data.query", query + " and customer is not null")
+    assert (data.notes["users"], data.notes["items"], data.notes["events"]) == (9, 11, 67)
+    assert sorted(data.test.ids) == [str(n) for n in range(9)]
+    assert data.train.log.times.min() == pd.Timestamp("2024-01-01").timestamp()
+    words += ["--data.rating_column", "qty"]
+    data = loaded("sql", *words, "--data.query", query.replace(" from", ", qty from"))
+    assert sorted(set(data.train.log.weights.tolist())) == [1, 2, 3]
+    assert data.unreadable == (("68", "user is missing"),)
+    assert sorted(data.test.ids) == [str(n) for n in range(9)]
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "message", "kind"),
+    [
+        (None, "select 1", "data.source: sql needs data.path", UsageProblem),
+        ("sqlite:///shop.db", None, "data.source: sql needs data.path", UsageProblem),
+        ("nonsense", "select 1", "data.path: no database can be opened: ", UsageProblem),
+        ("oddsql://host/db", "select 1", "data.path: no database can be opened: ", UsageProblem),
+        (
+            "sqlite:///shop.db",
+            "select\nx",
+            "data.query: the database refuses: (sqlite3.OperationalError) no such column: x",
+            DataProblem,
+        ),
+        (
+            "sqlite:///shop.db",
+            "select customer as user from orders",
+            "data.query: there is no column 'item'; found: user.",
+            DataProblem,
+        ),
+        (
+            "sqlite:///shop.db",
+            "select customer as user, sku as item, day as timestamp from orders where false",
+            "data: there are no events in 'sqlite:///shop.db'.",
+            DataProblem,
+        ),
+    ],
+)
+def test_sql_refused(
+    path: str | None, query: str | None, message: str, kind: type, own_folder: Path
+) -> None:
+    database(own_folder)
+    words = ["--data.path", path] if path else []
+    words += ["--data.query", query] if query else []
+    with pytest.raises(kind) as problem:
+        loaded("sql", *words)
+    assert type(problem.value) is kind
+    assert str(problem.value).startswith(message)
+
+
+# === MovieLens ===
+
+RATINGS = [(u, m, 1 + (u + m) % 5, NOON + 60 * u + m) for u in (1, 2, 3) for m in (1, 2, 3, 4)]
+TITLES = {1: "Toy Story", 2: "Misérables, Les", 3: "Up | Away", 4: "Speed"}
+
+
+def movie_files(name: str) -> dict[str, str]:
+    """A small set in one of the formats, in latin-1 but for latest-small."""
+    if name == "latest-small":
+        titles = [f'{n},"{title}",Drama|Comedy' for n, title in TITLES.items()]
+        return {
+            "ratings.csv": lines(["userId,movieId,rating,timestamp"], RATINGS, ","),
+            "movies.csv": lines(["movieId,title,genres", *titles]),
+        }
+    if name == "100k":
+        kinds = [int(g in ("Drama", "Comedy")) for g in movielens.GENRES]
+        movies = [(n, t.replace("|", "/"), "", "", "", *kinds) for n, t in TITLES.items()]
+        return {
+            "u.data": lines([], RATINGS, "\t"),
+            "u.user": lines([], [(u, 30 + u, "F", "writer", "0123") for u in (1, 2, 3)], "|"),
+            "u.item": lines([], movies, "|"),
+        }
+    return {
+        "ratings.dat": lines([], RATINGS, "::"),
+        "users.dat": lines([], [(u, "F", 25, 20, "0123") for u in (1, 2, 3)], "::"),
+        "movies.dat": lines([], [(n, t, "Drama|Comedy") for n, t in TITLES.items()], "::"),
+    }
+
+
+def lines(first: list[str], rows: list[tuple] = (), between: str = "") -> str:
+    return "\n".join([*first, *(between.join(map(str, row)) for row in rows)]) + "\n"
+
+
+def encoded(name: str) -> dict[str, bytes]:
+    encoding = "utf-8" if name == "latest-small" else "latin-1"
+    return {file: text.encode(encoding) for file, text in movie_files(name).items()}
+
+
+def archive(name: str, files: dict[str, bytes]) -> bytes:
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as opened:
+        for file, content in {**files, "README.txt": b"more"}.items():
+            opened.writestr(f"ml-{name}/{file}", content)
+    return made.getvalue()
+
+
+@pytest.mark.parametrize("name", ["latest-small", "100k", "1m"])
+def test_movielens(name: str, own_folder: Path) -> None:
+    for file, content in encoded(name).items():
+        (own_folder / file).write_bytes(content)
+    data = loaded(f"movielens:{name}", "--data.path", str(own_folder), "--data.least_rating", "2")
+    assert (data.notes["users"], data.notes["items"], data.notes["events"]) == (3, 4, 12)
+    log = data.train.log
+    liked = {(str(u), str(m)): float(rating >= 2) for u, m, rating, _ in RATINGS}
+    assert {(user, item): weight for user, item, _, weight in told(log)} == liked
+    assert log.times.min() == NOON + 61
+    genres = "Comedy|Drama" if name == "100k" else "Drama|Comedy"
+    movies = data.train.item_features.of(np.array(["2", "9"]))
+    assert {name: values.tolist() for name, values in movies.items()} == {"genres": [genres, ""]}
+    users = data.train.user_features
+    assert (users and {name: values[0] for name, values in users.columns.items()}) == {
+        "latest-small": None,
+        "100k": {"age": "31", "gender": "F", "occupation": "writer"},
+        "1m": {"gender": "F", "age": "age 25", "occupation": "job 20"},
+    }[name]
+    (own_folder / next(iter(encoded(name)))).unlink()
+    with pytest.raises(DataProblem, match=r"^data.path: '.*' has no file "):
+        loaded(f"movielens:{name}", "--data.path", str(own_folder))
+
+
+def test_movielens_is_downloaded_once(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked_for = []
+
+    def answer(address: str, timeout: float) -> io.BytesIO:
+        asked_for.append(address)
+        return io.BytesIO(archive("latest-small", encoded("latest-small")))
+
+    monkeypatch.setattr(urllib.request, "urlopen", answer)
+    for _ in range(2):
+        assert loaded("movielens:latest-small").notes["events"] == 12
+    assert asked_for == ["https://files.grouplens.org/datasets/movielens/ml-latest-small.zip"]
+    kept = own_folder / ".cache" / "ml-latest-small"
+    assert sorted(file.name for file in kept.iterdir()) == ["movies.csv", "ratings.csv"]
+    assert list(kept.parent.iterdir()) == [kept], "nothing is left beside it"
+
+
+def test_other_downloads_are_refused(own_folder: Path) -> None:
+    folder = own_folder / "cache" / "ml"
+    with pytest.raises(DataProblem) as problem:
+        movielens.unpack(b"something else", "100k", folder)
+    assert str(problem.value) == (
+        "data.source: the download of 'movielens:100k' has the checksum "
+        "6c7ba9c5a141421e1c03cb9807c97c74, not 0e33842e24a9c977be4e0107933c0723."
+    )
+    for content, reason in (
+        (b"something else", "File is not a zip file"),
+        (archive("latest-small", {"ratings.csv": b""}), "ml-latest-small/movies.csv"),
+    ):
+        with pytest.raises(DataProblem) as problem:
+            movielens.unpack(content, "latest-small", folder)
+        assert str(problem.value).startswith("data.source: the download of 'movielens:latest-")
+        assert reason in str(problem.value)
+    assert not folder.parent.exists()
+
+
+@pytest.mark.parametrize(
+    "error", [urllib.error.URLError("no route"), ConnectionResetError("no route")]
+)
+def test_without_a_network(
+    error: Exception, own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    with pytest.raises(ProjectError) as problem:
+        loaded("movielens:100k")
+    assert problem.value.exit_code == 1
+    assert str(problem.value) == (
+        f"data.source: 'movielens:100k' cannot be downloaded ({error}); it needs a network once, "
+        "or data.path, the folder of its files."
+    )

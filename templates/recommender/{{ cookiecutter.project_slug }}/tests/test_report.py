@@ -1,0 +1,102 @@
+"""Metrics by hand, and what predict says."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from {{ cookiecutter.package_name }} import objective, predict, report
+from {{ cookiecutter.package_name }}.evaluate import find_artifact
+
+ITEMS = tuple("abcdefgh")
+CATALOGUE = SimpleNamespace(
+    items=ITEMS,
+    users=("u",),
+    counts=(8, 7, 6, 5, 4, 3, 2, 1),
+    trained=8,
+    unseen_only=True,
+    catalogue_numbers=lambda ids: np.vectorize(lambda i: ITEMS.index(i) if i in ITEMS else -1)(ids),
+)
+
+
+def recommended(*rows: str) -> np.ndarray:
+    made = np.full((len(rows), objective.MOST, 2), -1.0)
+    for row, items in zip(made, rows, strict=True):
+        row[: len(items), 0] = [ITEMS.index(item) for item in items]
+    return made
+
+
+def test_metrics_by_hand() -> None:
+    outputs = recommended("abc", "hgfe", "a")
+    targets = np.array([["b", ""], ["g", "a"], ["z", ""]], dtype=object)
+    of_users = report.per_user(targets, outputs, CATALOGUE)
+    gain = 1 / np.log2(3)
+    np.testing.assert_allclose(of_users["ndcg_10"], [gain, gain / (1 + gain), 0])
+    np.testing.assert_allclose(of_users["recall_20"], [1, 0.5, 0])
+    np.testing.assert_allclose(of_users["mrr"], [0.5, 0.5, 0])
+    measured = report.measure(targets, outputs, CATALOGUE)
+    assert next(iter(measured)) == "ndcg_10"
+    assert measured["coverage_10"] == 7 / 8
+    assert measured["ndcg_10_low"] <= measured["ndcg_10"] <= measured["ndcg_10_high"]
+
+
+def test_what_was_seen_is_not_recommended() -> None:
+    scores = np.arange(16.0).reshape(2, 8)
+    raw = {"known": np.array([["h", "g", "zz"], ["a", "", ""]], dtype=object)}
+    kept = objective.reduced(raw, scores, CATALOGUE)
+    assert [ITEMS[int(i)] for i in kept[0, :3, 0]] == ["f", "e", "d"]
+    assert kept[1, 0].tolist() == [7, 15]
+    assert kept[0, 6].tolist() == [-1, 0], "all others were seen, or are not there"
+    again = objective.reduced(
+        raw, scores, SimpleNamespace(**vars(CATALOGUE) | {"unseen_only": False})
+    )
+    assert again[0, 0, 0] == 7
+    answers = objective.answers(kept, CATALOGUE)
+    assert answers[0]["prediction"] == "f"
+    assert list(answers[0]["scores"]) == ["f", "e", "d", "c", "b", "a"]
+
+
+def said(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict]:
+    capsys.readouterr()
+    assert predict.main([*words, "--json"]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_predict(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = find_artifact("latest")[0]
+    user, items = model.preprocessing.users[0], model.preprocessing.items
+    (row,) = said(capsys, "--user", user, "--top-k", "5")
+    assert row["id"] == user
+    assert len(row["scores"]) == 5
+    assert list(row["scores"].values()) == sorted(row["scores"].values(), reverse=True)
+    (every,) = said(capsys, "--user", user, "--top-k", "9999", "--include-seen")
+    (new,) = said(capsys, "--user", user, "--top-k", "9999")
+    seen = set(every["scores"]) - set(new["scores"])
+    assert seen, "what the user had"
+    (some,) = said(capsys, "--user", "nobody", "--only", f"{items[4]},{items[2]}")
+    assert set(some["scores"]) == {items[4], items[2]}
+    (like,) = said(capsys, "--similar-to", items[3])
+    assert len(like["scores"]) == 10
+    assert items[3] not in like["scores"]
+    history = f"{items[0]},{items[1]}"
+    (row,) = said(capsys, "--history", history, "--top-k", "3")
+    assert not {items[0], items[1]} & set(row["scores"])
+    assert predict.main(["--user", user, "--user", "nobody"]) == 0
+    assert capsys.readouterr().out.count("\n   10  ") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--similar-to", "zz"], "--similar-to: 'zz' is not in the catalogue."),
+        (["--history", "zz"], "--history: 'zz' is not in the catalogue."),
+        (["--user", "u0001", "--only", ","], "--only: there are no items."),
+    ],
+)
+def test_refused(
+    words: list[str], message: str, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict.main(words) == 2
+    assert capsys.readouterr().err == f"error: {message}\n"

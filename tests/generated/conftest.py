@@ -34,6 +34,13 @@ def demo(aistart: Callable, isolated: Path) -> Path:
 
 
 @pytest.fixture
+def shop_demo(aistart: Callable, isolated: Path) -> Path:
+    """A fresh default project for recommendations whose package is ``demo``."""
+    assert aistart("new", "recommender", "demo", "-y").exit_code == 0
+    return isolated / "demo"
+
+
+@pytest.fixture
 def text_demo(aistart: Callable, isolated: Path) -> Path:
     """A fresh default project for texts whose package is ``demo``."""
     assert aistart("new", "text-classifier", "demo", "-y").exit_code == 0

@@ -37,6 +37,12 @@ def kedro() -> Path:
     return _environment("env-kedro-1.7", ["kedro==1.7.0"]).with_name("kedro")
 
 
+@cache
+def implicit() -> Path:
+    """The Python of an environment with the peer of recommenders."""
+    return _environment("env-implicit-0.7", ["implicit==0.7.3"])
+
+
 def _environment(name: str, *installs: list[str]) -> Path:
     folder = BUILD / name
     python = folder / "bin" / "python"

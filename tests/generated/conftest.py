@@ -2,12 +2,13 @@
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.environments import project_python
+from tests.generated.servers import Postgres
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -24,6 +25,14 @@ def run_in() -> Run:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A database, for all tests."""
+    cluster = Postgres()
+    yield cluster
+    cluster.remove()
 
 
 @pytest.fixture

@@ -64,13 +64,6 @@ LOST = 30.0  # seconds that a server may cost at most
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    cluster = Postgres()
-    yield cluster
-    cluster.remove()
-
-
-@pytest.fixture(scope="module")
 def server(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """MLflow's server; each test starts it when it wants it."""
     opened = Server(postgres.uri, tmp_path_factory.mktemp("server"))

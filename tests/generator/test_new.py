@@ -48,7 +48,7 @@ tests/test_objective.py tests/test_splits.py
 ADDED = {
     "recommender": """\
 src/demo/events.py src/demo/features.py src/demo/linear.py src/demo/log.py src/demo/movielens.py
-src/demo/networks.py src/demo/shop.py
+src/demo/networks.py src/demo/ranking.py src/demo/shop.py src/demo/transitions.py
 tests/test_report.py
 """,
     "vision-classifier": f"{CLASSIFIER} src/demo/images.py",

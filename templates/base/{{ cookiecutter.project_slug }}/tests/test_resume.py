@@ -18,6 +18,7 @@ from {{ cookiecutter.package_name }}.interruption import StopRequest
 from {{ cookiecutter.package_name }}.runs import Run, all_runs
 from {{ cookiecutter.package_name }}.train import main
 
+from . import domain
 from .conftest import UNRECORDED
 
 # 140 training examples in batches of 32: five steps an epoch, the last one with 12 examples.
@@ -86,6 +87,7 @@ OPTIONS = {
     "early stopping": ["--train.early_stopping_patience", "1", "--train.learning_rate", "1"],
     "two phases": [],
     "two replicas": ["--runtime.strategy", "mirrored"],
+    **{name: ["--model.name", name] for name in domain.ALSO_RESUMED},
 }
 
 

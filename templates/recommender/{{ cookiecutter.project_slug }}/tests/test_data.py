@@ -263,6 +263,19 @@ def test_files_that_are_no_tables(
     assert str(problem.value).startswith(message.format(file))
 
 
+def test_the_future_in_milliseconds(own_folder: Path) -> None:
+    rows = [(f"u{n % 10}", f"i{n % 13}", 1000 * (NOON + n), 1) for n in range(100)]
+    rows += [("u1", "j", 1000 * (time.time() + 3 * 86_400), 1)]
+    data = loaded("csv", "--data.path", str(table(own_folder / "log.csv", rows)))
+    assert data.unreadable == (("u1 j", "the time lies in the future"),)
+
+
+def test_spaces_in_a_header(own_folder: Path) -> None:
+    file = own_folder / "log.csv"
+    file.write_text("user, item ,timestamp\na, x,1\nb, y,2\n")
+    assert read(file, rating_column=None).log().item_ids.tolist() == ["x", "y"]
+
+
 def test_the_future_and_what_stands_there_twice(own_folder: Path) -> None:
     rows = [(f"u{n % 10}", f"i{n % 13}", NOON + n, 1) for n in range(100)]
     rows += rows[5:8]

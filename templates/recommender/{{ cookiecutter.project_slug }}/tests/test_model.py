@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -14,6 +15,7 @@ from {{ cookiecutter.package_name }}.networks import Network
 from {{ cookiecutter.package_name }}.preprocessing import FIRST, START, Preprocessing
 from {{ cookiecutter.package_name }}.runs import find_run
 from {{ cookiecutter.package_name }}.train import main
+from {{ cookiecutter.package_name }}.transitions import PRIOR, Transitions
 
 from .conftest import QUICK
 
@@ -32,10 +34,13 @@ def built(name: str, preprocessing: Preprocessing, *words: str) -> keras.Model:
     config = load_config(["--model.name", name, "--data.limit", "200", *words], environment={})
     core = build(config, preprocessing)
     random = np.random.default_rng(0)
-    core.set_weights(
-        [w + random.normal(0, 0.1, w.shape).astype(w.dtype) for w in core.get_weights()]
-    )
+    for weight in core.trainable_variables:
+        weight.assign_add(random.normal(0, 0.1, weight.shape))
     return core
+
+
+def without_transitions(weights: np.ndarray) -> dict[str, np.ndarray]:
+    return {"followed": np.zeros_like(weights), "left": np.zeros_like(weights)}
 
 
 def network(core: keras.Model) -> Network:
@@ -56,9 +61,9 @@ def test_every_model_trains_and_reloads_with_the_same_predictions(name: str) -> 
 @pytest.mark.parametrize("name", MODELS)
 def test_padding_and_neighbours_change_nothing(name: str, preprocessing: Preprocessing) -> None:
     items = preprocessing.items
-    square = np.random.default_rng(0).normal(size=(len(items),) * 2)
-    tables = {"ease": square, "transitions": square, "recent": np.zeros(len(items))}
-    core = scoring(network(built(name, preprocessing)), tables)
+    layer = built(name, preprocessing).get_layer("learner")
+    table = preprocessing.transitions.table()
+    core = scoring(layer.network, *((table, layer.gate) if layer.transitions else ()))
     model = artifact.Artifact(core, preprocessing)
     users = [preprocessing.users[0], "nobody", preprocessing.users[1]]
     histories = [list(items[:9]), [], [items[3], "unheard of"]]
@@ -89,7 +94,8 @@ def test_loss_by_hand(preprocessing: Preprocessing) -> None:
     items = np.array([[START, 5, 9, 7], [START, 8, 0, 0]], "int32")
     weights = np.array([[0, 1, 2], [1, 0, 0]], "float32")
     user = np.array([1, 2], "int32")
-    loss = np.asarray(core({"user": user, "items": items, "weights": weights}))[:, 0]
+    given = {"user": user, "items": items, "weights": weights}
+    loss = np.asarray(core(given | without_transitions(weights)))[:, 0]
     logits = np.asarray(layer.scores(layer.queries(user, tf.constant(items[:, :-1]), False)))
     likely = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
     each = -np.array([likely[0, 1, 9 - FIRST], likely[0, 2, 7 - FIRST], likely[1, 0, 8 - FIRST]])
@@ -108,6 +114,7 @@ def test_large_catalogues_are_compared_with_some_items(
         "items": items,
         "weights": np.array([[1, 1, 1], [1, 1, 0]], "float32"),
     }
+    given |= without_transitions(given["weights"])
     outputs = np.asarray(core(given))
     assert np.isfinite(outputs).all()
     if name == "two_tower":
@@ -134,20 +141,75 @@ def test_layout_names_weights_that_exist(preprocessing: Preprocessing) -> None:
         assert all(len(weight.shape) == len(axes) for weight in found), pattern
 
 
-def test_fading_histories_are_those_of_the_baseline(
+def test_transitions_by_hand() -> None:
+    # a a b a c, then b c: of three places.
+    first, second = np.array([0, 0, 1, 0, 1]), np.array([0, 1, 0, 2, 2])
+    made = Transitions.of(first, second, 4)
+    assert made.totals.tolist() == [3, 2, 0, 0]
+    table = made.table()
+    assert table.shape == (4, 3, 2)
+    assert table[:2, :, 0].tolist() == [[0, 1, 2], [0, 2, 0]]
+    np.testing.assert_allclose(table[0, :, 1], 1 / (3 + PRIOR))
+    np.testing.assert_allclose(table[1, :, 1], [1 / (2 + PRIOR), 1 / (2 + PRIOR), 0])
+    assert not table[2:].any()
+
+
+def test_what_is_learnt_beside_transitions_is_what_is_scored(
     data: Data, preprocessing: Preprocessing
 ) -> None:
-    tables = {"ease": np.eye(len(preprocessing.items))}
-    core = scoring(network(built("sasrec", preprocessing)), tables)
-    layer = core.get_layer("scores")
-    items = {name: place for place, name in enumerate(preprocessing.items)}
-    few = np.arange(20)
-    raw = data.test.fetch(few)
-    prepared = {name: np.asarray(value) for name, value in preprocessing(raw).items()}
-    faded = np.asarray(layer.views(prepared)[1])
-    _, expected = next(linear.histories(data.test, items, linear.HALF_LIFE))
-    # A history that is longer than what a model sees differs in what hardly counts.
-    np.testing.assert_allclose(faded, expected.toarray()[:20], atol=1e-3)
+    core = built("sasrec_transitions", preprocessing, "--model.dropout", "0")
+    learner = core.get_layer("learner")
+    few = data.test.fetch(np.arange(20))
+    given = preprocessing.finish(preprocessing.prepare(few))
+    held = np.asarray(core(given, training=False))
+    scores = artifact.Artifact(
+        scoring(learner.network, preprocessing.transitions.table(), learner.gate), preprocessing
+    )(few)
+    np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1, rtol=1e-4)
+    place = preprocessing.catalogue_numbers(data.test.targets[:20, 0])
+    known = place >= 0
+    expected = -scores[np.arange(20), place]
+    np.testing.assert_allclose(held[known, 0], expected[known], rtol=1e-3)
+    # An event that is learnt does not count for itself.
+    learning = np.asarray(core(given, training=True))
+    counted = ((given["followed"].numpy() > 0) & (given["weights"].numpy() > 0)).any(axis=1)
+    assert counted.sum() > 5
+    assert (learning[counted, 0] > held[counted, 0]).all()
+
+
+def test_counts_of_pairs_are_those_of_the_log(data: Data, preprocessing: Preprocessing) -> None:
+    prepared = preprocessing.prepare(data.train.fetch(np.arange(30))).numpy()
+    log, places = data.train.log, preprocessing.catalogue_numbers(data.train.log.item_ids)
+    learnt = data.train.events
+    pairs = [
+        (places[log.items[event - 1]], places[log.items[event]])
+        for event in learnt
+        if event and log.users[event - 1] == log.users[event]
+    ]
+    for row in prepared:
+        items = row[1:, 0]
+        for before, (item, weight, followed, left) in zip(items, row[2:], strict=False):
+            if weight:
+                pair = (before - FIRST, item - FIRST)
+                assert followed == pairs.count(pair)
+                assert left == sum(first == pair[0] for first, _ in pairs)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_items_without_events_are_known_by_their_features(
+    name: str, preprocessing: Preprocessing
+) -> None:
+    table = preprocessing.item_table
+    more = replace(
+        preprocessing,
+        items=(*preprocessing.items, "like the first", "like it too", "like the last"),
+        counts=(*preprocessing.counts, 0, 0, 0),
+        item_table=np.concatenate([table, table[:1], table[:1], table[-1:]]),
+    )
+    vectors = np.asarray(network(built(name, more)).vectors())
+    np.testing.assert_array_equal(vectors[-3], vectors[-2])
+    assert np.abs(vectors[-1] - vectors[-2]).max() > 0.01
+    assert np.abs(vectors[0] - vectors[-2]).max() > 0.01, "with events an item is itself"
 
 
 def test_ease_by_hand() -> None:

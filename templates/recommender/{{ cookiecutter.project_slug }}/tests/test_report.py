@@ -1,28 +1,29 @@
 """Metrics by hand, and what predict says."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from {{ cookiecutter.package_name }} import objective, predict, report
+from {{ cookiecutter.package_name }} import objective, predict, ranking, report
 from {{ cookiecutter.package_name }}.evaluate import find_artifact
+from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 
 ITEMS = tuple("abcdefgh")
-CATALOGUE = SimpleNamespace(
-    items=ITEMS,
+CATALOGUE = Preprocessing(
     users=("u",),
+    items=ITEMS,
     counts=(8, 7, 6, 5, 4, 3, 2, 1),
-    trained=8,
+    recent=(1,) * 8,
+    max_history=5,
     unseen_only=True,
-    catalogue_numbers=lambda ids: np.vectorize(lambda i: ITEMS.index(i) if i in ITEMS else -1)(ids),
 )
 
 
 def recommended(*rows: str) -> np.ndarray:
-    made = np.full((len(rows), objective.MOST, 2), -1.0)
+    made = np.full((len(rows), ranking.MOST, 2), -1.0)
     for row, items in zip(made, rows, strict=True):
         row[: len(items), 0] = [ITEMS.index(item) for item in items]
     return made
@@ -31,7 +32,7 @@ def recommended(*rows: str) -> np.ndarray:
 def test_metrics_by_hand() -> None:
     outputs = recommended("abc", "hgfe", "a")
     targets = np.array([["b", ""], ["g", "a"], ["z", ""]], dtype=object)
-    of_users = report.per_user(targets, outputs, CATALOGUE)
+    of_users = ranking.per_user(targets, outputs, CATALOGUE)
     gain = 1 / np.log2(3)
     np.testing.assert_allclose(of_users["ndcg_10"], [gain, gain / (1 + gain), 0])
     np.testing.assert_allclose(of_users["recall_20"], [1, 0.5, 0])
@@ -49,9 +50,7 @@ def test_what_was_seen_is_not_recommended() -> None:
     assert [ITEMS[int(i)] for i in kept[0, :3, 0]] == ["f", "e", "d"]
     assert kept[1, 0].tolist() == [7, 15]
     assert kept[0, 6].tolist() == [-1, 0], "all others were seen, or are not there"
-    again = objective.reduced(
-        raw, scores, SimpleNamespace(**vars(CATALOGUE) | {"unseen_only": False})
-    )
+    again = objective.reduced(raw, scores, replace(CATALOGUE, unseen_only=False))
     assert again[0, 0, 0] == 7
     answers = objective.answers(kept, CATALOGUE)
     assert answers[0]["prediction"] == "f"

@@ -6,3 +6,5 @@ WITHOUT_CHANCE = ["--model.name", "cnn"]
 METRIC = "accuracy"
 # What makes the default model quick enough for tests that train many times.
 QUICK: list[str] = []
+# Models, besides the quick one, that must go on exactly where they stopped.
+ALSO_RESUMED = ["mlp"]

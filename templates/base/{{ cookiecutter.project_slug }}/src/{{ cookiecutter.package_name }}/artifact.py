@@ -8,8 +8,9 @@ import hashlib
 import json
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,7 @@ class Artifact:
         """Outputs (batch, …) of the core for raw inputs (batch, …)."""
         # As arrays: the core may run on another backend than the preprocessing.
         prepared = tf.nest.map_structure(np.asarray, self.preprocessing(raw))
-        outputs = self.core(prepared, training=False)
-        return keras.ops.convert_to_numpy(outputs)
+        return keras.ops.convert_to_numpy(self._run(prepared))
 
     def reduced(self, raw: Any) -> np.ndarray:
         """What is kept of the outputs (batch, …) for raw inputs (batch, …)."""
@@ -48,6 +48,17 @@ class Artifact:
     def predict_split(self, split: Split, batch_size: int) -> np.ndarray:
         """What is kept of the outputs (size, …) for a split of raw examples, in its order."""
         return np.concatenate([self.reduced(raw) for raw in _raw_batches(split, batch_size)])
+
+    @cached_property
+    def _run(self) -> Callable[[Any], Any]:
+        """The core as one program, whatever the size of a batch."""
+
+        def run(prepared: Any) -> Any:
+            return self.core(prepared, training=False)
+
+        if keras.backend.backend() != "tensorflow":
+            return run  # those would compile it for each shape
+        return tf.function(run, reduce_retracing=True)
 
     def save(self, path: Path) -> None:
         """Write both parts to one file, in one step."""

@@ -37,7 +37,7 @@ def answer(
     """
     import numpy as np
 
-    from . import inputs, objective
+    from . import inputs, objective, ranking
 
     preprocessing = model.preprocessing
     allowed = _allowed(arguments.only, preprocessing)
@@ -53,12 +53,11 @@ def answer(
         raw = inputs.raw(ids, histories)
         scores = np.array(model(raw))
         if preprocessing.unseen_only and not arguments.include_seen:
-            for row, history in zip(scores, histories, strict=True):
-                had = preprocessing.catalogue_numbers(np.array(history, dtype=object))
-                row[had[had >= 0]] = -np.inf
+            had = preprocessing.catalogue_numbers(np.asarray(raw["known"]))
+            scores = ranking.without(scores, had)
     if allowed is not None:
         scores[:, ~allowed] = -np.inf
-    answers = objective.answers(objective.best(scores, arguments.top_k), preprocessing)
+    answers = objective.answers(ranking.best(scores, arguments.top_k), preprocessing)
     return [{"id": name, **row} for name, row in zip(ids, answers, strict=True)]
 
 

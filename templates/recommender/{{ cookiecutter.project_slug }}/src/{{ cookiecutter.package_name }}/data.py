@@ -23,8 +23,9 @@ from .events import Reader, concatenated, parts_of, parts_of_query, read_feature
 from .log import HeldOut, Log, core, divided, first_of_each, in_order, kept, twice
 
 DAY = 86_400
-# Times between these, in seconds, are taken for dates, so what lies in the future is a mistake.
-SINCE = 631_152_000  # 1990
+# Times from then to now are taken for dates, so what lies in the future is a mistake.
+SINCE = 631_152_000  # 1990, in seconds
+UNITS = (1, 10**3, 10**6, 10**9)  # of a second: logs count in any of them
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,12 @@ class Histories(Split):
     user_features: Table | None = None
     item_features: Table | None = None
 
+    @property
+    def events(self) -> np.ndarray:
+        """Places in the log of all that came next."""
+        places = _ragged(self.knowns, self.ends)
+        return places[places >= 0]
+
 
 # === Sources ===
 
@@ -94,7 +101,7 @@ def generated() -> shop.Shop:
 
 
 def generated_shop(data: settings.Data) -> Events:
-    """A generated shop of 3,000 shoppers with planted tastes; the best reachable figures are
+    """A generated shop of 4,000 shoppers with planted tastes; the best reachable figures are
     known."""
     made = generated()
     user_ids = np.array([f"u{n:04d}" for n in range(made.users.max() + 1)], dtype=object)
@@ -344,8 +351,10 @@ def _best_reachable(events: Events, test: Histories) -> dict[str, float]:
 def _read(reader: Reader, data: settings.Data) -> Events:
     log = reader.log()
     now = time.time()
-    if len(log) and SINCE < np.median(log.times) < now:
-        late = log.times > now + DAY
+    median = np.median(log.times) if len(log) else 0
+    unit = next((unit for unit in UNITS if SINCE * unit < median < now * unit), None)
+    if unit:
+        late = log.times > (now + DAY) * unit
         reader.unreadable += [
             (f"{log.user_ids[u]} {log.item_ids[i]}", "the time lies in the future")
             for u, i in zip(log.users[late], log.items[late], strict=True)

@@ -130,7 +130,8 @@ def parts_of(path: Path) -> Iterator[pd.DataFrame]:
         options: dict[str, Any] = {"dtype": str, "keep_default_na": False, "chunksize": ROWS}
         options["index_col"] = False  # a field without a name would shift the others
         with pd.read_csv(path, encoding="utf-8-sig", sep=_separator(path), **options) as parts:
-            yield from parts
+            for part in parts:
+                yield part.rename(columns=str.strip)
     except UnicodeDecodeError as error:
         raise DataProblem(f"{path}: not UTF-8: {error.reason}.") from None
     except pd.errors.EmptyDataError:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from .preprocessing import FIRST, PADDING
+from .preprocessing import FIRST, PADDING, UNKNOWN
 
 
 class Network(layers.Layer):
@@ -22,9 +22,7 @@ class Network(layers.Layer):
         user_table: (users, …) features, or None.
     """
 
-    # Whether an item without training events has a vector of its own, and whether it is known by
-    # itself how popular an item is.
-    knows_new_items = False
+    # Whether it is known by itself how popular an item is.
     biased = True
 
     def __init__(
@@ -57,10 +55,12 @@ class Network(layers.Layer):
             ("user_table", 1 + self.users, self.user_width),
             ("item_table", FIRST + self.items, self.item_width),
         ):
-            value = None
+            table = described = None
             if columns:
-                value = self.add_weight((rows, columns), "zeros", trainable=False, name=name)
-            setattr(self, name, value)
+                table = self.add_weight((rows, columns), "zeros", trainable=False, name=name)
+                described = self.add_weight((columns, self.width), small, name=f"{name}_kernel")
+            setattr(self, name, table)
+            setattr(self, f"{name}_kernel", described)
         self.dropout = layers.Dropout(self.rate, seed=self.seed)
         self.build_more()
 
@@ -88,10 +88,17 @@ class Network(layers.Layer):
         raise NotImplementedError
 
     def vectors(self, numbers: Any = None) -> Any:
-        """Vectors (…, width) of item numbers (…), or of the whole catalogue (items, width)."""
+        """Vectors (…, width) of item numbers (…), or of the whole catalogue (items, width): each
+        item's own and what its features say. New items are unknown ones with features."""
         if numbers is None:
-            return self.item_embedding[FIRST:]
-        return ops.take(self.item_embedding, numbers, axis=0)
+            numbers = ops.arange(FIRST, FIRST + self.items, dtype="int32")
+        known = ops.where(numbers < FIRST + self.trained, numbers, UNKNOWN)
+        own = ops.take(self.item_embedding, known, axis=0)
+        return own + _described(self.item_table, self.item_table_kernel, numbers)
+
+    def told(self, user: Any) -> Any:
+        """What features say of users (batch,): (batch, 1, width), or 0."""
+        return _described(self.user_table, self.user_table_kernel, user[:, None])
 
     def level(self) -> Any:
         """What is added to the scores of each item (items,)."""
@@ -107,6 +114,12 @@ class Network(layers.Layer):
         return {**super().get_config(), **own, "dropout": self.rate}
 
 
+def _described(table: Any, kernel: Any, numbers: Any) -> Any:
+    if table is None:
+        return 0.0
+    return ops.matmul(ops.take(table, numbers, axis=0), kernel)
+
+
 @keras.saving.register_keras_serializable(__package__)
 class MatrixFactorisation(Network):
     """A vector for each user and item: Koren, Bell & Volinsky, Computer 42, 2009."""
@@ -118,16 +131,15 @@ class MatrixFactorisation(Network):
         )
 
     def queries(self, user, items, training):
-        query = ops.expand_dims(ops.take(self.user_embedding, user, axis=0), 1)
+        query = ops.take(self.user_embedding, user[:, None], axis=0) + self.told(user)
         return ops.broadcast_to(query, (*ops.shape(items), self.width))
 
 
 @keras.saving.register_keras_serializable(__package__)
 class TwoTower(Network):
     """Users from their features and the mean of what they had, items from theirs: Yi et al.,
-    RecSys 2019. Items without events are known by their features."""
+    RecSys 2019."""
 
-    knows_new_items = True
     biased = False
 
     def build_more(self) -> None:
@@ -135,8 +147,8 @@ class TwoTower(Network):
         self.user_embedding = self.add_weight(
             (1 + self.users, self.width), small, name="user_embeddings"
         )
-        self.user_tower = self._tower("user", 3 * self.width + self.user_width)
-        self.item_tower = self._tower("item", self.width + self.item_width)
+        self.user_tower = self._tower("user", 3 * self.width)
+        self.item_tower = self._tower("item", self.width)
 
     def _tower(self, name: str, inputs: int) -> list[layers.Layer]:
         made = [
@@ -145,35 +157,70 @@ class TwoTower(Network):
         ]
         made[0].build((None, inputs))
         made[1].build((None, 2 * self.width))
-        setattr(self, f"{name}_layers", made)
         return made
 
     def queries(self, user, items, training):
-        had = ops.take(self.item_embedding, items, axis=0)
+        had = super().vectors(items)
         there = ops.cast(ops.expand_dims(items != PADDING, -1), had.dtype)
         count = ops.maximum(ops.cumsum(there, axis=1), 1.0)
         mean = ops.cumsum(had * there, axis=1) / count  # of all up to each place
-        parts = [mean, had, self._of_user(self.user_embedding, user, items)]
-        if self.user_table is not None:
-            parts.append(self._of_user(self.user_table, user, items))
+        who = ops.take(self.user_embedding, user[:, None], axis=0) + self.told(user)
+        parts = [mean, had, ops.broadcast_to(who, ops.shape(had))]
         return self._through(self.user_tower, ops.concatenate(parts, axis=-1), training)
 
     def vectors(self, numbers=None):
-        if numbers is None:
-            numbers = ops.arange(FIRST, FIRST + self.items, dtype="int32")
-        known = ops.where(numbers < FIRST + self.trained, numbers, 1)  # others as unknown ones
-        parts = [ops.take(self.item_embedding, known, axis=0)]
-        if self.item_table is not None:
-            parts.append(ops.take(self.item_table, numbers, axis=0))
-        return self._through(self.item_tower, ops.concatenate(parts, axis=-1), False)
-
-    def _of_user(self, table, user, items):
-        row = ops.expand_dims(ops.take(table, user, axis=0), 1)
-        return ops.broadcast_to(row, (*ops.shape(items), table.shape[-1]))
+        return self._through(self.item_tower, super().vectors(numbers), False)
 
     def _through(self, tower, x, training):
         first, second = tower
         return second(self.dropout(first(x), training=training))
+
+
+@keras.saving.register_keras_serializable(__package__)
+class Block(layers.Layer):
+    """Attention and two dense layers, each after a norm and added to what came in."""
+
+    def __init__(self, heads: int, dropout: float, seed: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.heads, self.rate, self.seed = heads, dropout, seed
+
+    def build(self, shape) -> None:
+        width = shape[-1]
+
+        def start(number: int) -> keras.initializers.Initializer:
+            return keras.initializers.GlorotUniform(seed=self.seed + number)
+
+        self.attention_norm = layers.LayerNormalization(epsilon=1e-6, name="attention_norm")
+        self.attention = layers.MultiHeadAttention(
+            self.heads,
+            max(1, width // self.heads),
+            kernel_initializer=start(0),
+            dropout=self.rate,
+            seed=self.seed,
+            name="attention",
+        )
+        self.dense_norm = layers.LayerNormalization(epsilon=1e-6, name="dense_norm")
+        self.up = layers.Dense(2 * width, activation="gelu", kernel_initializer=start(1), name="up")
+        self.down = layers.Dense(width, kernel_initializer=start(2), name="down")
+        self.drop = layers.Dropout(self.rate, seed=self.seed + 3)
+        self.attention.build(shape, shape)
+        for part in (self.attention_norm, self.dense_norm, self.up):
+            part.build(shape)
+        self.down.build((*shape[:-1], 2 * width))
+
+    def call(self, x, visible, training=False):
+        y = self.attention_norm(x)
+        y = self.attention(y, y, attention_mask=visible, training=training)
+        x = x + self.drop(y, training=training)
+        y = self.down(self.up(self.dense_norm(x)))
+        return x + self.drop(y, training=training)
+
+    def compute_output_shape(self, shape, *others):
+        return shape
+
+    def get_config(self):
+        own = {"heads": self.heads, "dropout": self.rate, "seed": self.seed}
+        return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable(__package__)
@@ -191,61 +238,25 @@ class SelfAttention(Network):
     def build_more(self) -> None:
         small = keras.initializers.RandomNormal(0.02, seed=self.seed + 1)
         self.position = self.add_weight((self.places, self.width), small, name="positions")
-        made = []
-        for number in range(1, self.blocks + 1):
-            name, seed = f"block_{number}", self.seed + 10 * number
-            block = {
-                "attention_norm": layers.LayerNormalization(
-                    epsilon=1e-6, name=f"{name}_attention_norm"
-                ),
-                "attention": layers.MultiHeadAttention(
-                    self.heads,
-                    max(1, self.width // self.heads),
-                    kernel_initializer=keras.initializers.GlorotUniform(seed=seed),
-                    dropout=self.rate,
-                    seed=seed,
-                    name=f"{name}_attention",
-                ),
-                "dense_norm": layers.LayerNormalization(epsilon=1e-6, name=f"{name}_dense_norm"),
-                "up": layers.Dense(
-                    2 * self.width,
-                    activation="gelu",
-                    kernel_initializer=keras.initializers.GlorotUniform(seed=seed + 1),
-                    name=f"{name}_up",
-                ),
-                "down": layers.Dense(
-                    self.width,
-                    kernel_initializer=keras.initializers.GlorotUniform(seed=seed + 2),
-                    name=f"{name}_down",
-                ),
-                "drop": layers.Dropout(self.rate, seed=seed + 3),
-            }
-            shape = (None, None, self.width)
-            block["attention"].build(shape, shape)
-            block["down"].build((None, None, 2 * self.width))
-            for part in ("attention_norm", "dense_norm", "up"):
-                block[part].build(shape)
-            for part, layer in block.items():
-                setattr(self, f"{name}_{part}", layer)
-            made.append(block)
+        self.made = [
+            Block(self.heads, self.rate, self.seed + 10 * number, name=f"block_{number}")
+            for number in range(1, self.blocks + 1)
+        ]
+        for block in self.made:
+            block.build((None, None, self.width))
         self.norm = layers.LayerNormalization(epsilon=1e-6, name="norm")
         self.norm.build((None, None, self.width))
-        self._made = made
 
     def queries(self, user, items, training):
         places = ops.shape(items)[1]
-        x = ops.take(self.item_embedding, items, axis=0) * self.width**0.5
+        x = (self.vectors(items) + self.told(user)) * self.width**0.5
         x = self.dropout(x + self.position[:places], training=training)
         there = ops.expand_dims(items != PADDING, 1)
         row = ops.arange(places)
         causal = ops.expand_dims(ops.expand_dims(row, 1) >= row, 0)
-        mask = ops.logical_and(causal, there)
-        for block in self._made:
-            y = block["attention_norm"](x)
-            y = block["attention"](y, y, attention_mask=mask, training=training)
-            x = x + block["drop"](y, training=training)
-            y = block["down"](block["up"](block["dense_norm"](x)))
-            x = x + block["drop"](y, training=training)
+        visible = ops.logical_and(causal, there)
+        for block in self.made:
+            x = block(x, visible, training=training)
         return self.norm(x)
 
     def get_config(self):

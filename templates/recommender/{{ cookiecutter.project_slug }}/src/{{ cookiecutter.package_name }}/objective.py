@@ -1,6 +1,6 @@
 """What a recommender is trained for, and its answers: the likeliest items.
 
-While it learns, a core gives (batch, 2): each history's loss and share of hits. What is saved gives
+While it learns, a core gives (batch, 2), see ``model.Learner``. What is saved gives
 scores of the catalogue (batch, items); of these the best are kept, see ``reduced``.
 """
 
@@ -13,8 +13,7 @@ from keras import ops
 
 from .config import Config
 from .contract import Preprocessing
-
-MOST = 100  # recommendations that are kept of each user
+from .ranking import MOST, best, without
 
 
 @keras.saving.register_keras_serializable(__package__)
@@ -26,8 +25,8 @@ class OwnLoss(keras.losses.Loss):
 
 
 @keras.saving.register_keras_serializable(__package__)
-class Hits(keras.metrics.Mean):
-    """Share of the places of a history where what came next was among the ten likeliest."""
+class AbovePopularity(keras.metrics.Mean):
+    """Share of the places of a history where what came next was likelier than by popularity."""
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         super().update_state(y_pred[:, 1], sample_weight)
@@ -41,16 +40,16 @@ def next_item(config: Config, preprocessing: Preprocessing) -> keras.losses.Loss
     return OwnLoss()
 
 
-def hit_10(config: Config, preprocessing: Preprocessing) -> keras.metrics.Metric:
-    """Share of hits among ten."""
-    return Hits(name="hit_10")
+def above_popularity(config: Config, preprocessing: Preprocessing) -> keras.metrics.Metric:
+    """Share of events that were likelier than by their popularity."""
+    return AbovePopularity(name="above_popularity")
 
 
 LOSSES: dict[str, Callable[..., keras.losses.Loss]] = {
     "next_item": next_item,
 }
 METRICS: dict[str, Callable[..., keras.metrics.Metric]] = {
-    "hit_10": hit_10,
+    "above_popularity": above_popularity,
 }
 
 
@@ -73,31 +72,11 @@ def example_weights(
 
 
 def reduced(raw: dict[str, Any], outputs: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """Scores (batch, items) -> the best recommendations (batch, 100, 2), the best first: place in
-    the catalogue, -1 where there are no more, and score."""
-    scores = np.array(outputs)
-    places = np.arange(len(scores))[:, None]
+    """Scores (batch, items) -> the best recommendations (batch, 100, 2), see ``ranking.best``."""
+    scores = np.asarray(outputs)
     if preprocessing.unseen_only:
-        # A column behind the catalogue takes what is not in it.
-        had = preprocessing.catalogue_numbers(np.asarray(raw["known"]))
-        beyond = np.concatenate([scores, np.zeros((len(scores), 1), scores.dtype)], axis=1)
-        beyond[places, had] = -np.inf
-        scores = beyond[:, :-1]
+        scores = without(scores, preprocessing.catalogue_numbers(np.asarray(raw["known"])))
     return best(scores, MOST)
-
-
-def best(scores: np.ndarray, most: int) -> np.ndarray:
-    """The best of scores (batch, items) as ``reduced`` gives them."""
-    count = min(most, scores.shape[1])
-    top = np.argpartition(-scores, count - 1, axis=1)[:, :count]
-    values = np.take_along_axis(scores, top, axis=1)
-    order = np.lexsort((top, -values), axis=1)
-    top, values = (np.take_along_axis(part, order, axis=1) for part in (top, values))
-    # What no score speaks for is no recommendation.
-    top = np.where(values > -1e8, top, -1)
-    pairs = np.stack([top.astype("float64"), np.where(top < 0, 0.0, values)], axis=-1)
-    missing = most - count
-    return np.pad(pairs, [(0, 0), (0, missing), (0, 0)], constant_values=-1) if missing else pairs
 
 
 def answers(outputs: np.ndarray, preprocessing: Preprocessing) -> list[dict[str, Any]]:

@@ -8,9 +8,9 @@ import numpy as np
 from .contract import Preprocessing
 from .data import Histories
 from .figures import figure
+from .ranking import per_user
 from .tables import write_csv
 
-CUTS = (10, 20)
 RESAMPLED = 200  # times that users are drawn anew, for intervals
 SHOWN_USERS = 20
 SHOWN = 10  # recommendations and events of them
@@ -21,7 +21,7 @@ SLICES = ((0, 0), (1, 4), (5, 19), (20, 10**9))  # events that are known of a us
 def measure(
     targets: np.ndarray, outputs: np.ndarray, preprocessing: Preprocessing
 ) -> dict[str, float]:
-    """Metrics of recommendations (size, 100, 2), see ``objective.reduced``, against the ids that
+    """Metrics of recommendations (size, 100, 2), see ``ranking.best``, against the ids that
     came next (size, most), '' behind them.
 
     ``ndcg_10`` (Järvelin & Kekäläinen 2002) and ``recall_k`` divide by what can be reached with k;
@@ -46,27 +46,6 @@ def measure(
     ]
     low, high = np.quantile(means, [0.025, 0.975])
     return measured | {"ndcg_10_low": float(low), "ndcg_10_high": float(high)}
-
-
-def per_user(
-    targets: np.ndarray, outputs: np.ndarray, preprocessing: Preprocessing
-) -> dict[str, np.ndarray]:
-    """The ranking metrics of each user (size,)."""
-    # -1 for what is not in the catalogue, which nobody can recommend; -2 for nothing.
-    wanted = np.where(targets == "", -2, preprocessing.catalogue_numbers(targets))
-    top = outputs[:, :, 0].astype(int)
-    top = np.where(top < 0, -3, top)
-    hits = (top[:, :, None] == wanted[:, None, :]).any(axis=2)
-    count = (wanted != -2).sum(axis=1)
-    discount = 1 / np.log2(np.arange(2, 2 + hits.shape[1]))
-    found: dict[str, np.ndarray] = {}
-    reachable = np.cumsum(discount)[np.minimum(count, 10) - 1]
-    found["ndcg_10"] = (hits[:, :10] * discount[:10]).sum(axis=1) / reachable
-    for cut in CUTS:
-        found[f"recall_{cut}"] = hits[:, :cut].sum(axis=1) / np.minimum(count, cut)
-    first = np.where(hits.any(axis=1), hits.argmax(axis=1), np.inf)
-    found["mrr"] = 1 / (1 + first)
-    return found
 
 
 def baseline_row(

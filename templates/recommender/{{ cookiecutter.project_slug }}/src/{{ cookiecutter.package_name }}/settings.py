@@ -57,12 +57,12 @@ class Model(ModelSection):
     """Which model is built."""
 
     name: Annotated[str, NameIn("model", "MODELS")] = Field(
-        "sasrec_linear", description="a name of MODELS in model.py"
+        "sasrec_transitions", description="a name of MODELS in model.py"
     )
-    width: int = Field(128, ge=4, le=4096, description="numbers that stand for a user or an item")
+    width: int = Field(64, ge=4, le=4096, description="numbers that stand for a user or an item")
     blocks: int = Field(2, ge=1, le=24, description="sasrec: attention blocks")
     heads: int = Field(2, ge=1, le=64, description="sasrec: attention heads")
-    dropout: float = Field(0.1, ge=0, lt=1, description="share dropped in training")
+    dropout: float = Field(0.2, ge=0, lt=1, description="share dropped in training")
     negatives: int = Field(
         1024,
         ge=1,
@@ -78,6 +78,8 @@ class Train(TrainSection):
     )
     epochs: int = Field(30, ge=1, description="passes over the training split")
     learning_rate: float = Field(2e-3, gt=0, le=10, description="peak learning rate, per step")
+    # Much decay: of an item with few events its features and its popularity say more than it does.
+    weight_decay: float = Field(1.0, ge=0, le=10, description="decoupled decay, per step and rate")
     early_stopping_patience: int = Field(
         8, ge=0, description="epochs without a better validation loss before it stops; 0: never"
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-ITEMS, CATEGORIES, KINDS, SHOPPERS = 600, 20, 8, 3_000
+ITEMS, CATEGORIES, KINDS, SHOPPERS = 400, 16, 8, 4_000
 DAYS = 360
 SAME_CATEGORY, COMPANION = 0.35, 0.35  # shares of what comes next; the rest follows the taste
 COMPANIONS = 4  # of an item

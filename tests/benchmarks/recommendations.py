@@ -1,0 +1,148 @@
+"""How good and how fast the recommender template is, against its baselines, ALS and plain Keras.
+
+    python -m tests.benchmarks.recommendations [shop|imports|speed|catalogue ...]
+
+``shop`` is the generated one; ``imports`` is a real log (``imports.py``), against alternating least
+squares too (``als.py``; its environment asks the network). ``speed`` is in events learnt a second;
+``catalogue`` are the seconds of an evaluation and the milliseconds of an answer with 100,000 items.
+Exits with 1 if a limit does not hold.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from tests.benchmarks import imports
+from tests.benchmarks.digits import make_project
+from tests.benchmarks.training import (
+    SCRIPTS,
+    compare,
+    environment_of,
+    project_rate,
+    run,
+    script_rate,
+)
+from tests.environments import implicit, project_python
+
+OF_BEST = 0.95  # of the recall that can be reached in the generated shop
+MOST_SECONDS = 600
+ITEMS, USERS = 100_000, 10_000
+MOST_EVALUATION_SECONDS, MOST_ANSWER_MILLISECONDS = 60, 15
+EPOCHS = (6, 3)  # project, plain script
+
+Lines = Iterator[tuple[str, bool]]
+
+
+def shop(project: Path) -> Lines:
+    """Recall of the default model against the best reachable one."""
+    summary = json.loads((run(project) / "summary.json").read_text())
+    reached, best = (
+        summary["metrics"]["test/recall_20"],
+        summary["data"]["best_reachable_recall_20"],
+    )
+    what = f"`shop`: recall@20 / best reachable ({summary['seconds']['total']:.0f} s)"
+    yield _line(what, reached, best, f"at least {OF_BEST}", reached / best >= OF_BEST)
+
+
+def log(project: Path) -> Lines:
+    """NDCG of the default model on a real log, against each baseline and ALS."""
+    file = project / "imports.csv"
+    events = imports.write(file)
+    folder = run(project, "--data.source", "csv", "--data.path", str(file))
+    summary = json.loads((folder / "summary.json").read_text())
+    ours, seconds = summary["metrics"]["test/ndcg_10"], summary["seconds"]["total"]
+    peers = {row["name"]: row["metrics"]["test/ndcg_10"] for row in summary["baselines"]}
+    command = [str(implicit()), str(SCRIPTS / "als.py"), str(file)]
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    peers["ALS of `implicit`, tuned"] = json.loads(done.stdout.splitlines()[-1])["ndcg_10"]
+    for name, reached in peers.items():
+        holds = ours > reached and seconds <= MOST_SECONDS
+        what = f"{events} imports: NDCG@10 / {name} ({seconds:.0f} s)"
+        yield _line(what, ours, reached, "ahead", holds)
+
+
+def speed(project: Path) -> Lines:
+    """Events a second of ``mf`` against a script that draws negatives in Python."""
+    file = project / "imports.csv"
+    imports.write(file)
+    words = ["--data.source", "csv", "--data.path", str(file), "--model.name", "mf"]
+
+    def events_per_second() -> float:
+        steps = project_rate(project, EPOCHS[0], *words)
+        newest = max(project.glob("runs/*/summary.json"), key=lambda path: path.stat().st_mtime)
+        data = json.loads(newest.read_text())["data"]
+        return steps * data["trained_events"] / -(-data["train"] // 64)
+
+    row = compare(
+        "`mf`, events/s / `Model.fit` with negatives from Python",
+        events_per_second,
+        partial(
+            script_rate,
+            project_python(),
+            "plain_recommender.py",
+            *[str(file), "--epochs", str(EPOCHS[1])],
+        ),
+        least=3.0,
+    )
+    yield str(row), row.holds
+
+
+def catalogue(project: Path) -> Lines:
+    """Evaluation and answers over a large catalogue."""
+    command = [str(project_python()), str(SCRIPTS / "catalogue.py"), "demo", str(ITEMS), str(USERS)]
+    done = subprocess.run(
+        command,
+        check=True,
+        capture_output=True,
+        text=True,
+        env=environment_of(project),
+        cwd=project,
+    )
+    measured = json.loads(done.stdout.splitlines()[-1])
+    for name, most in (
+        ("evaluation_seconds", MOST_EVALUATION_SECONDS),
+        ("answer_milliseconds", MOST_ANSWER_MILLISECONDS),
+    ):
+        what = f"{name.replace('_', ', ')}: {USERS} users, {ITEMS} items"
+        yield f"| {what} | {measured[name]:.4g} | | | at most {most} |", measured[name] <= most
+
+
+def _line(what: str, ours: float, peer: float, limit: str, holds: bool) -> tuple[str, bool]:
+    cells = [what, f"{ours:.4f}", f"{peer:.4f}", f"{ours / peer:.3f}", limit]
+    return f"| {' | '.join(cells)} | {'holds' if holds else 'does not hold'} |", holds
+
+
+MEASUREMENTS: dict[str, Callable[[Path], Lines]] = {
+    "shop": shop,
+    "imports": log,
+    "speed": speed,
+    "catalogue": catalogue,
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.recommendations")
+    parser.add_argument("names", nargs="*", choices=list(MEASUREMENTS), metavar="NAME")
+    names = parser.parse_args().names or list(MEASUREMENTS)
+    print(f"default model and settings, {os.cpu_count()} cores")
+    print("| what | ours | peer | ratio | limit | |")
+    print("| --- | --- | --- | --- | --- | --- |", flush=True)
+    fine = True
+    with tempfile.TemporaryDirectory() as folder:
+        project = make_project(Path(folder), "recommender")
+        for name in names:
+            for line, holds in MEASUREMENTS[name](project):
+                print(line, flush=True)
+                fine &= holds
+    return 0 if fine else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

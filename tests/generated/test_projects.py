@@ -235,6 +235,8 @@ def test_every_model_on_several_devices(
     backend = "tensorflow" if strategy == "mirrored" else "jax"
     demo = isolated / "demo"
     environment = {"PYTHONPATH": str(demo / "src"), "KERAS_BACKEND": backend}
+    if template == "recommender":  # one program for all lengths
+        words += ["--data.max_history", "4", "--data.batch_size", "256", "--model.blocks", "1"]
     if template == "text-classifier":
         preset = [str(project_python()), "-c", TINY_PRESET]
         subprocess.run(preset, cwd=demo, check=True, capture_output=True)

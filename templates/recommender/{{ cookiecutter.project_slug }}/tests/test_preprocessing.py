@@ -1,6 +1,7 @@
 """From ids to numbers, and histories that hold every event once."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +10,9 @@ import tensorflow as tf
 from {{ cookiecutter.package_name }} import inputs
 from {{ cookiecutter.package_name }}.config import Config, load_config
 from {{ cookiecutter.package_name }}.contract import Data
-from {{ cookiecutter.package_name }}.data import load
+from {{ cookiecutter.package_name }}.data import Histories, load
 from {{ cookiecutter.package_name }}.features import Features
+from {{ cookiecutter.package_name }}.log import Log
 from {{ cookiecutter.package_name }}.preprocessing import (
     FIRST,
     START,
@@ -49,6 +51,21 @@ def test_every_training_event_is_learnt_once_and_nothing_that_is_held_out(data: 
     # All that is left is the last two events of those who have three.
     assert len(learnt) + len(held["validation"]) + len(held["test"]) == len(train.log)
     assert (data.test.knowns - 1 == data.validation.knowns).all()
+
+
+def test_what_is_fitted_knows_nothing_of_what_is_held_out(data: Data, config: Config) -> None:
+    log = data.train.log
+    held = np.ones(len(log), dtype=bool)
+    held[data.train.events] = False
+    changed = replace(log, items=np.where(held, 0, log.items))
+
+    def fitted(split: Histories, log: Log) -> tuple:
+        made = Preprocessing.fit(replace(split, log=log), config)
+        return made.to_config(), made.transitions.pairs.tolist(), made.transitions.counts.tolist()
+
+    assert fitted(data.train, log) == fitted(data.train, changed)
+    leak = replace(data.train, knowns=data.test.knowns, ends=data.test.ends)
+    assert fitted(leak, log) != fitted(leak, changed), "a leak would be seen"
 
 
 def test_prepared_histories(data: Data, preprocessing: Preprocessing) -> None:

@@ -152,8 +152,8 @@ class Learner(layers.Layer):
 
     Small catalogues are compared with as a whole. Of large ones ``negatives`` items are drawn as
     often as they are popular, the same for all places; or, ``in_batch``, those that came next in
-    the whole batch are taken. Both correct for how likely an item is to be drawn (Yi et al.,
-    RecSys 2019).
+    the whole batch are taken (with those of rows that only fill an epoch's last batch up). Both
+    correct for how likely an item is to be drawn (Yi et al., RecSys 2019).
 
     With ``transitions`` what comes next is held to be, by turns, what the network says or what came
     right after the last item before: ``gate`` (2,) has the logarithms of their shares, up to a

@@ -25,7 +25,7 @@ from plain_keras import EpochEnds
 
 BATCH_SIZE = 256  # events
 NEGATIVES = 4
-WIDTH = 128
+WIDTH = 64
 
 
 class Batches(keras.utils.PyDataset):

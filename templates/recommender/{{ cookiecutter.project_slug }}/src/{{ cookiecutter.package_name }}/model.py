@@ -188,8 +188,7 @@ class Learner(layers.Layer):
             likely = self._in_batch(queries, targets, weights, place)
         elif self.network.items <= WHOLE:
             logits = self.network.scores(queries)
-            own = ops.squeeze(ops.take_along_axis(logits, place[..., None], axis=-1), -1)
-            likely = own - ops.logsumexp(logits, axis=-1)
+            likely = -ops.sparse_categorical_crossentropy(place, logits, from_logits=True)
         else:
             shares = ops.expand_dims(self.network.shares, 0)
             drawn = keras.random.categorical(shares, self.negatives, seed=self.generator)[0]

@@ -187,8 +187,8 @@ class Learner(layers.Layer):
         if self.in_batch:
             likely = self._in_batch(queries, targets, weights, place)
         elif self.network.items <= WHOLE:
-            logits = self.network.scores(queries)
-            likely = -ops.sparse_categorical_crossentropy(place, logits, from_logits=True)
+            own = self._own(queries, place, self.network.level())
+            likely = own - ops.logsumexp(self.network.scores(queries), axis=-1)
         else:
             shares = ops.expand_dims(self.network.shares, 0)
             drawn = keras.random.categorical(shares, self.negatives, seed=self.generator)[0]
@@ -215,8 +215,7 @@ class Learner(layers.Layer):
         """How likely it is, against items by number and place in the catalogue."""
         # How likely an item is drawn is taken off, else popular ones would be punished.
         level = self.network.level() - self.network.shares
-        own_logits = ops.sum(queries * self.network.vectors(FIRST + place), axis=-1)
-        own_logits = own_logits + ops.take(level, place)
+        own_logits = self._own(queries, place, level)
         logits = ops.matmul(queries, ops.transpose(self.network.vectors(numbers)))
         logits = logits + ops.take(level, places)
         same = ops.expand_dims(place, -1) == places
@@ -224,6 +223,11 @@ class Learner(layers.Layer):
         logits = ops.where(unusable, NEVER, logits)
         both = ops.concatenate([own_logits[..., None], logits], axis=-1)
         return own_logits - ops.logsumexp(both, axis=-1)
+
+    def _own(self, queries, place, level):
+        """Scores (batch, places) of what came next."""
+        vectors = self.network.vectors(FIRST + place)
+        return ops.sum(queries * vectors, axis=-1) + ops.take(level, place)
 
     def compute_output_shape(self, shapes):
         return (shapes["user"][0], 2)
@@ -270,7 +274,8 @@ class Scores(layers.Layer):
         user, items = inputs["user"], inputs["items"]
         newest = ops.sum(ops.cast(items != PADDING, "int32"), axis=1, keepdims=True) - 1
         queries = self.network.queries(user, items, False)
-        query = ops.squeeze(ops.take_along_axis(queries, newest[..., None], axis=1), 1)
+        at = ops.minimum(newest, ops.shape(queries)[1] - 1)
+        query = ops.squeeze(ops.take_along_axis(queries, at[..., None], axis=1), 1)
         logits = ops.matmul(query, ops.transpose(self.index)) + self.network.level()
         if not self.followers:
             return logits

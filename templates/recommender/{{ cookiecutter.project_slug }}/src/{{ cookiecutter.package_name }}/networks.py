@@ -84,7 +84,8 @@ class Network(layers.Layer):
 
     def queries(self, user: Any, items: Any, training: bool) -> Any:
         """Users (batch,) and items (batch, places) -> queries (batch, places, width): each is about
-        what comes after its place and sees nothing of it."""
+        what comes after its place and sees nothing of it. Of a network that does not look at the
+        items there is one place."""
         raise NotImplementedError
 
     def vectors(self, numbers: Any = None) -> Any:
@@ -131,8 +132,7 @@ class MatrixFactorisation(Network):
         )
 
     def queries(self, user, items, training):
-        query = ops.take(self.user_embedding, user[:, None], axis=0) + self.told(user)
-        return ops.broadcast_to(query, (*ops.shape(items), self.width))
+        return ops.take(self.user_embedding, user[:, None], axis=0) + self.told(user)
 
 
 @keras.saving.register_keras_serializable(__package__)

@@ -50,6 +50,13 @@ def shop_demo(aistart: Callable, isolated: Path) -> Path:
 
 
 @pytest.fixture
+def clinic_demo(aistart: Callable, isolated: Path) -> Path:
+    """A fresh default project for patients whose package is ``demo``."""
+    assert aistart("new", "medical-diagnosis", "demo", "-y").exit_code == 0
+    return isolated / "demo"
+
+
+@pytest.fixture
 def text_demo(aistart: Callable, isolated: Path) -> Path:
     """A fresh default project for texts whose package is ``demo``."""
     assert aistart("new", "text-classifier", "demo", "-y").exit_code == 0

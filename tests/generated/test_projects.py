@@ -190,6 +190,75 @@ def test_events_from_postgresql(shop_demo: Path, run_in: Run, postgres: Postgres
     assert len(json.loads(done.stdout)["scores"]) == 3, done.stderr
 
 
+PATIENTS = """
+import sys
+
+import psycopg
+from demo.cohort import COLUMNS, generate
+
+frame = generate(300).frame
+with psycopg.connect(sys.argv[1]) as connection, connection.cursor() as cursor:
+    cursor.execute(f"create table visits ({', '.join(f'{name} text' for name in COLUMNS)})")
+    with cursor.copy("copy visits from stdin") as copy:
+        for row in frame.itertuples(index=False):
+            copy.write_row([None if value != value else value for value in row])
+"""
+SCHEMA = """
+from pathlib import Path
+
+from demo.cohort import COLUMNS
+from demo.schema import Schema
+
+schema = Schema(reviewed_by="a doctor", columns=COLUMNS)
+Path("schema.yaml").write_text(schema.to_yaml(), encoding="utf-8")
+"""
+
+
+def test_patients_from_postgresql(clinic_demo: Path, run_in: Run, postgres: Postgres) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(clinic_demo / "src")}
+    for code in (PATIENTS, SCHEMA):
+        command = [str(project_python()), "-c", code, postgres.uri]
+        subprocess.run(command, env=environment, cwd=clinic_demo, check=True, capture_output=True)
+    uri = postgres.uri.replace("postgresql:", "postgresql+psycopg:")
+    words = ["--data.source", "sql", "--data.query", "select * from visits"]
+    words += ["--data.schema_file", "schema.yaml", "--train.max_steps", "20"]
+    words += ["--tracking.enabled", "false"]
+    done = run_in(clinic_demo, "demo.train", *words, APP__DATA__PATH=uri)
+    assert done.returncode == 0, done.stderr
+    (run,) = (clinic_demo / "runs").iterdir()
+    summary = json.loads((run / "summary.json").read_text())
+    assert sum(summary["data"]["patients"].values()) == 300
+    files = (file for file in clinic_demo.rglob("*") if file.is_file())
+    assert [file for file in files if PASSWORD.encode() in file.read_bytes()] == []
+
+
+def test_extending_guide_of_patients(clinic_demo: Path, run_in: Run) -> None:
+    guide = blocks((clinic_demo / "docs/extending.md").read_text())
+    source = clinic_demo / "src/demo"
+    follow(source / "model.py", "MODELS", *guide["Your own model"])
+    follow(source / "data.py", "SOURCES", *guide["Your own data source"])
+    words = ["--model.name", "shallow", "--data.source", "coins", "--train.epochs", "5"]
+    done = run_in(clinic_demo, "demo.train", *words)
+    assert done.returncode == 0, done.stderr
+    (run,) = (clinic_demo / "runs").iterdir()
+    assert json.loads((run / "summary.json").read_text())["metrics"]["test/auroc"] > 0.7
+
+
+def test_risks_are_as_good_as_the_readme_says(clinic_demo: Path, run_in: Run) -> None:
+    done = run_in(clinic_demo, "demo.train", "--tracking.enabled", "false")
+    assert done.returncode == 0, done.stderr
+    (run,) = (clinic_demo / "runs").iterdir()
+    assert json.loads((run / "summary.json").read_text())["metrics"]["test/auroc"] >= 0.99
+    words = ["--data.source", "cohort", "--tracking.enabled", "false"]
+    done = run_in(clinic_demo, "demo.train", *words)
+    assert done.returncode == 0, done.stderr
+    (other,) = set((clinic_demo / "runs").iterdir()) - {run}
+    summary = json.loads((other / "summary.json").read_text())
+    assert summary["metrics"]["test/true_risk_correlation"] >= 0.9
+    best = summary["data"]["best_reachable_auroc"]
+    assert best - 0.05 < summary["metrics"]["test/auroc"] < best + 0.02
+
+
 def extended(demo: Path, run_in: Run, guide: dict[str, list[str]], data: str) -> dict:
     """Train with the guide's loss, metric, model and data; the run's summary."""
     source = demo / "src/demo"
@@ -232,7 +301,7 @@ for name, own in words.items():
 """
 
 
-@pytest.mark.parametrize("template", ["text-classifier", "recommender"])
+@pytest.mark.parametrize("template", ["text-classifier", "recommender", "medical-diagnosis"])
 @pytest.mark.parametrize("strategy", ["mirrored", "data_parallel", "model_parallel"])
 def test_every_model_on_several_devices(
     strategy: str, template: str, aistart: Callable, isolated: Path

@@ -21,20 +21,21 @@ def test_list(aistart: Call) -> None:
     assert result.exit_code == 0
     lines = result.output.splitlines()
     assert [line.split()[:2] for line in lines] == [
+        ["medical-diagnosis", "medical"],
         ["recommender", "recommendation"],
         ["text-classifier", "nlp"],
         ["vision-classifier", "vision"],
     ]
-    assert "Images into classes" in lines[2]
+    assert "Images into classes" in lines[3]
 
 
 def test_list_as_json(aistart: Call) -> None:
     listed = json.loads(aistart("list", "--json").output)
     for template in listed:
         assert set(template) == {"name", "title", "summary", "domain"}
-    names = ["recommender", "text-classifier", "vision-classifier"]
+    names = ["medical-diagnosis", "recommender", "text-classifier", "vision-classifier"]
     assert [template["name"] for template in listed] == names
-    assert listed[2]["domain"] == "vision"
+    assert listed[3]["domain"] == "vision"
 
 
 def test_help_and_version(aistart: Call) -> None:

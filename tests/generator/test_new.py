@@ -46,8 +46,16 @@ src/demo/mistakes.py src/demo/splits.py
 tests/test_objective.py tests/test_splits.py
 """
 ADDED = {
+    "medical-diagnosis": """\
+src/demo/card.py src/demo/clinical.py src/demo/cohort.py src/demo/cross_validate.py
+src/demo/frames.py src/demo/guard.py src/demo/guessing.py src/demo/leaks.py src/demo/networks.py
+src/demo/reasons.py src/demo/schema.py src/demo/splits.py src/demo/tuning.py
+tests/test_clinical.py tests/test_guard.py tests/test_leaks.py tests/test_report.py
+tests/test_schema.py tests/test_splits.py
+""",
     "recommender": """\
-src/demo/events.py src/demo/features.py src/demo/linear.py src/demo/log.py src/demo/movielens.py
+src/demo/events.py src/demo/features.py src/demo/frames.py src/demo/linear.py src/demo/log.py
+src/demo/movielens.py
 src/demo/networks.py src/demo/ranking.py src/demo/shop.py src/demo/transitions.py
 tests/test_report.py
 """,
@@ -59,6 +67,7 @@ tests/test_presets.py tests/test_tokens.py
 """,
 }
 TITLES = {
+    "medical-diagnosis": "Medical diagnosis",
     "recommender": "Recommender",
     "text-classifier": "Text classifier",
     "vision-classifier": "Image classifier",

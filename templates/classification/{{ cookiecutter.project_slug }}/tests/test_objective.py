@@ -66,8 +66,12 @@ def test_answers() -> None:
     assert sum(answer["scores"].values()) == pytest.approx(1)
 
 
+def examples(targets) -> SimpleNamespace:
+    return SimpleNamespace(targets=np.array(targets))
+
+
 def test_metrics_by_hand() -> None:
-    measured = report.measure(np.array(["cat", "dog", "owl", "owl"]), LOGITS, CLASSES)
+    measured = report.measure(examples(["cat", "dog", "owl", "owl"]), LOGITS, CLASSES)
     assert measured["accuracy"] == 0.75
     assert measured["macro_recall"] == pytest.approx((1 + 1 + 0.5) / 3)
     assert measured["weighted_recall"] == pytest.approx(0.75)
@@ -98,7 +102,7 @@ def test_several_classes_of_an_example() -> None:
     answers = objective.answers(logits, SEVERAL)
     assert [answer["prediction"] for answer in answers] == ["cat;dog", "owl", "owl", "dog"]
     assert answers[0]["scores"]["cat"] == pytest.approx(1 / (1 + np.exp(-2)))
-    measured = report.measure(targets, logits, SEVERAL)
+    measured = report.measure(examples(targets), logits, SEVERAL)
     assert next(iter(measured)) == "micro_f1"
     assert measured["micro_f1"] == pytest.approx(2 * 4 / (4 + 5))  # 5 yeses, 4 of 4 found
     assert measured["exact"] == 0.75

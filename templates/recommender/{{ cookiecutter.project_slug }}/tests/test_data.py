@@ -21,9 +21,9 @@ from {{ cookiecutter.package_name }}.errors import DataProblem, ProjectError, Us
 from {{ cookiecutter.package_name }}.events import (
     Reader,
     concatenated,
-    parts_of,
     read_features,
 )
+from {{ cookiecutter.package_name }}.frames import parts_of
 from {{ cookiecutter.package_name }}.log import (
     HeldOut,
     Log,

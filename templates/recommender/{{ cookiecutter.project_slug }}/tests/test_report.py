@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def test_metrics_by_hand() -> None:
     np.testing.assert_allclose(of_users["ndcg_10"], [gain, gain / (1 + gain), 0])
     np.testing.assert_allclose(of_users["recall_20"], [1, 0.5, 0])
     np.testing.assert_allclose(of_users["mrr"], [0.5, 0.5, 0])
-    measured = report.measure(targets, outputs, CATALOGUE)
+    measured = report.measure(SimpleNamespace(targets=targets), outputs, CATALOGUE)
     assert next(iter(measured)) == "ndcg_10"
     assert measured["coverage_10"] == 7 / 8
     assert measured["ndcg_10_low"] <= measured["ndcg_10"] <= measured["ndcg_10_high"]

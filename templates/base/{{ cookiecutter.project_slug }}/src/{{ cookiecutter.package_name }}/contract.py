@@ -15,12 +15,13 @@ Each domain supplies these names, with the same meaning:
 ``objective``             ``loss``, ``metrics``, ``example_weights``; ``reduced(raw, outputs,
                           Preprocessing)``: what is kept of a batch's outputs; ``answers`` of it
 ``baselines.measure``     ``(Data, Preprocessing, Config) -> list`` of names with test metrics
-``report``                ``measure(targets, outputs, Preprocessing)``, whose first metric matters
-                          most and is better the higher; ``draw(...)``
+``report``                ``measure(Split, outputs, Preprocessing)``, whose first metric matters
+                          most and is better the higher; ``draw(...)``; ``conclude(folder,
+                          Artifact, Data, summary, Config)``: what is written once all is known
 ``inspection.inspect``    ``(Path, Config, names of given fields) -> Findings`` about a user's data
 ``answering``             what ``predict`` is asked and says: ``add_arguments(parser)``,
                           ``answer(Artifact, arguments, Config) -> rows``, ``table(rows)``
-``inputs``                ``SIGNATURE``, ``example`` and ``from_frame`` of a request to a served
+``inputs``                ``signature``, ``example`` and ``from_frame`` of a request to a served
                           model
 ========================  =========================================================================
 """

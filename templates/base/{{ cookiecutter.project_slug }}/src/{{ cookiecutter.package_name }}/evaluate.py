@@ -31,7 +31,7 @@ def evaluate(
 
     split = data.splits[split_name]
     outputs = model.predict_split(split, config.data.batch_size)
-    metrics = report.measure(split.targets, outputs, model.preprocessing)
+    metrics = report.measure(split, outputs, model.preprocessing)
     report.draw(report_dir, split_name, split, outputs, model.preprocessing)
     return {f"{split_name}/{name}": value for name, value in metrics.items()}
 

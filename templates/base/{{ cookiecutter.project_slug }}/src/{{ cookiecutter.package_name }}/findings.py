@@ -12,11 +12,17 @@ FEWEST_ROWS = 20  # of which anything can be said
 
 @dataclass
 class Findings:
-    """Facts to print, things to be warned of, and the ``data`` fields to train with."""
+    """Facts to print, things to be warned of, and the ``data`` fields to train with.
+
+    Attributes:
+        beside: files that are written beside the configuration: ``data`` field -> (what their name
+            ends with, text).
+    """
 
     facts: list[tuple[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     fields: dict[str, Any] = field(default_factory=dict)
+    beside: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def fact(self, name: str, text: str) -> None:
         self.facts.append((name, text))

@@ -53,8 +53,7 @@ def main(argv: list[str]) -> None:
     )
     parser.add_argument("--force", action="store_true", help="replace the file if it is there")
     arguments, words = parser.parse_known_args(argv)
-    if arguments.output.exists() and not arguments.force:
-        raise UsageProblem(f"--output: {str(arguments.output)!r} exists; --force replaces it.")
+    _refuse_existing(arguments.output, arguments.force)
     if not arguments.path.exists():
         raise DataProblem(f"PATH: {str(arguments.path)!r} does not exist.")
     config = load_config(words)
@@ -64,11 +63,34 @@ def main(argv: list[str]) -> None:
 
     findings = inspect(arguments.path, config, given)
     show(findings)
+    beside = _beside(arguments.output, findings)
+    for path in beside:
+        _refuse_existing(path, arguments.force)
+    for path, text in beside.items():
+        write_text(path, text)
+        print(f"\nWritten to {_shown(path)}. Read and correct it before you train.")
     write_text(arguments.output, to_yaml(findings, arguments.path))
-    shown = arguments.output
-    if shown.is_relative_to(Path.cwd()):
-        shown = shown.relative_to(Path.cwd())
+    shown = _shown(arguments.output)
     print(f"\nWritten to {shown}. To train on it:  train --config {shown}")
+
+
+def _beside(output: Path, findings: Findings) -> dict[Path, str]:
+    """Texts that are written beside the configuration, which gets their paths."""
+    texts = {}
+    for field, (ending, text) in findings.beside.items():
+        path = output.with_name(output.stem + ending)
+        findings.fields[field] = str(_shown(path))
+        texts[path] = text
+    return texts
+
+
+def _refuse_existing(path: Path, force: bool) -> None:
+    if path.exists() and not force:
+        raise UsageProblem(f"--output: {str(path)!r} exists; --force replaces it.")
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ class ServedModel:
         self.loaded = loaded
 
     def predict(self, frame: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        outputs = self.loaded.reduced(inputs.from_frame(frame))
-        return pd.DataFrame(objective.answers(outputs, self.loaded.preprocessing))
+        preprocessing = self.loaded.preprocessing
+        outputs = self.loaded.reduced(inputs.from_frame(frame, preprocessing))
+        return pd.DataFrame(objective.answers(outputs, preprocessing))
 
 
 def _load_pyfunc(data_path: str) -> ServedModel:

@@ -69,7 +69,7 @@ def train(config: Config, resume: Run | None = None, fresh: bool = False) -> dic
         metrics = evaluate.evaluate(trained, data, "test", config, run.report_dir)
         evaluate.draw_history(run)
         # Only now: their libraries take seconds that the first step need not wait for.
-        from . import baselines, inputs
+        from . import baselines, inputs, report
 
         measured = baselines.measure(data, preprocessing, config)
 
@@ -86,7 +86,7 @@ def train(config: Config, resume: Run | None = None, fresh: bool = False) -> dic
                 "digest": data.digest,
                 **data.notes,
             },
-            "preprocessing": preprocessing.notes(),
+            "preprocessing": trained.preprocessing.notes(),
             "baselines": measured,
             "ahead": _ahead(metrics, measured),
             "examples_per_second": round(fitted.examples / fitted.seconds, 1),
@@ -104,7 +104,10 @@ def train(config: Config, resume: Run | None = None, fresh: bool = False) -> dic
             "weights_sha256": trained.weights_sha256(),
             "mlflow": None,
         }
-        recording.write_request(run, inputs.SIGNATURE, inputs.example(data, preprocessing))
+        preprocessing = trained.preprocessing  # with what was settled
+        signature = inputs.signature(preprocessing)
+        recording.write_request(run, signature, inputs.example(data, preprocessing))
+        report.conclude(run.report_dir, trained, data, summary, config)
         run.write_summary(summary)
         if recorder:
             recorder.finish("FINISHED")

@@ -7,7 +7,8 @@ import numpy as np
 from sklearn import metrics as sk
 
 from .classes import Judged, chosen
-from .contract import Preprocessing, Split
+from .config import Config
+from .contract import Data, Preprocessing, Split
 from .figures import figure
 from .mistakes import draw_mistakes
 from .objective import mean_loss, probabilities
@@ -18,11 +19,10 @@ BINS = 10
 OF_BASELINES = ("accuracy", "micro_f1", "loss", "macro_f1")  # metrics that are shown of them
 
 
-def measure(
-    targets: np.ndarray, outputs: np.ndarray, preprocessing: Preprocessing
-) -> dict[str, float]:
-    """Metrics of logits (size, classes) against targets (size,) as the source gives them."""
-    truth, scores = preprocessing.encode_targets(targets), probabilities(outputs, preprocessing)
+def measure(split: Split, outputs: np.ndarray, preprocessing: Preprocessing) -> dict[str, float]:
+    """Metrics of logits (size, classes)."""
+    truth = preprocessing.encode_targets(split.targets)
+    scores = probabilities(outputs, preprocessing)
     return measure_probabilities(truth, scores, preprocessing)
 
 
@@ -98,6 +98,10 @@ def draw(
     decisions = _decisions(truth, scores, preprocessing)
     _draw_reliability(folder / f"{name}_reliability.png", *decisions)
     draw_mistakes(folder, name, split, judged, preprocessing)
+
+
+def conclude(folder: Path, model: Any, data: Data, summary: dict[str, Any], config: Config) -> None:
+    """Nothing more than the figures is written."""
 
 
 def _decisions(

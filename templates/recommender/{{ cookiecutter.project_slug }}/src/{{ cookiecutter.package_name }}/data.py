@@ -19,7 +19,8 @@ from . import movielens, settings, shop
 from .config import Config
 from .contract import Data, Split
 from .errors import DataProblem, UsageProblem
-from .events import Reader, concatenated, parts_of, parts_of_query, read_features
+from .events import Reader, concatenated, read_features
+from .frames import parts_of, parts_of_query
 from .log import HeldOut, Log, core, divided, first_of_each, in_order, kept, twice
 
 DAY = 86_400

@@ -1,5 +1,7 @@
 """What a request to a served model looks like: a user and what they had, the oldest first."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import tensorflow as tf
@@ -7,17 +9,21 @@ import tensorflow as tf
 from .contract import Data
 from .preprocessing import Preprocessing
 
-SIGNATURE = {
-    "inputs": [
-        {"name": "user", "type": "string", "required": True},
-        {"name": "history", "type": "string", "required": True},
-    ],
-    "outputs": [
-        {"name": "prediction", "type": "string", "required": True},
-        {"name": "scores", "type": "map", "values": {"type": "double"}, "required": True},
-    ],
-}
 SEPARATOR = "|"  # between the items of a history
+
+
+def signature(preprocessing: Preprocessing) -> dict[str, Any]:
+    """Columns of a request and of its answer, as MLflow names them."""
+    return {
+        "inputs": [
+            {"name": "user", "type": "string", "required": True},
+            {"name": "history", "type": "string", "required": True},
+        ],
+        "outputs": [
+            {"name": "prediction", "type": "string", "required": True},
+            {"name": "scores", "type": "map", "values": {"type": "double"}, "required": True},
+        ],
+    }
 
 
 def example(data: Data, preprocessing: Preprocessing) -> pd.DataFrame:
@@ -26,7 +32,7 @@ def example(data: Data, preprocessing: Preprocessing) -> pd.DataFrame:
     return pd.DataFrame({"user": ["somebody new"], "history": [history]})
 
 
-def from_frame(frame: pd.DataFrame) -> dict[str, tf.Tensor]:
+def from_frame(frame: pd.DataFrame, preprocessing: Preprocessing) -> dict[str, tf.Tensor]:
     """Rows of a request -> what the preprocessing takes."""
     rows = [[part for part in str(text).split(SEPARATOR) if part] for text in frame["history"]]
     return raw([str(user) for user in frame["user"]], rows)

@@ -13,8 +13,9 @@ import pandas as pd
 from . import settings
 from .config import Config
 from .errors import DataProblem
-from .events import Reader, concatenated, parts_of
+from .events import Reader, concatenated
 from .findings import Findings, listed, named_like
+from .frames import parts_of
 from .log import Log, core, divided, first_of_each, kept, twice
 
 SUFFIXES = (".csv", ".tsv", ".parquet")

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from .contract import Preprocessing
+from .config import Config
+from .contract import Data, Preprocessing
 from .data import Histories
 from .figures import figure
 from .ranking import per_user
@@ -19,10 +20,9 @@ SLICES = ((0, 0), (1, 4), (5, 19), (20, 10**9))  # events that are known of a us
 
 
 def measure(
-    targets: np.ndarray, outputs: np.ndarray, preprocessing: Preprocessing
+    split: Histories, outputs: np.ndarray, preprocessing: Preprocessing
 ) -> dict[str, float]:
-    """Metrics of recommendations (size, 100, 2), see ``ranking.best``, against the ids that
-    came next (size, most), '' behind them.
+    """Metrics of recommendations (size, 100, 2), see ``ranking.best``, against what came next.
 
     ``ndcg_10`` (Järvelin & Kekäläinen 2002) and ``recall_k`` divide by what can be reached with k;
     ``mrr`` looks at the first 100; ``coverage_10`` is the share of the catalogue that is
@@ -30,7 +30,7 @@ def measure(
     what is recommended; ``popularity_bias_10`` is how much more popular that is than what users
     had. Between ``…_low`` and ``…_high`` are 95 % of the means when users are drawn anew.
     """
-    of_users = per_user(targets, outputs, preprocessing)
+    of_users = per_user(split.targets, outputs, preprocessing)
     measured = {name: float(values.mean()) for name, values in of_users.items()}
     top = outputs[:, :10, 0].astype(int)
     shares = (np.array(preprocessing.counts) + 0.5) / (sum(preprocessing.counts) + 1)
@@ -70,6 +70,10 @@ def draw(
     write_csv(folder / f"{name}_slices.csv", ["slice", "users", *OF_BASELINES], slices)
     _draw_slices(folder / f"{name}_slices.png", slices)
     _draw_popularity(folder / f"{name}_popularity.png", split, outputs, preprocessing)
+
+
+def conclude(folder: Path, model: Any, data: Data, summary: dict[str, Any], config: Config) -> None:
+    """Nothing more than the figures is written."""
 
 
 def _slices(

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,13 +16,6 @@ from .preprocessing import Preprocessing, texts_of
 from .rows import read_texts
 
 # A request is a row with a text; an answer has a class and scores.
-SIGNATURE = {
-    "inputs": [{"name": "text", "type": "string", "required": True}],
-    "outputs": [
-        {"name": "prediction", "type": "string", "required": True},
-        {"name": "scores", "type": "map", "values": {"type": "double"}, "required": True},
-    ],
-}
 
 
 def read(words: list[str], config: Config) -> Split:
@@ -38,12 +32,23 @@ def read(words: list[str], config: Config) -> Split:
     return Split(np.array(ids, dtype=object), np.array([]), lambda i: tf.gather(constant, i))
 
 
+def signature(preprocessing: Preprocessing) -> dict[str, Any]:
+    """Columns of a request and of its answer, as MLflow names them."""
+    return {
+        "inputs": [{"name": "text", "type": "string", "required": True}],
+        "outputs": [
+            {"name": "prediction", "type": "string", "required": True},
+            {"name": "scores", "type": "map", "values": {"type": "double"}, "required": True},
+        ],
+    }
+
+
 def example(data: Data, preprocessing: Preprocessing) -> pd.DataFrame:
     """A request with the first training text."""
     return pd.DataFrame({"text": [next(texts_of(data.train, np.array([0])))]})
 
 
-def from_frame(frame: pd.DataFrame) -> tf.Tensor:
+def from_frame(frame: pd.DataFrame, preprocessing: Preprocessing) -> tf.Tensor:
     """Rows of a request -> texts (batch,) string."""
     return tf.constant([str(text) for text in frame["text"]], tf.string)
 

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,13 +15,6 @@ from .images import find_images, scan
 from .preprocessing import Preprocessing
 
 # A request is a row with the bytes of an image file; an answer has a class and scores.
-SIGNATURE = {
-    "inputs": [{"name": "image", "type": "binary", "required": True}],
-    "outputs": [
-        {"name": "prediction", "type": "string", "required": True},
-        {"name": "scores", "type": "map", "values": {"type": "double"}, "required": True},
-    ],
-}
 
 
 def read(words: list[str], config: Config) -> Split:
@@ -43,13 +37,24 @@ def read(words: list[str], config: Config) -> Split:
     )
 
 
+def signature(preprocessing: Preprocessing) -> dict[str, Any]:
+    """Columns of a request and of its answer, as MLflow names them."""
+    return {
+        "inputs": [{"name": "image", "type": "binary", "required": True}],
+        "outputs": [
+            {"name": "prediction", "type": "string", "required": True},
+            {"name": "scores", "type": "map", "values": {"type": "double"}, "required": True},
+        ],
+    }
+
+
 def example(data: Data, preprocessing: Preprocessing) -> pd.DataFrame:
     """A request with the first training image."""
     pixels = preprocessing.prepare(data.train.fetch(tf.constant([0], tf.int64)))[0]
     return pd.DataFrame({"image": [tf.io.encode_png(pixels).numpy()]})
 
 
-def from_frame(frame: pd.DataFrame) -> tf.Tensor:
+def from_frame(frame: pd.DataFrame, preprocessing: Preprocessing) -> tf.Tensor:
     """Rows of a request -> encoded images (batch,) string."""
     return tf.constant(list(frame["image"]), tf.string)
 

@@ -1,0 +1,85 @@
+"""Tables from files and databases, part by part."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .errors import DataProblem, UsageProblem
+
+ROWS = 200_000  # read at a time
+
+
+def parts_of(path: Path) -> Iterator[pd.DataFrame]:
+    """A csv or parquet file, part by part; all fields of a csv file are text.
+
+    Raises:
+        DataProblem: it is no such file.
+    """
+    try:
+        if path.suffix == ".parquet":
+            import pyarrow
+            import pyarrow.parquet
+
+            try:
+                with pyarrow.parquet.ParquetFile(path) as file:
+                    for batch in file.iter_batches(batch_size=ROWS):
+                        # An index is a column like others; ids stay whole where some are missing.
+                        yield batch.to_pandas(ignore_metadata=True, integer_object_nulls=True)
+            except pyarrow.ArrowException as error:
+                raise DataProblem(f"{path}: not a parquet file: {error}") from None
+            return
+        options: dict[str, Any] = {"dtype": str, "keep_default_na": False, "chunksize": ROWS}
+        options["index_col"] = False  # a field without a name would shift the others
+        with pd.read_csv(path, encoding="utf-8-sig", sep=_separator(path), **options) as parts:
+            for part in parts:
+                yield part.rename(columns=str.strip)
+    except UnicodeDecodeError as error:
+        raise DataProblem(f"{path}: not UTF-8: {error.reason}.") from None
+    except pd.errors.EmptyDataError:
+        raise DataProblem(f"{path}: there are no rows.") from None
+    except pd.errors.ParserError as error:
+        raise DataProblem(f"{path}: {str(error).splitlines()[0]}") from None
+
+
+def parts_of_query(uri: str, query: str) -> Iterator[pd.DataFrame]:
+    """What a query gives, part by part, as the database streams it.
+
+    Raises:
+        UsageProblem: the address or its driver is unknown.
+        DataProblem: the database refuses.
+    """
+    import sqlalchemy
+    from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+    try:
+        engine = sqlalchemy.create_engine(uri)
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise UsageProblem(f"data.path: no database can be opened: {_reason(error)}") from None
+    try:
+        with engine.connect().execution_options(stream_results=True) as connection:
+            # Nullable types: ids stay whole numbers where some are missing.
+            yield from pd.read_sql(
+                sqlalchemy.text(query),
+                connection,
+                chunksize=ROWS,
+                dtype_backend="numpy_nullable",
+            )
+    except (SQLAlchemyError, pd.errors.DatabaseError) as error:
+        reason = _reason(error.__cause__ or error)  # pandas puts the query before it
+        raise DataProblem(f"data.query: the database refuses: {reason}") from None
+    finally:
+        engine.dispose()
+
+
+def _separator(path: Path) -> str:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        header = file.readline()
+    return max(",\t;", key=header.count)
+
+
+def _reason(error: Exception) -> str:
+    from .config import without_password
+
+    return without_password(str(error).splitlines()[0])

@@ -1,0 +1,70 @@
+"""What ``predict`` is asked, and how its answers are shown."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .config import Config, positive
+
+if TYPE_CHECKING:
+    from .artifact import Artifact
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Rows that are to be predicted."""
+    parser.add_argument("input", type=Path, metavar="FILE", help="a csv, tsv or parquet file")
+    parser.add_argument(
+        "--reasons",
+        type=positive,
+        default=0,
+        metavar="N",
+        help="also the N columns that change the risk of each row most",
+    )
+
+
+def answer(
+    model: "Artifact", arguments: argparse.Namespace, config: Config
+) -> list[dict[str, Any]]:
+    """Answers with ``id`` (the row's number), ``prediction``, ``risk`` and what they come from.
+
+    Raises:
+        DataProblem: a row breaks the schema; nothing is predicted then.
+    """
+    from . import inputs, objective
+
+    asked = inputs.read(arguments.input, model.preprocessing)
+    outputs = model.predict_split(asked, arguments.batch_size)
+    rows = objective.answers(outputs, model.preprocessing)
+    reasons = _reasons(model, asked, arguments.reasons) if arguments.reasons else [{}] * len(rows)
+    return [
+        {"id": str(key), **row, **reason}
+        for key, row, reason in zip(asked.ids, rows, reasons, strict=True)
+    ]
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """A line for each row, and what the answers are not."""
+    width = max(len("row"), *(len(row["id"]) for row in rows))
+    names = max(len(row["prediction"]) for row in rows)
+    lines = [f"{'row':>{width}}  {'risk':>6}  at the operating point"]
+    for row in rows:
+        line = f"{row['id']:>{width}}  {row['risk']:>6.3f}  {row['prediction']:<{names}}"
+        shown = (f"{name} {value:+.2f}" for name, value in row.get("reasons", {}).items())
+        lines.append(f"{line}  {', '.join(shown)}".rstrip())
+    first = rows[0]
+    lines.append(f"\nModel {first['model']}, schema {first['schema']}.")
+    if "reasons" in first:
+        lines.append("Reasons are what a column adds to the log-odds of an unremarkable patient.")
+    return [*lines, first["notice"]]
+
+
+def _reasons(model: "Artifact", asked: Any, most: int) -> list[dict[str, Any]]:
+    import numpy as np
+
+    from . import reasons
+
+    names, found = reasons.columns(model), []
+    for row in reasons.contributions(model, reasons.inputs_of(model, asked)):
+        order = np.argsort(-np.abs(row), kind="stable")[:most]
+        found.append({"reasons": {names[place]: float(row[place]) for place in order}})
+    return found

@@ -1,0 +1,107 @@
+"""Train and test on each fold in turn: clinical sets are small, and one split says little of them.
+
+    python -m PACKAGE.cross_validate [--folds 5] [--repeats 1] [--section.field VALUE …]
+
+Repeated stratified group k-fold. Each fold is a run of its own; what is said of all rows is
+measured on the risks that each got while it was held out.
+"""
+
+import json
+import sys
+from typing import Any
+
+from . import distribution, logs
+from .config import Config, Parser, load_config, positive
+from .errors import UsageProblem, command
+from .files import project_root, write_text
+
+MODEL = "model"
+
+
+def cross_validate(config: Config, folds: int, repeats: int) -> dict[str, Any]:
+    """Metrics of the model and of each baseline over all rows, held out in turn.
+
+    Returns:
+        ``runs``, their ids, and ``pooled``: name -> metric -> mean over the repetitions.
+    """
+    import numpy as np
+
+    from .clinical import calibration, discrimination
+
+    runs, repeated = [], []
+    for repeat in range(repeats):
+        truth, risks = [], {}
+        for fold in range(folds):
+            changed = {"folds": folds, "fold": fold, "split_seed": config.data.split_seed + repeat}
+            data = config.data.model_copy(update=changed)
+            run, held_out, found = _of_fold(config.model_copy(update={"data": data}))
+            runs.append(run)
+            truth.append(held_out)
+            for name, values in found.items():
+                risks.setdefault(name, []).append(values)
+        outcome = np.concatenate(truth)
+        pooled = {name: np.concatenate(values) for name, values in risks.items()}
+        repeated.append(
+            {n: discrimination(outcome, r) | calibration(outcome, r) for n, r in pooled.items()}
+        )
+    return {"runs": runs, "pooled": _means(repeated)}
+
+
+def _of_fold(config: Config) -> tuple[str, Any, dict[str, Any]]:
+    """Train a run; its id, and the outcome and risks of what was held out."""
+    from . import baselines, objective
+    from .artifact import load as load_model
+    from .data import load
+    from .runs import find_run
+    from .train import train
+
+    summary = train(config, fresh=True)
+    model = load_model(find_run(summary["run_id"]).model_file)
+    data = load(config)
+    outputs = model.predict_split(data.test, config.data.batch_size)
+    risks = {MODEL: objective.risks(outputs)} | baselines.predicted(data, model.preprocessing)
+    return summary["run_id"], data.test.targets, risks
+
+
+def _means(repeated: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
+    means: dict[str, dict[str, float]] = {}
+    for name in repeated[0]:
+        metrics = [set(row[name]) for row in repeated]
+        means[name] = {
+            metric: sum(row[name][metric] for row in repeated) / len(repeated)
+            for metric in repeated[0][name]
+            if all(metric in found for found in metrics)
+        }
+    return means
+
+
+@command
+def main(argv: list[str]) -> None:
+    """``cross_validate [--folds N] [--repeats N] [--section.field VALUE …]``."""
+    parser = Parser(
+        prog="cross_validate",
+        description="Train and test on each fold in turn; fields as of train.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--folds", type=positive, default=5, metavar="N", help="folds (5)")
+    parser.add_argument("--repeats", type=positive, default=1, metavar="N", help="times (1)")
+    arguments, words = parser.parse_known_args(argv)
+    config = load_config(words)
+    if not 2 <= arguments.folds <= 20:
+        raise UsageProblem(f"--folds: {arguments.folds} is not allowed: 2 to 20.")
+    if config.data.split != "patient":
+        raise UsageProblem(f"data.split: {config.data.split!r} has no folds; patient has.")
+    distribution.prepare(config.runtime)
+    with logs.on_console():
+        found = cross_validate(config, arguments.folds, arguments.repeats)
+    file = project_root() / "reports" / f"cross_validation_{found['runs'][0]}.json"
+    write_text(file, json.dumps(found, indent=2))
+    print(f"\n{arguments.repeats} x {arguments.folds} folds, each row held out once a repetition:")
+    for name, metrics in found["pooled"].items():
+        shown = "  ".join(f"{metric} {value:.4f}" for metric, value in metrics.items())
+        print(f"{name:<28}  {shown}")
+    print(f"report: {file}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

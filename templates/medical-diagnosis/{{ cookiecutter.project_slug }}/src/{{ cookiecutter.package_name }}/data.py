@@ -1,0 +1,456 @@
+"""Sources of clinical tables, and their way into training, validation and test.
+
+A source takes the ``data`` fields and gives a ``Table``. To add one, write such a function and add
+a line to ``SOURCES``. A patient is never on two sides of a split.
+"""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from . import clinical, cohort, guard, settings
+from .config import Config, without_password
+from .contract import Data, Split
+from .errors import DataProblem, UsageProblem
+from .frames import parts_of, parts_of_query
+from .leaks import giving_away
+from .schema import Records, Schema, as_text, read
+from .splits import TEST, TRAIN, VALIDATION, assign_splits, divided, joined_groups, limited
+
+log = logging.getLogger(__package__)
+
+GIVEN = {
+    **dict.fromkeys(("train", "training"), TRAIN),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), VALIDATION),
+    **dict.fromkeys(("test", "testing"), TEST),
+}
+LEFT_OUT = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """What a source gives.
+
+    Attributes:
+        frame: its rows.
+        risk: (rows,) the true risks of generated patients.
+        own: it is the user's, so what may tell who a patient is is refused.
+    """
+
+    schema: Schema
+    frame: pd.DataFrame
+    risk: np.ndarray | None = None
+    own: bool = True
+
+
+@dataclass(frozen=True)
+class Visits(Split):
+    """A split of rows, a visit of a patient each.
+
+    ``fetch`` gives ``numbers`` (batch, numbers) float32, NaN where missing, and ``categories``
+    (batch, categories) text, '' where missing. Targets (size,) float32 are 1 where the outcome is
+    yes. Ids are the rows' numbers in the table.
+
+    Attributes:
+        schema: of the table.
+        numbers, categories: what ``fetch`` gives, of all rows.
+        patients, sites: (size,) text, '' where there is no such column.
+        subgroups: column -> (size,) the subgroup of each row, '' where it is missing.
+        risk: (size,) true risks of generated patients.
+    """
+
+    schema: Schema | None = None
+    numbers: np.ndarray | None = None
+    categories: np.ndarray | None = None
+    patients: np.ndarray | None = None
+    sites: np.ndarray | None = None
+    subgroups: dict[str, np.ndarray] = field(default_factory=dict)
+    risk: np.ndarray | None = None
+
+    @property
+    def people(self) -> np.ndarray:
+        """Patients (size,); without a column of them, each row is one."""
+        return self.patients if self.schema.patient else self.ids
+
+
+# === Sources ===
+
+
+def breast_cancer(data: settings.Data) -> Table:
+    """569 tumours of the Wisconsin diagnostic set, a real one that scikit-learn ships: sizes and
+    shapes of cell nuclei, malignant or benign (Street, Wolberg & Mangasarian, 1993)."""
+    from sklearn.datasets import load_breast_cancer
+
+    found = load_breast_cancer(as_frame=True)
+    frame = found.data.assign(diagnosis=np.where(found.target == 0, "malignant", "benign"))
+    numbers = {name: {"kind": "number", "least": 0} for name in found.feature_names}
+    outcome = {"kind": "outcome", "yes": "malignant", "no": "benign"}
+    return Table(_embedded({**numbers, "diagnosis": outcome}), frame, own=False)
+
+
+def generated_cohort(data: settings.Data) -> Table:
+    """A generated cohort of 2,500 patients; the true risks are known."""
+    made = cohort.generate()
+    return Table(_embedded(cohort.COLUMNS), made.frame, made.risk, own=False)
+
+
+def table(data: settings.Data) -> Table:
+    """A csv or parquet file with a row for each patient, or each visit of one."""
+    if not data.path:
+        raise UsageProblem(f"data.path: source {data.source!r} needs a file.")
+    path = Path(data.path)
+    if not path.is_file():
+        raise DataProblem(f"data.path: {data.path!r} is no file.")
+    if path.suffix != f".{data.source}" and not (data.source == "csv" and path.suffix == ".tsv"):
+        raise UsageProblem(f"data.path: {data.path!r} must end with .{data.source}.")
+    return Table(_reviewed(data), _whole(parts_of(path), data))
+
+
+def sql(data: settings.Data) -> Table:
+    """What ``data.query`` gives, from the database at ``data.path`` (an SQLAlchemy address)."""
+    if not data.path or not data.query:
+        raise UsageProblem(
+            "data.source: sql needs data.path (such as postgresql+psycopg://host/db) and "
+            "data.query."
+        )
+    return Table(_reviewed(data), _whole(parts_of_query(data.path, data.query), data))
+
+
+SOURCES: dict[str, Callable[[settings.Data], Table]] = {
+    "breast_cancer": breast_cancer,
+    "cohort": generated_cohort,
+    "csv": table,
+    "parquet": table,
+    "sql": sql,
+}
+
+
+# === From tables to splits ===
+
+
+def load(config: Config) -> Data:
+    """Read the configured source, keep to its schema, and divide it by patients.
+
+    Raises:
+        DataProblem: a column or too many rows break the schema, or there is nothing to learn.
+    """
+    data = config.data
+    found = SOURCES[data.source](data)
+    records = _records(found, data)
+    risk = None if found.risk is None else found.risk[records.rows - 1]
+    if data.limit and data.limit < len(records):
+        few = limited(_labels(records), records.splits if found.schema.split else None, data)
+        records, risk = _taken(records, few), None if risk is None else risk[few]
+    parts, duplicates = _divided(records, found.schema, data)
+    for name, value in giving_away(records, found.schema).items():
+        log.warning(
+            "column %r tells the outcome nearly always (AUROC %.3f alone): is it known before?",
+            name,
+            value,
+        )
+    groups = subgroups(records, found.schema)
+    splits = {}
+    for name in (TRAIN, VALIDATION, TEST):
+        places = np.flatnonzero(parts == name)
+        if name == TRAIN and config.train.imbalance == "resample":
+            places = _resampled(places, records.outcome, data.split_seed)
+        splits[name] = visits(
+            _taken(records, places),
+            found.schema,
+            {column: values[places] for column, values in groups.items()},
+            None if risk is None else risk[places],
+        )
+    _check(splits, records, data)
+    return Data(
+        source=data.source,
+        digest=_digest(records, parts, found.schema),
+        **splits,
+        duplicates=duplicates,
+        unreadable=records.problems,
+        notes=_notes(splits, int((parts == LEFT_OUT).sum()), found, data),
+    )
+
+
+def visits(
+    records: Records,
+    schema: Schema,
+    groups: dict[str, np.ndarray] | None = None,
+    risk: np.ndarray | None = None,
+) -> Visits:
+    """Rows as examples that can be fetched by position."""
+    with tf.device("CPU:0"):
+        numbers = tf.constant(records.numbers)
+        categories = tf.constant(records.categories.astype(object), tf.string)
+
+    def fetch(positions: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {
+            "numbers": tf.gather(numbers, positions),
+            "categories": tf.gather(categories, positions),
+        }
+
+    return Visits(
+        ids=records.rows.astype(str).astype(object),
+        targets=records.outcome,
+        fetch=fetch,
+        schema=schema,
+        numbers=records.numbers,
+        categories=records.categories,
+        patients=records.patients,
+        sites=records.sites,
+        subgroups=groups or {},
+        risk=risk,
+    )
+
+
+def subgroups(records: Records, schema: Schema) -> dict[str, np.ndarray]:
+    """Column -> (size,) the subgroup of each row, '' where it is missing."""
+    groups = {}
+    for name, column in schema.columns.items():
+        if column.subgroup and column.kind == "category":
+            groups[name] = records.categories[:, schema.categories.index(name)]
+        elif column.subgroup and column.kind == "boolean":
+            values = records.numbers[:, schema.numbers.index(name)]
+            written = np.where(values > 0, column.yes, column.no)
+            groups[name] = np.where(np.isnan(values), "", written)
+        elif column.bands:
+            values = records.numbers[:, schema.numbers.index(name)]
+            groups[name] = _banded(values, column.bands, column.unit)
+    return groups
+
+
+def _records(found: Table, data: settings.Data) -> Records:
+    """All rows that keep to the schema."""
+    if found.own:
+        allowed = {name.strip() for name in (data.allow or "").split(",")}
+        guard.check(_used(found), allowed)
+    records = found.schema.parsed(found.frame)
+    rows = len(found.frame)
+    if len(records.problems) > data.max_unreadable * rows:
+        row, reason = records.problems[0]
+        raise DataProblem(
+            f"data: {len(records.problems)} of {rows} rows cannot be used, more than "
+            f"data.max_unreadable {data.max_unreadable:g} allows; the first is {row}: {reason}."
+        )
+    return records
+
+
+def _used(found: Table) -> dict[str, np.ndarray]:
+    """Cells as text of the columns that could tell who a patient is."""
+    looked_at = found.schema.of("number", "category", "boolean", "date", "site", "time")
+    return {name: as_text(found.frame[name]) for name in looked_at if name in found.frame}
+
+
+def _whole(parts: Iterable[pd.DataFrame], data: settings.Data) -> pd.DataFrame:
+    """A table that was read part by part; clinical ones are small."""
+    frame = pd.concat(list(parts), ignore_index=True)
+    if frame.empty:
+        raise DataProblem(f"data: there are no rows in {without_password(data.path)!r}.")
+    return frame
+
+
+def _divided(records: Records, schema: Schema, data: settings.Data) -> tuple[np.ndarray, int]:
+    """The split of each row ('' : left out), and how many rows are copies of others."""
+    labels = _labels(records)
+    rows = _row_keys(records)
+    duplicates = len(rows) - len(np.unique(rows))
+    # Without a column of patients each row is one, and its copies are the same.
+    keys = records.patients if schema.patient else rows
+    if data.split == "external":
+        return np.full(len(records), TEST, dtype=object), duplicates
+    if len(set(labels)) < 2:
+        raise DataProblem("data: every row has the same outcome.")
+    if len(set(keys)) < 2:
+        raise DataProblem("data: there is one patient alone.")
+    if data.folds:
+        return _fold(labels, keys, data), duplicates
+    if data.split == "site":
+        return _by_site(records, schema, labels, keys, data), duplicates
+    if data.split == "time":
+        return _by_time(records, schema, labels, keys, data), duplicates
+    given = _given(records, schema) if schema.split else None
+    return divided(labels, keys, None, given, data), duplicates
+
+
+def _given(records: Records, schema: Schema) -> np.ndarray:
+    """The splits that the table names, of which no two share a patient."""
+    given = np.array([GIVEN.get(name.lower(), "") for name in records.splits], dtype=object)
+    if (given == "").any():
+        row = records.rows[np.argmax(given == "")]
+        raise DataProblem(
+            f"row {row}: {schema.split} is not one of {', '.join(GIVEN)}; or let it be divided, "
+            "with kind: ignored."
+        )
+    seen: dict[str, int] = {}
+    for place, patient in enumerate(records.patients):
+        before = seen.setdefault(patient, place) if patient else place
+        if given[before] != given[place]:
+            raise DataProblem(
+                f"rows {records.rows[before]} and {records.rows[place]}: one patient is in "
+                f"{given[before]} and in {given[place]}."
+            )
+    return given
+
+
+def _fold(labels: np.ndarray, keys: np.ndarray, data: settings.Data) -> np.ndarray:
+    """Repeated stratified group k-fold: another ``split_seed`` is another repetition."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    if data.fold >= data.folds:
+        raise UsageProblem(f"data.fold: {data.fold} must be below data.folds, {data.folds}.")
+    made = StratifiedGroupKFold(data.folds, shuffle=True, random_state=data.split_seed)
+    _, test = list(made.split(labels, labels, keys))[data.fold]
+    held = np.zeros(len(labels), dtype=bool)
+    held[test] = True
+    return _held_out(held, labels, keys, data)
+
+
+def _by_site(
+    records: Records, schema: Schema, labels: np.ndarray, keys: np.ndarray, data: settings.Data
+) -> np.ndarray:
+    sites = [name.strip() for name in (data.test_sites or "").split(",") if name.strip()]
+    found = sorted(set(records.sites) - {""})
+    if not schema.site or not sites:
+        raise UsageProblem(
+            "data.split: site needs a column of kind site, and data.test_sites; sites are: "
+            f"{', '.join(found) or 'none'}."
+        )
+    for name in sites:
+        if name not in found:
+            raise UsageProblem(
+                f"data.test_sites: {name!r} is no site; sites are: {', '.join(found)}."
+            )
+    held = np.isin(records.sites, sites)
+    parts = _held_out(held, labels, keys, data)
+    # Of a patient who was at both, what happened elsewhere is neither learnt nor tested.
+    parts[~held & np.isin(keys, keys[held])] = LEFT_OUT
+    return parts
+
+
+def _by_time(
+    records: Records, schema: Schema, labels: np.ndarray, keys: np.ndarray, data: settings.Data
+) -> np.ndarray:
+    """Patients whose first row is the latest are the test."""
+    if not schema.time:
+        raise UsageProblem("data.split: time needs a column of kind time.")
+    patients, who = np.unique(keys, return_inverse=True)
+    first = np.full(len(patients), np.inf)
+    np.minimum.at(first, who, records.times)
+    held = first > np.quantile(first, 1 - data.test_fraction)
+    return _held_out(held[who], labels, keys, data)
+
+
+def _held_out(
+    held: np.ndarray, labels: np.ndarray, keys: np.ndarray, data: settings.Data
+) -> np.ndarray:
+    """Splits (size,) where rows are held out for the test, and the rest is drawn by patients."""
+    rest = ~held & ~np.isin(keys, keys[held])
+    parts = np.full(len(labels), LEFT_OUT, dtype=object)
+    parts[held] = TEST
+    if not rest.any():
+        raise DataProblem("data: every patient is held out for the test.")
+    parts[rest] = assign_splits(
+        labels[rest],
+        joined_groups(keys[rest]),
+        keys[rest],
+        validation=data.validation_fraction,
+        test=0.0,
+        seed=data.split_seed,
+    )
+    return parts
+
+
+def _check(splits: dict[str, Visits], records: Records, data: settings.Data) -> None:
+    if data.split == "external":
+        return
+    for name, split in splits.items():
+        for value, word in ((1.0, "yes"), (0.0, "no")):
+            if not np.any(split.targets == value):
+                raise DataProblem(f"data: no row of the {name} split has the outcome {word}.")
+
+
+def _resampled(places: np.ndarray, outcome: np.ndarray, seed: int) -> np.ndarray:
+    """Places, those of the rarer outcome again and again until both are as many."""
+    yes, no = places[outcome[places] == 1], places[outcome[places] == 0]
+    rare, common = sorted((yes, no), key=len)
+    more = np.random.default_rng(seed).permutation(rare)
+    return np.concatenate([places, np.resize(more, len(common) - len(rare))])
+
+
+def _taken(records: Records, places: np.ndarray) -> Records:
+    arrays = ("rows", "numbers", "categories", "outcome", "patients", "sites", "splits", "times")
+    return replace(records, **{name: getattr(records, name)[places] for name in arrays})
+
+
+def _labels(records: Records) -> np.ndarray:
+    return np.where(records.outcome > 0, "yes", "no")
+
+
+def _row_keys(records: Records) -> np.ndarray:
+    """A hash (size,) of all that a row says."""
+    hashes = []
+    for numbers, words, outcome in zip(
+        records.numbers, records.categories, records.outcome, strict=True
+    ):
+        made = hashlib.sha256(numbers.tobytes() + outcome.tobytes())
+        made.update("\n".join(words).encode("utf-8", "replace"))
+        hashes.append(made.hexdigest())
+    return np.array(hashes, dtype=object)
+
+
+def _banded(values: np.ndarray, borders: tuple[float, ...], unit: str) -> np.ndarray:
+    ordered = sorted(borders)
+    pairs = [f"{a:g} to {b:g}" for a, b in pairwise(ordered)]
+    names = [f"below {ordered[0]:g}", *pairs, f"{ordered[-1]:g} and more"]
+    named = np.array([f"{name} {unit}".strip() for name in names], dtype=object)
+    return np.where(np.isnan(values), "", named[np.searchsorted(ordered, values, side="right")])
+
+
+def _notes(splits: dict[str, Visits], left_out: int, found: Table, data: settings.Data) -> dict:
+    notes = {
+        "patients": {name: len(np.unique(split.people)) for name, split in splits.items()},
+        "prevalence": {name: round(float(s.targets.mean()), 6) for name, s in splits.items() if s},
+        "split": f"{data.folds} folds, {data.fold}" if data.folds else data.split,
+        "left_out": left_out,
+        "schema": found.schema.digest,
+        "reviewed_by": found.schema.reviewed_by,
+    }
+    test = splits[TEST]
+    if not found.own:
+        notes["generated"] = test.risk is not None
+    if test.risk is not None:
+        best = clinical.discrimination(test.targets, test.risk)["auroc"]
+        notes["best_reachable_auroc"] = round(best, 6)
+    return notes
+
+
+def _digest(records: Records, parts: np.ndarray, schema: Schema) -> str:
+    made = hashlib.sha256(schema.digest.encode())
+    made.update("\n".join(_row_keys(records)).encode())
+    made.update("\n".join(map(str, parts)).encode())
+    return made.hexdigest()
+
+
+def _embedded(columns: dict[str, dict]) -> Schema:
+    return Schema.model_validate({"reviewed_by": "its makers", "columns": columns})
+
+
+def _reviewed(data: settings.Data) -> Schema:
+    """The schema of the user's table, once a person has put a name to it."""
+    if not data.schema_file:
+        raise UsageProblem(
+            f"data.schema_file: source {data.source!r} needs one; inspect_data writes it."
+        )
+    schema = read(Path(data.schema_file))
+    if not schema.reviewed_by.strip():
+        raise UsageProblem(
+            f"data.schema_file: nobody has reviewed {data.schema_file!r}; read it, correct it, and "
+            "put your name behind reviewed_by."
+        )
+    return schema

@@ -1,0 +1,153 @@
+"""The de-identification guard: columns that look as if they told who a patient is.
+
+A name, a phone number or a record number has no place in a model or a split. The guard looks at the
+names of columns and at what they hold. It is a safety net, not a proof that a table is anonymous.
+"""
+
+import re
+
+import numpy as np
+import pandas as pd
+
+from .errors import DataProblem
+from .findings import FEWEST_ROWS
+
+PERSON, BIRTH = "a person's name", "a date of birth"
+MAIL, PHONE = "an e-mail address", "a phone number"
+ADDRESS, NETWORK = "an address", "an internet address"
+RECORD, FREE_TEXT = "a record number", "free text"
+# Reason -> words that follow each other in the name of a column.
+NAMED = {
+    PERSON: "first name|last name|full name|middle name|maiden name|family name|given name|"
+    "patient name|firstname|lastname|fullname|surname|forename",
+    BIRTH: "date of birth|birth date|date birth|birthdate|birthday|dob",
+    MAIL: "e mail|email|mail",
+    PHONE: "phone|telephone|cellphone|mobile|fax",
+    NETWORK: "ip|url|web address|website",
+    ADDRESS: "address|street|postcode|post code|postal code|zip|zipcode",
+    "a social security number": "ssn|social security",
+    RECORD: "mrn|medical record|record number|record no|hospital number|nhs number|nhs no|"
+    "insurance number|insurance no|insurance id|policy number|passport|licence number|"
+    "license number|account number|account no",
+}
+# The same for a whole name: as a part of one (insurance type) the word says nothing.
+NAMED_ENTIRELY = {PERSON: "name", RECORD: "nhs|insurance|licence|license|account"}
+TRIED = 10_000  # cells of a column whose form is looked at, drawn from all rows
+# Shares of the cells that are not empty.
+UNMISTAKABLE = 0.1  # of mail and internet addresses, whose form nothing else has
+MOSTLY = 0.5  # of phone numbers and of texts with letters and digits
+NEARLY_ALL = 0.95  # of dates and whole numbers; and of different values among record numbers
+DIFFERENT = 0.5  # of different values in free text
+WORDS = 4  # in the mean, from which texts are free
+DIGITS = 6  # of the median whole number, from which it may be a record's
+ROUND = 0.5  # share that ends with 0, from which whole numbers are measured: 251000 platelets
+BIRTH_YEARS = 40  # spread of a date's years, without the outer twentieths; visits spread less
+MAIL_FORM = r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}"
+NETWORK_FORM = r"(?:https?://|www\.)\S+|(?:\d{1,3}\.){3}\d{1,3}|(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}"
+# +49 30 123456, 0176/1234567, (030) 1234567 or 555-123-4567.
+PHONE_FORM = r"(?:\+|0|\()[\d ()/-]{6,18}\d|(?:1[-. ])?\(?\d{3}\)?[-. ]\d{3}[-. ]\d{4}"
+DATE_FORM = (
+    r"(?P<a>\d{4})[-/.]\d{1,2}[-/.]\d{1,2}(?:[T ].*)?"
+    r"|(?P<d>(?:19|20)\d{2})(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])"
+    r"|\d{1,2}[-/. ]\d{1,2}[-/. ](?P<b>\d{4})(?: .*)?"
+    r"|\d{1,2}[- .]*[A-Za-z]{3,9}[- .,]*(?P<c>\d{4}).*"
+)
+MEASURE_FORM = r"[<>=≤≥~ ]*\d{0,5}(?:[.,]\d+)?\s*[^\d\s][^\d]*\d?"  # 12.5 mg, <5, 22 kg/m2
+
+
+def check(cells: dict[str, np.ndarray], allowed: set[str]) -> None:
+    """Refuse columns that look as if they told who a patient is.
+
+    Args:
+        cells: column -> (size,) cells as text, '' where missing; of columns that are used.
+        allowed: columns that a person has looked at.
+
+    Raises:
+        DataProblem: for the first such column.
+    """
+    for name, reason in identifying(cells).items():
+        if name not in allowed:
+            raise DataProblem(
+                f"column {name!r}: it looks like {reason}. Leave it out (kind: ignored), or allow "
+                f"it by name: --data.allow {name}."
+            )
+
+
+def identifying(cells: dict[str, np.ndarray]) -> dict[str, str]:
+    """Columns -> the reason why each looks as if it told who a patient is.
+
+    Args:
+        cells: column -> (size,) cells as text, '' where missing.
+    """
+    reasons = {name: by_name(name) or _by_content(values) for name, values in cells.items()}
+    return {name: reason for name, reason in reasons.items() if reason}
+
+
+def words_of(name: str) -> list[str]:
+    """The words of a column's name, small: ``dateOfBirth``, ``DATE_OF_BIRTH``."""
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
+    return [word for word in re.split(r"[\W\d_]+", apart.lower()) if word]
+
+
+def by_name(name: str) -> str:
+    """What the name of a column says it holds; '' for nothing of a person."""
+    words = " ".join(words_of(name))
+    for reason, phrases in NAMED_ENTIRELY.items():
+        if words in phrases.split("|"):
+            return reason
+    for reason, phrases in NAMED.items():
+        if any(f" {phrase} " in f" {words} " for phrase in phrases.split("|")):
+            return reason
+    return ""
+
+
+def _by_content(cells: np.ndarray) -> str:
+    """What the cells (size,) of a column look like; '' for nothing of a person."""
+    there = pd.Series(cells[cells != ""], dtype=object)
+    if there.empty:
+        return ""
+    some = there.sample(TRIED, random_state=0) if len(there) > TRIED else there
+    if _share(some, MAIL_FORM) >= UNMISTAKABLE:
+        return MAIL
+    if _share(some, NETWORK_FORM) >= UNMISTAKABLE:
+        return NETWORK
+    if _share(some, DATE_FORM) >= NEARLY_ALL:
+        return BIRTH if len(there) >= FEWEST_ROWS and _spread(some) >= BIRTH_YEARS else ""
+    if _share(some[~some.str.fullmatch(DATE_FORM)], PHONE_FORM) >= MOSTLY:
+        return PHONE
+    if len(there) < FEWEST_ROWS:
+        return ""
+    different = there.nunique() / len(there)
+    if _numbers_records(some, different):
+        return RECORD
+    words = some.str.count(r"\S+").mean()
+    return FREE_TEXT if words >= WORDS and different >= DIFFERENT else ""
+
+
+def _share(texts: pd.Series, form: str) -> float:
+    return float(texts.str.fullmatch(form).mean()) if len(texts) else 0.0
+
+
+def _spread(dates: pd.Series) -> float:
+    """Years between the first and the last of dates (size,), without the outer twentieths."""
+    found = dates.str.extract(f"^(?:{DATE_FORM})$").bfill(axis=1).iloc[:, 0].dropna().astype(int)
+    return float(found.quantile(0.95) - found.quantile(0.05))
+
+
+def _numbers_records(texts: pd.Series, different: float) -> bool:
+    """Whether nearly no text (size,) comes twice, and they are long whole numbers, or made of
+    letters and digits without being measured.
+
+    Args:
+        different: share of different ones among all, of which these may be some.
+    """
+    if different < NEARLY_ALL:
+        return False
+    whole = texts[texts.str.fullmatch(r"\d+")]
+    if len(whole) >= NEARLY_ALL * len(texts):
+        measured = whole.str.endswith("0").mean() > ROUND
+        return different == 1 and whole.str.len().median() >= DIGITS and not measured
+    mixed = texts.str.contains(r"\d") & texts.str.contains("[A-Za-z]") & ~texts.str.contains(r"\s")
+    mixed &= ~texts.str.fullmatch(MEASURE_FORM) & ~texts.str.fullmatch(DATE_FORM)
+    mixed &= pd.to_numeric(texts, errors="coerce").isna()  # 1e-5
+    return bool(mixed.mean() >= MOSTLY)

@@ -1,0 +1,97 @@
+"""What ``predict`` reads, and what a request to a served model looks like: rows of the schema."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from .contract import Data
+from .data import Visits, visits
+from .errors import DataProblem
+from .frames import parts_of
+from .preprocessing import Preprocessing
+from .schema import Column, Records, Schema
+
+SUFFIXES = (".csv", ".tsv", ".parquet")
+
+
+def read(path: Path, preprocessing: Preprocessing) -> Visits:
+    """Rows of a file that are to be predicted.
+
+    Raises:
+        DataProblem: it cannot be read, has no rows, or one breaks the schema.
+    """
+    if path.suffix not in SUFFIXES or not path.is_file():
+        raise DataProblem(f"input: {str(path)!r} is no file that ends with {', '.join(SUFFIXES)}.")
+    frame = pd.concat(list(parts_of(path)), ignore_index=True)
+    if frame.empty:
+        raise DataProblem(f"input: there are no rows in {str(path)!r}.")
+    return visits(_asked(frame, preprocessing.schema, f"{path}: "), preprocessing.schema)
+
+
+def signature(preprocessing: Preprocessing) -> dict[str, Any]:
+    """Columns of a request and of its answer, as MLflow names them."""
+    schema = preprocessing.schema
+    asked = _columns(schema)
+    return {
+        "inputs": [
+            {"name": name, "type": _type(column), "required": True}
+            for name, column in asked.items()
+        ],
+        "outputs": [
+            {"name": "prediction", "type": "string", "required": True},
+            {"name": "risk", "type": "double", "required": True},
+            {"name": "scores", "type": "map", "values": {"type": "double"}, "required": True},
+            {"name": "operating_point", "type": "double", "required": True},
+            {"name": "model", "type": "string", "required": True},
+            {"name": "schema", "type": "string", "required": True},
+            {"name": "notice", "type": "string", "required": True},
+        ],
+    }
+
+
+def example(data: Data, preprocessing: Preprocessing) -> pd.DataFrame:
+    """A request about nobody: the middle of each range, the first of the values."""
+    row = {}
+    numbers = dict(zip(preprocessing.schema.numbers, preprocessing.centre, strict=True))
+    for name, column in _columns(preprocessing.schema).items():
+        if column.kind == "number":
+            middle = numbers[name]
+            row[name] = float(np.expm1(middle) if name in preprocessing.logarithmic else middle)
+        elif column.kind == "category":
+            row[name] = column.values[0]
+        elif column.kind == "boolean":
+            row[name] = column.no or column.yes
+        else:
+            row[name] = "2020-01-01"
+    return pd.DataFrame([row])
+
+
+def from_frame(frame: pd.DataFrame, preprocessing: Preprocessing) -> dict[str, tf.Tensor]:
+    """Rows of a request -> what the preprocessing takes.
+
+    Raises:
+        DataProblem: a row breaks the schema.
+    """
+    records = _asked(frame, preprocessing.schema)
+    return visits(records, preprocessing.schema).fetch(tf.range(len(records), dtype=tf.int64))
+
+
+def _asked(frame: pd.DataFrame, schema: Schema, origin: str = "") -> Records:
+    records = schema.parsed(frame, asked=True)
+    if records.problems:
+        row, reason = records.problems[0]
+        raise DataProblem(f"{origin}{row}: {reason}; nothing was predicted.")
+    return records
+
+
+def _columns(schema: Schema) -> dict[str, Column]:
+    """What must be known of a patient."""
+    kinds = ("number", "category", "boolean", "date", *(("time",) if schema.of("date") else ()))
+    return {name: schema.columns[name] for name in schema.of(*kinds)}
+
+
+def _type(column: Column) -> str:
+    return "double" if column.kind == "number" else "string"

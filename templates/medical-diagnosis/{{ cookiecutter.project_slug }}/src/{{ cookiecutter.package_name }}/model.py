@@ -1,0 +1,171 @@
+"""Models by name: from a row's inputs to logits. A model may be several members of one kind, which
+differ by their first weights and learn for themselves (Lakshminarayanan et al., NeurIPS 2017).
+
+To add one, write a function from inputs (batch, members, width) to logits (batch, members, 1) as
+those here, and add a line to ``MODELS``. What is saved gives one logit (batch, 1): that of the
+recalibrated risk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from keras import layers
+from scipy.special import expit, logit
+
+from . import clinical
+from .config import Config
+from .contract import Data, Phase
+from .networks import Curves, Recalibration
+
+if TYPE_CHECKING:
+    from .artifact import Artifact
+    from .preprocessing import Preprocessing
+
+# Outcomes of the validation split, of either kind, from which isotonic regression is trusted.
+MANY = 200
+
+
+def logistic(x: Any, config: Config, preprocessing: Preprocessing) -> Any:
+    """Logistic regression, begun where it is fitted exactly."""
+    return _reference(x, preprocessing)
+
+
+def mlp(x: Any, config: Config, preprocessing: Preprocessing) -> Any:
+    """Two dense layers with dropout."""
+    return _deep(x, config, preprocessing.reference[-1])
+
+
+def wide_deep(x: Any, config: Config, preprocessing: Preprocessing) -> Any:
+    """What a logistic regression misses: a curve for each number, and an ``mlp`` beside them (after
+    Cheng et al., DLRS 2016). The regression itself stays as it was fitted."""
+    linear = _reference(x, preprocessing, trainable=False)
+    curves = Curves(preprocessing.quantiles, name="curves")(x)
+    wide = _dense(curves, 1, 0.0, config, "wide")
+    return layers.Add(name="wide_deep")([linear, wide, _deep(x, config)])
+
+
+MODELS: dict[str, Callable[..., Any]] = {
+    "logistic": logistic,
+    "mlp": mlp,
+    "wide_deep": wide_deep,
+    "ensemble": wide_deep,
+}
+
+SEVERAL = ("ensemble",)  # models that are several networks
+
+# How large weights are divided among devices (runtime.strategy model_parallel): a pattern of the
+# weight's path -> an entry for each axis. Weights without a line are whole on every device.
+LAYOUT: dict[str, tuple[str | None, ...]] = {
+    "dense_1/kernel": (None, None, "model"),  # (members, inputs, units)
+    "dense_2/kernel": (None, "model", None),
+}
+
+
+def build(config: Config, preprocessing: Preprocessing) -> keras.Model:
+    """The configured model as it learns."""
+    inputs = keras.Input((preprocessing.width,), name="inputs")
+    members = config.model.members if config.model.name in SEVERAL else 1
+    x = layers.RepeatVector(members, name="members")(inputs)  # (batch, members, width)
+    logits = MODELS[config.model.name](x, config, preprocessing)
+    return keras.Model(inputs, layers.Reshape((members,))(logits), name=config.model.name)
+
+
+def phases(config: Config) -> list[Phase]:
+    """One phase."""
+    return [Phase("all", config.train.epochs, config.train.learning_rate)]
+
+
+def settle(trained: Artifact, data: Data, config: Config) -> Artifact:
+    """The model as it is saved: recalibrated on the validation split, with its operating point."""
+    split, batch_size = data.validation, config.data.batch_size
+    truth = split.targets
+    logits = trained.predict_split(split, batch_size).mean(axis=-1)
+    way, core = _recalibrated(trained.core, truth, logits, config)
+    recalibrated = replace(trained, core=core)
+    risks = expit(recalibrated.predict_split(split, batch_size)[:, 0])
+    point = clinical.operating_point(
+        truth, risks, config.model.min_sensitivity, config.model.cost_ratio
+    )
+    preprocessing = replace(
+        trained.preprocessing,
+        recalibration=way,
+        operating_point=float(point),
+        model_version=recalibrated.weights_sha256()[:16],
+    )
+    return replace(recalibrated, preprocessing=preprocessing)
+
+
+def vocabularies(preprocessing: Preprocessing) -> dict[str, tuple[int, tuple[Any, ...]]]:
+    """No layer counts classes or ids."""
+    return {}
+
+
+def _deep(x: Any, config: Config, begin: float = 0.0) -> Any:
+    """Dense layers with dropout, whose logits begin near ``begin``."""
+    for number, units in enumerate((config.model.width, 2 * config.model.width), start=1):
+        x = _dense(x, units, (2 / x.shape[-1]) ** 0.5, config, f"dense_{number}")  # He et al. 2015
+        x = layers.Activation("relu", name=f"relu_{number}")(x)
+        x = layers.Dropout(config.model.dropout, seed=config.train.seed + number)(x)
+    return _dense(x, 1, 0.01, config, "deep", begin)
+
+
+def _dense(x: Any, units: int, spread: float, config: Config, name: str, begin: float = 0.0) -> Any:
+    """A dense layer for each member: (batch, members, inputs) -> (batch, members, units).
+
+    Args:
+        spread: standard deviation of the first weights.
+        begin: the first biases.
+    """
+    return layers.EinsumDense(
+        "bmi,mio->bmo",
+        (x.shape[1], units),
+        bias_axes="mo",
+        kernel_initializer=keras.initializers.RandomNormal(stddev=spread, seed=_seed(config, name)),
+        bias_initializer=keras.initializers.Constant(begin),
+        name=name,
+    )(x)
+
+
+def _reference(x: Any, preprocessing: Preprocessing, trainable: bool = True) -> Any:
+    """The logistic regression that was fitted to the training split."""
+    members, weights = x.shape[1], np.array(preprocessing.reference, "float32")
+    layer = layers.EinsumDense(
+        "bmi,mio->bmo", (members, 1), bias_axes="mo", trainable=trainable, name="reference"
+    )
+    logits = layer(x)
+    kernel = np.tile(weights[None, :-1, None], (members, 1, 1))
+    layer.set_weights([kernel, np.tile(weights[-1], (members, 1))])
+    return logits
+
+
+def _seed(config: Config, name: str) -> int:
+    return config.train.seed + 1000 * sum(map(ord, name))
+
+
+def _recalibrated(
+    core: keras.Model, truth: np.ndarray, logits: np.ndarray, config: Config
+) -> tuple[str, keras.Model]:
+    """How risks are set right, and the core with a layer behind it that does so."""
+    way = config.model.recalibration
+    if way == "auto":
+        rarer = min(truth.sum(), len(truth) - truth.sum())
+        way = "isotonic" if rarer >= MANY else "platt"
+    curve = clinical.isotonic(truth, logits) if way == "isotonic" else ([], [])
+    layer = Recalibration(len(curve[0]), dtype="float32", name="recalibration")
+    made = keras.Model(core.input, layer(core.output), name=core.name)
+    if way == "isotonic":
+        layer.logits.assign(curve[0])
+        layer.recalibrated.assign(logit(curve[1]))
+    elif way == "platt":
+        # What was learnt as if both outcomes were as frequent is expected to be off by that.
+        shift = 0.0 if config.train.imbalance == "none" else logit(truth.mean())
+        wide = {"spread": 1.0} if config.train.loss == "focal" else {}
+        slope, intercept = clinical.platt(truth, logits, shift, **wide)
+        layer.slope.assign(slope)
+        layer.intercept.assign(intercept)
+    return way, made

@@ -1,0 +1,86 @@
+"""Columns that give the outcome away are found, and honest ones are not."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_breast_cancer
+from sklearn.metrics import roc_auc_score
+
+from {{ cookiecutter.package_name }}.leaks import auroc, giving_away
+from {{ cookiecutter.package_name }}.schema import Column, Schema
+
+ROWS = 400
+OUTCOME = Column(kind="outcome", yes="1", no="0")
+
+
+def found(column: Column, values: Any, died: np.ndarray) -> dict[str, float]:
+    """What a column gives away, beside one that does not."""
+    schema = Schema(columns={"x": column, "age": Column(kind="number"), "died": OUTCOME})
+    age = np.random.default_rng(1).normal(60, 10, len(died))
+    records = schema.parsed(pd.DataFrame({"x": values, "age": age, "died": died.astype(int)}))
+    assert not records.problems
+    return giving_away(records, schema)
+
+
+@pytest.fixture
+def died() -> np.ndarray:
+    return np.random.default_rng(0).random(ROWS) < 0.2
+
+
+def categories(values: Any) -> tuple[Column, Any]:
+    return Column(kind="category", values=tuple(map(str, np.unique(values)))), values
+
+
+def test_numbers_in_either_direction(died: np.ndarray) -> None:
+    noise = np.random.default_rng(2).random(ROWS)
+    number = Column(kind="number")
+    assert found(number, noise + died, died) == {"x": 1.0}
+    assert found(number, noise - died, died) == {"x": 1.0}
+    assert found(number, noise + 0.5 * died, died) == {}
+    assert found(number, noise, died) == {}
+
+
+def test_being_missing_tells(died: np.ndarray) -> None:
+    noise = np.random.default_rng(2).random(ROWS)
+    assert found(Column(kind="number"), np.where(died, noise, np.nan), died) == {"x": 1.0}
+    told = Column(kind="boolean", yes="yes", no="no")
+    answers = np.where(noise < 0.5, "yes", "no")
+    assert found(told, np.where(died, answers, ""), died) == {"x": 1.0}
+    assert found(*categories(np.where(died, answers, "unasked")), died) == {"x": 1.0}
+
+
+def test_categories(died: np.ndarray) -> None:
+    chance = np.random.default_rng(3)
+    column, ward = categories(np.where(died, "icu", "home"))
+    assert found(column, ward, died) == {"x": 1.0}
+    assert found(column, np.where(chance.random(ROWS) < 0.1, "icu", ward), died) == {}
+    assert found(*categories(chance.choice(list("abcdef"), ROWS)), died) == {}
+
+
+def test_rare_values_tell_nothing(died: np.ndarray) -> None:
+    single = np.array([f"v{row}" for row in range(ROWS)])
+    assert found(*categories(single), died) == {}
+    assert found(*categories(np.array([f"v{row // 2}" for row in range(ROWS)])), died) == {}
+    nearly_one = np.where(np.arange(ROWS) == 0, "other", "same")
+    assert found(*categories(nearly_one), died) == {}
+
+
+@pytest.mark.parametrize(
+    ("rows", "events", "told"), [(20, 5, True), (19, 5, False), (40, 4, False)]
+)
+def test_with_too_few_rows_nothing_is_said(rows: int, events: int, told: bool) -> None:
+    died = np.arange(rows) < events
+    assert bool(found(Column(kind="number"), died * 1.0, died)) == told
+
+
+def test_breast_cancer_gives_nothing_away() -> None:
+    frame = load_breast_cancer(as_frame=True).frame
+    numbers = {name: Column(kind="number") for name in frame.columns[:-1]}
+    schema = Schema(columns=numbers | {"target": OUTCOME})
+    records = schema.parsed(frame)
+    assert giving_away(records, schema) == {}
+    truth = records.outcome == 1
+    for values in records.numbers.T:
+        assert auroc(values, truth) == pytest.approx(roc_auc_score(truth, values))

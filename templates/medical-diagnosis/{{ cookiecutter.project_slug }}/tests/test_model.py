@@ -1,0 +1,265 @@
+"""Risk models: what they are worth, why they say it, and that nothing of a patient leaks."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from {{ cookiecutter.package_name }} import (
+    cross_validate,
+    fitting,
+    model,
+    objective,
+    predict,
+    reasons,
+)
+from {{ cookiecutter.package_name }}.artifact import Artifact
+from {{ cookiecutter.package_name }}.artifact import load as load_model
+from {{ cookiecutter.package_name }}.config import Config, load_config
+from {{ cookiecutter.package_name }}.data import load
+from {{ cookiecutter.package_name }}.distribution import connect
+from {{ cookiecutter.package_name }}.evaluate import main as evaluate
+from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
+from {{ cookiecutter.package_name }}.runs import all_runs, find_run
+from {{ cookiecutter.package_name }}.schema import Column, Schema
+from {{ cookiecutter.package_name }}.train import main as train
+
+UNTRACKED = ["--tracking.enabled", "false"]
+SHORT = [*UNTRACKED, "--data.limit", "200", "--train.max_steps", "6"]
+TRAITS = list("xyabcdef")
+SCHEMA = Schema(
+    reviewed_by="a doctor",
+    columns={
+        "who": Column(kind="patient"),
+        **{name: Column(kind="number", least=-9, most=9) for name in TRAITS},
+        "sex": Column(kind="category", values=("f", "m")),
+        "died": Column(kind="outcome", yes="1", no="0"),
+    },
+)
+
+
+def fields(frame: pd.DataFrame, schema: Schema = SCHEMA) -> list[str]:
+    frame.to_csv("table.csv", index=False)
+    Path("schema.yaml").write_text(schema.to_yaml(), encoding="utf-8")
+    return ["--data.source", "csv", "--data.path", "table.csv", "--data.schema_file", "schema.yaml"]
+
+
+def patients(size: int, visits: int = 1, seed: int = 0) -> pd.DataFrame:
+    """Traits of patients, measured at some visits; they say nothing about the outcome."""
+    random = np.random.default_rng(seed)
+    who = np.repeat(np.arange(size), visits)
+    traits = random.normal(size=(size, len(TRAITS))).clip(-8, 8)
+    measured = traits[who] + random.normal(0, 0.01, (len(who), len(TRAITS)))
+    frame = pd.DataFrame(measured, columns=TRAITS)
+    frame.insert(0, "who", [f"w{number}" for number in who])
+    frame["sex"] = np.where(random.random(size) < 0.5, "f", "m")[who]
+    return frame.assign(died=(random.random(size) < 0.5).astype(int)[who])
+
+
+def made(config: Config) -> tuple[Artifact, Any]:
+    """An untrained model, and its data."""
+    data = load(config)
+    preprocessing = Preprocessing.fit(data.train, config)
+    core = fitting.build(config, preprocessing, connect(config.runtime, model.LAYOUT))
+    return model.settle(Artifact(core, preprocessing), data, config), data
+
+
+# === What they are worth ===
+
+
+def test_random_labels_stay_at_chance_although_patients_come_again() -> None:
+    """A split by rows would find the patients again, and take that for skill."""
+    frame = patients(1200, visits=4)
+    learning = ["--model.name", "mlp", "--train.learning_rate", "0.01", "--train.epochs", "40"]
+    learning += [*UNTRACKED, "--train.weight_decay", "0", "--data.test_fraction", "0.4"]
+    learning += ["--train.early_stopping_patience", "0", "--model.dropout", "0"]
+    assert train([*fields(frame), *learning]) == 0
+    assert train([*fields(frame.assign(who=np.arange(len(frame)))), *learning]) == 0
+    by_patient, by_row = (run.summary["metrics"]["test/auroc"] for run in all_runs())
+    assert by_patient == pytest.approx(0.5, abs=0.05)
+    assert by_row > 0.6
+
+
+def test_the_default_finds_what_there_is() -> None:
+    frame = patients(600)
+    random = np.random.default_rng(1)
+    # No straight line tells it.
+    risk = 1 / (1 + np.exp(-4 * (np.abs(frame["x"]) - 0.7)))
+    frame["died"] = (random.random(len(frame)) < risk).astype(int)
+    assert train([*fields(frame), *UNTRACKED, "--train.epochs", "40"]) == 0
+    summary = find_run("latest").summary
+    baselines = {row["name"]: row["metrics"]["test/auroc"] for row in summary["baselines"]}
+    assert summary["metrics"]["test/auroc"] > baselines["logistic regression, tuned"] + 0.2
+
+
+@pytest.mark.parametrize("imbalance", ["weights", "resample"])
+def test_what_is_learnt_of_a_rare_outcome_is_set_right(imbalance: str) -> None:
+    frame = patients(800)
+    random = np.random.default_rng(1)
+    risk = 1 / (1 + np.exp(-(frame["x"] - 2.5)))
+    frame["died"] = (random.random(len(frame)) < risk).astype(int)
+    words = ["--train.imbalance", imbalance, "--train.epochs", "6", *UNTRACKED]
+    assert train([*fields(frame), *words]) == 0
+    run = find_run("latest")
+    trained, data = load_model(run.model_file), load(load_config(words, base=run.config_file))
+    told = objective.risks(trained.predict_split(data.test, 64))
+    assert told.mean() == pytest.approx(data.test.targets.mean(), abs=0.07)
+
+
+@pytest.mark.parametrize("way", ["platt", "isotonic", "none"])
+def test_recalibration_is_part_of_the_model(way: str) -> None:
+    assert train([*SHORT, "--model.recalibration", way]) == 0
+    run = find_run("latest")
+    trained = load_model(run.model_file)
+    assert trained.preprocessing.recalibration == way
+    assert trained.core.output_shape == (None, 1)
+    assert run.summary["preprocessing"]["operating_point"] == trained.preprocessing.operating_point
+
+
+def test_costs_choose_the_operating_point() -> None:
+    config = load_config(["--data.source", "cohort", "--model.name", "logistic"])
+    points = []
+    for ratio in (1.0, 10.0, 100.0):
+        chosen = config.model.model_copy(update={"cost_ratio": ratio})
+        trained, _ = made(config.model_copy(update={"model": chosen}))
+        points.append(trained.preprocessing.operating_point)
+    assert points == sorted(points, reverse=True)
+    assert points[0] > points[-1]
+
+
+# === Reasons ===
+
+
+def test_reasons_of_a_logistic_regression_are_its_weights() -> None:
+    trained, data = made(load_config(["--data.source", "cohort", "--model.name", "logistic"]))
+    inputs = reasons.inputs_of(trained, data.test)[:50]
+    preprocessing = trained.preprocessing
+    weights = np.array(preprocessing.reference[:-1])
+    of_inputs = weights * (inputs - np.array(preprocessing.usual))
+    found = reasons.contributions(trained, inputs)
+    for place, name in enumerate(reasons.columns(trained)):
+        own = np.array(preprocessing.inputs) == name
+        np.testing.assert_allclose(found[:, place], of_inputs[:, own].sum(axis=1), atol=1e-4)
+
+
+@pytest.mark.parametrize("name", list(model.MODELS))
+def test_reasons_add_up(name: str) -> None:
+    assert train([*SHORT, "--model.name", name]) == 0
+    run = find_run("latest")
+    trained, data = load_model(run.model_file), load(load_config(base=run.config_file))
+    inputs = reasons.inputs_of(trained, data.test)
+    core = reasons.before_recalibration(trained)
+    usual = np.array(trained.preprocessing.usual, "float32")[None]
+    difference = (np.asarray(core(inputs)) - np.asarray(core(usual))).mean(axis=-1)
+    found = reasons.contributions(trained, inputs).sum(axis=1)
+    np.testing.assert_allclose(found, difference, atol=0.02 * np.abs(difference).max() + 1e-3)
+
+
+# === Answers ===
+
+
+def test_every_answer_can_be_traced(capsys: pytest.CaptureFixture[str]) -> None:
+    frame = patients(200)
+    assert train([*fields(frame), *SHORT]) == 0
+    asked = frame.drop(columns=["who", "died"])[:3]
+    asked.to_csv("asked.csv", index=False)
+    capsys.readouterr()
+    assert predict.main(["asked.csv", "--json", "--reasons", "2"]) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["id"] for row in rows] == ["1", "2", "3"]
+    preprocessing = load_model(find_run("latest").model_file).preprocessing
+    for row in rows:
+        assert (row["model"], row["schema"]) == (preprocessing.model_version, SCHEMA.digest)
+        assert row["prediction"] == ("1" if row["risk"] >= row["operating_point"] else "0")
+        assert len(row["reasons"]) == 2
+        assert row["notice"] == objective.NOTICE
+    card = (find_run("latest").report_dir / "MODEL_CARD.md").read_text()
+    assert preprocessing.model_version in card
+    assert SCHEMA.digest in card
+    assert objective.NOTICE in card
+    assert predict.main(["asked.csv"]) == 0
+    assert objective.NOTICE in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"sex": "zzz-secret"}, "row 2: sex is not in values; nothing was predicted."),
+        ({"x": "777.125"}, "row 2: x is outside -9 to 9; nothing was predicted."),
+        ({"x": "zzz-secret"}, "row 2: x is not a number; nothing was predicted."),
+    ],
+)
+def test_requests_that_break_the_schema(
+    changed: dict, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = patients(200)
+    assert train([*fields(frame), *SHORT, "--model.name", "logistic"]) == 0
+    asked = frame.drop(columns=["who", "died"])[:3].astype(object)
+    for name, value in changed.items():
+        asked.loc[1, name] = value
+    asked.to_csv("asked.csv", index=False)
+    capsys.readouterr()
+    assert predict.main(["asked.csv"]) == 3
+    captured = capsys.readouterr()
+    assert captured.err == f"error: asked.csv: {reason}\n"
+    asked.drop(columns="x").to_csv("asked.csv", index=False)
+    assert predict.main(["asked.csv"]) == 3
+    assert capsys.readouterr().err == "error: column 'x' of the schema is missing.\n"
+
+
+def test_nothing_of_a_patient_is_left_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    frame = patients(200)
+    frame["who"] = [f"zq{number}qz" for number in range(200)]
+    frame.loc[7, "x"] = 7.03125  # a value of one patient alone
+    frame.loc[8, "x"] = 99.5  # and one that is not plausible
+    assert train([*fields(frame), "--data.limit", "150", "--train.max_steps", "4"]) == 0
+    printed = "".join(capsys.readouterr())
+    texts = {"what is printed": printed}
+    for path in Path().rglob("*"):
+        known = path.name in ("table.csv", "schema.yaml")
+        if path.is_file() and not known and path.suffix not in (".png", ".npz"):
+            texts[str(path)] = path.read_bytes().decode("utf-8", "replace")
+    assert any(name.endswith("input_example.json") for name in texts)
+    for name, text in texts.items():
+        for secret in ("zq7qz", "zq8qz", "zq100qz", "7.03125", "99.5"):
+            assert secret not in text, name
+
+
+# === Elsewhere, and again and again ===
+
+
+def test_evaluation_at_another_hospital(capsys: pytest.CaptureFixture[str]) -> None:
+    frame = patients(200)
+    assert train([*fields(frame), *SHORT]) == 0
+    patients(90, seed=5).to_csv("elsewhere.csv", index=False)
+    capsys.readouterr()
+    words = ["--data.path", "elsewhere.csv", "--data.split", "external", "--data.limit", "null"]
+    assert evaluate([*words, "--output", "there"]) == 0
+    assert "test/auroc" in capsys.readouterr().out
+    assert Path("there/test_calibration.png").exists()
+    assert train([*fields(frame), *SHORT, "--data.split", "external"]) == 2
+    assert capsys.readouterr().err == (
+        "error: data.split: external leaves nothing to train on; it is to evaluate.\n"
+    )
+
+
+def test_each_row_is_held_out_once(capsys: pytest.CaptureFixture[str]) -> None:
+    words = [*fields(patients(200)), *SHORT, "--model.name", "logistic"]
+    assert cross_validate.main([*words, "--folds", "2", "--repeats", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "2 x 2 folds" in out
+    (file,) = Path("reports").iterdir()
+    found = json.loads(file.read_text())
+    assert len(found["runs"]) == len(all_runs()) == 4
+    assert set(found["pooled"]) == {
+        "model",
+        "prevalence",
+        "logistic regression, tuned",
+        "gradient boosting, tuned",
+    }
+    assert 0 <= found["pooled"]["model"]["ece"] <= 1
+    assert cross_validate.main([*words, "--folds", "1"]) == 2
+    assert capsys.readouterr().err == "error: --folds: 1 is not allowed: 2 to 20.\n"

@@ -1,0 +1,90 @@
+"""What is learnt of the training split, and that a row becomes the same numbers everywhere."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from {{ cookiecutter.package_name }}.config import load_config
+from {{ cookiecutter.package_name }}.data import Visits, visits
+from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
+from {{ cookiecutter.package_name }}.schema import Schema
+
+SCHEMA = Schema.model_validate(
+    {
+        "columns": {
+            "age": {"kind": "number"},
+            "crp": {"kind": "number", "least": 0},
+            "smoker": {"kind": "boolean", "yes": "y", "no": "n"},
+            "stage": {"kind": "category", "values": ("I", "II")},
+            "died": {"kind": "outcome", "yes": "1", "no": "0"},
+        }
+    }
+)
+
+
+def rows(size: int = 60) -> Visits:
+    """Rows with a long tail in ``crp``, and gaps in ``age`` and ``stage``."""
+    random = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "age": np.where(random.random(size) < 0.3, np.nan, random.normal(60, 10, size)),
+            "crp": random.lognormal(1, 1.5, size),
+            "smoker": np.where(random.random(size) < 0.4, "y", "n"),
+            "stage": np.where(random.random(size) < 0.2, "", random.choice(["I", "II"], size)),
+            "died": np.arange(size) % 2,
+        }
+    )
+    return visits(SCHEMA.parsed(frame), SCHEMA)
+
+
+def fitted(split: Visits) -> Preprocessing:
+    return Preprocessing.fit(split, load_config())
+
+
+def every(split: Visits) -> dict:
+    return split.fetch(np.arange(len(split)))
+
+
+def test_numbers_are_scaled_and_gaps_noted() -> None:
+    split = rows()
+    made = fitted(split)
+    assert made.logarithmic == ("crp",)
+    assert made.gaps == ("age",)
+    assert made.inputs == ("age", "crp", "smoker", "age", "stage", "stage")
+    inputs = made(every(split)).numpy()
+    assert inputs.dtype == np.float32
+    missing = np.isnan(split.numbers[:, 0])
+    np.testing.assert_array_equal(inputs[:, 3], missing)
+    assert (inputs[missing, 0] == 0).all(), "as usual"
+    np.testing.assert_allclose(inputs[~missing, 0].mean(), 0, atol=1e-5)
+    np.testing.assert_allclose(inputs[~missing, 0].std(), 1, atol=1e-4)
+    np.testing.assert_allclose(inputs[:, 1].std(), 1, atol=1e-4)
+    chosen = split.categories[:, 0][:, None] == ["I", "II"]
+    np.testing.assert_array_equal(inputs[:, 4:], chosen)
+    np.testing.assert_allclose(made.usual, inputs.mean(axis=0), atol=1e-6)
+    assert made.missing["stage"] == round(float((split.categories == "").mean()), 6)
+
+
+def test_extreme_values_stay_finite() -> None:
+    made = fitted(rows())
+    raw = {
+        "numbers": tf.constant([[1e30, 1e30, np.nan], [-1e30, -5.0, np.nan]], tf.float32),
+        "categories": tf.constant([[""], ["II"]]),
+    }
+    inputs = made(raw).numpy()
+    assert np.isfinite(inputs).all()
+    assert np.abs(inputs[:, :3]).max() <= 6
+
+
+def test_the_same_in_tf_data() -> None:
+    split = rows()
+    made = fitted(split)
+    data = tf.data.Dataset.range(len(split)).batch(7).map(split.fetch).map(made)
+    np.testing.assert_allclose(np.concatenate(list(data)), made(every(split)), atol=1e-6)
+
+
+def test_it_is_saved_as_json() -> None:
+    made = fitted(rows())
+    assert Preprocessing.from_config(json.loads(json.dumps(made.to_config()))) == made

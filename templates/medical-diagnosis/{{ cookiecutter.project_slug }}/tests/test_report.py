@@ -1,0 +1,246 @@
+"""What a report and a model card tell, and what they keep to themselves."""
+
+import csv
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+
+from {{ cookiecutter.package_name }} import card, report
+from {{ cookiecutter.package_name }}.config import Config
+from {{ cookiecutter.package_name }}.objective import NOTICE, risks
+from {{ cookiecutter.package_name }}.schema import Schema
+
+FILES = {
+    *("test_roc.png", "test_calibration.png", "test_decision.png", "test_threshold.csv"),
+    *("test_subgroups.csv", "test_subgroups.png"),
+}
+SCHEMA = Schema.model_validate(
+    {
+        "columns": {
+            "who": {"kind": "patient"},
+            "age": {"kind": "number", "unit": "years", "least": 0, "most": 120},
+            "crp|high": {"kind": "number", "unit": "mg/l", "least": 0},
+            "sex": {"kind": "category", "values": ["female", "male"]},
+            "died": {"kind": "outcome", "yes": "yes", "no": "no"},
+        }
+    }
+)
+PREPROCESSING = SimpleNamespace(operating_point=0.25, schema=SCHEMA, model_version="v7")
+SIZE = 400
+
+
+def visits(**other: object) -> SimpleNamespace:
+    """Two rows of each patient; the risks of men tell nothing, and three rows have no sex."""
+    random = np.random.default_rng(0)
+    risk = expit(1.5 * random.normal(size=SIZE) - 1)
+    sex = np.where(np.arange(SIZE) % 4 < 2, "female", "male").astype(object)
+    sex[:3] = ""
+    given = {
+        "ids": np.arange(7_100_001, 7_100_001 + SIZE).astype(str),
+        "targets": (random.random(SIZE) < risk).astype("float32"),
+        "patients": np.repeat([f"patient-{n:04}" for n in range(SIZE // 2)], 2).astype(object),
+        "sites": np.full(SIZE, "", dtype=object),
+        "subgroups": {"sex": sex},
+        "risk": risk,
+    }
+    return SimpleNamespace(**(given | other))
+
+
+def outputs(split: SimpleNamespace) -> np.ndarray:
+    """Logits of the true risks, those of men turned round."""
+    sign = np.where(split.subgroups["sex"] == "male", -1, 1)
+    return (sign * logit(split.risk))[:, None].astype("float32")
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_measure() -> None:
+    split = visits()
+    found = report.measure(split, outputs(split), PREPROCESSING)
+    assert list(found) == [
+        *("auroc", "auroc_low", "auroc_high", "auprc", "auprc_low", "auprc_high"),
+        *("sensitivity", "specificity", "ppv", "npv", "flagged", "brier", "calibration_slope"),
+        *("calibration_intercept", "ece", "loss", "prevalence", "true_risk_correlation"),
+    ]
+    assert found["auroc_low"] < found["auroc"] < found["auroc_high"]
+    assert found["prevalence"] == pytest.approx(split.targets.mean())
+    of_truth = logit(split.risk)[:, None]
+    right = report.measure(split, of_truth, PREPROCESSING)
+    assert right["true_risk_correlation"] == pytest.approx(1)
+    assert "true_risk_correlation" not in report.measure(visits(risk=None), of_truth, PREPROCESSING)
+
+
+def test_baseline_row() -> None:
+    split = visits()
+    row = report.baseline_row("constant", split, np.full(SIZE, 0.3))
+    assert row["name"] == "constant"
+    assert row["metrics"]["test/auroc"] == 0.5
+    assert "test/calibration_slope" not in row["metrics"]
+    names = {"auroc", "auprc", "brier", "calibration_slope", "ece"}
+    of_truth = report.baseline_row("truth", split, split.risk)["metrics"]
+    assert set(of_truth) == {f"test/{name}" for name in names}
+
+
+def test_drawn_files_tell_of_no_single_patient(tmp_path: Path) -> None:
+    split = visits()
+    folder = tmp_path / "report"
+    report.draw(folder, "test", split, outputs(split), PREPROCESSING)
+    write_card(folder / "MODEL_CARD.md", split)
+    assert {path.name for path in folder.iterdir()} == FILES | {"MODEL_CARD.md"}
+    for path in folder.iterdir():
+        content = path.read_bytes()
+        assert len(content) > 300
+        if path.suffix != ".png":
+            assert not [name for name in (*split.ids, *split.patients) if name.encode() in content]
+    for row in rows_of(folder / "test_threshold.csv"):
+        flagged = (risks(outputs(split)) >= float(row["threshold"])).sum()
+        few = 0 < min(flagged, SIZE - flagged) < 10
+        assert (row["flagged"] == "") == few, "few rows are as good as single ones"
+
+
+@pytest.mark.parametrize("outcome", [0, 1])
+def test_one_outcome_alone(outcome: int, tmp_path: Path) -> None:
+    split = visits(targets=np.full(SIZE, outcome, "float32"), subgroups={})
+    logits = logit(split.risk)[:, None]
+    folder = tmp_path / "report"
+    report.draw(folder, "test", split, logits, PREPROCESSING)
+    assert {path.name for path in folder.iterdir()} == FILES - {"test_subgroups.png"}
+    found = report.measure(split, logits, PREPROCESSING)
+    assert "auroc" not in found
+    assert np.isfinite(list(found.values())).all()
+
+
+def test_thresholds(tmp_path: Path) -> None:
+    split = visits()
+    report.draw(tmp_path, "test", split, outputs(split), PREPROCESSING)
+    rows = rows_of(tmp_path / "test_threshold.csv")
+    thresholds = [float(row["threshold"]) for row in rows]
+    assert thresholds == sorted(thresholds)
+    assert (thresholds[0], thresholds[-1]) == (0.01, 0.99)
+    (marked,) = (row for row in rows if row["operating_point"])
+    assert float(marked["threshold"]) == 0.25
+    found = report.measure(split, outputs(split), PREPROCESSING)
+    for name in ("sensitivity", "specificity", "ppv", "npv", "flagged"):
+        assert float(marked[name]) == pytest.approx(found[name], abs=1e-6)
+    hits, flagged = found["sensitivity"] * found["prevalence"], found["flagged"]
+    benefit = hits - (flagged - hits) * 0.25 / 0.75
+    assert float(marked["net_benefit"]) == pytest.approx(benefit, abs=1e-5)
+
+
+def test_worst_subgroups() -> None:
+    split = visits()
+    female, male, missing = report.subgroups(split, risks(outputs(split)), 0.25)
+    assert [g["value"] for g in (female, male, missing)] == ["female", "male", "(missing)"]
+    assert female["auroc"] > 0.7 > 0.4 > male["auroc"]
+    assert {"auroc", "auprc", "sensitivity", "brier", "ece"} <= set(male["worst"])
+    assert not set(male["worst"]) & set(female["worst"])
+    assert male["auroc_low"] < male["auroc"] < male["auroc_high"]
+    assert (male["rows"], male["patients"]) == (199, 100)
+    assert missing == {
+        **{"column": "sex", "value": "(missing)", "rows": 3, "patients": 2},
+        "too_few": True,
+    }, "nothing that could be somebody's outcome"
+    assert male["events"] == split.targets[split.subgroups["sex"] == "male"].sum()
+
+
+def test_too_few_are_not_measured_nor_the_worst() -> None:
+    truth = np.repeat([1, 0, 1, 0], [9, 100, 10, 10]).astype("float32")
+    sites = np.repeat(["site 10", "site 2"], [109, 20]).astype(object)
+    size = len(truth)
+    split = visits(
+        targets=truth, sites=sites, subgroups={}, patients=np.full(size, "", dtype=object)
+    )
+    second, tenth = report.subgroups(split, np.linspace(0, 1, size), 0.5)
+    assert (second["value"], tenth["value"]) == ("site 2", "site 10")
+    assert tenth["too_few"]
+    assert "auroc" not in tenth
+    assert second["events"] == 10
+    assert second["worst"] == [], "it is the only one"
+    assert second["patients"] is None, "nobody says whose rows these are"
+
+
+def test_ages_in_their_order() -> None:
+    names = ["80 years and more", "40 to 60 years", "100 to 110 years", "", "under 40 years"]
+    split = visits(subgroups={"age": np.array(names * (SIZE // 5), dtype=object)})
+    found = [group["value"] for group in report.subgroups(split, split.risk, 0.5)]
+    expected = ["under 40 years", "40 to 60 years", "80 years and more", "100 to 110 years"]
+    assert found == [*expected, "(missing)"]
+
+
+def write_card(path: Path, split: SimpleNamespace, **other: object) -> str:
+    metrics = report.measure(split, outputs(visits()), PREPROCESSING)
+    summary = {
+        "run_id": "20260102-030405-abcd",
+        "model": "ensemble",
+        "metrics": {f"test/{name}": value for name, value in metrics.items()},
+        "data": {"source": "table", "train": 900, "validation": 100, "test": SIZE, "unreadable": 4},
+        "preprocessing": {"missing": {"age": 0.125}},
+        "baselines": [report.baseline_row("scorecard", split, np.full(SIZE, 0.3))],
+        **other,
+    }
+    importance = {f"column {n}": n / 10 for n in range(20)} | {"crp|high": 2.5}
+    risk = risks(outputs(visits()))
+    card.write(path, summary, split, risk, PREPROCESSING, importance, Config())
+    return path.read_text(encoding="utf-8")
+
+
+def test_model_card(tmp_path: Path) -> None:
+    split = visits()
+    text = write_card(tmp_path / "MODEL_CARD.md", split)
+    found = report.measure(split, outputs(split), PREPROCESSING)
+    assert NOTICE in text.split("##")[0]
+    for known in ("v7", "20260102-030405-abcd", SCHEMA.digest, "nobody has reviewed it"):
+        assert known in text
+    low, high = found["auroc_low"], found["auroc_high"]
+    assert f"| AUROC | {found['auroc']:.3f} | {low:.3f} to {high:.3f} |" in text
+    assert "| scorecard | 0.500 |" in text
+    assert "| train | 900 | **not recorded** | **not recorded** |" in text
+    assert f"| test | {SIZE} | {SIZE // 2} | {found['prevalence']:.3f} |" in text
+    assert "| age | number | years | 0 to 120 years | 0.125 |" in text
+    assert "| crp\\|high | number | mg/l | 0 to any mg/l | **not recorded** |" in text
+    assert "risk of 0.250 or more" in text
+    assert "sensitivity of 0.9 on the validation split" in text
+    assert "AUROC is lowest for male" in text
+    assert "| rows left out | 4 |" in text
+    assert "generated: no patient is behind it" in text
+    shown = text.split("looks at most")[1]
+    assert shown.index("crp\\|high") < shown.index("column 19") < shown.index("column 6")
+    assert "column 5 " not in shown, "fifteen are shown"
+
+
+def test_tables_of_the_card_are_whole(tmp_path: Path) -> None:
+    widths = {}
+    for line in write_card(tmp_path / "MODEL_CARD.md", visits()).splitlines():
+        if line.startswith("|"):
+            cells = line.replace("\\|", "").count("|")
+            assert widths.setdefault("now", cells) == cells
+        else:
+            widths.clear()
+
+
+def test_the_card_asks_people(tmp_path: Path) -> None:
+    text = write_card(tmp_path / "MODEL_CARD.md", visits())
+    sections = {part.split("\n")[0]: part for part in text.split("\n## ")[1:]}
+    mark = "> **To be written by a person:** "
+    for name in (
+        *("Intended use", "Data", "Operating point and calibration", "Subgroups", "Limitations"),
+        *("Ethical considerations", "Monitoring", "Contact"),
+    ):
+        assert mark in sections[name], name
+    assert mark not in sections["Performance"]
+
+
+def test_the_card_makes_nothing_up(tmp_path: Path) -> None:
+    split = visits(risk=None, subgroups={}, patients=np.full(SIZE, "", dtype=object))
+    text = write_card(tmp_path / "MODEL_CARD.md", split, preprocessing={}, baselines=[])
+    assert "| generated or real | **not recorded** |" in text
+    assert "| age | number | years | 0 to 120 years | **not recorded** |" in text
+    assert f"| test | {SIZE} | **not recorded** |" in text
+    assert "nothing is known of any" in text
+    assert "nan" not in text

@@ -8,17 +8,15 @@ squares too (``als.py``; its environment asks the network). ``speed`` is in even
 Exits with 1 if a limit does not hold.
 """
 
-import argparse
 import json
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.benchmarks.digits import make_project
+from tests.benchmarks.printing import Lines, print_table
 from tests.benchmarks.training import (
     SCRIPTS,
     compare,
@@ -34,8 +32,6 @@ MOST_SECONDS = 600
 ITEMS, USERS = 100_000, 10_000
 MOST_EVALUATION_SECONDS, MOST_ANSWER_MILLISECONDS = 60, 15
 EPOCHS = (6, 3)  # project, plain script
-
-Lines = Iterator[tuple[str, bool]]
 
 
 def shop(project: Path) -> Lines:
@@ -126,6 +122,7 @@ def _line(what: str, ours: float, peer: float, limit: str, holds: bool) -> tuple
     return f"| {' | '.join(cells)} | {'holds' if holds else 'does not hold'} |", holds
 
 
+HEADER = "| what | ours | peer | ratio | limit | |"
 MEASUREMENTS: dict[str, Callable[[Path], Lines]] = {
     "shop": shop,
     "imports": log,
@@ -134,22 +131,5 @@ MEASUREMENTS: dict[str, Callable[[Path], Lines]] = {
 }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.recommendations")
-    parser.add_argument("names", nargs="*", choices=list(MEASUREMENTS), metavar="NAME")
-    names = parser.parse_args().names or list(MEASUREMENTS)
-    print(f"default model and settings, {os.cpu_count()} cores")
-    print("| what | ours | peer | ratio | limit | |")
-    print("| --- | --- | --- | --- | --- | --- |", flush=True)
-    fine = True
-    with tempfile.TemporaryDirectory() as folder:
-        project = make_project(Path(folder), "recommender")
-        for name in names:
-            for line, holds in MEASUREMENTS[name](project):
-                print(line, flush=True)
-                fine &= holds
-    return 0 if fine else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(print_table("recommendations", "recommender", HEADER, MEASUREMENTS))

@@ -7,20 +7,17 @@ section (``descriptions.py``, which asks the network). ``speed`` is in tokens a 
 counted, on generated texts of very different lengths. Exits with 1 if a limit does not hold.
 """
 
-import argparse
 import csv
 import json
-import os
 import statistics
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from random import Random
 
 from tests.benchmarks import descriptions
-from tests.benchmarks.digits import make_project
+from tests.benchmarks.printing import Lines, print_table
 from tests.benchmarks.training import compare, project_rate, run, script_rate
 from tests.environments import project_python
 
@@ -32,7 +29,7 @@ TEXTS = 3_000
 EPOCHS = (12, 4)  # project, plain script
 
 
-def learnt(project: Path, name: str) -> Iterator[tuple[str, bool]]:
+def learnt(project: Path, name: str) -> Lines:
     """A line of the table for each seed, and whether it is as it must be."""
     words: list[str] = []
     if name != "tickets":
@@ -53,7 +50,7 @@ def learnt(project: Path, name: str) -> Iterator[tuple[str, bool]]:
         yield f"| {' | '.join(map(str, cells))} | {'holds' if holds else 'does not hold'} |", holds
 
 
-def speed(project: Path) -> Iterator[tuple[str, bool]]:
+def speed(project: Path) -> Lines:
     """Tokens per second of the ``cnn`` against a script that pads all texts to the longest."""
     file = project / "lengths.csv"
     random = Random(0)
@@ -87,7 +84,8 @@ def speed(project: Path) -> Iterator[tuple[str, bool]]:
     yield str(row), row.holds
 
 
-MEASUREMENTS: dict[str, Callable[[Path], Iterator[tuple[str, bool]]]] = {
+HEADER = "| texts | training texts | seed | accuracy | TF-IDF | best reachable | seconds | |"
+MEASUREMENTS: dict[str, Callable[[Path], Lines]] = {
     "tickets": partial(learnt, name="tickets"),
     "en": partial(learnt, name="en"),
     "ja": partial(learnt, name="ja"),
@@ -95,22 +93,5 @@ MEASUREMENTS: dict[str, Callable[[Path], Iterator[tuple[str, bool]]]] = {
 }
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.texts")
-    parser.add_argument("names", nargs="*", choices=list(MEASUREMENTS), metavar="NAME")
-    names = parser.parse_args().names or list(MEASUREMENTS)
-    print(f"default model and settings, {os.cpu_count()} cores")
-    print("| texts | training texts | seed | accuracy | TF-IDF | best reachable | seconds | |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
-    fine = True
-    with tempfile.TemporaryDirectory() as folder:
-        project = make_project(Path(folder), "text-classifier")
-        for name in names:
-            for line, holds in MEASUREMENTS[name](project):
-                print(line, flush=True)
-                fine &= holds
-    return 0 if fine else 1
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(print_table("texts", "text-classifier", HEADER, MEASUREMENTS))

@@ -38,9 +38,9 @@ def test_two_replicas_learn_as_one_device(batch_size: str) -> None:
     assert losses(two) == pytest.approx(losses(one), rel=1e-3)
     ends = [line["metrics"] for run in (one, two) for line in run.read_metrics()[-1:]]
     name = f"validation/{METRIC}"
-    assert ends[0][name] == pytest.approx(ends[1][name])
-    right = ends[1][name] * two.summary["data"]["validation"]
-    assert right == pytest.approx(round(right), abs=1e-3), "each example is counted once"
+    right = [end[name] * two.summary["data"]["validation"] for end in ends]
+    assert right[0] == pytest.approx(right[1], abs=1.001), "a tie may fall either way"
+    assert right[1] == pytest.approx(round(right[1]), abs=1e-3), "each example is counted once"
 
 
 def test_replicas_agree_after_training(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,7 +119,7 @@ def test_parts_give_the_same_as_the_whole(
         pd.read_csv(file).to_parquet(file.with_suffix(".parquet"))
         file = file.with_suffix(".parquet")
     whole = read(file).log()
-    monkeypatch.setattr("{{ cookiecutter.package_name }}.events.ROWS", 7)
+    monkeypatch.setattr("{{ cookiecutter.package_name }}.frames.ROWS", 7)
     reader = read(file)
     assert len(list(parts_of(file))) == 86
     assert reader.rows == 600

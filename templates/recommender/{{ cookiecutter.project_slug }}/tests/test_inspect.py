@@ -135,7 +135,7 @@ def test_what_times_count(
 def test_more_than_a_part_is_counted(
     own_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("{{ cookiecutter.package_name }}.events.ROWS", 100)
+    monkeypatch.setattr("{{ cookiecutter.package_name }}.frames.ROWS", 100)
     shown, _ = inspected(write(own_folder / "orders.csv", orders()), capsys)
     assert "file                480 rows, csv\n" in shown
     assert "column customer_id  the users; 60 different values\n" in shown

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 # Catalogues up to this size are compared with as a whole in training; of larger ones some items.
 WHOLE = 20_000
 NEVER = -1e9
-CLEARLY = 0.01  # logarithm: what is likelier by less may be so by rounding
 
 
 def mf(config: Config, preprocessing: Preprocessing) -> Network:
@@ -202,7 +201,7 @@ class Learner(layers.Layer):
             known = ops.log((followed + PRIOR * ops.exp(popularity)) / (left + PRIOR))
             shares = ops.log_softmax(self.gate)
             likely = ops.logaddexp(shares[0] + likely, shares[1] + known)
-        above = ops.cast(likely > popularity + CLEARLY, "float32")
+        above = ops.cast(likely > popularity, "float32")
         count = ops.maximum(ops.sum(weights, axis=1), 1e-6)
         values = ops.stack([-likely, above], axis=-1)
         return ops.sum(values * weights[..., None], axis=1) / count[:, None]

@@ -135,7 +135,7 @@ def test_costs_choose_the_operating_point() -> None:
 
 def test_reasons_of_a_logistic_regression_are_its_weights() -> None:
     trained, data = made(load_config(["--data.source", "cohort", "--model.name", "logistic"]))
-    inputs = reasons.inputs_of(trained, data.test)[:50]
+    inputs = trained.preprocessing.of(data.test)[:50]
     preprocessing = trained.preprocessing
     weights = np.array(preprocessing.reference[:-1])
     of_inputs = weights * (inputs - np.array(preprocessing.usual))
@@ -150,7 +150,7 @@ def test_reasons_add_up(name: str) -> None:
     assert train([*SHORT, "--model.name", name]) == 0
     run = find_run("latest")
     trained, data = load_model(run.model_file), load(load_config(base=run.config_file))
-    inputs = reasons.inputs_of(trained, data.test)
+    inputs = trained.preprocessing.of(data.test)
     core = reasons.before_recalibration(trained)
     usual = np.array(trained.preprocessing.usual, "float32")[None]
     difference = (np.asarray(core(inputs)) - np.asarray(core(usual))).mean(axis=-1)

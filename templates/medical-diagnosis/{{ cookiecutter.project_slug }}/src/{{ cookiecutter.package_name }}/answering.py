@@ -64,7 +64,7 @@ def _reasons(model: "Artifact", asked: Any, most: int) -> list[dict[str, Any]]:
     from . import reasons
 
     names, found = reasons.columns(model), []
-    for row in reasons.contributions(model, reasons.inputs_of(model, asked)):
+    for row in reasons.contributions(model, model.preprocessing.of(asked)):
         order = np.argsort(-np.abs(row), kind="stable")[:most]
         found.append({"reasons": {names[place]: float(row[place]) for place in order}})
     return found

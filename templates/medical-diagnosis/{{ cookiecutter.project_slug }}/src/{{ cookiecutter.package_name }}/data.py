@@ -21,16 +21,11 @@ from .contract import Data, Split
 from .errors import DataProblem, UsageProblem
 from .frames import parts_of, parts_of_query
 from .leaks import giving_away
-from .schema import Records, Schema, as_text, read
+from .schema import SPLIT_NAMES, Records, Schema, as_text, read
 from .splits import TEST, TRAIN, VALIDATION, assign_splits, divided, joined_groups, limited
 
 log = logging.getLogger(__package__)
 
-GIVEN = {
-    **dict.fromkeys(("train", "training"), TRAIN),
-    **dict.fromkeys(("validation", "valid", "val", "dev"), VALIDATION),
-    **dict.fromkeys(("test", "testing"), TEST),
-}
 LEFT_OUT = ""
 
 
@@ -148,7 +143,10 @@ def load(config: Config) -> Data:
     if data.limit and data.limit < len(records):
         few = limited(_labels(records), records.splits if found.schema.split else None, data)
         records, risk = _taken(records, few), None if risk is None else risk[few]
-    parts, duplicates = _divided(records, found.schema, data)
+    rows = _row_keys(records)
+    # Without a column of patients each row is one, and its copies are the same.
+    keys = records.patients if found.schema.patient else rows
+    parts = _divided(records, keys, found.schema, data)
     for name, value in giving_away(records, found.schema).items():
         log.warning(
             "column %r tells the outcome nearly always (AUROC %.3f alone): is it known before?",
@@ -167,12 +165,12 @@ def load(config: Config) -> Data:
             {column: values[places] for column, values in groups.items()},
             None if risk is None else risk[places],
         )
-    _check(splits, records, data)
+    _check(splits, data)
     return Data(
         source=data.source,
-        digest=_digest(records, parts, found.schema),
+        digest=_digest(rows, parts, found.schema),
         **splits,
-        duplicates=duplicates,
+        duplicates=len(rows) - len(np.unique(rows)),
         unreadable=records.problems,
         notes=_notes(splits, int((parts == LEFT_OUT).sum()), found, data),
     )
@@ -255,37 +253,37 @@ def _whole(parts: Iterable[pd.DataFrame], data: settings.Data) -> pd.DataFrame:
     return frame
 
 
-def _divided(records: Records, schema: Schema, data: settings.Data) -> tuple[np.ndarray, int]:
-    """The split of each row ('' : left out), and how many rows are copies of others."""
+def _divided(records: Records, keys: np.ndarray, schema: Schema, data: settings.Data) -> np.ndarray:
+    """The split of each row, '' where it is left out.
+
+    Args:
+        keys: (size,) those with the same stay together.
+    """
     labels = _labels(records)
-    rows = _row_keys(records)
-    duplicates = len(rows) - len(np.unique(rows))
-    # Without a column of patients each row is one, and its copies are the same.
-    keys = records.patients if schema.patient else rows
     if data.split == "external":
-        return np.full(len(records), TEST, dtype=object), duplicates
+        return np.full(len(records), TEST, dtype=object)
     if len(set(labels)) < 2:
         raise DataProblem("data: every row has the same outcome.")
     if len(set(keys)) < 2:
         raise DataProblem("data: there is one patient alone.")
     if data.folds:
-        return _fold(labels, keys, data), duplicates
+        return _fold(labels, keys, data)
     if data.split == "site":
-        return _by_site(records, schema, labels, keys, data), duplicates
+        return _by_site(records, schema, labels, keys, data)
     if data.split == "time":
-        return _by_time(records, schema, labels, keys, data), duplicates
+        return _by_time(records, schema, labels, keys, data)
     given = _given(records, schema) if schema.split else None
-    return divided(labels, keys, None, given, data), duplicates
+    return divided(labels, keys, None, given, data)
 
 
 def _given(records: Records, schema: Schema) -> np.ndarray:
     """The splits that the table names, of which no two share a patient."""
-    given = np.array([GIVEN.get(name.lower(), "") for name in records.splits], dtype=object)
+    given = np.array([SPLIT_NAMES.get(name.lower(), "") for name in records.splits], dtype=object)
     if (given == "").any():
         row = records.rows[np.argmax(given == "")]
         raise DataProblem(
-            f"row {row}: {schema.split} is not one of {', '.join(GIVEN)}; or let it be divided, "
-            "with kind: ignored."
+            f"row {row}: {schema.split} is not one of {', '.join(SPLIT_NAMES)}; or let it be "
+            "divided, with kind: ignored."
         )
     seen: dict[str, int] = {}
     for place, patient in enumerate(records.patients):
@@ -366,7 +364,7 @@ def _held_out(
     return parts
 
 
-def _check(splits: dict[str, Visits], records: Records, data: settings.Data) -> None:
+def _check(splits: dict[str, Visits], data: settings.Data) -> None:
     if data.split == "external":
         return
     for name, split in splits.items():
@@ -430,9 +428,9 @@ def _notes(splits: dict[str, Visits], left_out: int, found: Table, data: setting
     return notes
 
 
-def _digest(records: Records, parts: np.ndarray, schema: Schema) -> str:
+def _digest(rows: np.ndarray, parts: np.ndarray, schema: Schema) -> str:
     made = hashlib.sha256(schema.digest.encode())
-    made.update("\n".join(_row_keys(records)).encode())
+    made.update("\n".join(rows).encode())
     made.update("\n".join(map(str, parts)).encode())
     return made.hexdigest()
 

@@ -12,7 +12,7 @@ import pandas as pd
 from .errors import DataProblem
 from .findings import FEWEST_ROWS, Findings
 from .guard import DATE_FORM, NEARLY_ALL, identifying, words_of
-from .schema import Column, as_days
+from .schema import SPLIT_NAMES, Column, as_days
 
 OUTCOMES = (
     *("outcome", "diagnosis", "target", "label", "event", "death", "died", "dead", "deceased"),
@@ -29,7 +29,6 @@ TIMES = (
 )
 ANY_TIME = {"date", "time", "timestamp", "datetime", "day"}
 SPLITS = {"split", "fold", "set", "partition", "subset", "data split"}
-SPLIT_VALUES = {"train", "training", "validation", "valid", "val", "dev", "test", "testing"}
 ID_WORDS = {"id", "no", "nr", "number", "code", "key", "uid", "uuid", "guid", "identifier", "hash"}
 IDENTIFIERS = {"id", "uid", "uuid", "guid", "identifier", "hash"}
 SUBGROUPS = {"sex", "gender", "ethnicity", "ethnic", "race"}
@@ -181,7 +180,7 @@ def _singles(cells: dict[str, np.ndarray], findings: Findings) -> dict[str, Colu
     columns: dict[str, Column] = {}
     for name in (name for name in cells if " ".join(words_of(name)) in SPLITS):
         there = {value.lower() for value in cells[name] if value}
-        if there and there <= SPLIT_VALUES and not columns:
+        if there and there <= set(SPLIT_NAMES) and not columns:
             columns[name] = Column(kind="split")
     outcome, column = _outcome({n: v for n, v in cells.items() if n not in columns}, findings)
     columns[outcome] = column

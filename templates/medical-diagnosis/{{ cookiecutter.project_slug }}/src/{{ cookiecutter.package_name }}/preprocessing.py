@@ -91,11 +91,7 @@ class Preprocessing:
             missing={name: round(float(share), 6) for name, share in absent.items()},
             quantiles=_quantiles((scaled - centre) / spread, config.model.bins),
         )
-        every = {
-            "numbers": tf.constant(train.numbers),
-            "categories": tf.constant(train.categories, tf.string),
-        }
-        inputs = made.prepare(every).numpy()
+        inputs = made.of(train)
         weights = logistic_weights(inputs, train.targets, train.people)
         learnt = {"usual": inputs.mean(axis=0), "reference": weights}
         return replace(made, **{name: tuple(map(float, v)) for name, v in learnt.items()})
@@ -138,6 +134,10 @@ class Preprocessing:
 
     def __call__(self, raw: dict[str, tf.Tensor]) -> tf.Tensor:
         return self.finish(self.prepare(raw))
+
+    def of(self, split: Visits) -> np.ndarray:
+        """What the core sees of all rows (size, width)."""
+        return self(split.fetch(np.arange(len(split)))).numpy()
 
     def encode_targets(self, targets: np.ndarray) -> np.ndarray:
         """(size,) float32, 1 where the outcome is yes."""

@@ -9,7 +9,6 @@ import keras
 import numpy as np
 
 from .artifact import Artifact
-from .contract import Split
 
 STEPS = 50  # points of the way
 ROWS = 256  # at once
@@ -35,11 +34,6 @@ def contributions(model: Artifact, inputs: np.ndarray) -> np.ndarray:
 def before_recalibration(model: Artifact) -> keras.Model:
     """Inputs (batch, width) -> logits (batch, members)."""
     return keras.Model(model.core.input, model.core.get_layer("recalibration").input)
-
-
-def inputs_of(model: Artifact, split: Split) -> np.ndarray:
-    """What the core sees of all rows (size, width)."""
-    return np.asarray(model.preprocessing(split.fetch(np.arange(len(split)))))
 
 
 def columns(model: Artifact) -> tuple[str, ...]:

@@ -99,7 +99,7 @@ def conclude(
     from . import card, reasons
 
     split = data.test
-    sizes = reasons.importance(model, reasons.inputs_of(model, split))
+    sizes = reasons.importance(model, model.preprocessing.of(split))
     write_csv(folder / "importance.csv", ["column", "mean_contribution"], sizes.items())
     _draw_importance(folder / "importance.png", sizes)
     risk = risks(model.predict_split(split, config.data.batch_size))

@@ -19,6 +19,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import DataProblem, UsageProblem
+from .splits import TEST, TRAIN, VALIDATION
 
 Kind = Literal[
     "number",
@@ -33,6 +34,12 @@ Kind = Literal[
     "ignored",
 ]
 ONCE = ("patient", "site", "time", "outcome", "split")  # kinds that one column may have
+# How tables write the splits.
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), TRAIN),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), VALIDATION),
+    **dict.fromkeys(("test", "testing"), TEST),
+}
 MISPLACED = 0.2  # share of a column outside its range from which its unit is doubted
 FEWEST = 20  # values from which a share says something
 DAY = np.timedelta64(1, "D")

@@ -4,8 +4,9 @@
 
 The first two are real: scikit-learn's tumours, and its 442 patients with diabetes, of whom those
 with the worst quarter of progression are to be told, a fifth of six columns taken away. ``cohort``
-is generated. All three are cross-validated in five folds, by patient; figures are of all patients,
-held out in turn. ``speed`` is in rows learnt a second. Exits with 1 if a limit does not hold.
+is generated. The first two are cross-validated three times in five folds, by patient, the third
+once. AUROC is the mean over the folds, the other figures are of all patients, held out in turn.
+``speed`` is in rows learnt a second. Exits with 1 if a limit does not hold.
 """
 
 import json
@@ -27,29 +28,31 @@ from tests.benchmarks.training import (
 from tests.environments import project_python
 
 REFERENCE = "logistic regression, tuned"
+TIE = 0.001  # what a few patients more or less change
 LEAST_AUROC = 0.99  # of breast cancer
 LEAST_CORRELATION = 0.9  # with the true risks of the cohort
 SLOPE, MOST_ECE = (0.8, 1.2), 0.05
 MANY = 1000  # patients from which the calibration error is looked at
-EPOCHS = (12, 4)  # project, plain script
+REPEATS = 3
+EPOCHS = (100, 24)  # project, plain script
 
 
 def cross_validated(project: Path, name: str, patients: int, *words: str) -> Lines:
-    """Pooled metrics of the default model beside those of its peers."""
+    """Metrics of the default model beside those of its peers."""
     environment = environment_of(project)
     command = [str(project_python()), "-m", "demo.cross_validate", "--folds", "5", *words]
-    command += ["--tracking.enabled", "false"]
+    command += ["--tracking.enabled", "false", "--repeats", str(REPEATS if patients < MANY else 1)]
     subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)
     newest = max((project / "reports").glob("*.json"), key=lambda path: path.stat().st_mtime)
-    pooled = json.loads(newest.read_text())["pooled"]
-    ours, peer = pooled["model"], pooled[REFERENCE]
-    boosted = pooled["gradient boosting, tuned"]
+    metrics = json.loads(newest.read_text())["metrics"]
+    ours, peer = metrics["model"], metrics[REFERENCE]
+    boosted = metrics["gradient boosting, tuned"]
     for metric, better in (
-        ("auroc", ours["auroc"] >= peer["auroc"]),
-        ("brier", ours["brier"] <= peer["brier"]),
+        ("auroc", ours["auroc"] >= peer["auroc"] - TIE),
+        ("brier", ours["brier"] <= peer["brier"] + TIE),
     ):
         cells = [f"{name}, {metric}", *(f"{row[metric]:.4f}" for row in (ours, peer, boosted))]
-        yield _line(cells, "at least as good as the first peer", better)
+        yield _line(cells, f"no worse than the first peer by more than {TIE}", better)
     slope = ours["calibration_slope"]
     holds = SLOPE[0] <= slope <= SLOPE[1]
     yield _line([f"{name}, calibration slope", f"{slope:.3f}", "", ""], "0.8 to 1.2", holds)

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+from mlflow.pyfunc import scoring_server
 
 from {{ cookiecutter.package_name }} import (
     cross_validate,
@@ -184,6 +186,23 @@ def test_every_answer_can_be_traced(capsys: pytest.CaptureFixture[str]) -> None:
     assert objective.NOTICE in capsys.readouterr().out
 
 
+def test_a_served_model_takes_missing_values() -> None:
+    words = ["--data.source", "cohort", "--model.name", "logistic"]
+    assert train([*words, "--train.max_steps", "2"]) == 0
+    recorded = find_run("latest").summary["mlflow"]
+    mlflow.set_tracking_uri(recorded["tracking_uri"])
+    served = mlflow.pyfunc.load_model(recorded["model_uri"])
+    schema = served.metadata.get_input_schema()
+    row = served.input_example.iloc[0].to_dict()
+    for name in ("first_visit", "age", "sex", "smoker", "hba1c"):
+        values = [None if column == name else value for column, value in row.items()]
+        body = json.dumps({"dataframe_split": {"columns": list(row), "data": [values]}})
+        answer = scoring_server.invocations(body, "application/json", served, schema)
+        assert answer.status == 200, name
+        (prediction,) = json.loads(answer.response)["predictions"]
+        assert 0 < prediction["risk"] < 1
+
+
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
@@ -254,12 +273,12 @@ def test_each_row_is_held_out_once(capsys: pytest.CaptureFixture[str]) -> None:
     (file,) = Path("reports").iterdir()
     found = json.loads(file.read_text())
     assert len(found["runs"]) == len(all_runs()) == 4
-    assert set(found["pooled"]) == {
+    assert set(found["metrics"]) == {
         "model",
         "prevalence",
         "logistic regression, tuned",
         "gradient boosting, tuned",
     }
-    assert 0 <= found["pooled"]["model"]["ece"] <= 1
+    assert 0 <= found["metrics"]["model"]["ece"] <= 1
     assert cross_validate.main([*words, "--folds", "1"]) == 2
     assert capsys.readouterr().err == "error: --folds: 1 is not allowed: 2 to 20.\n"

@@ -2,8 +2,9 @@
 
     python -m PACKAGE.cross_validate [--folds 5] [--repeats 1] [--section.field VALUE …]
 
-Repeated stratified group k-fold. Each fold is a run of its own; what is said of all rows is
-measured on the risks that each got while it was held out.
+Repeated stratified group k-fold. Each fold is a run of its own. Discrimination is the mean over the
+folds: risks of different models have no common order (Forman & Scholz, SIGKDD Explorations 2010).
+Calibration is of all rows, with the risks that each got while it was held out.
 """
 
 import json
@@ -19,10 +20,10 @@ MODEL = "model"
 
 
 def cross_validate(config: Config, folds: int, repeats: int) -> dict[str, Any]:
-    """Metrics of the model and of each baseline over all rows, held out in turn.
+    """Metrics of the model and of each baseline, over rows held out in turn.
 
     Returns:
-        ``runs``, their ids, and ``pooled``: name -> metric -> mean over the repetitions.
+        ``runs``, their ids, and ``metrics``: name -> metric -> mean over the repetitions.
     """
     import numpy as np
 
@@ -40,11 +41,18 @@ def cross_validate(config: Config, folds: int, repeats: int) -> dict[str, Any]:
             for name, values in found.items():
                 risks.setdefault(name, []).append(values)
         outcome = np.concatenate(truth)
-        pooled = {name: np.concatenate(values) for name, values in risks.items()}
         repeated.append(
-            {n: discrimination(outcome, r) | calibration(outcome, r) for n, r in pooled.items()}
+            {
+                name: _means(list(map(discrimination, truth, values)))
+                | calibration(outcome, np.concatenate(values))
+                for name, values in risks.items()
+            }
         )
-    return {"runs": runs, "pooled": _means(repeated)}
+    names = repeated[0]
+    return {
+        "runs": runs,
+        "metrics": {name: _means([row[name] for row in repeated]) for name in names},
+    }
 
 
 def _of_fold(config: Config) -> tuple[str, Any, dict[str, Any]]:
@@ -63,16 +71,13 @@ def _of_fold(config: Config) -> tuple[str, Any, dict[str, Any]]:
     return summary["run_id"], data.test.targets, risks
 
 
-def _means(repeated: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]]:
-    means: dict[str, dict[str, float]] = {}
-    for name in repeated[0]:
-        metrics = [set(row[name]) for row in repeated]
-        means[name] = {
-            metric: sum(row[name][metric] for row in repeated) / len(repeated)
-            for metric in repeated[0][name]
-            if all(metric in found for found in metrics)
-        }
-    return means
+def _means(rows: list[dict[str, float]]) -> dict[str, float]:
+    """Of each metric that all have."""
+    return {
+        metric: sum(row[metric] for row in rows) / len(rows)
+        for metric in rows[0]
+        if all(metric in row for row in rows)
+    }
 
 
 @command
@@ -97,7 +102,7 @@ def main(argv: list[str]) -> None:
     file = project_root() / "reports" / f"cross_validation_{found['runs'][0]}.json"
     write_text(file, json.dumps(found, indent=2))
     print(f"\n{arguments.repeats} x {arguments.folds} folds, each row held out once a repetition:")
-    for name, metrics in found["pooled"].items():
+    for name, metrics in found["metrics"].items():
         shown = "  ".join(f"{metric} {value:.4f}" for metric, value in metrics.items())
         print(f"{name:<28}  {shown}")
     print(f"report: {file}")

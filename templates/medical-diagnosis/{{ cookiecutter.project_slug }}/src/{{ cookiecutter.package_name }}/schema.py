@@ -216,6 +216,7 @@ class Schema(BaseModel):
         times = np.full(size, np.nan)
         if self.time in cells:
             times = as_days(cells[self.time])
+            blame(cells[self.time] == "", f"{self.time} is missing")
             blame(np.isnan(times), f"{self.time} is not a date")
             blame(times > _today() + 1, f"{self.time} lies in the future")
         numbers = np.full((size, len(self.numbers)), np.nan, "float32")

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .sections import DataSection, ModelSection, NameIn, TrainSection
+from .sections import DataSection, ModelSection, NameIn, RuntimeSection, TrainSection
 
 TEMPLATE = "medical-diagnosis"
 MODEL_REQUIREMENTS = ()  # of a served model, besides those of every project
@@ -87,3 +87,14 @@ class Train(TrainSection):
     learning_rate: float = Field(2e-3, gt=0, le=10, description="peak learning rate, per step")
     # Much decay: clinical sets are small, and training begins at a logistic regression.
     weight_decay: float = Field(5.0, ge=0, le=20, description="decoupled decay, per step and rate")
+
+
+class Runtime(RuntimeSection):
+    """What it runs on."""
+
+    threads_per_operation: int | None = Field(
+        1,
+        ge=1,
+        description="tensorflow: CPU threads that one operation is divided among; rows are so "
+        "small that dividing costs more than it gains",
+    )

@@ -8,8 +8,10 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss
 from sklearn.model_selection import StratifiedGroupKFold, cross_val_predict
+from threadpoolctl import threadpool_limits
 
 FOLDS = 5
+FEW = 20_000  # rows up to which several threads gain nothing, and lose much on a busy machine
 # As many settings of each. C: inverse regularisation.
 LOGISTIC = [
     LogisticRegression(C=strength, max_iter=1000) for strength in (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -36,12 +38,13 @@ def tuned(
         truth: (size,) 1 where the outcome is yes.
         patients: (size,) names or numbers; a patient is in one fold.
     """
-    best = models[len(models) // 2]
-    if min(len(np.unique(patients[truth == value])) for value in (0, 1)) >= FOLDS:
-        made = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
-        folds = list(made.split(inputs, truth, patients))
-        best = min(models, key=lambda model: _loss(model, inputs, truth, folds))
-    return clone(best).fit(inputs, truth)
+    with threadpool_limits(1 if len(inputs) <= FEW else None):
+        best = models[len(models) // 2]
+        if min(len(np.unique(patients[truth == value])) for value in (0, 1)) >= FOLDS:
+            made = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
+            folds = list(made.split(inputs, truth, patients))
+            best = min(models, key=lambda model: _loss(model, inputs, truth, folds))
+        return clone(best).fit(inputs, truth)
 
 
 def logistic_weights(inputs: np.ndarray, truth: np.ndarray, patients: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     """An empty HOME and working folder; nothing of the developer's own settings."""
     home = tmp_path_factory.mktemp("home")
     for name in list(os.environ):
-        if name.startswith(("GIT_", "APP__", "MLFLOW_", "KERAS_", "XDG_")):
+        if name.startswith(("GIT_", "APP__", "MLFLOW_", "KERAS_", "XDG_", "AISTART_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")

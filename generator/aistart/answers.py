@@ -5,29 +5,46 @@ and what it yields is not evaluated again.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 from aistart import naming
 from aistart.catalog import Template
-from aistart.errors import UsageProblem, unknown
+from aistart.errors import UsageProblem, nearest, unknown
+from aistart.profile import Profile
 from aistart.render import render_text
+
+YES, NO = "yes", "no"
 
 
 @dataclass(frozen=True)
 class Question:
-    """One question: its key, what a person is asked, and its default or choices."""
+    """One question of a template.
+
+    Attributes:
+        key: its name.
+        prompt: what a person is asked.
+        default: a text; None: it must be answered.
+        choices: the values that are allowed; none: any text.
+        labels: how choices are shown, by value.
+        only_if: earlier question -> answers with which this one is asked.
+        origin: who gave the default, if not the template.
+        is_yes_or_no: whether the template wants a boolean.
+    """
 
     key: str
     prompt: str
-    default: str
+    default: str | None
     choices: tuple[str, ...] = ()
+    labels: dict[str, str] = field(default_factory=dict)
+    only_if: dict[str, list[str]] = field(default_factory=dict)
+    origin: str = ""
+    is_yes_or_no: bool = False
 
     def problem(self, value: str, dependencies: Iterable[str] = ()) -> str | None:
         """Why the value is not accepted, or None if it is."""
         if self.choices:
-            allowed = ", ".join(self.choices)
-            return None if value in self.choices else f"is not one of: {allowed}"
+            return None if value in self.choices else _not_one_of(value, self.choices)
         if self.key == "project_name":
             return naming.project_name_problem(value)
         if self.key == "project_slug":
@@ -35,28 +52,62 @@ class Question:
         if self.key == "package_name":
             problem = naming.package_problem(value, dependencies)
             return problem and f"{problem}; try {naming.suggest_package(value, dependencies)!r}"
+        if self.key == "tracking_uri":
+            return naming.server_problem(value)
         return naming.text_problem(value)
 
+    def matters(self, earlier: Mapping[str, str]) -> bool:
+        """Whether the earlier answers leave something to be asked."""
+        return all(earlier.get(key) in values for key, values in self.only_if.items())
 
-Ask = Callable[[Question, Callable[[str], str | None]], str]
+
+class Back(Exception):
+    """The person at the terminal wants to see the question before."""
+
+
+class Ask(Protocol):
+    """How a person is asked."""
+
+    def question(self, question: Question, dependencies: Iterable[str]) -> str:
+        """An accepted answer.
+
+        Raises:
+            Back: the question before, please.
+        """
+
+    def features(self, template: Template, preset: list[str]) -> list[str]:
+        """The features that the project shall have.
+
+        Raises:
+            Back: the question before, please.
+        """
 
 
 def questions(template: Template) -> list[Question]:
     """The template's questions in the order in which they are asked."""
     declared = template.declarations
-    prompts = declared.get("__prompts__", {})
     return [
-        _question(key, value, prompts.get(key, key))
+        _question(key, value, declared)
         for key, value in declared.items()
-        if not key.startswith("_")
+        if not key.startswith("_") and not isinstance(value, dict)
     ]
 
 
-def resolve(template: Template, given: Mapping[str, str], ask: Ask | None = None) -> dict[str, str]:
+def resolve(
+    template: Template,
+    given: Mapping[str, str],
+    ask: Ask | None = None,
+    profile: Profile | None = None,
+    finish: Callable[[], None] = lambda: None,
+) -> dict[str, str]:
     """Answer every question: from ``given``, else by asking, else with the default.
 
+    Args:
+        profile: whose values stand above the template's defaults.
+        finish: asks what is asked last; from there, too, a person may go ``Back``.
+
     Raises:
-        UsageProblem: a key is unknown or a value is not allowed.
+        UsageProblem: a key is unknown, a value is not allowed, or one is missing.
     """
     asked = questions(template)
     for key in given:
@@ -64,33 +115,111 @@ def resolve(template: Template, given: Mapping[str, str], ask: Ask | None = None
             raise unknown("question", key, [question.key for question in asked])
     dependencies = template.distributions
     answers: dict[str, str] = {}
-    for question in asked:
-        answers[question.key] = _answer(question, given, answers, dependencies, ask)
-    return answers
+    changed: dict[str, str] = {}  # what a person said instead of a default, for when it comes again
+    value: str | None
+    put: list[int] = []  # places of questions that a person was asked
+    place = 0
+    while True:
+        try:
+            if place == len(asked):
+                finish()
+                return answers
+            question = _prepared(asked[place], answers, profile)
+            if ask and question.key not in given and question.matters(answers):
+                before = changed.get(question.key, question.default)
+                said = ask.question(replace(question, default=before), dependencies)
+                if said != question.default:
+                    changed[question.key] = said
+                value = said
+                put.append(place)
+            else:
+                value = given.get(question.key, question.default)
+        except Back:
+            place = put.pop() if put else place
+            continue
+        answers[question.key] = _checked(question, value, dependencies)
+        place += 1
 
 
-def _answer(
-    question: Question,
-    given: Mapping[str, str],
-    earlier: dict[str, str],
-    dependencies: Iterable[str],
-    ask: Ask | None,
-) -> str:
-    def problem(value: str) -> str | None:
-        return question.problem(value, dependencies)
+@dataclass(frozen=True)
+class Wishes:
+    """Which features are wished for, and which not; minimal: none besides."""
 
-    if question.key in given:
-        value = given[question.key]
-    else:
-        default = render_text(question.default, earlier)
-        question = Question(question.key, question.prompt, default, question.choices)
-        value = ask(question, problem) if ask else default
-    if found := problem(value):
-        raise UsageProblem(f"{question.key}: {value!r} {found}.")
+    wanted: frozenset[str] = frozenset()
+    unwanted: frozenset[str] = frozenset()
+    minimal: bool = False
+
+
+def choose_features(
+    template: Template,
+    wishes: Wishes | None = None,
+    ask: Ask | None = None,
+    profile: Profile | None = None,
+) -> list[str]:
+    """The features that a project shall have, in the template's order.
+
+    Raises:
+        UsageProblem: one is unknown, or wanted and unwanted.
+    """
+    said = wishes or Wishes()
+    for name in sorted(said.wanted | said.unwanted):
+        if name not in template.features:
+            raise unknown("feature", name, template.features)
+    if both := sorted(said.wanted & said.unwanted):
+        raise UsageProblem(f"feature: {both[0]!r} is given with --with and with --without.")
+    usual = {} if profile is None else profile.features
+    chosen = [
+        name
+        for name, feature in template.features.items()
+        if name in said.wanted
+        or (name not in said.unwanted and not said.minimal and usual.get(name, feature.default))
+    ]
+    if ask and template.features and said == Wishes():
+        return ask.features(template, chosen)
+    return chosen
+
+
+def _prepared(question: Question, earlier: dict[str, str], profile: Profile | None) -> Question:
+    """The question with its default rendered, or with that of the profile."""
+    if profile and question.key in profile.answers:
+        return replace(question, default=profile.answers[question.key], origin=profile.name)
+    if question.default is None:
+        return question
+    return replace(question, default=render_text(question.default, earlier))
+
+
+def _checked(question: Question, value: str | None, dependencies: Iterable[str]) -> str:
+    if value is None:
+        raise UsageProblem(f"{question.key}: it has no default; use --set {question.key}=VALUE.")
+    if found := question.problem(value, dependencies):
+        origin = f" ({question.origin})" if question.origin and value == question.default else ""
+        raise UsageProblem(f"{question.key}: {value!r} {found}{origin}.")
     return value
 
 
-def _question(key: str, value: Any, prompt: Any) -> Question:
+def _question(key: str, value: Any, declared: Mapping[str, Any]) -> Question:
+    prompt = declared.get("__prompts__", {}).get(key, key)
+    labels: dict[str, str] = {}
+    if isinstance(prompt, dict):  # cookiecutter's way to show choices by other words
+        labels = {choice: str(said) for choice, said in prompt.items() if choice != "__prompt__"}
+        prompt = prompt.get("__prompt__", key)
+    question = Question(
+        key,
+        str(prompt),
+        default=None,
+        labels=labels,
+        only_if=declared.get("_only_if", {}).get(key, {}),
+    )
     if isinstance(value, list):
-        return Question(key, str(prompt), str(value[0]), tuple(map(str, value)))
-    return Question(key, str(prompt), str(value))
+        choices = tuple(map(str, value))
+        return replace(question, default=choices[0], choices=choices)
+    if isinstance(value, bool):
+        usual = YES if value else NO
+        return replace(question, default=usual, choices=(YES, NO), is_yes_or_no=True)
+    return question if value is None else replace(question, default=str(value))
+
+
+def _not_one_of(value: str, choices: tuple[str, ...]) -> str:
+    near = nearest(value, choices)
+    hint = f"; did you mean {near!r}?" if near else ""
+    return f"is not one of: {', '.join(choices)}{hint}"

@@ -1,13 +1,16 @@
 """Which templates there are, and the layers each is made of.
 
 A layer is a folder with a ``cookiecutter.json`` and a ``{{ cookiecutter.project_slug }}`` tree.
-A layer whose ``cookiecutter.json`` has a ``_template`` key is a template that users can name.
+A layer whose ``cookiecutter.json`` has a ``_template`` key is a template that users can name. One
+without our keys is a plain cookiecutter template, which is its own only layer.
 """
 
 import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from aistart.errors import UsageProblem, unknown
@@ -29,6 +32,14 @@ class Layer:
 
     path: Path
 
+    @property
+    def name(self) -> str:
+        """As templates name it: of ours, its path below their folder."""
+        root = templates_root()
+        if self.path.is_relative_to(root):
+            return self.path.relative_to(root).as_posix()
+        return self.path.name
+
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """The parsed ``cookiecutter.json``."""
@@ -42,16 +53,46 @@ class Layer:
             raise UsageProblem(f"template: {self.path / MANIFEST} must hold an object.")
         return manifest
 
+    @cached_property
+    def project(self) -> Path:
+        """The folder of files, whose name is a template."""
+        if (self.path / PROJECT).is_dir():
+            return self.path / PROJECT
+        found = [p for p in sorted(self.path.glob("*{{*}}*")) if p.is_dir()]
+        if not found:
+            raise UsageProblem(
+                f"template: {str(self.path)!r} has no folder {PROJECT!r}, or another that "
+                "cookiecutter renders."
+            )
+        return found[0]
+
+
+@dataclass(frozen=True)
+class Feature:
+    """What a project may have besides: a layer that is added on wish."""
+
+    name: str
+    layer: Layer
+    summary: str
+    default: bool
+
 
 @dataclass(frozen=True)
 class Template:
-    """A template that users can name: its description and its layers, base first."""
+    """A template that users can name: its description and its layers, base first.
+
+    Attributes:
+        word: what a user types for it.
+        built_in: whether it came with aistart; rendering another's is running its code.
+    """
 
     name: str
     title: str
     summary: str
     domain: str
     layers: tuple[Layer, ...]
+    word: str
+    built_in: bool = True
 
     @cached_property
     def declarations(self) -> dict[str, Any]:
@@ -59,9 +100,28 @@ class Template:
         return merge_manifests(self.layers)
 
     @property
+    def own(self) -> Layer:
+        """The layer that says what the template is."""
+        return self.layers[-1]
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether it is one of cookiecutter's, without our keys."""
+        return "_template" not in self.own.manifest
+
+    @cached_property
+    def features(self) -> dict[str, Feature]:
+        """Features by name."""
+        with _readable(self.own, "_features"):
+            return {
+                name: Feature(name, self._layer(said["layer"]), said["summary"], said["default"])
+                for name, said in self.declarations.get("_features", {}).items()
+            }
+
+    @property
     def distributions(self) -> set[str]:
         """Names of all packages that a project of this template installs, from its lock."""
-        locks = (layer.path / PROJECT / "requirements.lock" for layer in self.layers)
+        locks = (layer.project / "requirements.lock" for layer in self.layers)
         lines = [
             line
             for lock in locks
@@ -70,11 +130,36 @@ class Template:
         ]
         return {line.split("==")[0] for line in lines if line and line[0] not in " #"}
 
-    def layers_for(self, answers: dict[str, str]) -> tuple[Layer, ...]:
-        """All layers of a project with these answers: the template's, then those chosen."""
-        chosen = self.declarations.get("_layers_by_choice", {})
-        names = [chosen[key].get(value) for key, value in answers.items() if key in chosen]
-        return self.layers + tuple(Layer(templates_root() / name) for name in names if name)
+    def layers_for(
+        self, answers: Mapping[str, str], features: Iterable[str] = ()
+    ) -> tuple[Layer, ...]:
+        """All layers of a project: the template's, those of the answers, those of features."""
+        by_choice = self.declarations.get("_layers_by_choice", {})
+        names = [
+            by_choice[key].get(value, by_choice[key].get("*"))  # *: any other answer
+            for key, value in answers.items()
+            if key in by_choice
+        ]
+        chosen = [self._layer(name) for name in names if name]
+        return (*self.layers, *chosen, *(self.features[name].layer for name in features))
+
+    def _layer(self, name: str) -> Layer:
+        return find_layer(name, self.own.path)
+
+
+def find_layer(name: str, beside: Path) -> Layer:
+    """The layer that a template in the folder ``beside`` names: ``./x`` is its own, ``x`` is ours.
+
+    Raises:
+        UsageProblem: the name leads elsewhere, or there is none.
+    """
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or "\\" in name:
+        raise UsageProblem(f"template: the layer {name!r} lies outside of the template.")
+    folder = (beside if name.startswith("./") else templates_root()) / path
+    if not (folder / MANIFEST).is_file():
+        raise UsageProblem(f"template: there is no layer {name!r}.")
+    return Layer(folder)
 
 
 def merge_manifests(layers: tuple[Layer, ...]) -> dict[str, Any]:
@@ -100,7 +185,11 @@ def find_templates() -> dict[str, Template]:
     """All built-in templates by name, in alphabetical order."""
     folders = sorted(path.parent for path in templates_root().glob(f"*/{MANIFEST}"))
     layers = [Layer(folder) for folder in folders]
-    return {layer.path.name: _template(layer) for layer in layers if "_template" in layer.manifest}
+    return {
+        layer.path.name: _template(layer, layer.path.name, built_in=True)
+        for layer in layers
+        if "_template" in layer.manifest
+    }
 
 
 def find_template(name: str) -> Template:
@@ -115,13 +204,37 @@ def find_template(name: str) -> Template:
     return templates[name]
 
 
-def _template(layer: Layer) -> Template:
-    described = layer.manifest["_template"]
-    below = [Layer(templates_root() / name) for name in layer.manifest.get("_layers", [])]
-    return Template(
-        name=layer.path.name,
-        title=described["title"],
-        summary=described["summary"],
-        domain=described["domain"],
-        layers=(*below, layer),
-    )
+def foreign_template(folder: Path, word: str) -> Template:
+    """The template in a folder that did not come with aistart.
+
+    Raises:
+        UsageProblem: it is none.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise UsageProblem(f"template: {word!r} has no {MANIFEST}.")
+    return _template(Layer(folder), word, built_in=False)
+
+
+def _template(layer: Layer, word: str, *, built_in: bool) -> Template:
+    described = layer.manifest.get("_template", {})
+    names = layer.manifest.get("_layers", [])
+    with _readable(layer, "_template and _layers"):
+        return Template(
+            name=layer.path.name,
+            title=described.get("title", layer.path.name),
+            summary=described.get("summary", ""),
+            domain=described.get("domain", ""),
+            layers=(*(find_layer(name, layer.path) for name in names), layer),
+            word=word,
+            built_in=built_in,
+        )
+
+
+@contextmanager
+def _readable(layer: Layer, key: str) -> Iterator[None]:
+    """Another's manifest may hold anything."""
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError) as error:
+        place = layer.path / MANIFEST
+        raise UsageProblem(f"template: {place}: {key} is not as it must be: {error}.") from None

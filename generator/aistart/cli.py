@@ -1,31 +1,84 @@
 """The command line: words in, one call of the library, words out."""
 
-import shlex
+import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from aistart import __version__
-from aistart.errors import UsageProblem
+from aistart.cli_profile import profile
+from aistart.errors import AistartError
 
 if TYPE_CHECKING:
-    from aistart.answers import Question
+    from aistart.prompts import Terminal
+    from aistart.sources import Source
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+SHELLS = ("bash", "zsh", "fish")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(context_settings=CONTEXT)
 @click.version_option(__version__, prog_name="aistart")
-def main() -> None:
+@click.option("-v", "--verbose", is_flag=True, help="Say what is done, and show tracebacks.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.pass_context
+def main(context: click.Context, verbose: bool, quiet: bool) -> None:
     """Starter projects for deep learning that work on their first run."""
+    AistartError.shows_traceback = verbose
+    if verbose:
+        import logging
+
+        logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s", stream=sys.stderr)
+    context.obj = {"quiet": quiet}
+    if os.environ.get("NO_COLOR"):
+        context.color = False
+
+
+main.add_command(profile)
+
+
+def _template_names(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    from aistart.catalog import find_templates
+
+    return [name for name in find_templates() if name.startswith(incomplete)]
+
+
+def _feature_names(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    from aistart.catalog import find_templates
+
+    names = {name for template in find_templates().values() for name in template.features}
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
+def _setting_keys(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from aistart.answers import questions
+    from aistart.catalog import find_templates
+
+    templates = find_templates()
+    named = templates.get(context.params.get("template") or "")
+    asked = [q for t in ([named] if named else templates.values()) for q in questions(t)]
+    words = {f"{q.key}={choice}" for q in asked for choice in (q.choices or ("",))}
+    return sorted(word for word in words if word.startswith(incomplete))
 
 
 @main.command(
-    epilog="Examples: `aistart new vision-classifier my-app`, "
-    "`aistart new vision-classifier -y --set license=MIT`."
+    epilog="""\b
+Examples:
+  aistart new vision-classifier my-app              asks on a terminal
+  aistart new recommender shop -y --set license=MIT asks nothing
+  aistart new text-classifier tickets --minimal --with ci
+  aistart new medical-diagnosis risk --dry-run      shows what would come out
+  aistart new vision-classifier b -y --answers a    the answers of project a
+  aistart new gh:your-team/templates app --directory vision --trust
+"""
 )
-@click.argument("template")
+@click.argument("template", shell_complete=_template_names)
 @click.argument("name", required=False)
 @click.option(
     "-o",
@@ -40,27 +93,108 @@ def main() -> None:
     "settings",
     metavar="KEY=VALUE",
     multiple=True,
+    shell_complete=_setting_keys,
     help="Answer a question, e.g. license=MIT. Can be repeated.",
 )
+@click.option(
+    "--answers",
+    "answers_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Answers from a TOML or YAML file, or from the folder of an existing project.",
+)
+@click.option(
+    "--profile",
+    "profile_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Defaults from this profile instead of your own.",
+)
 @click.option("-y", "--defaults", is_flag=True, help="Ask nothing: defaults for what is not set.")
+@click.option(
+    "--with",
+    "wanted",
+    metavar="FEATURE",
+    multiple=True,
+    shell_complete=_feature_names,
+    help="Add a feature. Can be repeated.",
+)
+@click.option(
+    "--without",
+    "unwanted",
+    metavar="FEATURE",
+    multiple=True,
+    shell_complete=_feature_names,
+    help="Leave a feature out. Can be repeated.",
+)
+@click.option("--minimal", is_flag=True, help="No features but those of --with.")
+@click.option("--dry-run", is_flag=True, help="Show the files that would be made, and stop.")
+@click.option("--no-git", is_flag=True, help="Make no git repository.")
+@click.option("--checkout", metavar="REVISION", help="Branch, tag or commit of a repository.")
+@click.option("--directory", metavar="FOLDER", help="The template's folder in the repository.")
+@click.option("--trust", is_flag=True, help="Run the code of another's template.")
+@click.option("--trust-always", is_flag=True, help="And next time too, of this version of it.")
+@click.pass_context
 def new(
-    template: str, name: str | None, output_dir: Path, settings: tuple[str, ...], defaults: bool
+    context: click.Context,
+    template: str,
+    name: str | None,
+    output_dir: Path,
+    settings: tuple[str, ...],
+    answers_file: Path | None,
+    profile_file: Path | None,
+    defaults: bool,
+    wanted: tuple[str, ...],
+    unwanted: tuple[str, ...],
+    minimal: bool,
+    dry_run: bool,
+    no_git: bool,
+    checkout: str | None,
+    directory: str | None,
+    trust: bool,
+    trust_always: bool,
 ) -> None:
-    """Make a new project from TEMPLATE, called NAME."""
-    from aistart.answers import resolve
-    from aistart.catalog import find_template
-    from aistart.project import Request, create
+    """Make a new project from TEMPLATE, called NAME.
 
-    chosen = find_template(template)
-    given = _parse_settings(settings)
-    if name is not None:
-        if "project_name" in given:
-            raise UsageProblem("project_name: given twice, as NAME and with --set.")
-        given["project_name"] = name
-    ask = None if defaults or not sys.stdin.isatty() else _ask
-    target = create(Request(chosen, resolve(chosen, given, ask), output_dir))
-    click.echo(f"Made {target} ({chosen.title}).\n\nNext:")
-    click.echo(f"  cd {shlex.quote(str(target))}\n  make setup\n  make train")
+    TEMPLATE is a name that `aistart list` shows, a folder, or a git repository: a URL, or
+    gh:owner/repository.
+    """
+    from aistart import answers_file as files
+    from aistart import describe
+    from aistart import profile as profiles
+    from aistart.answers import choose_features, resolve
+    from aistart.project import Request, create, preview
+    from aistart.sources import open_source
+
+    ask = None if defaults or not sys.stdin.isatty() else _terminal()
+    usual = profiles.read(profile_file)
+    with open_source(template, checkout, directory) as source:
+        _check_trust(source, ask, trust=trust, always=trust_always)
+        chosen = source.template
+        from_file = files.read(answers_file) if answers_file else files.GivenAnswers()
+        given = files.merged(from_file, chosen, settings, name)
+        wishes = files.features_of(from_file, wanted, unwanted, minimal=minimal)
+        features: list[str] = []
+
+        def choose() -> None:
+            features[:] = choose_features(chosen, wishes, ask, usual)
+
+        answers = resolve(chosen, given, ask, usual, finish=choose)
+        request = Request(chosen, answers, output_dir, tuple(features), repository=not no_git)
+        if dry_run:
+            click.echo(f"{request.target}\n{describe.tree(preview(request), '  ')}")
+            return
+        target = create(request)
+    if context.obj["quiet"]:
+        return
+    taken = [key for key, value in usual.answers.items() if answers.get(key) == value]
+    features_said = f", with {', '.join(request.features)}" if request.features else ""
+    click.echo(f"Made {target} ({chosen.title or chosen.name}{features_said}).")
+    if taken:
+        click.echo(f"From the profile {usual.path}: {', '.join(taken)}.")
+    again = describe.same_again(request, usual, checkout, directory)
+    steps = "\n".join(f"  {step}" for step in describe.next_steps(target, chosen))
+    click.echo(f"\nNext:\n{steps}\n\nThe same again, without questions:\n  {again}")
 
 
 @main.command("list")
@@ -71,36 +205,130 @@ def list_templates(as_json: bool) -> None:
 
     templates = find_templates().values()
     if as_json:
-        import json
-
         keys = ("name", "title", "summary", "domain")
-        listed = [{key: getattr(template, key) for key in keys} for template in templates]
-        click.echo(json.dumps(listed, indent=2))
+        _print_json([{key: getattr(template, key) for key in keys} for template in templates])
         return
     width = max(len(template.name) for template in templates)
+    indent = " " * (width + 2)
     for template in templates:
-        click.echo(f"{template.name:<{width}}  {template.domain:<8}  {template.summary}")
+        click.echo(f"{template.name:<{width}}  {template.domain:<14}  {template.title}")
+        click.echo(click.wrap_text(template.summary, _columns(), indent, indent))
 
 
-def _parse_settings(settings: tuple[str, ...]) -> dict[str, str]:
-    given: dict[str, str] = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise UsageProblem(f"--set: {setting!r} is not of the form KEY=VALUE.")
-        given[key] = value
-    return given
+@main.command()
+@click.argument("template", shell_complete=_template_names)
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
+def show(template: str, as_json: bool) -> None:
+    """Show what TEMPLATE asks, has and makes."""
+    from aistart import describe
+    from aistart.answers import choose_features, resolve
+    from aistart.catalog import find_template
+    from aistart.project import Request, preview
+
+    chosen = find_template(template)
+    defaults = resolve(chosen, {})
+    features = choose_features(chosen)
+    files = preview(Request(chosen, defaults, features=tuple(features)))
+    if as_json:
+        _print_json(describe.template_as_object(chosen, defaults, files))
+    else:
+        click.echo(describe.template_as_text(chosen, defaults, files))
 
 
-def _ask(question: "Question", problem: Callable[[str], str | None]) -> str:
-    def checked(value: str) -> str:
-        if found := problem(value):
-            raise click.UsageError(f"{value!r} {found}.")
-        return value
+@main.command("test")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--python",
+    metavar="PROGRAM",
+    help="Python whose environment has what the projects need.  [default: one is made]",
+)
+@click.option("--trust", is_flag=True, help="Run the template's code, which this does.")
+def test_template(path: Path, python: str | None, trust: bool) -> None:
+    """Test the template in the folder PATH.
 
-    if question.choices:
-        choice = click.Choice(question.choices)
-        return str(click.prompt(question.prompt, type=choice, default=question.default))
-    shown = bool(question.default)
-    default = question.default
-    return str(click.prompt(question.prompt, default, value_proc=checked, show_default=shown))
+    It is rendered with its defaults and with each choice, each into a temporary folder, and the
+    tests of what came out are run.
+    """
+    from aistart.sources import open_source
+    from aistart.template_tests import run_all
+
+    with open_source(str(path), None, None) as source:
+        _check_trust(source, None, trust=trust)
+        passed = True
+        for variant in run_all(source.template, python):
+            click.echo(f"{'passed' if variant.passed else 'FAILED':<7} {variant.name}")
+            if not variant.passed:
+                click.echo(variant.output, err=True)
+                passed = False
+    sys.exit(0 if passed else 1)
+
+
+@main.command(
+    epilog="Exit code: 0 all is ok, 1 there is a problem, 2 wrong use, 3 there are warnings only."
+)
+@click.argument("project", required=False, type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
+def doctor(project: Path | None, as_json: bool) -> None:
+    """Check this machine, and PROJECT with its environment (default: the one of this folder).
+
+    Each line says ok, warning or problem, with the command that fixes it. PROJECT's own Python is
+    asked for what its framework sees, which takes some seconds.
+    """
+    from aistart.doctor import examine, report
+
+    sys.exit(report(examine(project), as_json))
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(SHELLS))
+def completion(shell: str) -> None:
+    """Print the script that completes words in SHELL.
+
+    \b
+    bash:  aistart completion bash >> ~/.bashrc
+    zsh:   aistart completion zsh >> ~/.zshrc
+    fish:  aistart completion fish > ~/.config/fish/completions/aistart.fish
+    """
+    from click.shell_completion import get_completion_class
+
+    made = get_completion_class(shell)
+    assert made is not None, "the choices are those of click"
+    click.echo(made(main, {}, "aistart", "_AISTART_COMPLETE").source())
+
+
+def _terminal() -> "Terminal":
+    from aistart.prompts import Terminal
+
+    return Terminal()
+
+
+def _check_trust(
+    source: "Source", ask: "Terminal | None", *, trust: bool, always: bool = False
+) -> None:
+    """Go on if another's template may run, after what it would run was shown."""
+    from aistart import trust as trusted
+
+    if trusted.is_trusted(source):
+        return
+    click.echo(f"{source.template.word}, version {source.version[:12]}, runs:", err=True)
+    for line in trusted.what_runs(source):
+        click.echo(f"  {line}", err=True)
+    if ask and not (trust or always):
+        answer = ask.trust(source.template.word)
+        trust, always = answer != "no", answer == "always"
+    if always:
+        trusted.remember(source)
+    elif not trust:
+        raise trusted.refusal(source)
+
+
+def _columns() -> int:
+    import shutil
+
+    return min(shutil.get_terminal_size().columns, 100)
+
+
+def _print_json(value: Any) -> None:
+    import json
+
+    click.echo(json.dumps(value, indent=2))

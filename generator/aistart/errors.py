@@ -1,7 +1,7 @@
 """What can go wrong, as one line for the user and an exit code for scripts."""
 
-import difflib
 from collections.abc import Iterable
+from typing import IO, Any
 
 import click
 
@@ -10,6 +10,15 @@ class AistartError(click.ClickException):
     """The environment is in the way: disk, permission, a missing program (exit code 1)."""
 
     exit_code = 1
+    shows_traceback = False  # as the command line wishes
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """One line; above it, with --verbose, where it comes from."""
+        if AistartError.shows_traceback:
+            import traceback
+
+            traceback.print_exception(self, file=file)
+        super().show(file)
 
 
 class UsageProblem(AistartError):
@@ -21,6 +30,16 @@ class UsageProblem(AistartError):
 def unknown(kind: str, value: str, allowed: Iterable[str]) -> UsageProblem:
     """An error that names the value, the nearest valid one and all that are allowed."""
     names = list(allowed)
-    nearest = difflib.get_close_matches(value, names, n=1, cutoff=0.4)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    return UsageProblem(f"{kind}: {value!r} is unknown.{hint} Allowed: {', '.join(names)}.")
+    near = nearest(value, names)
+    hint = f" Did you mean {near!r}?" if near else ""
+    listed = f"Allowed: {', '.join(names)}." if names else "There are none."
+    return UsageProblem(f"{kind}: {value!r} is unknown.{hint} {listed}")
+
+
+def nearest(value: str, names: Iterable[str]) -> str | None:
+    """The name that a person may have meant."""
+    import difflib
+
+    names = list(names)
+    begins = [name for name in names if value and name.startswith(value)]
+    return next(iter([*begins, *difflib.get_close_matches(value, names, n=1)]), None)

@@ -1,5 +1,6 @@
 """The first commit of a project."""
 
+import logging
 import os
 import shutil
 import subprocess
@@ -8,6 +9,8 @@ from pathlib import Path
 import click
 
 from aistart.errors import AistartError
+
+log = logging.getLogger(__name__)
 
 # Of the repository that aistart is called from, a hook for one; not of the one being made.
 _FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
@@ -30,6 +33,7 @@ def first_commit(project: Path, message: str) -> None:
 
 
 def _git(project: Path, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    log.debug("git %s", " ".join(words))
     environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
     result = subprocess.run(
         ["git", *words], cwd=project, env=environment, capture_output=True, text=True, check=False

@@ -72,6 +72,15 @@ def text_problem(text: str) -> str | None:
     return None
 
 
+def server_problem(address: str) -> str | None:
+    """Why an address cannot be that of a server, or None if it can or is empty."""
+    if address and not re.fullmatch(r"[a-z][a-z0-9+-]*://[^\s/]+\S*", address):
+        return "must be an address such as http://mlflow:5000, or empty"
+    if "@" in address:
+        return "must hold no user or password: what is written here gets into git"
+    return text_problem(address)
+
+
 def project_name_problem(name: str) -> str | None:
     """Why a project cannot have this name, or None if it can."""
     if not name.strip():

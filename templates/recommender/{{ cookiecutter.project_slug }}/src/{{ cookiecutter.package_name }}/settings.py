@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from .sections import DataSection, ModelSection, NameIn, TrainSection
+from .sections import DataSection, ModelSection, NameIn, RuntimeSection, TrainSection
 
 TEMPLATE = "recommender"
 MODEL_REQUIREMENTS = ()  # of a served model, besides those of every project
@@ -83,3 +83,7 @@ class Train(TrainSection):
     early_stopping_patience: int = Field(
         8, ge=0, description="epochs without a better validation loss before it stops; 0: never"
     )
+
+
+class Runtime(RuntimeSection):
+    """What it runs on."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .classifier_sections import ClassifierTrain
-from .sections import DataSection, ModelSection, NameIn
+from .sections import DataSection, ModelSection, NameIn, RuntimeSection
 
 TEMPLATE = "text-classifier"
 MODEL_REQUIREMENTS = ("tokenizers", "keras-hub")  # of a served model, those that are installed
@@ -94,3 +94,7 @@ class Train(ClassifierTrain):
     label_smoothing: float = Field(
         0.1, ge=0, lt=1, description="share of each target spread over all classes"
     )
+
+
+class Runtime(RuntimeSection):
+    """What it runs on."""

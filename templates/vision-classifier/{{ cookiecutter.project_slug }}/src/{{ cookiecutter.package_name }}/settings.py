@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .classifier_sections import ClassifierTrain
-from .sections import DataSection, ModelSection, NameIn
+from .sections import DataSection, ModelSection, NameIn, RuntimeSection
 
 TEMPLATE = "vision-classifier"
 MODEL_REQUIREMENTS = ()  # of a served model, besides those of every project
@@ -68,3 +68,7 @@ class Train(ClassifierTrain):
 
     epochs: int = Field(60, ge=1, description="passes over the training split")
     learning_rate: float = Field(3e-3, gt=0, le=10, description="peak learning rate, per step")
+
+
+class Runtime(RuntimeSection):
+    """What it runs on."""

@@ -1,0 +1,119 @@
+"""Answers from a file: TOML or YAML, also the one that an existing project keeps."""
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aistart.answers import Wishes
+from aistart.catalog import Template
+from aistart.errors import UsageProblem
+
+PLACE = Path(".aistart") / "answers.toml"  # in a project
+FOLLOWS_FROM_NAME = ("project_name", "project_slug", "package_name")
+
+
+@dataclass(frozen=True)
+class GivenAnswers:
+    """What a file says: the template that it is for ('' if it names none), answers, features."""
+
+    template: str = ""
+    answers: dict[str, str] = field(default_factory=dict)
+    features: list[str] | None = None
+
+
+def read(path: Path) -> GivenAnswers:
+    """Read answers from a file, or from a project's folder.
+
+    The file is a table of answers, or has them under ``answers`` beside ``template`` and
+    ``features``, as a project's own.
+
+    Raises:
+        UsageProblem: it is not readable, or a value has the wrong type.
+    """
+    if path.is_dir():
+        path = path / PLACE
+    found = _parsed(path)
+    if "answers" not in found:
+        return GivenAnswers(answers=_texts(found, path))
+    if not isinstance(found["answers"], dict):
+        raise UsageProblem(f"--answers: {path}: answers must be a table.")
+    features = found.get("features")
+    if features is not None and not _is_list_of_texts(features):
+        raise UsageProblem(f"--answers: {path}: features must be a list of names.")
+    template = found.get("template", "")
+    if not isinstance(template, str):
+        raise UsageProblem(f"--answers: {path}: template must be a text.")
+    return GivenAnswers(template, _texts(found["answers"], path), features)
+
+
+def _parsed(path: Path) -> dict[str, Any]:
+    if path.suffix not in (".toml", ".yaml", ".yml"):
+        raise UsageProblem(f"--answers: {str(path)!r} must end with .toml, .yaml or .yml.")
+    try:
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".toml":
+            return tomllib.loads(text)
+        import yaml
+
+        found = yaml.safe_load(text)
+    except OSError as error:
+        raise UsageProblem(f"--answers: {str(path)!r}: {error.strerror}.") from None
+    except Exception as error:  # a parser's own classes
+        reason = " ".join(str(error).split())
+        raise UsageProblem(f"--answers: {str(path)!r} does not parse: {reason}.") from None
+    if not isinstance(found, dict):
+        raise UsageProblem(f"--answers: {str(path)!r} must hold a table of answers.")
+    return found
+
+
+def _texts(values: dict[str, Any], path: Path) -> dict[str, str]:
+    for key, value in values.items():
+        if not isinstance(value, str):
+            raise UsageProblem(f"--answers: {path}: {key}: {value!r} must be a text, in quotes.")
+    return values
+
+
+def _is_list_of_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+def merged(
+    found: GivenAnswers, template: Template, settings: Iterable[str], name: str | None
+) -> dict[str, str]:
+    """Answers of the file, above them those of ``--set``, above them the project's name.
+
+    Raises:
+        UsageProblem: they do not fit together.
+    """
+    if found.template and found.template != template.name:
+        raise UsageProblem(
+            f"--answers: they are for {found.template!r}, and the template is {template.name!r}."
+        )
+    given = dict(found.answers)
+    if name is not None and name != given.get("project_name"):
+        # What a project's own answers say of its folder and package follows from its name.
+        given = {key: value for key, value in given.items() if key not in FOLLOWS_FROM_NAME}
+    said: dict[str, str] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageProblem(f"--set: {setting!r} is not of the form KEY=VALUE.")
+        said[key] = value
+    if name is None:
+        return given | said
+    if "project_name" in said:
+        raise UsageProblem("project_name: given twice, as NAME and with --set.")
+    return given | said | {"project_name": name}
+
+
+def features_of(
+    found: GivenAnswers, wanted: Iterable[str], unwanted: Iterable[str], *, minimal: bool
+) -> Wishes:
+    """What is wished of features; those that a file lists are all that there are."""
+    wishes = Wishes(frozenset(wanted), frozenset(unwanted), minimal)
+    if found.features is None or minimal:
+        return wishes
+    listed = frozenset(found.features) - wishes.unwanted
+    return Wishes(wishes.wanted | listed, wishes.unwanted, minimal=True)

@@ -1,0 +1,138 @@
+"""What is said of templates and projects, as text for people and as objects for scripts."""
+
+from collections.abc import Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from aistart import inventory
+from aistart.answers import Question, questions
+from aistart.catalog import Template
+from aistart.profile import Profile
+from aistart.project import File, Request
+from aistart.render import render_text
+from aistart.shell import quoted
+
+
+def template_as_object(
+    template: Template, defaults: Mapping[str, str], files: list[File]
+) -> dict[str, Any]:
+    """All that ``aistart show --json`` says.
+
+    Args:
+        defaults: the answers of somebody who answers nothing.
+        files: of the project that comes of them.
+    """
+    return {
+        "name": template.name,
+        "title": template.title,
+        "summary": template.summary,
+        "domain": template.domain,
+        "questions": [
+            {
+                "key": q.key,
+                "prompt": q.prompt,
+                "default": defaults[q.key],
+                "choices": list(q.choices),
+            }
+            for q in questions(template)
+        ],
+        "models": inventory.models(template),
+        "data_sources": inventory.data_sources(template),
+        "features": [
+            {"name": name, "summary": feature.summary, "default": feature.default}
+            for name, feature in template.features.items()
+        ],
+        "files": [{"path": file.path, "bytes": file.size, "layer": file.layer} for file in files],
+    }
+
+
+def template_as_text(template: Template, defaults: Mapping[str, str], files: list[File]) -> str:
+    """All that ``aistart show`` says; the arguments are those of ``template_as_object``."""
+    blocks = [f"{template.title} ({template.name}, {template.domain})\n{template.summary}"]
+    asked = questions(template)
+    width = max(len(question.key) for question in asked)
+    lines = [f"  {q.key:<{width}}  {_default_of(q, defaults)}" for q in asked]
+    blocks.append("\n".join(["Questions, and their defaults:", *lines]))
+    held = {"Models": inventory.models(template), "Data": inventory.data_sources(template)}
+    for title, names in held.items():
+        if names:
+            blocks.append(f"{title}, the default first:\n  {', '.join(names)}")
+    if template.features:
+        width = max(map(len, template.features))
+        lines = [
+            f"  {name:<{width}}  {'on ' if feature.default else 'off'}  {feature.summary}"
+            for name, feature in template.features.items()
+        ]
+        blocks.append("\n".join(["Features (--with NAME, --without NAME):", *lines]))
+    blocks.append(f"Files of a default project:\n{tree(files, '  ')}")
+    return "\n\n".join(blocks)
+
+
+def tree(files: list[File], indent: str = "") -> str:
+    """Files by folder with sizes, and what each layer brings."""
+    width = max(len(file.path) for file in files)
+    lines = [f"{indent}{f.path:<{width}}  {size(f.size):>8}  {f.layer}" for f in files]
+    layers = groupby(sorted(files, key=lambda file: file.layer), key=lambda file: file.layer)
+    total = sum(file.size for file in files)
+    summary = [f"{_counted(files)}, {size(total)}"]
+    for name, group in layers:
+        held = list(group)
+        summary.append(f"{name}: {_counted(held)}, {size(sum(f.size for f in held))}")
+    return "\n".join([*lines, "", *(f"{indent}{line}" for line in summary)])
+
+
+def _counted(files: list[File]) -> str:
+    return f"{len(files)} file{'s' * (len(files) != 1)}"
+
+
+def size(count: int) -> str:
+    """Bytes for people."""
+    return f"{count} B" if count < 1000 else f"{count / 1000:.1f} kB"
+
+
+def next_steps(target: Path, template: Template) -> list[str]:
+    """Commands to type next, for the shell at hand."""
+    steps = [quoted("cd", str(target))]
+    return steps if template.is_plain else [*steps, "make setup", "make train"]
+
+
+def same_again(
+    request: Request, profile: Profile, checkout: str | None = None, directory: str | None = None
+) -> str:
+    """The command that makes the same project without questions, whatever the profile says.
+
+    Args:
+        checkout: of the template's repository, as given.
+        directory: of the template in it, as given.
+    """
+    template, answers = request.template, request.answers
+    words = ["aistart", "new", template.word]
+    if "project_name" in answers:
+        words.append(answers["project_name"])
+    words.append("-y")
+    folder = None if request.output_dir == Path() else str(request.output_dir)
+    for name, given in {"-o": folder, "--checkout": checkout, "--directory": directory}.items():
+        words += [name, given] if given is not None else []
+    if not request.repository:
+        words.append("--no-git")
+    for question in questions(template):
+        value, default = answers[question.key], question.default
+        if default is not None:
+            default = render_text(default, answers)
+        is_name = question.key == "project_name"
+        if not is_name and (value != default or question.key in profile.answers):
+            words += ["--set", f"{question.key}={value}"]
+    if not template.built_in:
+        words.append("--trust")
+    for name, feature in template.features.items():
+        chosen = name in request.features
+        if chosen != feature.default or name in profile.features:
+            words += ["--with" if chosen else "--without", name]
+    return quoted(*words)
+
+
+def _default_of(question: Question, defaults: Mapping[str, str]) -> str:
+    default = defaults[question.key] or "(empty)"
+    others = [choice for choice in question.choices if choice != default]
+    return f"{default} (or {', '.join(others)})" if others else default

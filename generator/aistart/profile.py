@@ -1,0 +1,149 @@
+"""Defaults of a person or a team: one file that a repository can share.
+
+author = "Ada Lovelace"
+license = "MIT"
+
+[features]
+docker = false
+"""
+
+import os
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from aistart.errors import AistartError, UsageProblem, unknown
+
+VARIABLE = "AISTART_PROFILE"
+# Questions whose answers are a person's or a team's, not a project's.
+QUESTIONS = ("author", "license", "python_version", "tracking_uri")
+FEATURES = "features"
+_WORDS = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What stands in a profile, and the file it is in."""
+
+    path: Path
+    answers: dict[str, str] = field(default_factory=dict)
+    features: dict[str, bool] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """How its values are marked where they are shown."""
+        return "from the profile"
+
+
+def place(file: Path | None = None) -> Path:
+    """The file that counts: the one given, that of ``AISTART_PROFILE``, or the person's own."""
+    if file is not None:
+        return file
+    if named := os.environ.get(VARIABLE):
+        return Path(named)
+    from platformdirs import user_config_path
+
+    return user_config_path("aistart", appauthor=False) / "profile.toml"
+
+
+def read(file: Path | None = None) -> Profile:
+    """The profile; empty if the person has none.
+
+    Raises:
+        UsageProblem: a file that was named is missing, or what it says is not allowed.
+    """
+    path = place(file)
+    if not path.is_file():
+        if file is not None or os.environ.get(VARIABLE):
+            raise UsageProblem(f"profile: {str(path)!r} is not a file.")
+        return Profile(path)
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageProblem(f"profile: {str(path)!r}: {error.strerror}.") from None
+    except ValueError as error:
+        raise UsageProblem(f"profile: {str(path)!r} does not parse: {error}.") from None
+    features = found.pop(FEATURES, {})
+    if not isinstance(features, dict):
+        raise UsageProblem(f"profile: {path}: {FEATURES} must be a table.")
+    for key, value in found.items():
+        if key not in QUESTIONS:
+            raise unknown("profile", key, _keys())
+        if not isinstance(value, str):
+            raise UsageProblem(f"profile: {path}: {key}: {value!r} must be a text, in quotes.")
+    for key, value in features.items():
+        if not isinstance(value, bool):
+            raise UsageProblem(f"profile: {path}: {FEATURES}.{key}: {value!r} must be a boolean.")
+    return Profile(path, found, features)
+
+
+def put(key: str, value: str, file: Path | None = None) -> Path:
+    """Write one value; comments and order of the file stay.
+
+    Raises:
+        UsageProblem: the key or the value is not allowed.
+        AistartError: the file cannot be written.
+    """
+    if key.startswith(f"{FEATURES}."):
+        if value.lower() not in _WORDS:
+            raise UsageProblem(f"profile: {key}: {value!r} is not one of: on, off.")
+        return _changed(key, _WORDS[value.lower()], file)
+    if problem := _problem(key, value):
+        raise UsageProblem(f"profile: {key}: {value!r} {problem}.")
+    return _changed(key, value, file)
+
+
+def remove(key: str, file: Path | None = None) -> Path:
+    """Take one value out.
+
+    Raises:
+        UsageProblem: it is not in the profile.
+    """
+    return _changed(key, None, file)
+
+
+def _problem(key: str, value: str) -> str | None:
+    from aistart.answers import questions
+    from aistart.catalog import find_templates
+
+    _check_key(key)
+    asked = {question.key: question for t in find_templates().values() for question in questions(t)}
+    return asked[key].problem(value) if key in asked else None
+
+
+def _check_key(key: str) -> None:
+    if key not in _keys():
+        raise unknown("profile", key, _keys())
+
+
+def _keys() -> list[str]:
+    from aistart.catalog import find_templates
+
+    features = {name for template in find_templates().values() for name in template.features}
+    return [*QUESTIONS, *(f"{FEATURES}.{name}" for name in sorted(features))]
+
+
+def _changed(key: str, value: Any, file: Path | None) -> Path:
+    import tomlkit
+
+    _check_key(key)
+    path = place(file)
+    document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.is_file() else None
+    document = tomlkit.document() if document is None else document
+    *table, name = key.split(".")
+    holder: Any = document.setdefault(FEATURES, tomlkit.table()) if table else document
+    if value is not None:
+        holder[name] = value
+    elif name in holder:
+        del holder[name]
+    else:
+        raise UsageProblem(f"profile: {key} is not in {str(path)!r}.")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(f".{path.name}.new")
+        beside.write_text(tomlkit.dumps(document), encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise AistartError(f"profile: {str(path)!r}: {error.strerror}.") from None
+    return path

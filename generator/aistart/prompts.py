@@ -1,0 +1,86 @@
+"""Questions on a terminal: arrow keys for choices, checked while typing, a way back."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from aistart.answers import Back, Question
+from aistart.catalog import Template
+
+_BACK = object()
+_HINT = "(Shift-Tab: back)"
+
+
+class Terminal:
+    """Asks a person; Ctrl-C ends everything."""
+
+    def question(self, question: Question, dependencies: Iterable[str]) -> str:
+        """As ``answers.Ask``."""
+        import questionary
+
+        message = f"{question.prompt}:"
+        if question.origin:
+            message = f"{question.prompt} ({question.origin}):"
+        if question.choices:
+            choices = [
+                questionary.Choice(question.labels.get(value, value), value)
+                for value in question.choices
+            ]
+            asked = questionary.select(
+                message,
+                choices,
+                default=question.default if question.default in question.choices else None,
+                instruction=_HINT,
+            )
+        else:
+            asked = questionary.text(
+                message,
+                default=question.default or "",
+                validate=lambda text: _said(question, text, dependencies),
+            )
+        return str(_answered(asked))
+
+    def features(self, template: Template, preset: list[str]) -> list[str]:
+        """As ``answers.Ask``."""
+        import questionary
+
+        choices = [
+            questionary.Choice(f"{name:<12} {feature.summary}", name, checked=name in preset)
+            for name, feature in template.features.items()
+        ]
+        hint = "(space: choose, enter: go on, Shift-Tab: back)"
+        asked = questionary.checkbox("Features:", choices, instruction=hint)
+        return [str(name) for name in _answered(asked)]
+
+    def trust(self, word: str) -> str:
+        """Whether another's template may run: 'no', 'once' or 'always'."""
+        import questionary
+
+        choices = [
+            questionary.Choice("no", "no"),
+            questionary.Choice("yes, this once", "once"),
+            questionary.Choice("yes, and remember it for this version", "always"),
+        ]
+        return str(questionary.select(f"Run the code of {word}?", choices).unsafe_ask())
+
+
+def _answered(asked: Any) -> Any:
+    """The answer to a question of ``questionary`` that Shift-Tab leaves."""
+    from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
+
+    keys = KeyBindings()
+
+    @keys.add("s-tab", eager=True)
+    def back(event: KeyPressEvent) -> None:
+        event.app.exit(result=_BACK)
+
+    application = asked.application
+    application.key_bindings = merge_key_bindings([application.key_bindings or KeyBindings(), keys])
+    answer = asked.unsafe_ask()
+    if answer is _BACK:
+        raise Back
+    return answer
+
+
+def _said(question: Question, text: str, dependencies: Iterable[str]) -> bool | str:
+    problem = question.problem(text, dependencies)
+    return True if problem is None else f"{text!r} {problem}."

@@ -1,0 +1,166 @@
+"""From what a user types to a template: a built-in name, a folder, or a git repository."""
+
+import logging
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from aistart.catalog import Template, find_template, find_templates, foreign_template
+from aistart.errors import AistartError, UsageProblem, unknown
+
+log = logging.getLogger(__name__)
+
+_HOSTS = {
+    "gh": "https://github.com/{}.git",
+    "gl": "https://gitlab.com/{}.git",
+    "bb": "https://bitbucket.org/{}.git",
+}
+_SCHEMES = ("https", "http", "ssh", "git", "file")
+_REVISION = re.compile(r"[\w][\w./+@^~-]*")
+_AT_HOST = re.compile(r"[\w.-]+@[\w.-]+:[^:].*")  # git@github.com:owner/repository.git
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a template comes from.
+
+    Attributes:
+        template: what is there.
+        address: folder or URL that trust is given to; '' of a built-in one.
+        version: commit, or a hash of the folder's files.
+        root: folder that its files must not lead out of.
+    """
+
+    template: Template
+    address: str = ""
+    version: str = ""
+    root: Path = Path()
+
+
+@contextmanager
+def open_source(word: str, checkout: str | None, directory: str | None) -> Iterator[Source]:
+    """The template that a word names; a repository is there until the end of the context.
+
+    Args:
+        checkout: branch, tag or commit of a repository.
+        directory: the template's folder in a repository or folder.
+
+    Raises:
+        UsageProblem: there is no such template, or it is not to be used.
+        AistartError: git fails.
+    """
+    url = _url(word)
+    if url is None and not _is_folder(word):
+        if checkout is not None or directory is not None:
+            raise UsageProblem("--checkout and --directory are for templates in a repository.")
+        yield Source(find_template(word))
+        return
+    if url is None:
+        if checkout is not None:
+            raise UsageProblem("--checkout: it is for a repository, not for a folder.")
+        folder = Path(word).resolve()
+        yield _foreign(word, folder, directory, str(folder), _hash_of(folder))
+        return
+    if checkout is not None and not _REVISION.fullmatch(checkout):
+        raise UsageProblem(f"--checkout: {checkout!r} is not a branch, tag or commit.")
+    with tempfile.TemporaryDirectory(prefix="aistart-") as made:
+        clone = Path(made) / (PurePosixPath(url).name.removesuffix(".git") or "template")
+        _git("clone", "--quiet", "--no-recurse-submodules", "--", url, str(clone))
+        if checkout is not None:
+            _git("-C", str(clone), "checkout", "--quiet", checkout, "--")
+        commit = _git("-C", str(clone), "rev-parse", "HEAD").strip()
+        yield _foreign(word, clone, directory, url, commit)
+
+
+def _url(word: str) -> str | None:
+    """The repository's address, or None if the word is no address."""
+    host, colon, rest = word.partition(":")
+    if colon and host in _HOSTS:
+        if not re.fullmatch(r"[\w.-]+(/[\w.-]+)+", rest):
+            raise UsageProblem(f"template: {word!r} is not of the form {host}:owner/repository.")
+        return _HOSTS[host].format(rest.removesuffix(".git"))
+    if "::" in word:
+        raise UsageProblem(f"template: {word!r}: git's remote helpers are not allowed.")
+    scheme, separator, _ = word.partition("://")
+    if separator:
+        if scheme not in _SCHEMES:
+            raise UsageProblem(
+                f"template: {scheme!r} is not one of the allowed schemes: {', '.join(_SCHEMES)}."
+            )
+        return word
+    return word if _AT_HOST.fullmatch(word) else None
+
+
+def _is_folder(word: str) -> bool:
+    if word in find_templates():
+        return False
+    if Path(word).is_dir():
+        return True
+    looks_like_a_path = any(mark in word for mark in (os.sep, "/", "~")) or word.startswith(".")
+    if looks_like_a_path:
+        raise UsageProblem(f"template: {word!r} is not a folder.")
+    raise unknown("template", word, find_templates())
+
+
+def _foreign(word: str, root: Path, directory: str | None, address: str, version: str) -> Source:
+    path = PurePosixPath(directory or ".")
+    folder = (root / path).resolve()
+    if path.is_absolute() or ".." in path.parts or not folder.is_relative_to(root.resolve()):
+        raise UsageProblem(f"--directory: {directory!r} lies outside of the template's source.")
+    if not folder.is_dir():
+        raise UsageProblem(f"--directory: {directory!r} is not a folder of {word!r}.")
+    _check_links(folder)
+    return Source(foreign_template(folder, word), address, version, folder)
+
+
+def _check_links(folder: Path) -> None:
+    """No link leads out: what it points to would be copied into the project."""
+    for path in folder.rglob("*"):
+        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+            raise UsageProblem(
+                f"template: the link {path.relative_to(folder).as_posix()!r} leads out of the "
+                "template."
+            )
+
+
+def _hash_of(folder: Path) -> str:
+    import hashlib
+
+    made = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and ".git" not in path.relative_to(folder).parts:
+            name = path.relative_to(folder).as_posix()
+            made.update(f"{name}\0{path.stat().st_size}\0".encode())
+            made.update(path.read_bytes())
+    return made.hexdigest()
+
+
+def _git(*words: str) -> str:
+    log.debug("git %s", " ".join(words))
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
+        "GIT_ALLOW_PROTOCOL": ":".join(_SCHEMES),
+        "GIT_TERMINAL_PROMPT": "0",
+    }
+    # Neither a template hook of the user's nor a filter may run before there is trust.
+    safe = ("-c", f"core.hooksPath={os.devnull}", "-c", "init.templateDir=")
+    try:
+        done = subprocess.run(
+            ["git", *safe, *words],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise AistartError("template: git is not installed, and it is in a repository.") from None
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise AistartError(f"git: {reason}")
+    return done.stdout

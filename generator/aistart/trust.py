@@ -1,0 +1,57 @@
+"""Whether another's template may run: rendering it is running its code.
+
+Trust is given for one run, or remembered for one source and the version that was looked at.
+"""
+
+import json
+from pathlib import Path
+
+from aistart.errors import AistartError, UsageProblem
+from aistart.sources import Source
+
+
+def what_runs(source: Source) -> list[str]:
+    """What rendering the template executes, a line each."""
+    folder = source.template.own.path
+    hooks = sorted(path for path in (folder / "hooks").glob("*") if path.is_file())
+    lines = [f"hook       {path.relative_to(folder).as_posix()}" for path in hooks]
+    lines += [f"extension  {name}" for name in source.template.declarations.get("_extensions", [])]
+    return [*lines, "Jinja      in every file and file name: it can call any Python function"]
+
+
+def is_trusted(source: Source) -> bool:
+    """Whether this version of the source was to be trusted always."""
+    return source.template.built_in or _remembered().get(source.address) == source.version
+
+
+def remember(source: Source) -> None:
+    """Trust this version of the source from now on."""
+    place = _place()
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        kept = {**_remembered(), source.address: source.version}
+        place.write_text(json.dumps(kept, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise AistartError(f"--trust: {str(place)!r}: {error.strerror}.") from None
+
+
+def refusal(source: Source) -> UsageProblem:
+    """What is said where nobody trusts."""
+    return UsageProblem(
+        f"template: {source.template.word!r} is not aistart's, and to render it is to run its "
+        "code; look at it, then use --trust."
+    )
+
+
+def _place() -> Path:
+    from platformdirs import user_config_path
+
+    return user_config_path("aistart", appauthor=False) / "trusted.json"
+
+
+def _remembered() -> dict[str, str]:
+    try:
+        found = json.loads(_place().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}

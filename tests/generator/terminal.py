@@ -1,0 +1,37 @@
+"""The tool on a pseudo-terminal, as a person sees it."""
+
+import os
+import pty
+import select
+import signal
+import sys
+import time
+
+DOWN, SHIFT_TAB, CTRL_C, CTRL_U = "\x1b[B", "\x1b[Z", "\x03", "\x15"
+QUIET = 0.4  # seconds without output after which a prompt is taken to wait
+LIMIT = 60
+
+
+def on_terminal(answers: list[str], *words: str) -> str:
+    """Run the tool, type an answer whenever it waits, and return what it showed."""
+    process, terminal = pty.fork()
+    if process == 0:  # the child: the terminal is its own, so that Ctrl-C reaches it
+        os.environ |= {"PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm"}
+        os.execv(sys.executable, [sys.executable, "-m", "aistart", *words])
+    shown, waiting, fresh = "", list(answers), False
+    deadline = time.monotonic() + LIMIT
+    while time.monotonic() < deadline:
+        if select.select([terminal], [], [], QUIET)[0]:
+            try:
+                shown += os.read(terminal, 4096).decode(errors="replace")
+            except OSError:  # the other end is closed
+                break
+            fresh = True
+        elif waiting and fresh:
+            os.write(terminal, waiting.pop(0).encode())
+            fresh = False
+    else:
+        os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    os.close(terminal)
+    return shown

@@ -1,0 +1,150 @@
+"""Answers from a file, and the profile: who wins, and what is refused."""
+
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from tests.generator.test_new import assert_refused
+
+Call = Callable[..., Result]
+
+
+def answers_of(project: str) -> dict[str, str]:
+    return tomllib.loads((Path(project) / ".aistart/answers.toml").read_text())["answers"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.toml", 'author = "Ada"\nlicense = "MIT"\n'),
+        ("a.yaml", "author: Ada\nlicense: MIT\n"),
+        ("a.yml", '{"author": "Ada", "license": "MIT"}'),
+    ],
+)
+def test_answers_file(aistart: Call, isolated: Path, name: str, text: str) -> None:
+    Path(name).write_text(text)
+    words = ["--answers", name, "--set", "license=BSD-3-Clause"]
+    assert aistart("new", "recommender", "demo", "-y", *words).exit_code == 0
+    found = answers_of("demo")
+    assert (found["author"], found["license"]) == ("Ada", "BSD-3-Clause")
+
+
+def test_answers_of_an_existing_project(aistart: Call, isolated: Path) -> None:
+    texts = ["--set", "author=Ada", "--set", "project_slug=first", "--set", "description={{ x }}"]
+    assert aistart("new", "recommender", "one", "-y", *texts).exit_code == 0
+    for place in ("first", "first/.aistart/answers.toml"):
+        name = f"two-{len(place)}"
+        result = aistart("new", "recommender", name, "-y", "--answers", place)
+        assert result.exit_code == 0, result.output
+        found = answers_of(name)
+        assert (found["author"], found["package_name"]) == ("Ada", name.replace("-", "_"))
+        assert found["description"] == "{{ x }}"
+    Path("first").rename("gone")
+    assert aistart("new", "recommender", "-y", "--answers", "gone").exit_code == 0
+    assert answers_of("first") == answers_of("gone"), "without a name it is the same project"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.toml", "licence = 'MIT'", "question: 'licence' is unknown. Did you mean 'license'?"),
+        ("a.toml", "python_version = 3.12", "python_version: 3.12 must be a text, in quotes"),
+        ("a.yaml", "author: [a]", "author: ['a'] must be a text, in quotes"),
+        ("a.yaml", "- a", "must hold a table of answers"),
+        ("a.toml", "author", "a.toml' does not parse: "),
+        ("a.yaml", "a: [", "a.yaml' does not parse: "),
+        ("a.json", "{}", "must end with .toml, .yaml or .yml"),
+        ("a.toml", "template = 'recommender'\n[answers]", "for 'recommender', and the template"),
+        ("a.toml", "features = 'ci'\n[answers]", "features must be a list of names"),
+        ("a.toml", "features = ['x']\n[answers]", "feature: 'x' is unknown."),
+        ("a.toml", "answers = 1", "answers must be a table"),
+        ("a.yaml", "!!python/object/apply:os.system ['touch ran']", "does not parse"),
+    ],
+)
+def test_answers_file_that_is_refused(
+    aistart: Call, isolated: Path, name: str, text: str, message: str
+) -> None:
+    file = isolated.parent / name
+    file.write_text(text)
+    words = ["new", "vision-classifier", "demo", "-y", "--answers", f"../{name}"]
+    assert_refused(aistart(*words), message, isolated)
+    file.unlink()
+
+
+def test_answers_file_that_is_missing(aistart: Call, isolated: Path) -> None:
+    words = ["new", "vision-classifier", "demo", "-y", "--answers"]
+    assert_refused(aistart(*words, "no.toml"), "'no.toml': No such file", isolated)
+
+
+def test_profile(aistart: Call, isolated: Path) -> None:
+    place = Path(aistart("profile", "path").output.strip())
+    assert place.is_relative_to(Path.home())
+    assert aistart("profile", "show").output == f"{place} (not there yet)\n"
+    assert aistart("profile", "set", "author", "Ada").exit_code == 0
+    assert aistart("profile", "set", "license", "MIT").exit_code == 0
+    place.write_text(f"# ours\n{place.read_text()}")
+    aistart("profile", "set", "license", "BSD-3-Clause")
+    assert place.read_text() == '# ours\nauthor = "Ada"\nlicense = "BSD-3-Clause"\n'
+    assert aistart("profile", "show").output == (
+        f"{place}\n  author = Ada\n  license = BSD-3-Clause\n"
+    )
+    result = aistart("new", "recommender", "demo", "-y", "--set", "license=MIT")
+    assert f"From the profile {place}: author." in result.output
+    assert " --set author=Ada --set license=MIT" in result.output
+    found = answers_of("demo")
+    assert (found["author"], found["license"]) == ("Ada", "MIT")
+    assert aistart("profile", "unset", "author").exit_code == 0
+    assert "author" not in place.read_text()
+
+
+def test_profile_of_a_team(aistart: Call, isolated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    aistart("profile", "set", "author", "Ada")
+    Path("team.toml").write_text('author = "The Team"\n')
+    Path("other.toml").write_text('author = "Others"\n')
+    monkeypatch.setenv("AISTART_PROFILE", "team.toml")
+    aistart("new", "recommender", "one", "-y")
+    aistart("new", "recommender", "two", "-y", "--profile", "other.toml")
+    assert answers_of("one")["author"] == "The Team"
+    assert answers_of("two")["author"] == "Others"
+    assert aistart("profile", "path").output == "team.toml\n"
+    assert aistart("profile", "--profile", "other.toml", "path").output == "other.toml\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["set", "licence", "MIT"], "profile: 'licence' is unknown. Did you mean 'license'?"),
+        (["set", "license", "GPL"], "profile: license: 'GPL' is not one of: Proprietary, MIT"),
+        (["set", "project_name", "x"], "profile: 'project_name' is unknown."),
+        (["unset", "author"], "profile: author is not in "),
+    ],
+)
+def test_profile_refuses(aistart: Call, isolated: Path, words: list[str], message: str) -> None:
+    assert_refused(aistart("profile", *words), message, isolated)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("licence = 'MIT'", "profile: 'licence' is unknown. Did you mean 'license'?"),
+        ("license = 1", "license: 1 must be a text, in quotes"),
+        ("license = 'GPL'", "license: 'GPL' is not one of: Proprietary, MIT, BSD-3-Clause (from"),
+        ("license", "does not parse"),
+        ("features = 1", "features must be a table"),
+        ("[features]\nci = 1", "features.ci: 1 must be a boolean"),
+    ],
+)
+def test_profile_that_is_broken(aistart: Call, isolated: Path, text: str, message: str) -> None:
+    file = isolated.parent / "profile.toml"
+    file.write_text(text)
+    words = ["new", "vision-classifier", "demo", "-y", "--profile", "../profile.toml"]
+    assert_refused(aistart(*words), message, isolated)
+    file.unlink()
+
+
+def test_profile_that_was_named_and_is_missing(aistart: Call, isolated: Path) -> None:
+    result = aistart("new", "vision-classifier", "demo", "-y", "--profile", "no.toml")
+    assert_refused(result, "profile: 'no.toml' is not a file.", isolated)

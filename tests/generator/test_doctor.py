@@ -1,0 +1,939 @@
+"""``aistart doctor`` on machines that are made of fake programs, files and servers."""
+
+import http.server
+import json
+import os
+import re
+import shutil
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from aistart.cli import main
+from aistart.doctor import drivers, environment, machine, tracking
+from tests.generator.test_cli import on_terminal
+
+Call = Callable[..., Result]
+GIB = 2**30
+PASSWORD = "hunter2/?@x"
+CUDA = ["nvidia-cublas-cu12", "nvidia-cudnn-cu12", "nvidia-nccl-cu12", "nvidia-cufft-cu12"]
+SMI = "NVIDIA A100-SXM4-80GB, 81920 MiB, 570.86.15\n"
+LOG = "E0000 00:00:1795 20136 cuda_platform.cc:52] failed call to cuInit: UNKNOWN ERROR (303)\n"
+INSTALL = ".venv/bin/python -m pip install"
+
+
+# === A machine ===
+
+
+class Machine:
+    """A machine on which all is well, until a test changes it."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root, self.bin, self.patch = root, root / "bin", monkeypatch
+        self.bin.mkdir()
+        for name in ("sh", "cat", "sleep", "git", "make"):
+            (self.bin / name).symlink_to(str(shutil.which(name)))
+        self.program("python3", "echo 3.12.4 True")
+        monkeypatch.setenv("PATH", str(self.bin))
+        for name in list(os.environ):
+            if name.startswith(("TPU_", "CUDA_")) or name.lower().endswith("_proxy"):
+                monkeypatch.delenv(name)
+        for name in ("VIRTUAL_ENV", "LD_LIBRARY_PATH", "NO_COLOR", "JAX_PLATFORMS"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("GIT_AUTHOR_NAME", "Ada")
+        monkeypatch.setenv("GIT_AUTHOR_EMAIL", "ada@example.com")
+        for module in (machine, drivers):
+            monkeypatch.setattr(module, "ROOT", root)
+        pages = {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 16 * GIB // 4096}
+        monkeypatch.setattr(os, "sysconf", pages.__getitem__)
+        self.memory(12)
+        self.disk(100)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        monkeypatch.setattr(tracking, "UI_PORT", self.port)
+
+    def program(self, name: str, script: str, folder: Path | None = None) -> None:
+        """A shell script as a program."""
+        file = (folder or self.bin) / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"#!{self.bin / 'sh'}\n{script}\n")
+        file.chmod(0o755)
+
+    def file(self, name: str, text: str = "") -> Path:
+        """A file of the system."""
+        file = self.root / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    def memory(self, gib: float) -> None:
+        self.file("proc/meminfo", f"MemFree: 1 kB\nMemAvailable: {int(gib * GIB / 1024)} kB\n")
+
+    def disk(self, gb: float) -> None:
+        usage = shutil._ntuple_diskusage(10**12, 0, int(gb * 10**9))
+        self.patch.setattr(shutil, "disk_usage", lambda folder: usage)
+
+    def gpus(self, count: int) -> None:
+        self.program("nvidia-smi", f"cat {self.file('smi', SMI * count)}")
+
+
+@pytest.fixture
+def computer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """The machine."""
+    return Machine(tmp_path, monkeypatch)
+
+
+# === A project with an environment ===
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A generated project, which tests copy."""
+    folder = tmp_path_factory.mktemp("made")
+    words = ["new", "vision-classifier", "demo", "-y", "-o", str(folder)]
+    assert CliRunner().invoke(main, words).exit_code == 0
+    return folder / "demo"
+
+
+@pytest.fixture
+def demo(made: Path, isolated: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh project, and the current folder."""
+    shutil.copytree(made, isolated / "demo")
+    monkeypatch.chdir(isolated / "demo")
+    return isolated / "demo"
+
+
+def locked(project: Path) -> dict[str, str]:
+    """The packages of a project's lock."""
+    lines = (project / "requirements.lock").read_text().splitlines()
+    pairs = [line.split()[0].split("==") for line in lines if line and line[0] not in " #"]
+    return dict(pairs)
+
+
+def answer(project: Path) -> dict[str, Any]:
+    """What the probe says where all is well."""
+    return {
+        "python": "3.12.4",
+        "packages": {**locked(project), "pip": "26.0"},
+        "home": str(project / "src" / "demo"),
+        "stage": "end",
+        "reason": None,
+        "seen": {"gpus": 0, "cuda": "12.5.1", "missing": CUDA},
+        "plan": {
+            "backend": "tensorflow",
+            "wish": "auto",
+            "strategy": "single",
+            "replicas": 1,
+            "why": "one device, because it sees 1 CPU device",
+            "batch_size": 32,
+            "tracking": True,
+            "tracking_uri": None,
+            "jax_platform": None,
+            "jax_devices": 0,
+        },
+    }
+
+
+Says = Callable[..., None]
+
+
+@pytest.fixture
+def says(demo: Path, computer: Machine) -> Says:
+    """Make an environment whose Python gives this answer: ``says(answer, "exit 1")``."""
+
+    def make(given: dict[str, Any] | str, then: str = "", folder: Path = demo / ".venv") -> None:
+        text = given if isinstance(given, str) else json.dumps(given)
+        file = computer.file("answer", f"a line of the framework's\n{text}\n")
+        computer.program("python", f"cat {file}\n{then}", folder / "bin")
+
+    return make
+
+
+@pytest.fixture
+def healthy(says: Says, demo: Path) -> dict[str, Any]:
+    """The answer of an environment in which all is well."""
+    given = answer(demo)
+    says(given)
+    return given
+
+
+def lines_of(result: Result) -> dict[str, str]:
+    """Lines of the output by check; a fix follows its line after a bar."""
+    found: dict[str, str] = {}
+    check = ""
+    for line in result.output.split("\n\n")[0].splitlines():
+        if line.startswith(" "):
+            found[check] += f" | {line.strip()}"
+        else:
+            check = line[9:20].strip()
+            found[check] = f"{line[:7].strip()}: {line[22:]}"
+    return found
+
+
+def line(result: Result, check: str) -> str:
+    """One line of the output: ``status: message | fix``."""
+    return lines_of(result)[check]
+
+
+# === All is well, and how it is said ===
+
+
+def test_all_is_well(aistart: Call, computer: Machine, healthy: dict[str, Any]) -> None:
+    result = aistart("doctor")
+    count = len(healthy["packages"])
+    git = line(result, "git").split()[1].rstrip(";")
+    assert result.output.splitlines() == [
+        "ok       project      demo, made from vision-classifier by aistart 0.1.0",
+        f"ok       git          {git}; commits are by Ada",
+        "ok       memory       12.0 GiB available of 16.0 GiB",
+        f"ok       environment  .venv, {count} packages",
+        "ok       python       3.12.4 in .venv (the project needs >=3.11,<3.14)",
+        "ok       tensorflow   2.21.0, as tested",
+        "ok       keras        3.15.1, as tested",
+        "ok       mlflow       3.17.2, as tested",
+        f"ok       packages     all {count - 1} of requirements.lock as tested",
+        "ok       gpu          none, and no TPU: training takes the CPU",
+        "ok       strategy     single on TensorFlow (auto picks it): one device, because it sees "
+        "1 CPU device",
+        "ok       batch size   32 to begin with, as configured; double it while epochs get faster "
+        "and memory suffices",
+        "ok       disk         100.0 GB free",
+        f"ok       {f'port {computer.port}':<11}  free, for `make ui`",
+        "ok       tracking     mlflow.db, made by the first run",
+        "",
+        "All is ok.",
+    ]
+    assert result.exit_code == 0
+
+
+def test_json(aistart: Call, healthy: dict[str, Any], computer: Machine) -> None:
+    computer.disk(2.5)
+    result = aistart("doctor", "--json")
+    found = json.loads(result.output)
+    assert all(set(finding) == {"check", "status", "message", "fix"} for finding in found)
+    checks = ["project", "git", "memory", "environment", "python", "tensorflow", "keras", "mlflow"]
+    checks += ["packages", "gpu", "strategy", "batch size", "disk", f"port {computer.port}"]
+    assert [finding["check"] for finding in found] == [*checks, "tracking"]
+    assert found[12] == {
+        "check": "disk",
+        "status": "warning",
+        "message": "2.5 GB free; an environment and some runs need 5 GB",
+        "fix": ".venv/bin/python -m demo.runs prune --keep 5",
+    }
+    assert result.exit_code == 3
+
+
+def test_the_worst_is_the_exit_code(
+    aistart: Call, computer: Machine, healthy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GIT_AUTHOR_NAME")
+    monkeypatch.delenv("GIT_AUTHOR_EMAIL")
+    result = aistart("doctor")
+    assert (result.exit_code, result.output.split("\n\n")[1]) == (3, "1 warning.\n")
+    computer.disk(0.5)
+    computer.memory(1.5)
+    result = aistart("doctor")
+    assert (result.exit_code, result.output.split("\n\n")[1]) == (1, "1 problem, 2 warnings.\n")
+
+
+def test_colors_are_for_terminals_that_want_them(
+    computer: Machine, healthy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shown() -> str:
+        return CliRunner().invoke(main, ["doctor"], color=True).output
+
+    assert shown().startswith("\x1b[32mok     \x1b[0m  project")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert shown().startswith("ok       project")
+    assert "\x1b" not in shown()
+
+
+def test_narrow_terminals_get_whole_commands(
+    demo: Path, computer: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    (computer.bin / "make").unlink()
+    shown = re.sub(r"\x1b\[\d+m", "", on_terminal([], "doctor")).replace("\r\n", "\n")
+    setup = "python3 -m venv .venv && .venv/bin/python -m pip install -r requirements.lock"
+    setup += " && .venv/bin/python -m pip install --no-deps -e ."
+    assert f"\n{' ' * 22}{setup}\n" in shown
+    assert max(len(row) for row in shown.splitlines() if setup not in row) <= 60
+    made = "ok       project      demo, made from vision-classifier by"
+    assert f"{made}\n{' ' * 22}aistart 0.1.0\n" in shown
+
+
+# === Projects, and folders that are none ===
+
+
+def test_without_a_project_only_the_machine_is_checked(
+    aistart: Call, computer: Machine, isolated: Path
+) -> None:
+    result = aistart("doctor")
+    assert list(lines_of(result)) == ["project", "python", "git", "memory", "disk", "gpu"]
+    assert line(result, "project") == "ok: none in this folder: only this machine is checked"
+    assert line(result, "python") == "ok: python3 is 3.12.4 (a project needs >=3.11,<3.14)"
+    assert line(result, "gpu") == "ok: none, and no TPU: training would take the CPU"
+    assert result.exit_code == 0
+
+
+def test_a_named_folder_must_be_a_project(aistart: Call, isolated: Path) -> None:
+    (isolated / "empty").mkdir()
+    for name in ("empty", "nowhere"):
+        result = aistart("doctor", name)
+        assert result.output == (
+            f"Error: PROJECT: {name!r} is not a project of aistart: it has no "
+            ".aistart/answers.toml.\n"
+        )
+        assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("template = ", "it is not TOML: Invalid value (at end of document)"),
+        ('template = "x"\naistart = "1"\n', "it lacks 'answers'"),
+        (
+            'template = "x"\naistart = "1"\n[answers]\npackage_name = "a; b"\n',
+            "package_name 'a; b' names no package",
+        ),
+    ],
+)
+def test_broken_answers(
+    text: str, reason: str, aistart: Call, demo: Path, computer: Machine
+) -> None:
+    (demo / ".aistart" / "answers.toml").write_text(text)
+    result = aistart("doctor")
+    assert line(result, "project") == (
+        f"problem: .aistart/answers.toml: {reason}; only this machine is checked | "
+        f"git -C {demo} restore .aistart/answers.toml"
+    )
+    assert "memory" in lines_of(result)
+    assert result.exit_code == 1
+
+
+def test_commands_can_be_typed_where_one_is(
+    aistart: Call, demo: Path, computer: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(demo / "src")
+    setup = "(cd .. && make setup)"
+    assert line(aistart("doctor"), "environment") == f"problem: none: there is no .venv | {setup}"
+    monkeypatch.chdir(demo.parent)
+    shutil.move(demo, demo.parent / "my app")
+    assert line(aistart("doctor", "my app"), "environment").endswith("(cd 'my app' && make setup)")
+
+
+# === The environment ===
+
+
+def test_no_environment(aistart: Call, demo: Path, computer: Machine) -> None:
+    computer.gpus(1)
+    result = aistart("doctor")
+    assert line(result, "environment") == "problem: none: there is no .venv | make setup"
+    assert line(result, "python") == "ok: python3 is 3.12.4 (a project needs >=3.11,<3.14)"
+    gpu = "1 x NVIDIA A100-SXM4-80GB (81920 MiB), driver 570.86.15"
+    assert line(result, "gpu") == f"ok: {gpu}; no framework was asked"
+    assert result.exit_code == 1
+    (computer.bin / "make").unlink()
+    assert line(aistart("doctor"), "environment").endswith(
+        f"| python3 -m venv .venv && {INSTALL} -r requirements.lock && {INSTALL} --no-deps -e ."
+    )
+
+
+def test_the_active_environment_serves_if_it_has_tensorflow(
+    aistart: Call, demo: Path, computer: Machine, says: Says, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    active = computer.root / "active"
+    monkeypatch.setenv("VIRTUAL_ENV", str(active))
+    given = answer(demo)
+    says(given, folder=active)
+    assert line(aistart("doctor"), "environment").startswith(f"ok: {active}, ")
+    del given["packages"]["tensorflow"]
+    says(given, folder=active)
+    result = aistart("doctor")
+    assert line(result, "environment") == (
+        f"problem: none: there is no .venv, and the active {active} is without TensorFlow | "
+        "make setup"
+    )
+    assert "keras" not in lines_of(result)
+
+
+def test_a_setup_that_did_not_end(aistart: Call, says: Says, demo: Path) -> None:
+    says({**answer(demo), "packages": {"pip": "26.0"}, "stage": "tensorflow"})
+    assert line(aistart("doctor"), "environment") == (
+        "problem: .venv is without TensorFlow | rm -rf .venv && make setup"
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "trouble"),
+    [
+        ("echo Segmentation >&2; exit 3", "Segmentation"),
+        ("exit 3", "exit code 3, without a word"),
+        ("kill -11 $$", "killed by Segmentation fault (signal 11)"),
+        ("echo nonsense", "it says nothing that is understood"),
+        ("""echo '{"python": "3.12", "packages": 7}'""", "it says nothing that is understood"),
+        ("sleep 60 & sleep 60", "no answer within 0.5 s"),
+    ],
+)
+def test_a_python_that_does_not_answer(
+    script: str,
+    trouble: str,
+    aistart: Call,
+    demo: Path,
+    computer: Machine,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(environment, "LIMIT", 0.5)
+    computer.program("python", script, demo / ".venv" / "bin")
+    began = time.monotonic()
+    result = aistart("doctor")
+    assert line(result, "environment") == (
+        f"problem: .venv/bin/python: {trouble} | rm -rf .venv && make setup"
+    )
+    assert result.exit_code == 1
+    assert time.monotonic() - began < 10
+
+
+def test_a_python_that_is_gone(aistart: Call, demo: Path, computer: Machine) -> None:
+    (demo / ".venv").symlink_to("gone")
+    assert line(aistart("doctor"), "environment") == (
+        "problem: .venv/bin/python: does not start: No such file or directory | "
+        "rm -rf .venv && make setup"
+    )
+
+
+def test_what_the_framework_did_before_it_crashed_is_told(
+    aistart: Call, demo: Path, computer: Machine, says: Says
+) -> None:
+    says({**answer(demo), "stage": "tensorflow", "seen": None, "plan": None}, "kill -4 $$")
+    result = aistart("doctor")
+    assert line(result, "tensorflow") == "ok: 2.21.0, as tested"
+    assert line(result, "devices") == (
+        "problem: TensorFlow does not start: killed by Illegal instruction (signal 4); its "
+        "packages need a CPU with AVX; the whole message: | "
+        ".venv/bin/python -c 'import tensorflow'"
+    )
+
+
+def test_the_project_must_be_installed(
+    aistart: Call, demo: Path, says: Says, healthy: dict[str, Any]
+) -> None:
+    says({**healthy, "home": None})
+    install = f"{INSTALL} --no-deps -e ."
+    count = len(healthy["packages"])
+    assert line(aistart("doctor"), "environment") == (
+        f"warning: .venv, {count} packages; the project is not installed in it | {install}"
+    )
+    says({**healthy, "home": "/other/src/demo"})
+    assert line(aistart("doctor"), "environment") == (
+        f"warning: .venv, {count} packages; it imports demo from /other/src/demo, not from this "
+        f"project | {install}"
+    )
+
+
+# === Versions ===
+
+
+def test_versions(aistart: Call, demo: Path, says: Says, healthy: dict[str, Any]) -> None:
+    packages = healthy["packages"]
+    packages |= {"keras": "3.15.9", "tensorflow": "2.20.0", "jax": "0.11.0", "scipy": "1.0"}
+    del packages["mlflow"], packages["pillow"], packages["colorama"]  # the last: Windows has it
+    says(healthy)
+    result = aistart("doctor")
+    assert line(result, "tensorflow") == (
+        f"problem: 2.20.0; the project needs >=2.21,<2.22 | {INSTALL} tensorflow==2.21.0"
+    )
+    assert line(result, "keras") == (
+        f"warning: 3.15.9; tested with 3.15.1 | {INSTALL} keras==3.15.1"
+    )
+    assert line(result, "mlflow") == (
+        f"problem: not installed; tested with 3.17.2 | {INSTALL} -r requirements.lock"
+    )
+    assert line(result, "jax") == (
+        f"problem: 0.11.0; the project needs >=0.10,<0.11 | {INSTALL} -e '.[jax]'"
+    )
+    scipy = line(result, "packages")
+    assert scipy.startswith("warning: 1 missing: pillow; 1 of other versions: scipy 1.0 (tested: ")
+    assert scipy.endswith(f") | {INSTALL} -r requirements.lock")
+
+
+def test_an_environment_of_uv(
+    aistart: Call, computer: Machine, says: Says, healthy: dict[str, Any]
+) -> None:
+    del healthy["packages"]["pip"], healthy["packages"]["keras"]
+    healthy["packages"] |= {"tensorflow-cpu": healthy["packages"].pop("tensorflow")}
+    says(healthy)
+    install = "python3 -m pip --python .venv/bin/python install -r requirements.lock"
+    assert line(aistart("doctor"), "keras").endswith(f" | {install}")
+    computer.program("uv", "")
+    uv = "uv pip install --python .venv/bin/python"
+    result = aistart("doctor")
+    assert line(result, "keras").endswith(f" | {uv} -r requirements.lock")
+    assert line(result, "tensorflow") == (
+        "warning: tensorflow-cpu 2.21.0 in place of the tested tensorflow 2.21.0 | "
+        f"{uv} tensorflow==2.21.0"
+    )
+
+
+def test_a_lock_that_is_lost(aistart: Call, demo: Path, healthy: dict[str, Any]) -> None:
+    (demo / "requirements.lock").unlink()
+    assert line(aistart("doctor"), "packages") == (
+        "warning: requirements.lock, the tested set, is missing or empty | "
+        "git restore requirements.lock"
+    )
+
+
+def test_pythons(
+    aistart: Call, demo: Path, says: Says, healthy: dict[str, Any], computer: Machine
+) -> None:
+    says({**healthy, "python": "3.14.0"})
+    said = "problem: 3.14.0 in .venv; the project needs >=3.11,<3.14"
+    again = "rm -rf .venv && make setup"
+    assert line(aistart("doctor"), "python") == f"{said} | {again} PYTHON=python3"
+    computer.program("python3", "echo 3.14.1 True")
+    assert line(aistart("doctor"), "python") == (
+        f"{said} | uv python install 3.13 && {again} PYTHON=$(uv python find 3.13)"
+    )
+    shutil.rmtree(demo / ".venv")
+    computer.program("python3.11", "echo 3.11.2 True")
+    assert line(aistart("doctor"), "python") == (
+        "warning: python3 is 3.14.1; a project needs >=3.11,<3.14 | make setup PYTHON=python3.11"
+    )
+    computer.program("apt-get", "")
+    computer.program("python3", "echo 3.13.1 False")
+    assert line(aistart("doctor"), "python") == (
+        "problem: python3 is 3.13.1 (a project needs >=3.11,<3.14), but it cannot make "
+        "environments: no ensurepip | sudo apt-get install python3-venv"
+    )
+    for name in ("python3", "python3.11"):
+        (computer.bin / name).unlink()
+    assert line(aistart("doctor"), "python").startswith("problem: there is no python3 that works; ")
+
+
+# === GPUs and TPUs ===
+
+
+def gpu(aistart: Call) -> str:
+    """The line on GPUs, without what the driver says of them."""
+    shown = "2 x NVIDIA A100-SXM4-80GB (81920 MiB), driver 570.86.15; "
+    return line(aistart("doctor"), "gpu").replace(shown, "")
+
+
+def test_gpus_that_the_framework_sees(
+    aistart: Call, computer: Machine, healthy: dict[str, Any], says: Says
+) -> None:
+    computer.gpus(2)
+    healthy["seen"] |= {"gpus": 2, "missing": []}
+    why = "2 replicas, because it sees 2 GPUs"
+    healthy["plan"] |= {"strategy": "mirrored", "replicas": 2, "why": why}
+    says(healthy)
+    result = aistart("doctor")
+    assert line(result, "gpu") == (
+        "ok: 2 x NVIDIA A100-SXM4-80GB (81920 MiB), driver 570.86.15; TensorFlow sees all"
+    )
+    assert line(result, "strategy") == f"ok: mirrored on TensorFlow (auto picks it): {why}"
+    assert line(result, "batch size") == (
+        "ok: 64 to begin with: the configured 32 for each of 2 replicas (--data.batch_size 64, "
+        "train.learning_rate raised with it); double it while epochs get faster and memory suffices"
+    )
+
+
+def test_why_the_framework_sees_no_gpu(
+    aistart: Call,
+    computer: Machine,
+    healthy: dict[str, Any],
+    says: Says,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    computer.gpus(2)
+    none = "problem: TensorFlow sees none: "
+    assert gpu(aistart) == (
+        f"{none}CUDA's libraries are not installed: {', '.join(CUDA[:3])} and 1 more | "
+        f"{INSTALL} -e '.[gpu]'"
+    )
+    healthy["seen"]["missing"] = []
+    says(healthy, f"cat {computer.file('log', LOG)} >&2")
+    assert gpu(aistart) == (
+        f"{none}it says: failed call to cuInit: UNKNOWN ERROR (303) | "
+        f"{INSTALL} --force-reinstall -e '.[gpu]'"
+    )
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/usr/local/cuda/lib64")
+    assert gpu(aistart).endswith("LD_LIBRARY_PATH may name other libraries | unset LD_LIBRARY_PATH")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert gpu(aistart) == (
+        "warning: TensorFlow sees none, as CUDA_VISIBLE_DEVICES is '-1' | "
+        "unset CUDA_VISIBLE_DEVICES"
+    )
+    healthy["seen"]["gpus"] = 1
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    says(healthy)
+    assert gpu(aistart) == "ok: TensorFlow sees 1 of them, as CUDA_VISIBLE_DEVICES is '1'"
+
+
+def test_a_build_without_cuda(
+    aistart: Call, computer: Machine, healthy: dict[str, Any], says: Says
+) -> None:
+    computer.gpus(2)
+    healthy["seen"]["cuda"] = None
+    healthy["packages"]["tensorflow-cpu"] = "2.21.0"
+    says(healthy)
+    assert gpu(aistart) == (
+        "problem: TensorFlow sees none: it is a build for CPUs only | "
+        f".venv/bin/python -m pip uninstall tensorflow-cpu && {INSTALL} -e '.[gpu]'"
+    )
+
+
+def test_a_driver_that_is_too_old(
+    aistart: Call, computer: Machine, healthy: dict[str, Any], says: Says
+) -> None:
+    computer.program("nvidia-smi", f"cat {computer.file('smi', 'Tesla T4, 15360 MiB, 470.57.02')}")
+    computer.program("ubuntu-drivers", "")
+    healthy["seen"]["missing"] = []
+    says(healthy)
+    assert gpu(aistart) == (
+        "problem: 1 x Tesla T4 (15360 MiB), driver 470.57.02; TensorFlow sees none: CUDA 12 needs "
+        "NVIDIA's driver 525.60 or newer | sudo ubuntu-drivers install"
+    )
+
+
+def test_drivers_in_trouble(
+    aistart: Call, computer: Machine, healthy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mismatch = "Failed to initialize NVML: Driver/library version mismatch"
+    computer.program("nvidia-smi", f"echo '{mismatch}'; exit 18")
+    assert gpu(aistart) == f"problem: nvidia-smi: {mismatch} | sudo reboot"
+    monkeypatch.setattr(drivers, "QUICK", 0.5, raising=False)
+    computer.program("nvidia-smi", "echo 'No devices were found'; exit 6")
+    assert gpu(aistart) == "ok: none, and no TPU: training takes the CPU"
+    (computer.bin / "nvidia-smi").unlink()
+    text = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.161.08  Sat Feb 17\nGCC 12.2.0\n"
+    computer.file("proc/driver/nvidia/version", text)
+    assert gpu(aistart) == (
+        "warning: NVIDIA's driver 535.161.08 is loaded; TensorFlow sees none, and there is no "
+        "nvidia-smi; a container is given GPUs with: docker run --gpus all"
+    )
+
+
+def test_jax(
+    aistart: Call,
+    computer: Machine,
+    healthy: dict[str, Any],
+    says: Says,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    computer.gpus(2)
+    healthy["packages"]["jax"] = "0.10.2"
+    plan = healthy["plan"]
+    plan |= {"backend": "jax", "jax_platform": "cpu", "jax_devices": 1}
+    says(healthy)
+    assert gpu(aistart) == (
+        f"problem: JAX sees none: it is a build for CPUs only | {INSTALL} -e '.[jax-gpu]'"
+    )
+    healthy["packages"]["jax-cuda13-plugin"] = "0.10.2"
+    says(healthy)
+    assert gpu(aistart).startswith(
+        "problem: JAX sees none: CUDA 13 needs NVIDIA's driver 580.65 or newer"
+    )
+    plan |= {"jax_platform": "gpu", "jax_devices": 2}
+    says(healthy)
+    assert gpu(aistart) == "ok: JAX sees all"
+    assert line(aistart("doctor"), "jax") == "ok: 0.10.2, within >=0.10,<0.11"
+
+
+def test_jax_that_is_not_installed(
+    aistart: Call, computer: Machine, healthy: dict[str, Any], says: Says
+) -> None:
+    reason = "runtime.backend: jax is not installed; it is an extra: pip install -e '.[jax]'."
+    says({**healthy, "stage": "project", "plan": None, "reason": reason})
+    assert line(aistart("doctor"), "strategy") == f"problem: {reason} | {INSTALL} -e '.[jax]'"
+
+
+def test_tpus(
+    aistart: Call,
+    computer: Machine,
+    healthy: dict[str, Any],
+    says: Says,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TPU_WORKER_ID", "0")
+    assert line(aistart("doctor"), "tpu") == (
+        "warning: TPU_WORKER_ID is set, and there is no TPU device in /dev | unset TPU_WORKER_ID"
+    )
+    chips = [str(computer.file(f"dev/vfio/{number}")) for number in range(4)]
+    seen = f"4 TPU devices ({', '.join(chips[:3])} and 1 more)"
+    extra = f"{INSTALL} -e '.[tpu]'"
+    result = aistart("doctor")
+    assert "gpu" not in lines_of(result)
+    missing = f"problem: {seen}; JAX's part for TPUs is not installed | {extra}"
+    assert line(result, "tpu") == missing
+    healthy["packages"]["libtpu"] = "0.0.42"
+    says(healthy)
+    assert line(aistart("doctor"), "tpu") == (
+        f"warning: {seen}; only JAX uses it, and the backend is tensorflow | "
+        ".venv/bin/train --config configs/tpu.yaml"
+    )
+    healthy["plan"] |= {"backend": "jax", "jax_platform": "tpu", "jax_devices": 4}
+    says(healthy)
+    assert line(aistart("doctor"), "tpu") == f"ok: {seen}; JAX sees 4"
+
+
+def test_other_devices_are_no_tpus(
+    aistart: Call, computer: Machine, healthy: dict[str, Any]
+) -> None:
+    computer.file("dev/vfio/7")  # of a virtual machine's network card
+    computer.file("dev/accel/accel0")  # a laptop's neural processor
+    computer.file("sys/bus/pci/devices/0000:00:01.0/vendor", "0x8086\n")
+    assert "tpu" not in lines_of(aistart("doctor"))
+    computer.file("sys/bus/pci/devices/0000:00:02.0/vendor", "0x1ae0\n")
+    assert line(aistart("doctor"), "tpu").startswith("problem: 1 TPU device (")
+
+
+def test_a_configuration_that_train_would_refuse(
+    aistart: Call, healthy: dict[str, Any], says: Says
+) -> None:
+    reason = "environment variable: 'APP__TRAIN__EPOCH' is unknown."
+    says({**healthy, "stage": "project", "plan": None, "reason": reason})
+    assert line(aistart("doctor"), "strategy") == (
+        f"problem: train would not start: {reason} | .venv/bin/python -m demo.config"
+    )
+
+
+# === The machine ===
+
+
+def test_memory(aistart: Call, computer: Machine) -> None:
+    computer.memory(0.5)
+    assert line(aistart("doctor"), "memory") == (
+        "problem: 0.5 GiB available of 16.0 GiB; the smallest training takes 1 GiB; what takes "
+        "it: | ps aux --sort=-rss | head"
+    )
+    computer.memory(1.5)
+    assert line(aistart("doctor"), "memory").startswith("warning: 1.5 GiB available of 16.0 GiB; ")
+
+
+@pytest.mark.parametrize(
+    ("group", "folder", "limit", "used", "files"),
+    [
+        ("0::/user/job", "user", "memory.max", "memory.current", "inactive_file"),
+        (
+            "4:memory:/docker/abc",
+            "memory",
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+            "total_inactive_file",
+        ),
+    ],
+)
+def test_memory_of_a_container(
+    group: str, folder: str, limit: str, used: str, files: str, aistart: Call, computer: Machine
+) -> None:
+    computer.file("proc/self/cgroup", f"3:cpu:/\n{group}\n")
+    computer.file(f"sys/fs/cgroup/{folder}/{limit}", f"{8 * GIB}\n")
+    computer.file(f"sys/fs/cgroup/{folder}/{used}", f"{7 * GIB}\n")
+    computer.file(f"sys/fs/cgroup/{folder}/memory.stat", f"anon 1\n{files} {2 * GIB}\n")
+    computer.file("sys/fs/cgroup/user/job/memory.max", "max\n")
+    assert line(aistart("doctor"), "memory") == (
+        "ok: 3.0 GiB available of 8.0 GiB, the limit of this container or group"
+    )
+
+
+def test_disk(aistart: Call, computer: Machine, demo: Path) -> None:
+    computer.disk(4.94)
+    result = aistart("doctor")
+    assert line(result, "disk") == "warning: 4.9 GB free; an environment and some runs need 5 GB"
+    computer.disk(0.97)
+    assert line(aistart("doctor"), "disk") == "problem: 1.0 GB free, less than 1 GB"
+
+
+def test_git(aistart: Call, computer: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GIT_AUTHOR_NAME")
+    monkeypatch.delenv("GIT_AUTHOR_EMAIL")
+    assert line(aistart("doctor"), "git").endswith(
+        "; it does not know who you are, so cannot commit | "
+        "git config --global user.name 'YOUR NAME' && "
+        "git config --global user.email YOU@EXAMPLE.COM"
+    )
+    (computer.bin / "git").unlink()
+    install = "xcode-select --install" if sys.platform == "darwin" else "sudo apt-get install git"
+    assert line(aistart("doctor"), "git") == f"problem: not installed | {install}"
+
+
+# === MLflow ===
+
+
+@contextmanager
+def server(
+    pages: dict[str, tuple[int, str]], port: int = 0
+) -> Iterator[tuple[str, list[str | None]]]:
+    """A server with these pages; its address, and the credentials that it got."""
+    seen: list[str | None] = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            seen.append(self.headers["Authorization"])
+            status, text = pages.get(self.path, (404, "not here"))
+            self.send_response(status)
+            if status == 302:
+                self.send_header("Location", text)
+            self.end_headers()
+            self.wfile.write(text.encode())
+
+        def log_message(self, *words: object) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler) as opened:
+        threading.Thread(target=opened.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{opened.server_port}", seen
+        opened.shutdown()
+
+
+def mlflow(version: str) -> dict[str, tuple[int, str]]:
+    """The pages of an MLflow server."""
+    return {"/health": (200, "OK"), "/version": (200, version)}
+
+
+Tracking = Callable[[str], str]
+
+
+@pytest.fixture
+def recorded_at(
+    aistart: Call, healthy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> Tracking:
+    """The line on tracking where MLFLOW_TRACKING_URI is this."""
+
+    def check(uri: str) -> str:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+        result = aistart("doctor")
+        assert "hunter2" not in result.output
+        return line(result, "tracking")
+
+    return check
+
+
+def test_servers_that_answer(recorded_at: Tracking) -> None:
+    with server(mlflow("3.17.0")) as (place, _):
+        assert recorded_at(f"http://{place}") == f"ok: http://{place}: MLflow 3.17.0 answers"
+    with server(mlflow("2.9.2\n")) as (place, _):
+        assert recorded_at(f"http://{place}/") == (
+            f"warning: http://{place}/: MLflow 2.9.2 answers; the project was tested with 3.17.2. "
+            "On the server's machine: | pip install --upgrade mlflow==3.17.2"
+        )
+    with server({"/health": (200, "OK"), "/version": (200, "<html>")}) as (place, _):
+        assert recorded_at(f"http://{place}") == (
+            f"warning: http://{place}: it answers, but does not say that it is MLflow"
+        )
+    below = {f"/ml{page}": text for page, text in mlflow("4.0.0").items()}
+    with server(below) as (place, _):
+        assert recorded_at(f"http://{place}/ml").startswith("ok: ")
+
+
+def test_servers_that_do_not_answer(
+    recorded_at: Tracking, monkeypatch: pytest.MonkeyPatch, computer: Machine
+) -> None:
+    then = "until then runs are recorded in their folders alone"
+    assert recorded_at(f"http://localhost:{computer.port}") == (
+        f"problem: http://localhost:{computer.port}: Connection refused; {then} | "
+        f".venv/bin/mlflow server --port {computer.port} --backend-store-uri sqlite:///mlflow.db"
+    )
+    monkeypatch.setattr(tracking, "LIMIT", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        place = f"127.0.0.1:{deaf.getsockname()[1]}"
+        assert recorded_at(f"http://{place}").startswith(
+            f"problem: http://{place}: no answer within 0.3 s; {then} | .venv/bin/mlflow server "
+        )
+    with server({"/health": (500, "")}) as (place, _):
+        assert recorded_at(f"http://{place}") == (
+            f"problem: http://{place}: it answers 500 Internal Server Error; {then} | "
+            "unset MLFLOW_TRACKING_URI"
+        )
+
+
+def test_credentials_go_to_the_server_alone(
+    recorded_at: Tracking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with server({"/health": (401, "")}) as (place, seen):
+        assert recorded_at(f"http://ada:hunter2@{place}") == (
+            f"problem: http://{place}: it answers 401 Unauthorized; until then runs are recorded "
+            "in their folders alone | "
+            "export MLFLOW_TRACKING_USERNAME=YOU MLFLOW_TRACKING_PASSWORD=YOURS"
+        )
+    assert seen == ["Basic YWRhOmh1bnRlcjI="]
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", "hunter2-token")
+    with server(mlflow("3.17.2")) as (other, seen_there):
+        pages = {"/health": (302, f"http://{other}/health")}
+        with server(pages) as (place, seen):
+            assert "it answers 302 Found" in recorded_at(f"http://{place}")
+    assert (seen, seen_there) == (["Bearer hunter2-token"], [])
+
+
+def test_no_password_is_shown(
+    recorded_at: Tracking, computer: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = computer.port
+    then = "until then runs are recorded in their folders alone | unset MLFLOW_TRACKING_URI"
+    assert recorded_at(f"postgresql://ada:hunter2@127.0.0.1:{port}/runs?password=hunter2") == (
+        f"problem: postgresql://127.0.0.1:{port}/runs: Connection refused; {then}"
+    )
+    assert recorded_at(f"postgresql+psycopg://ada:{PASSWORD}@127.0.0.1:{port}/runs") == (
+        f"problem: postgresql+psycopg://127.0.0.1:{port}/runs is not an address; a password's /, ? "
+        "and @ are written %2F %3F %40 | unset MLFLOW_TRACKING_URI"
+    )
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        place = f"127.0.0.1:{listening.getsockname()[1]}"
+        assert recorded_at(f"mysql://ada:hunter2@{place}/runs") == (
+            f"ok: mysql://{place}/runs: something listens there; no login was tried"
+        )
+
+
+def test_stores_without_a_server(
+    recorded_at: Tracking, demo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (demo / "mlflow.db").write_bytes(bytes(1_500_000))
+    assert recorded_at("") == "ok: mlflow.db, 1.5 MB"
+    assert recorded_at("sqlite:///other/mlflow.db") == (
+        f"problem: {demo}/other/mlflow.db: its folder is not there | mkdir -p {demo}/other"
+    )
+    assert recorded_at("./mlruns") == (
+        "problem: ./mlruns: MLflow no longer records in plain folders | unset MLFLOW_TRACKING_URI"
+    )
+    assert recorded_at("databricks://team").startswith(
+        "warning: databricks://team: not a kind of store that can be tried here"
+    )
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "mlflow.db")
+    assert recorded_at("") == "problem: mlflow.db: it cannot be written | chmod u+w mlflow.db"
+
+
+def test_the_configuration_names_the_store(
+    aistart: Call, says: Says, healthy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
+    healthy["plan"]["tracking_uri"] = "sqlite:///own.db"
+    says(healthy)
+    assert line(aistart("doctor"), "tracking") == "ok: own.db, made by the first run"
+    healthy["plan"]["tracking"] = False
+    says(healthy)
+    assert line(aistart("doctor"), "tracking") == "ok: off, as tracking.enabled is false"
+
+
+def test_the_port_of_mlflows_pages(
+    aistart: Call, computer: Machine, healthy: dict[str, Any]
+) -> None:
+    check = f"port {computer.port}"
+    with server({}, computer.port):
+        result = aistart("doctor")
+    said, fix = line(result, check).split(" | ")
+    assert said == "warning: in use by another program, so that `make ui` fails; instead:"
+    command, port = fix.rsplit(" ", 1)
+    assert command == ".venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db --port"
+    assert int(port) > computer.port
+    assert result.exit_code == 3
+    with server(mlflow("3.17.2"), computer.port):
+        assert line(aistart("doctor"), check) == "ok: MLflow 3.17.2 is open there already"

@@ -1,0 +1,247 @@
+"""What goes wrong around ``aistart new``, on every template: one line, and the disk as it was."""
+
+import keyword
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from aistart import naming
+from aistart.answers import resolve
+from aistart.catalog import find_template, find_templates
+from aistart.errors import UsageProblem
+from tests.generator.test_new import assert_refused, tree
+
+Call = Callable[..., Result]
+AISTART = [sys.executable, "-m", "aistart"]
+TEMPLATES = list(find_templates())
+MOMENTS = 20
+
+every_template = pytest.mark.parametrize("template", TEMPLATES)
+
+
+@every_template
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        # 1: names that lead elsewhere
+        (["../x"], "project_name: '../x' must be one line without"),
+        (["/tmp/x"], "project_name: '/tmp/x' must be one line"),
+        (["a/../../x"], "project_name: 'a/../../x' must be one line"),
+        (["demo", "--set", "project_slug=../x"], "project_slug: '../x' must begin with"),
+        (["demo", "--set", "project_slug=/tmp/x"], "project_slug: '/tmp/x' must begin with"),
+        (["demo", "--set", "package_name=a/b"], "package_name: 'a/b' must begin with"),
+        (["demo", "--set", "package_name=a.b"], "try 'a_b'"),
+        # 4: names that hide others
+        (["keras"], "that the project itself uses; try 'my_keras'"),
+        (["class"], "is a word of the Python language; try 'my_class'"),
+        (["json"], "standard library; try 'my_json'"),
+        (["h5py"], "that the project itself uses; try 'my_h5py'"),
+        (["tests"], "that the project itself uses; try 'my_tests'"),
+        # 5: names that no folder has
+        (["CON"], "project_slug: 'con' is the name of a device"),
+        (["aux"], "project_slug: 'aux' is the name of a device"),
+        (["NUL"], "is the name of a device on Windows"),
+        (["demo", "--set", "project_slug=a."], "project_slug: 'a.' must not end with a dot"),
+        (["demo", "--set", "project_slug=a "], "project_slug: 'a ' must begin with a letter"),
+        (["demo", "--set", "project_slug=-rf"], "project_slug: '-rf' must begin with a letter"),
+        (["demo", "--set", "project_slug="], "project_slug: '' must begin with"),
+        ([""], "project_name: '' must not be empty"),
+        (["."], "project_slug: '' must begin with"),
+        (["n" * 300], "project_name: 'nnn"),
+        (["app_"], "not end with '_'; try 'app'"),
+        (["3d"], "must begin with a small letter"),
+        (["demo", "--set", "author=a\udcff"], "control characters or"),
+        (["demo", "--set", "author=a\x1b[2J"], "control characters or"),
+        (["demo", "--set", "author=a\x85b"], "control characters or"),
+        (["demo", "--set", "tracking_uri=mlflow:5000"], "must be an address such as http://"),
+        (["demo", "--set", "tracking_uri=http://a:b@c"], "must hold no user or password"),
+        # 11: words that do not exist
+        (["demo", "--set", "licence=MIT"], "Did you mean 'license'?"),
+        (["demo", "--set", "license=MTI"], "is not one of: Proprietary, MIT, BSD-3-Clause; did"),
+        (["demo", "--set", "license"], "is not of the form KEY=VALUE"),
+        (["demo", "--with", "dokcer"], "feature: 'dokcer' is unknown."),
+        # 6: where a project cannot be
+        (["demo", "-o", "missing"], "'missing' is not an existing folder"),
+    ],
+)
+def test_refused(
+    aistart: Call, isolated: Path, template: str, words: list[str], message: str
+) -> None:
+    assert_refused(aistart("new", template, *words, "-y"), message, isolated)
+
+
+def test_unknown_template(aistart: Call, isolated: Path) -> None:
+    result = aistart("new", "vision-clasifier", "demo")
+    assert_refused(result, "Did you mean 'vision-classifier'?", isolated)
+
+
+@every_template
+def test_every_taken_name_is_refused_with_a_suggestion(template: str) -> None:
+    chosen = find_template(template)
+    words = {*keyword.kwlist, *keyword.softkwlist, *sys.stdlib_module_names}
+    words |= {name.replace("-", "_") for name in chosen.distributions}
+    words |= {"tensorflow", "keras", "mlflow", "numpy", "sklearn", "yaml", "tests", "src"}
+    for word in sorted(words):
+        with pytest.raises(UsageProblem, match="package_name: ") as refused:
+            resolve(chosen, {"package_name": word})
+        suggestion = str(refused.value).rpartition("try '")[2].split("'")[0]
+        assert naming.package_problem(suggestion, chosen.distributions) is None
+
+
+@every_template
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ 7*7 }}",
+        "{% raw %}",
+        "{# gone #}",
+        "{{ cookiecutter._answers }}",
+        "{{ cycler.__init__.__globals__.os.popen('touch ran') }}",
+        'it\'s "quoted" \\ and \\n',
+        "a: b # c",
+        "- [x] = {y} & *z !t |",
+        "$(touch ran) `touch ran` ${HOME}",
+        "'''\"\"\"",
+        "emoji 🎉 and 中文",
+        "two\nlines",
+    ],
+)
+def test_text_answers_are_data(aistart: Call, isolated: Path, template: str, text: str) -> None:
+    names = ["--set", "project_slug=demo", "--set", "package_name=demo"]
+    texts = [word for key in ("description", "author") for word in ("--set", f"{key}={text}")]
+    result = aistart("new", template, "-y", "--no-git", *names, *texts)
+    assert result.exit_code == 0, result.output
+    project = isolated / "demo"
+    recorded = tomllib.loads((project / ".aistart/answers.toml").read_text())
+    assert recorded["answers"]["description"] == recorded["answers"]["author"] == text
+    declared = tomllib.loads((project / "pyproject.toml").read_text())["project"]
+    assert declared["description"] == declared["authors"][0]["name"] == " ".join(text.split())
+    for path in project.rglob("*.py"):
+        compile(path.read_text(), path, "exec")
+    assert [path.name for path in isolated.iterdir()] == ["demo"]
+
+    named = aistart("new", template, "-y", "--no-git", *names, "--set", f"project_name={text}")
+    assert named.exit_code == 2  # the folder is taken, or the name is not allowed
+    if "project folder: 'demo' exists" not in named.output:
+        assert "project_name: " in named.output
+        return
+    (project / "README.md").unlink()
+    project.rename(isolated / "before")
+    aistart("new", template, "-y", "--no-git", *names, "--set", f"project_name={text}")
+    assert (project / "README.md").read_text().splitlines()[0] == f"# {text}"
+
+
+@every_template
+@pytest.mark.parametrize("kind", ["full folder", "file", "link", "broken link"])
+def test_target_that_exists_is_left_alone(
+    aistart: Call, isolated: Path, template: str, kind: str
+) -> None:
+    target = isolated / "demo"
+    if kind == "full folder":
+        target.mkdir()
+        (target / "mine").touch()
+    elif kind == "file":
+        target.touch()
+    else:
+        if kind == "link":
+            (isolated / "elsewhere").mkdir()
+        target.symlink_to("elsewhere")
+    before = tree(isolated)
+    result = aistart("new", template, "demo", "-y")
+    assert result.exit_code == 2
+    assert result.output.startswith("Error: project folder: 'demo' ")
+    assert tree(isolated) == before
+
+
+@every_template
+def test_folder_that_cannot_be_written(aistart: Call, isolated: Path, template: str) -> None:
+    # Not even root can make a folder in /proc.
+    result = aistart("new", template, "demo", "-y", "-o", "/proc")
+    assert_refused(result, "output folder: '/proc': ", isolated, code=1)
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL, signal.SIGTERM])
+def test_killed_at_any_moment(
+    isolated: Path, monkeypatch: pytest.MonkeyPatch, sent: signal.Signals
+) -> None:
+    """No project, or a complete one; after Ctrl-C nothing else either."""
+    (isolated / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(isolated / "tmp"))
+    moments = random.Random(sent.value)
+    command = [*AISTART, "new", moments.choice(TEMPLATES), "demo", "-y", "-o", str(isolated)]
+    began = time.monotonic()
+    subprocess.run(command, check=True, capture_output=True)
+    whole, usual = tree(isolated / "demo"), time.monotonic() - began
+    for number in range(MOMENTS):
+        folder = isolated / str(number)
+        folder.mkdir()
+        process = subprocess.Popen(
+            [*command[:-1], str(folder)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        time.sleep(moments.uniform(0, usual))
+        # A terminal sends Ctrl-C to all of its processes, git included.
+        os.killpg(process.pid, sent) if sent == signal.SIGINT else process.send_signal(sent)
+        process.communicate()
+        if (folder / "demo").exists():
+            assert tree(folder / "demo") == whole
+            assert (folder / "demo/.git/HEAD").is_file()
+        if sent != signal.SIGKILL:
+            assert {path.name for path in folder.iterdir()} <= {"demo"}
+            assert list((isolated / "tmp").iterdir()) == []
+        else:  # what is left does not hinder the next run
+            again = [*command[:-1], str(folder)]
+            if not (folder / "demo").exists() and number % 5 == 0:
+                subprocess.run(again, check=True, capture_output=True)
+                assert tree(folder / "demo") == whole
+
+
+@pytest.fixture
+def small_disk(isolated: Path) -> Iterator[Path]:
+    """A file system of 300 kB."""
+    place = isolated / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(place)]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("only root can mount a small file system")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+@every_template
+def test_full_disk(aistart: Call, small_disk: Path, template: str) -> None:
+    result = aistart("new", template, "demo", "-y", "-o", str(small_disk))
+    assert result.exit_code == 1
+    assert "No space left on device" in result.output
+    assert result.output.count("\n") == 1
+    assert list(small_disk.iterdir()) == []
+
+
+@every_template
+def test_two_at_once(isolated: Path, template: str) -> None:
+    command = [*AISTART, "new", template, "demo", "-y"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    both = [subprocess.Popen(command, **pipes) for _ in range(2)]
+    said = [process.communicate()[0] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 2], said
+    assert sum("exists and is not an empty folder" in text for text in said) == 1
+    assert [path.name for path in isolated.iterdir()] == ["demo"]
+
+
+@every_template
+def test_without_a_terminal_nothing_is_asked(isolated: Path, template: str) -> None:
+    command = [*AISTART, "new", template, "demo"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
+    assert done.returncode == 0
+    assert (isolated / "demo").is_dir()

@@ -1,0 +1,305 @@
+"""Templates that are not aistart's: folders, repositories, cookiecutter's own; and trust."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from tests.generator.foreign import PROJECT, plain_template, team_template, write
+from tests.generator.terminal import CTRL_U, DOWN, on_terminal
+
+Call = Callable[..., Result]
+
+
+def repository(folder: Path) -> Path:
+    """Make the folder a repository with one commit and a tag."""
+    for words in (
+        ["init", "--quiet", "--initial-branch=main"],
+        ["add", "--all"],
+        ["-c", "user.name=T", "-c", "user.email=t@e", "commit", "--quiet", "-m", "One"],
+        ["tag", "v1"],
+    ):
+        subprocess.run(["git", *words], cwd=folder, check=True)
+    return folder
+
+
+def test_folder_with_our_keys(aistart: Call, isolated: Path) -> None:
+    team_template(isolated / "team")
+    result = aistart("new", "./team", "demo", "-y", "--trust")
+    assert result.exit_code == 0, result.output
+    made = sorted(path.name for path in (isolated / "demo").iterdir())
+    assert made == [".git", "README.md", "docs.md", "store.txt", "tests"]
+    assert (isolated / "demo/store.txt").read_text() == "none team-bucket\n"
+    assert "\n  aistart new ./team demo -y --trust\n" in result.output
+
+
+def test_layers_may_name_our_base(aistart: Call, isolated: Path) -> None:
+    team = isolated / "team"
+    team_template(team, _layers=["base"], author="The Team")
+    (team / PROJECT / "README.md").unlink()
+    assert aistart("new", "./team", "demo", "-y", "--trust").exit_code == 0
+    assert "The Team" in (isolated / "demo/pyproject.toml").read_text()
+    assert (isolated / "demo/store.txt").exists()
+
+
+def test_plain_cookiecutter_template(aistart: Call, isolated: Path) -> None:
+    plain_template(isolated / "template")
+    words = ["new", "./template", "-y", "--trust", "--set"]
+    result = aistart(*words, "name=Other")
+    assert result.exit_code == 0, result.output
+    assert (isolated / "other/said.txt").read_text() == "OTHER 80 docs\n"
+    assert (isolated / "other/hook.txt").read_text() == "ran"
+    assert "  cd other\n\nThe same again" in result.output
+    assert aistart(*words, "name=X", "--set", "with_docs=no").exit_code == 0
+    assert (isolated / "x/said.txt").read_text() == "X 80 bare\n"
+    refused = aistart(*words, "name=y", "--set", "with_docs=maybe")
+    assert refused.output.endswith("Error: with_docs: 'maybe' is not one of: yes, no.\n")
+
+
+def test_repository_with_revision_and_directory(aistart: Call, isolated: Path) -> None:
+    team_template(isolated / "source" / "inner" / "team")
+    source = repository(isolated / "source")
+    write(source / "inner" / "team" / PROJECT / "later.txt", "later\n")
+    subprocess.run(["git", "add", "--all"], cwd=source, check=True)
+    commit = ["-c", "user.name=T", "-c", "user.email=t@e", "commit", "--quiet", "-m", "Two"]
+    subprocess.run(["git", *commit], cwd=source, check=True)
+    words = ["new", source.as_uri(), "-y", "--directory", "inner/team", "--trust"]
+    assert aistart(*words, "--set", "project_name=new").exit_code == 0
+    assert (isolated / "new/later.txt").exists()
+    result = aistart(*words, "--set", "project_name=old", "--checkout", "v1")
+    assert result.exit_code == 0
+    assert not (isolated / "old/later.txt").exists()
+    assert f"new {source.as_uri()} old -y --checkout v1 --directory inner/team" in result.output
+
+
+def test_without_trust_nothing_runs(aistart: Call, isolated: Path) -> None:
+    plain_template(isolated / "plain")
+    evil = "{{ cycler.__init__.__globals__.os.system('touch ran') }}"
+    write(isolated / "plain" / "{{ cookiecutter.slug }}" / "evil.txt", evil)
+    result = aistart("new", "./plain", "-y")
+    assert result.exit_code == 2
+    assert result.output.splitlines()[1:] == [
+        "  hook       hooks/post_gen_project.py",
+        "  extension  local_words.Shout",
+        "  Jinja      in every file and file name: it can call any Python function",
+        "Error: template: './plain' is not aistart's, and to render it is to run its code; look at "
+        "it, then use --trust.",
+    ]
+    assert [path.name for path in isolated.iterdir()] == ["plain"]
+
+
+def test_trust_is_remembered_for_one_version(aistart: Call, isolated: Path) -> None:
+    team_template(isolated / "team")
+    assert aistart("new", "./team", "one", "-y").exit_code == 2
+    assert aistart("new", "./team", "one", "-y", "--trust-always").exit_code == 0
+    assert aistart("new", "./team", "two", "-y").exit_code == 0
+    write(isolated / "team" / PROJECT / "new.txt", "changed\n")
+    assert aistart("new", "./team", "three", "-y").exit_code == 2
+    assert not (isolated / "three").exists()
+
+
+def test_trust_is_asked_for_on_a_terminal(isolated: Path) -> None:
+    team_template(isolated / "team", _features={})
+    settings = ["--set", "project_slug=demo", "--set", "store=none", "--set", "bucket=b"]
+    shown = on_terminal(["\r"], "new", "./team", "demo", *settings)
+    assert "Run the code of ./team?" in shown
+    assert "use --trust" in shown
+    assert not (isolated / "demo").exists()
+    on_terminal([f"{DOWN}\r"], "new", "./team", "demo", *settings)
+    assert (isolated / "demo").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--checkout=--upload-pack=touch ran"], "is not a branch, tag or commit"),
+        (["--checkout=-x"], "is not a branch, tag or commit"),
+        (["--directory=../elsewhere"], "lies outside of the template's source"),
+        (["--directory=/etc"], "lies outside of the template's source"),
+        (["--directory=missing"], "is not a folder of"),
+    ],
+)
+def test_refused_even_with_trust(
+    aistart: Call, isolated: Path, words: list[str], message: str
+) -> None:
+    source = repository(team_template(isolated / "source"))
+    (isolated / "elsewhere").mkdir()
+    result = aistart("new", source.as_uri(), "demo", "-y", "--trust", *words)
+    assert result.exit_code == 2
+    assert message in result.output
+    assert result.output.count("\n") == 1
+    assert sorted(path.name for path in isolated.iterdir()) == ["elsewhere", "source"]
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("ext::sh -c touch% ran", "git's remote helpers are not allowed"),
+        ("ext::sh://x", "git's remote helpers are not allowed"),
+        ("rsync://host/x", "'rsync' is not one of the allowed schemes"),
+        ("gh:owner", "is not of the form gh:owner/repository"),
+        ("gh:--upload-pack=x/y z", "is not of the form gh:owner/repository"),
+        ("./missing", "'./missing' is not a folder"),
+    ],
+)
+def test_addresses_that_are_refused(aistart: Call, isolated: Path, word: str, message: str) -> None:
+    result = aistart("new", word, "demo", "-y", "--trust")
+    assert result.exit_code == 2
+    assert message in result.output
+    assert list(isolated.iterdir()) == []
+
+
+def test_repository_that_is_not_there(aistart: Call, isolated: Path) -> None:
+    result = aistart("new", (isolated / "missing").as_uri(), "demo", "-y", "--trust")
+    assert result.exit_code == 1
+    assert result.output.startswith("Error: git: ")
+    assert list(isolated.iterdir()) == []
+
+
+def test_link_that_leads_out(aistart: Call, isolated: Path) -> None:
+    team_template(isolated / "team")
+    write(isolated / "secret.txt", "secret\n")
+    (isolated / "team" / PROJECT / "stolen.txt").symlink_to(isolated / "secret.txt")
+    result = aistart("new", "./team", "demo", "-y", "--trust")
+    assert result.exit_code == 2
+    assert "stolen.txt' leads out of the template" in result.output
+    assert not (isolated / "demo").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"_layers": ["../../secret"]}, "the layer '../../secret' lies outside"),
+        ({"_layers": ["/etc"]}, "the layer '/etc' lies outside"),
+        ({"_layers": ["bass"]}, "there is no layer 'bass'"),
+        ({"_layers": [1]}, "_template and _layers is not as it must be"),
+        ({"_template": "x"}, "_template and _layers is not as it must be"),
+        ({"_features": {"a": {}}}, "_features is not as it must be: 'layer'"),
+        ({"_features": {"a": {"layer": "../x", "summary": "", "default": True}}}, "lies outside"),
+        ({"project_slug": "../x"}, "project_slug: '../x' must begin with"),
+    ],
+)
+def test_manifest_that_leads_out(aistart: Call, isolated: Path, change: dict, message: str) -> None:
+    team_template(isolated / "team", **change)
+    result = aistart("new", "./team", "demo", "-y", "--trust")
+    assert result.exit_code == 2
+    assert message in result.output
+    assert [path.name for path in isolated.iterdir()] == ["team"]
+
+
+def test_file_name_that_leads_out(aistart: Call, isolated: Path) -> None:
+    team_template(isolated / "team", bucket="../../../out")
+    write(isolated / "team" / PROJECT / "{{ cookiecutter.bucket }}.txt", "out\n")
+    result = aistart("new", "./team", "demo", "-y", "--trust")
+    assert result.exit_code == 2
+    assert "would lie outside of the project" in result.output
+    assert [path.name for path in isolated.iterdir()] == ["team"]
+
+
+def test_hook_that_fails_is_one_line(aistart: Call, isolated: Path) -> None:
+    plain_template(isolated / "plain")
+    write(isolated / "plain" / "hooks" / "post_gen_project.py", "raise SystemExit(3)\n")
+    result = aistart("new", "./plain", "-y", "--trust", "--set", "name=x")
+    assert result.exit_code == 1
+    assert result.output.splitlines()[-1].startswith("Error: template: it does not render: ")
+    assert [path.name for path in isolated.iterdir()] == ["plain"]
+
+
+def test_question_without_default_and_without_terminal(aistart: Call, isolated: Path) -> None:
+    team_template(isolated / "team", owner=None)
+    result = aistart("new", "./team", "demo", "--trust")
+    assert result.exit_code == 2
+    assert result.output.endswith("Error: owner: it has no default; use --set owner=VALUE.\n")
+    assert aistart("new", "./team", "demo", "--trust", "--set", "owner=Ada").exit_code == 0
+
+
+def test_questions_that_do_not_matter_are_not_asked(isolated: Path) -> None:
+    team_template(isolated / "team", _features={})
+    words = ["new", "./team", "demo", "--trust", "--set", "project_slug=demo"]
+    shown = on_terminal(["\r"], *words)
+    assert "bucket:" not in shown
+    assert (isolated / "demo/store.txt").read_text() == "none team-bucket\n"
+    words = ["new", "./team", "two", "--trust", "--set", "project_slug=two"]
+    shown = on_terminal([f"{DOWN}\r", f"{CTRL_U}mine\r"], *words)
+    assert "bucket:" in shown
+    assert (isolated / "two/store.txt").read_text() == "bucket mine\n"
+
+
+def test_features(aistart: Call, isolated: Path) -> None:
+    team_template(isolated / "team")
+
+    def made(name: str, *words: str) -> set[str]:
+        result = aistart("new", "./team", name, "-y", "--trust", "--no-git", *words)
+        assert result.exit_code == 0, result.output
+        return {path.name for path in (isolated / name).iterdir()} & {"docs.md", "chart.md"}
+
+    assert made("a") == {"docs.md"}
+    assert made("b", "--with", "chart") == {"docs.md", "chart.md"}
+    assert made("c", "--without", "docs") == set()
+    assert made("d", "--minimal") == set()
+    assert made("e", "--minimal", "--with", "chart") == {"chart.md"}
+    assert not (isolated / "a/.git").exists()
+    for words, message in (
+        (["--with", "dogs"], "feature: 'dogs' is unknown. Did you mean 'docs'? Allowed: docs, cha"),
+        (["--with", "docs", "--without", "docs"], "is given with --with and with --without"),
+    ):
+        result = aistart("new", "./team", "f", "-y", "--trust", *words)
+        assert result.exit_code == 2
+        assert message in result.output
+
+
+def test_aistart_test_runs_what_comes_out(aistart: Call, isolated: Path) -> None:
+    team_template(isolated / "team")
+    words = ["test", "./team", "--trust", "--python", sys.executable]
+    result = aistart(*words)
+    assert result.exit_code == 0, result.output
+    assert [line for line in result.output.splitlines() if line.startswith("passed")] == [
+        "passed  defaults",
+        "passed  store=bucket",
+        "passed  without docs",
+        "passed  with chart",
+    ]
+    write(
+        isolated / "team" / PROJECT / "tests" / "test_store.py",
+        "def test_store():\n    from pathlib import Path\n\n"
+        "    assert 'bucket' not in Path('store.txt').read_text().split()\n",
+    )
+    result = aistart(*words)
+    assert result.exit_code == 1
+    assert "FAILED  store=bucket" in result.output
+    assert "passed  defaults" in result.output
+    assert aistart("test", "./team").exit_code == 2, "it runs the template's code"
+
+
+@pytest.mark.slow
+def test_aistart_test_makes_the_environment(aistart: Call, isolated: Path) -> None:
+    team_template(isolated / "team", store=["none"], _only_if={}, _features={})
+    write(isolated / "team" / PROJECT / "requirements.lock", "iniconfig==2.3.0\n")
+    test = "import importlib.metadata as found\n\n\ndef test_lock():\n"
+    test += "    assert found.version('iniconfig') == '2.3.0'\n"
+    write(isolated / "team" / PROJECT / "tests" / "test_store.py", test)
+    result = aistart("test", "./team", "--trust")
+    assert result.exit_code == 0, result.output
+    assert "passed  defaults" in result.output
+    write(isolated / "team" / PROJECT / "requirements.lock", "iniconfig==99\n")
+    result = aistart("test", "./team", "--trust")
+    assert result.exit_code == 1
+    assert "Error: environment: -m pip install: ERROR: No matching distribution" in result.output
+
+
+def test_broken_manifest(aistart: Call, isolated: Path) -> None:
+    write(isolated / "broken" / "cookiecutter.json", "{")
+    result = aistart("new", "./broken", "-y", "--trust")
+    assert result.exit_code == 2
+    assert "is not readable" in result.output
+    (isolated / "empty").mkdir()
+    result = aistart("new", "./empty", "-y", "--trust")
+    assert result.output == "Error: template: './empty' has no cookiecutter.json.\n"
+    write(isolated / "bare" / "cookiecutter.json", json.dumps({"name": "x"}))
+    result = aistart("new", "./bare", "-y", "--trust")
+    assert result.exit_code == 2
+    assert "has no folder" in result.output

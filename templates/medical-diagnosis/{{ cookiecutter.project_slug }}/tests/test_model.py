@@ -229,7 +229,10 @@ def test_requests_that_break_the_schema(
     assert capsys.readouterr().err == "error: column 'x' of the schema is missing.\n"
 
 
-def test_nothing_of_a_patient_is_left_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_of_a_patient_is_left_anywhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("APP__TRACKING__URI")  # the store, too, lies here then
     frame = patients(200)
     frame["who"] = [f"zq{number}qz" for number in range(200)]
     frame.loc[7, "x"] = 7.03125  # a value of one patient alone

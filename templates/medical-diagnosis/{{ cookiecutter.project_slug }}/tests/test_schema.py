@@ -80,7 +80,7 @@ def test_what_is_read() -> None:
     ("column", "value", "reason"),
     [
         ("visit", "11.03.2020", "visit is not a date"),
-        ("visit", "", "visit is not a date"),
+        ("visit", "", "visit is missing"),
         ("age", "old", "age is not a number"),
         ("age", "inf", "age is not a number"),
         ("age", "3,5", "age is not a number"),

@@ -65,3 +65,7 @@ def _pins(locks: list[Path]) -> Path:
     kept = {line.removesuffix(" \\") for line in lines if line and line[0] not in " #"}
     pins.write_text("\n".join(sorted(kept)), encoding="utf-8")
     return pins
+
+
+if __name__ == "__main__":
+    project_python()

@@ -50,5 +50,10 @@ if [ ${#selection[@]} -eq 0 ] && ! has_postgresql; then
 fi
 
 # === One environment for all generated projects ===
-# Made by tests/environments.py from the template's lock when the first test needs it.
-exec .venv/bin/python -m pytest "${selection[@]}" "$@"
+# Made from the templates' locks, before tests that run side by side ask for it.
+if [ ${#selection[@]} -eq 0 ]; then
+    .venv/bin/python -m tests.environments
+fi
+
+# TensorFlow traces on one core, so there is a process for each of them; `-n 0` for a debugger.
+exec .venv/bin/python -m pytest --numprocesses auto --dist worksteal "${selection[@]}" "$@"

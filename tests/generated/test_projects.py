@@ -7,7 +7,6 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -21,20 +20,13 @@ Run = Callable[..., object]
 pytestmark = pytest.mark.slow
 
 
-def test_own_tests_pass(aistart: Callable, isolated: Path, run_in: Run) -> None:
-    templates = find_templates()
-    for template in templates:
-        assert aistart("new", template, template, "-y").exit_code == 0
-
-    def tested(folder: Path) -> subprocess.CompletedProcess:
-        # With the large models, which a user's `make test` leaves out.
-        return run_in(folder, "pytest", "-q", "-m", "", "-p", "no:cacheprovider")
-
-    # Two at a time: much of it is TensorFlow's tracing, which one core does.
-    with ThreadPoolExecutor(2) as pool:
-        for done in pool.map(tested, (isolated / template for template in templates)):
-            assert done.returncode == 0, done.stdout[-5000:]
-            assert "skipped" not in done.stdout.splitlines()[-1]
+@pytest.mark.parametrize("template", find_templates())
+def test_own_tests_pass(template: str, aistart: Callable, isolated: Path, run_in: Run) -> None:
+    assert aistart("new", template, template, "-y").exit_code == 0
+    # With the large models, which a user's `make test` leaves out.
+    done = run_in(isolated / template, "pytest", "-q", "-m", "", "-p", "no:cacheprovider")
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert "skipped" not in done.stdout.splitlines()[-1]
 
 
 def test_two_commands_of_a_user(demo: Path, run_in: Run, isolated: Path) -> None:

@@ -41,11 +41,12 @@ def test_focal_loss_is_that_of_keras() -> None:
 
 
 def test_losses_and_metrics_can_be_made() -> None:
-    for name in objective.LOSSES:
-        made = objective.loss(load_config(["--train.loss", name]), CLASSES)
+    config = load_config()
+    for make in objective.LOSSES.values():
+        made = make(config, CLASSES)
         again = keras.losses.deserialize(keras.losses.serialize(made))
         np.testing.assert_allclose(made(TRUTH, LOGITS), again(TRUTH, LOGITS))
-    assert objective.metrics(load_config(), CLASSES)
+    assert [make(config, CLASSES).name for make in objective.METRICS.values()] == ["accuracy"]
 
 
 def test_rare_classes_weigh_more() -> None:
@@ -118,8 +119,8 @@ def test_several_classes_of_an_example() -> None:
 def test_losses_of_several_classes_learn() -> None:
     truth = SEVERAL.encode_targets(np.array(["cat; dog", "owl", "", "dog"]))
     sure = (truth * 2 - 1).astype("float32")
-    for name in objective.LOSSES:
-        loss = objective.loss(load_config(["--train.loss", name]), SEVERAL)
+    for make in objective.LOSSES.values():
+        loss = make(load_config(), SEVERAL)
         again = keras.losses.deserialize(keras.losses.serialize(loss))
         assert loss(truth, 3 * sure) < loss(truth, sure) < loss(truth, -sure)
         assert float(again(truth, sure)) == pytest.approx(float(loss(truth, sure)))

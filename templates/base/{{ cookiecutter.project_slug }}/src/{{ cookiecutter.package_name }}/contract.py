@@ -12,7 +12,8 @@ Each domain supplies these names, with the same meaning:
                           the artifact to be saved, with what the validation split chooses once
                           the weights stand; ``LAYOUT``: how large weights are divided among
                           devices
-``objective``             ``loss``, ``metrics``, ``example_weights``; ``reduced(raw, outputs,
+``objective``             ``LOSSES`` and ``METRICS`` by name, each made by ``(Config,
+                          Preprocessing)``; ``example_weights``; ``reduced(raw, outputs,
                           Preprocessing)``: what is kept of a batch's outputs; ``answers`` of it
 ``baselines.measure``     ``(Data, Preprocessing, Config) -> list`` of names with test metrics
 ``report``                ``measure(Split, outputs, Preprocessing)``, whose first metric matters

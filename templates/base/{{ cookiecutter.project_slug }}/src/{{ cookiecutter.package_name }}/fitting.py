@@ -228,11 +228,12 @@ class Training:
         with self.devices.scope():
             self.optimizer = make_optimizer(self.config.train, phase.learning_rate, steps)
             self.optimizer.build(self.core.trainable_variables)
-        self.meters = Meters(objective.metrics(self.config, self.preprocessing))
+        given = self.config, self.preprocessing
+        self.meters = Meters([make(*given) for make in objective.METRICS.values()])
         few = self.splits["train"].targets[:1]
         outputs = np.zeros((1, *self.core.output_shape[1:]), "float32")
         self.meters.build(self.preprocessing.encode_targets(few), outputs)
-        loss = objective.loss(self.config, self.preprocessing)
+        loss = objective.LOSSES[self.config.train.loss](*given)
         self.engine = self.devices.engine(self.core, self.optimizer, loss, self.meters)
         restored, self.restored = self.restored, None
         if restored and self.at.step > self.at.phase_began:

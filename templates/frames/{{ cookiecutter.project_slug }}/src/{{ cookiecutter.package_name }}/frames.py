@@ -6,9 +6,42 @@ from typing import Any
 
 import pandas as pd
 
+from . import settings
 from .errors import DataProblem, UsageProblem
 
 ROWS = 200_000  # read at a time
+
+
+def from_file(data: settings.Data) -> Iterator[pd.DataFrame]:
+    """The table of the source csv or parquet, part by part.
+
+    Raises:
+        UsageProblem: ``data.path`` is empty, or names a file of another source.
+        DataProblem: it is no file, or no table.
+    """
+    if not data.path:
+        raise UsageProblem(f"data.path: source {data.source!r} needs a file.")
+    path = Path(data.path)
+    if not path.is_file():
+        raise DataProblem(f"data.path: {data.path!r} is no file.")
+    if path.suffix != f".{data.source}" and not (data.source == "csv" and path.suffix == ".tsv"):
+        raise UsageProblem(f"data.path: {data.path!r} must end with .{data.source}.")
+    return parts_of(path)
+
+
+def from_database(data: settings.Data) -> Iterator[pd.DataFrame]:
+    """What ``data.query`` gives, from the database at ``data.path``, part by part.
+
+    Raises:
+        UsageProblem: one of them is empty, or the address or its driver is unknown.
+        DataProblem: the database refuses.
+    """
+    if not data.path or not data.query:
+        raise UsageProblem(
+            "data.source: sql needs data.path (such as postgresql+psycopg://host/db) and "
+            "data.query."
+        )
+    return _parts_of_query(data.path, data.query)
 
 
 def parts_of(path: Path) -> Iterator[pd.DataFrame]:
@@ -43,13 +76,8 @@ def parts_of(path: Path) -> Iterator[pd.DataFrame]:
         raise DataProblem(f"{path}: {str(error).splitlines()[0]}") from None
 
 
-def parts_of_query(uri: str, query: str) -> Iterator[pd.DataFrame]:
-    """What a query gives, part by part, as the database streams it.
-
-    Raises:
-        UsageProblem: the address or its driver is unknown.
-        DataProblem: the database refuses.
-    """
+def _parts_of_query(uri: str, query: str) -> Iterator[pd.DataFrame]:
+    """What a query gives, part by part, as the database streams it."""
     import sqlalchemy
     from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 

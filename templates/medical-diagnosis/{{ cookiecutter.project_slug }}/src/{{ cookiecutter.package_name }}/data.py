@@ -19,7 +19,7 @@ from . import clinical, cohort, guard, settings
 from .config import Config, without_password
 from .contract import Data, Split
 from .errors import DataProblem, UsageProblem
-from .frames import parts_of, parts_of_query
+from .frames import from_database, from_file
 from .leaks import giving_away
 from .schema import SPLIT_NAMES, Records, Schema, as_text, read
 from .splits import TEST, TRAIN, VALIDATION, assign_splits, divided, joined_groups, limited
@@ -98,24 +98,14 @@ def generated_cohort(data: settings.Data) -> Table:
 
 def table(data: settings.Data) -> Table:
     """A csv or parquet file with a row for each patient, or each visit of one."""
-    if not data.path:
-        raise UsageProblem(f"data.path: source {data.source!r} needs a file.")
-    path = Path(data.path)
-    if not path.is_file():
-        raise DataProblem(f"data.path: {data.path!r} is no file.")
-    if path.suffix != f".{data.source}" and not (data.source == "csv" and path.suffix == ".tsv"):
-        raise UsageProblem(f"data.path: {data.path!r} must end with .{data.source}.")
-    return Table(_reviewed(data), _whole(parts_of(path), data))
+    parts = from_file(data)
+    return Table(_reviewed(data), _whole(parts, data))
 
 
 def sql(data: settings.Data) -> Table:
     """What ``data.query`` gives, from the database at ``data.path`` (an SQLAlchemy address)."""
-    if not data.path or not data.query:
-        raise UsageProblem(
-            "data.source: sql needs data.path (such as postgresql+psycopg://host/db) and "
-            "data.query."
-        )
-    return Table(_reviewed(data), _whole(parts_of_query(data.path, data.query), data))
+    parts = from_database(data)
+    return Table(_reviewed(data), _whole(parts, data))
 
 
 SOURCES: dict[str, Callable[[settings.Data], Table]] = {

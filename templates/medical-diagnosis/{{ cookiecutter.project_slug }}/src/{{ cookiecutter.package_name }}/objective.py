@@ -81,16 +81,6 @@ METRICS: dict[str, Callable[..., keras.metrics.Metric]] = {
 }
 
 
-def loss(config: Config, preprocessing: Preprocessing) -> keras.losses.Loss:
-    """The configured loss."""
-    return LOSSES[config.train.loss](config, preprocessing)
-
-
-def metrics(config: Config, preprocessing: Preprocessing) -> list[keras.metrics.Metric]:
-    """All metrics, measured in training and validation."""
-    return [make(config, preprocessing) for make in METRICS.values()]
-
-
 def example_weights(
     targets: np.ndarray, preprocessing: Preprocessing, config: Config
 ) -> np.ndarray | None:

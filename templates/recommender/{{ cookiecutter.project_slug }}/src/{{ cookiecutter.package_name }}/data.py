@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +17,9 @@ import tensorflow as tf
 from . import movielens, settings, shop
 from .config import Config
 from .contract import Data, Split
-from .errors import DataProblem, UsageProblem
+from .errors import DataProblem
 from .events import Reader, concatenated, read_features
-from .frames import parts_of, parts_of_query
+from .frames import from_database, from_file
 from .log import HeldOut, Log, core, divided, first_of_each, in_order, kept, twice
 
 DAY = 86_400
@@ -120,21 +119,12 @@ def generated_shop(data: settings.Data) -> Events:
 
 def table(data: settings.Data) -> Events:
     """A csv or parquet file with a row for each event."""
-    path = _existing(data)
-    if path.suffix != f".{data.source}" and not (data.source == "csv" and path.suffix == ".tsv"):
-        raise UsageProblem(f"data.path: {data.path!r} must end with .{data.source}.")
-    return _read(concatenated(parts_of(path), Reader(data), str(path)), data)
+    return _read(concatenated(from_file(data), Reader(data), data.path), data)
 
 
 def sql(data: settings.Data) -> Events:
     """What ``data.query`` gives, from the database at ``data.path`` (an SQLAlchemy address)."""
-    if not data.path or not data.query:
-        raise UsageProblem(
-            "data.source: sql needs data.path (such as postgresql+psycopg://host/db) and "
-            "data.query."
-        )
-    parts = parts_of_query(data.path, data.query)
-    return _read(concatenated(parts, Reader(data), "data.query"), data)
+    return _read(concatenated(from_database(data), Reader(data), "data.query"), data)
 
 
 def movies(data: settings.Data) -> Events:
@@ -368,15 +358,6 @@ def _read(reader: Reader, data: settings.Data) -> Events:
         if path:
             tables[name] = Table(*read_features(path, getattr(data, column), name))
     return Events(log, tuple(reader.unreadable), **tables)
-
-
-def _existing(data: settings.Data) -> Path:
-    if not data.path:
-        raise UsageProblem(f"data.path: source {data.source!r} needs a file.")
-    path = Path(data.path)
-    if not path.is_file():
-        raise DataProblem(f"data.path: {data.path!r} is no file.")
-    return path
 
 
 def _digest(log: Log, data: settings.Data) -> str:

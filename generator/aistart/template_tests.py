@@ -94,7 +94,7 @@ def _environment(project: Path, made: dict[str, Path], folder: Path) -> Path:
     place = folder / f"environment-{len(made)}"
     _run([sys.executable, "-m", "venv", str(place)], project)
     python = place / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    pip = [str(python), "-m", "pip", "install", "--quiet"]
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if lock.is_file():
         _run([*pip, "-r", LOCK], project)
     elif declared.is_file():

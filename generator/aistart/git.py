@@ -15,6 +15,13 @@ log = logging.getLogger(__name__)
 # Of the repository that aistart is called from, a hook for one; not of the one being made.
 _FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
 _FALLBACK_IDENTITY = ("-c", "user.name=aistart", "-c", "user.email=aistart@localhost")
+# All files into one pack, not into a file in a folder each; git packs them anew in time.
+_PACKED = ("-c", "core.bigFileThreshold=1", "-c", "core.compression=1")
+# The user's hooks and signing key belong to the user's own commits; there is nothing to maintain.
+_PLAIN = (
+    *("-c", "commit.gpgsign=false", "-c", f"core.hooksPath={os.devnull}"),
+    *("-c", "maintenance.auto=false"),
+)
 
 
 def first_commit(project: Path, message: str) -> None:
@@ -24,12 +31,10 @@ def first_commit(project: Path, message: str) -> None:
         return
     _git(project, "init", "--quiet", "--initial-branch=main", "--template=")
     # Even what the user ignores everywhere, such as *.lock.
-    _git(project, "add", "--all", "--force")
-    known = _git(project, "var", "GIT_COMMITTER_IDENT", check=False).returncode == 0
-    identity = () if known else _FALLBACK_IDENTITY
-    # The user's hooks and signing key belong to the user's own commits.
-    plain = ("-c", "commit.gpgsign=false", "-c", f"core.hooksPath={os.devnull}")
-    _git(project, *identity, *plain, "commit", "--quiet", "--message", message)
+    _git(project, *_PACKED, "add", "--all", "--force")
+    commit = (*_PLAIN, "commit", "--quiet", "--message", message)
+    if _git(project, *commit, check=False).returncode:  # who commits may be unknown
+        _git(project, *_FALLBACK_IDENTITY, *commit)
 
 
 def _git(project: Path, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:

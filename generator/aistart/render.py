@@ -2,12 +2,14 @@
 
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from fnmatch import fnmatch
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from aistart.catalog import MANIFEST, Layer, Template, merge_manifests
+from aistart.catalog import MANIFEST, PROJECT, Layer, Template, merge_manifests
 from aistart.errors import AistartError, UsageProblem
 from aistart.naming import folder_problem
 
@@ -43,32 +45,62 @@ def render_project(
     extra: Mapping[str, Any],
     stage: Path,
 ) -> Path:
-    """Merge the layers in the stage and render them once; returns the project's folder there.
+    """Render the layers in the stage as one project; returns its folder there.
 
     Args:
         extra: values that templates may use beside the answers (private keys).
     """
-    from cookiecutter.exceptions import CookiecutterException
-    from cookiecutter.generate import generate_files
-
-    merged = stage / "template"
-    for layer in layers:
-        _copy_layer(layer.path, merged)
     declared = merge_manifests(layers)
     values = {k: v for k, v in declared.items() if k.startswith("_") or isinstance(v, dict)}
     extensions = [*EXTENSIONS, *declared.get("_extensions", [])]
     context = {"cookiecutter": {**values, **answers, **extra, "_extensions": extensions}}
+    if template.built_in:
+        return _render_ours(layers, context, stage / "out")
+    merged = stage / "template"
+    for source, name in _files(layers):
+        _copy(source, merged / name)
+    return _render_with_hooks(merged, context, stage / "out")
+
+
+def _render_ours(layers: tuple[Layer, ...], context: dict[str, Any], out: Path) -> Path:
+    """What ``_render_with_hooks`` makes of our own layers, which have no hooks, in half the time:
+    its way loads a console for prompts, and compiles each path as a template."""
+    from cookiecutter.utils import create_env_with_context
+    from jinja2 import FileSystemLoader
+
+    environment = create_env_with_context(context)
+    environment.loader = FileSystemLoader([layer.path / "templates" for layer in layers])
+
+    @cache
+    def rendered(text: str) -> str:
+        return environment.from_string(text).render(**context) if "{" in text else text
+
+    for source, name in _files(layers):
+        project, *parts = name.parts
+        if project != PROJECT:
+            continue  # what files of the project include
+        target = out.joinpath(rendered(project), *map(rendered, parts))
+        path = "/".join(parts)
+        if any(fnmatch(path, copied) for copied in context["cookiecutter"]["_copy_without_render"]):
+            _copy(source, target)
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(rendered(source.read_text("utf-8")), "utf-8", newline="\n")
+        shutil.copymode(source, target)
+    return out / rendered(PROJECT)
+
+
+def _render_with_hooks(merged: Path, context: dict[str, Any], out: Path) -> Path:
+    from cookiecutter.exceptions import CookiecutterException
+    from cookiecutter.generate import generate_files
+
     try:
         with _importable(merged):
-            if not template.built_in:
-                _check_names(merged, context)
-            project = generate_files(
-                merged, context, output_dir=stage / "out", accept_hooks=not template.built_in
-            )
+            _check_names(merged, context)
+            return Path(generate_files(merged, context, output_dir=out))
     except CookiecutterException as error:
         reason = " ".join(str(error).split())
         raise AistartError(f"template: it does not render: {reason}") from error
-    return Path(project)
 
 
 @contextmanager
@@ -93,16 +125,23 @@ def _check_names(merged: Path, context: dict[str, Any]) -> None:
             raise UsageProblem(f"template: the file {name!r} would lie outside of the project.")
 
 
-def _copy_layer(layer: Path, merged: Path) -> None:
+def _files(layers: Iterable[Layer]) -> Iterator[tuple[Path, Path]]:
+    """Each file of the layers, and its name in its layer."""
     # pip byte-compiles the packaged templates: its __pycache__ must not reach a project.
     left_out = {"__pycache__", ".git"}
-    for source in sorted(layer.rglob("*")):
-        relative = source.relative_to(layer)
-        if source.is_dir() or left_out & set(relative.parts) or relative.name == MANIFEST:
-            continue
-        target = merged / relative
-        if target.exists():
-            raise UsageProblem(f"template: two layers hold the same file {relative.as_posix()!r}.")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-        shutil.copymode(source, target)
+    seen = set()
+    for layer in layers:
+        for source in sorted(layer.path.rglob("*")):
+            name = source.relative_to(layer.path)
+            if source.is_dir() or left_out & set(name.parts) or name.name == MANIFEST:
+                continue
+            if name in seen:
+                raise UsageProblem(f"template: two layers hold the same file {name.as_posix()!r}.")
+            seen.add(name)
+            yield source, name
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
+    shutil.copymode(source, target)

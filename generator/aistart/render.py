@@ -20,10 +20,14 @@ def render_text(text: str, answers: Mapping[str, Any]) -> str:
     """Render a template's own text over answers; what the answers hold is not evaluated."""
     if "{" not in text:
         return text
+    return str(_environment().from_string(text).render(cookiecutter=answers))
+
+
+@cache
+def _environment() -> Any:
     from cookiecutter.utils import create_env_with_context
 
-    context = {"cookiecutter": {**answers, "_extensions": EXTENSIONS}}
-    return str(create_env_with_context(context).from_string(text).render(**context))
+    return create_env_with_context({"cookiecutter": {"_extensions": EXTENSIONS}})
 
 
 def folder_of(template: Template, answers: Mapping[str, str]) -> str:

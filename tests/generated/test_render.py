@@ -5,6 +5,7 @@ import ast
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -17,7 +18,7 @@ import yaml
 from allpairspy import AllPairs
 
 from aistart.answers import questions
-from aistart.catalog import find_templates
+from aistart.catalog import find_templates, templates_root
 from tests.environments import project_python
 
 LONGEST = "p" * 40
@@ -68,6 +69,29 @@ def test_every_pair_of_options(variant: Variant, aistart: Callable, isolated: Pa
     assert aistart("new", variant.template, "demo", "-y", *variant.words).exit_code == 0
     check_files(isolated / "demo")
     lint(isolated / "demo")
+
+
+@pytest.mark.parametrize("template", find_templates())
+def test_cookiecutter_itself_makes_the_same(
+    template: str, aistart: Callable, isolated: Path
+) -> None:
+    """Our own layers are rendered more directly than those of others."""
+    words = ["demo", "-y", "--no-git", "--with", "kubernetes"]
+    words += ["--set", "tracking_uri=http://mlflow:5000", "--set", "author=A {{ b }}"]
+    assert aistart("new", template, "-o", "ours", *words).exit_code == 0
+    shutil.copytree(templates_root() / template, isolated / template)
+    assert aistart("new", f"./{template}", "-o", "theirs", *words, "--trust").exit_code == 0
+    ours, theirs = contents(isolated / "ours"), contents(isolated / "theirs")
+    assert len(ours) > 60
+    assert ours == theirs
+
+
+def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
+    return {
+        str(path.relative_to(folder)): (path.stat().st_mode, path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
 
 
 @pytest.mark.slow

@@ -78,6 +78,8 @@ def test_cookiecutter_itself_makes_the_same(
     """Our own layers are rendered more directly than those of others."""
     words = ["demo", "-y", "--no-git", "--with", "kubernetes"]
     words += ["--set", "tracking_uri=http://mlflow:5000", "--set", "author=A {{ b }}"]
+    for place in ("ours", "theirs"):
+        (isolated / place).mkdir()
     assert aistart("new", template, "-o", "ours", *words).exit_code == 0
     shutil.copytree(templates_root() / template, isolated / template)
     assert aistart("new", f"./{template}", "-o", "theirs", *words, "--trust").exit_code == 0

@@ -26,9 +26,14 @@ def texts(values: object) -> np.ndarray:
         ("ip IPAddress url", "an internet address"),
         ("ssn SocialSecurityNo", "a social security number"),
         ("MRN medical_record_number nhs_number insurance_id passport", "a record number"),
+        ("Nachname Prénom apellidos Nome 姓名 患者氏名 성명", "a person's name"),
+        ("Geburtsdatum date_de_naissance FechaNacimiento 生年月日", "a date of birth"),
+        ("Telefonnummer téléphone móvil 手机号 전화번호", "a phone number"),
+        ("Straße PLZ dirección code_postal 住所 адрес", "an address"),
         (
             "named ship zipper telomere drug_name insurance_type birth_weight membership emails "
-            "mobility telephonist ipsilateral recipe urlich relationship addressed account_age",
+            "mobility telephonist ipsilateral recipe urlich relationship addressed account_age "
+            "nombre_de_globules Handgelenk nominal rueckfall mailand",
             "",
         ),
     ],

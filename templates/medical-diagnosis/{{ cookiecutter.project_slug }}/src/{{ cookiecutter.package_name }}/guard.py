@@ -5,6 +5,7 @@ names of columns and at what they hold. It is a safety net, not a proof that a t
 """
 
 import re
+import unicodedata
 
 import numpy as np
 import pandas as pd
@@ -16,22 +17,40 @@ PERSON, BIRTH = "a person's name", "a date of birth"
 MAIL, PHONE = "an e-mail address", "a phone number"
 ADDRESS, NETWORK = "an address", "an internet address"
 RECORD, FREE_TEXT = "a record number", "free text"
-# Reason -> words that follow each other in the name of a column.
+# Reason -> words that follow each other in the name of a column, as `words_of` gives them: English,
+# then other languages that clinics keep tables in.
 NAMED = {
     PERSON: "first name|last name|full name|middle name|maiden name|family name|given name|"
-    "patient name|firstname|lastname|fullname|surname|forename",
-    BIRTH: "date of birth|birth date|date birth|birthdate|birthday|dob",
-    MAIL: "e mail|email|mail",
-    PHONE: "phone|telephone|cellphone|mobile|fax",
+    "patient name|firstname|lastname|fullname|surname|forename|"
+    "vorname|nachname|familienname|geburtsname|patientenname|prenom|nom de famille|nom patient|"
+    "apellido|apellidos|cognome|sobrenome|voornaam|achternaam|фамилия|отчество|姓名|患者姓名|氏名|患者名|"
+    "患者氏名|성명|이름|환자명",
+    BIRTH: "date of birth|birth date|date birth|birthdate|birthday|dob|"
+    "geburtsdatum|geburtstag|date de naissance|date naissance|ddn|fecha de nacimiento|"
+    "fecha nacimiento|data di nascita|data nascita|data de nascimento|data nascimento|"
+    "geboortedatum|дата рождения|出生日期|出生年月日|生日|生年月日|생년월일",
+    MAIL: "e mail|email|mail|courriel|correo|emailadresse|邮箱|メール|이메일",
+    PHONE: "phone|telephone|cellphone|mobile|fax|"
+    "telefon|telefonnummer|handy|handynummer|mobilnummer|telefono|movil|celular|telefone|"
+    "telefoon|телефон|电话|電話|手机|手机号|电话号码|電話番号|전화|전화번호",
     NETWORK: "ip|url|web address|website",
-    ADDRESS: "address|street|postcode|post code|postal code|zip|zipcode",
-    "a social security number": "ssn|social security",
+    ADDRESS: "address|street|postcode|post code|postal code|zip|zipcode|"
+    "adresse|anschrift|strasse|hausnummer|plz|postleitzahl|wohnort|code postal|direccion|calle|"
+    "codigo postal|domicilio|indirizzo|endereco|adres|straat|адрес|地址|住址|住所|郵便番号|주소",
+    "a social security number": "ssn|social security|"
+    "sozialversicherungsnummer|securite sociale|seguridad social|codice fiscale|dni|cpf|bsn|"
+    "снилс|身份证|身份证号|身份证号码|주민등록번호",
     RECORD: "mrn|medical record|record number|record no|hospital number|nhs number|nhs no|"
     "insurance number|insurance no|insurance id|policy number|passport|licence number|"
-    "license number|account number|account no",
+    "license number|account number|account no|"
+    "versichertennummer|krankenversicherungsnummer|aktenzeichen|numero de dossier|"
+    "historia clinica|cartella clinica|病历号|住院号|カルテ番号|등록번호",
 }
 # The same for a whole name: as a part of one (insurance type) the word says nothing.
-NAMED_ENTIRELY = {PERSON: "name", RECORD: "nhs|insurance|licence|license|account"}
+NAMED_ENTIRELY = {
+    PERSON: "name|nom|nombre|nome|naam|имя",
+    RECORD: "nhs|insurance|licence|license|account",
+}
 TRIED = 10_000  # cells of a column whose form is looked at, drawn from all rows
 # Shares of the cells that are not empty.
 UNMISTAKABLE = 0.1  # of mail and internet addresses, whose form nothing else has
@@ -84,9 +103,11 @@ def identifying(cells: dict[str, np.ndarray]) -> dict[str, str]:
 
 
 def words_of(name: str) -> list[str]:
-    """The words of a column's name, small: ``dateOfBirth``, ``DATE_OF_BIRTH``."""
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)
-    return [word for word in re.split(r"[\W\d_]+", apart.lower()) if word]
+    """The words of a column's name, small, without accents: ``dateOfBirth``, ``DATE_OF_BIRTH``."""
+    letters = (c for c in unicodedata.normalize("NFD", name) if not unicodedata.combining(c))
+    plain = unicodedata.normalize("NFC", "".join(letters))
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", plain)
+    return [word for word in re.split(r"[\W\d_]+", apart.casefold()) if word]
 
 
 def by_name(name: str) -> str:

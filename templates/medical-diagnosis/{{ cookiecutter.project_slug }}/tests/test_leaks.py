@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.datasets import load_breast_cancer
-from sklearn.metrics import roc_auc_score
 
-from {{ cookiecutter.package_name }}.leaks import auroc, giving_away
+from {{ cookiecutter.package_name }}.leaks import giving_away
 from {{ cookiecutter.package_name }}.schema import Column, Schema
 
 ROWS = 400
@@ -81,6 +80,3 @@ def test_breast_cancer_gives_nothing_away() -> None:
     schema = Schema(columns=numbers | {"target": OUTCOME})
     records = schema.parsed(frame)
     assert giving_away(records, schema) == {}
-    truth = records.outcome == 1
-    for values in records.numbers.T:
-        assert auroc(values, truth) == pytest.approx(roc_auc_score(truth, values))

@@ -4,7 +4,7 @@ Such a column mostly was written after the outcome was known, or is the outcome 
 """
 
 import numpy as np
-from scipy.stats import rankdata
+from sklearn.metrics import roc_auc_score
 
 from .findings import FEWEST_ROWS
 from .schema import Records, Schema
@@ -33,24 +33,12 @@ def giving_away(records: Records, schema: Schema) -> dict[str, float]:
     return {name: told[name] for name in schema.columns if told.get(name, 0) >= ALONE}
 
 
-def auroc(scores: np.ndarray, truth: np.ndarray) -> float:
-    """Share of pairs (one with, one without the outcome) in which the first has the higher score;
-    a tie counts half.
-
-    Args:
-        scores: (size,).
-        truth: (size,) booleans, of both kinds.
-    """
-    yes, no = int(truth.sum()), int((~truth).sum())
-    return float((rankdata(scores)[truth].sum() - yes * (yes + 1) / 2) / yes / no)
-
-
 def _enough(truth: np.ndarray) -> bool:
     return len(truth) >= FEWEST_ROWS and min(truth.sum(), (~truth).sum()) >= FEWEST_EACH
 
 
 def _folded(scores: np.ndarray, truth: np.ndarray) -> float:
-    value = auroc(scores, truth)
+    value = float(roc_auc_score(truth, scores))
     return max(value, 1 - value)
 
 
@@ -66,4 +54,4 @@ def _told_by_value(values: np.ndarray, truth: np.ndarray) -> float:
     rows = np.bincount(places)[places] - 1
     events = np.bincount(places, weights=truth)[places] - truth
     shares = np.where(rows > 0, events / np.maximum(rows, 1), truth.mean())
-    return auroc(shares, truth)
+    return float(roc_auc_score(truth, shares))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aistart.answers import resolve
 from aistart.catalog import PROJECT, Template, find_templates, templates_root
-from aistart.render import render_project
+from aistart.project import Request, create
 
 COMMAND = (
     "uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 "
@@ -22,10 +22,9 @@ COMMAND = (
 def lock(template: Template) -> Path:
     """Resolve the template's default project and write its lock; returns the lock's path."""
     target = templates_root() / template.name / PROJECT / "requirements.lock"
-    answers = resolve(template, {})
-    extra = {"_template_name": template.name, "_aistart_version": "", "_answers": {}, "_year": 2026}
     with tempfile.TemporaryDirectory() as folder:
-        project = render_project(template.layers_for(answers), answers, extra, Path(folder))
+        request = Request(template, resolve(template, {}), Path(folder), repository=False)
+        project = create(request)
         command = [*COMMAND.split(), "--upgrade", "--output-file", "new.lock", "--quiet"]
         subprocess.run(command, cwd=project, check=True)
         resolved = (project / "new.lock").read_text(encoding="utf-8")

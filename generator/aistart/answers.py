@@ -12,9 +12,7 @@ from aistart import naming
 from aistart.catalog import Template
 from aistart.errors import UsageProblem, nearest, unknown
 from aistart.profile import Profile
-from aistart.render import render_text
-
-YES, NO = "yes", "no"
+from aistart.render import NO, YES, render_text
 
 
 @dataclass(frozen=True)
@@ -29,7 +27,6 @@ class Question:
         labels: how choices are shown, by value.
         only_if: earlier question -> answers with which this one is asked.
         origin: who gave the default, if not the template.
-        is_yes_or_no: whether the template wants a boolean.
     """
 
     key: str
@@ -39,7 +36,6 @@ class Question:
     labels: dict[str, str] = field(default_factory=dict)
     only_if: dict[str, list[str]] = field(default_factory=dict)
     origin: str = ""
-    is_yes_or_no: bool = False
 
     def problem(self, value: str, dependencies: Iterable[str] = ()) -> str | None:
         """Why the value is not accepted, or None if it is."""
@@ -93,6 +89,29 @@ def questions(template: Template) -> list[Question]:
     ]
 
 
+def rendered(
+    template: Template,
+    question: Question,
+    answers: Mapping[str, str],
+    profile: Profile | None = None,
+) -> Question:
+    """The question with its choices and its default rendered, or with the profile's default.
+
+    Args:
+        answers: to all questions, or to those before this one.
+    """
+
+    def text_of(text: str) -> str:
+        return render_text(template, text, answers)
+
+    choices = tuple(map(text_of, question.choices))
+    if profile and question.key in profile.answers:
+        usual = profile.answers[question.key]
+        return replace(question, default=usual, choices=choices, origin=profile.name)
+    usual_text = None if question.default is None else text_of(question.default)
+    return replace(question, default=usual_text, choices=choices)
+
+
 def resolve(
     template: Template,
     given: Mapping[str, str],
@@ -124,7 +143,7 @@ def resolve(
             if place == len(asked):
                 finish()
                 return answers
-            question = _prepared(asked[place], answers, profile)
+            question = rendered(template, asked[place], answers, profile)
             if ask and question.key not in given and question.matters(answers):
                 before = changed.get(question.key, question.default)
                 said = ask.question(replace(question, default=before), dependencies)
@@ -139,6 +158,13 @@ def resolve(
             continue
         answers[question.key] = _checked(question, value, dependencies)
         place += 1
+
+
+def usual_answers(template: Template, given: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The answers of somebody who answers nothing but what is given. A question that has no default
+    is answered with its own key."""
+    obliged = {q.key: q.key for q in questions(template) if q.default is None}
+    return resolve(template, {**obliged, **(given or {})})
 
 
 @dataclass(frozen=True)
@@ -179,15 +205,6 @@ def choose_features(
     return chosen
 
 
-def _prepared(question: Question, earlier: dict[str, str], profile: Profile | None) -> Question:
-    """The question with its default rendered, or with that of the profile."""
-    if profile and question.key in profile.answers:
-        return replace(question, default=profile.answers[question.key], origin=profile.name)
-    if question.default is None:
-        return question
-    return replace(question, default=render_text(question.default, earlier))
-
-
 def _checked(question: Question, value: str | None, dependencies: Iterable[str]) -> str:
     if value is None:
         raise UsageProblem(f"{question.key}: it has no default; use --set {question.key}=VALUE.")
@@ -215,7 +232,7 @@ def _question(key: str, value: Any, declared: Mapping[str, Any]) -> Question:
         return replace(question, default=choices[0], choices=choices)
     if isinstance(value, bool):
         usual = YES if value else NO
-        return replace(question, default=usual, choices=(YES, NO), is_yes_or_no=True)
+        return replace(question, default=usual, choices=(YES, NO))
     return question if value is None else replace(question, default=str(value))
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aistart.answers import Wishes
+from aistart.answers import Wishes, questions
 from aistart.catalog import Template
 from aistart.errors import UsageProblem
 
@@ -92,7 +92,7 @@ def merged(
             f"--answers: they are for {found.template!r}, and the template is {template.name!r}."
         )
     given = dict(found.answers)
-    if name is not None and name != given.get("project_name"):
+    if name is not None and name != given.get(template.name_key or ""):
         # What a project's own answers say of its folder and package follows from its name.
         given = {key: value for key, value in given.items() if key not in FOLLOWS_FROM_NAME}
     said: dict[str, str] = {}
@@ -103,9 +103,15 @@ def merged(
         said[key] = value
     if name is None:
         return given | said
-    if "project_name" in said:
-        raise UsageProblem("project_name: given twice, as NAME and with --set.")
-    return given | said | {"project_name": name}
+    name_key = template.name_key
+    if name_key is None:
+        raise UsageProblem(
+            f"NAME: {template.name} has no question for it; use --set KEY=VALUE with one of: "
+            f"{', '.join(question.key for question in questions(template))}."
+        )
+    if name_key in said:
+        raise UsageProblem(f"{name_key}: given twice, as NAME and with --set.")
+    return given | said | {name_key: name}
 
 
 def features_of(

@@ -6,6 +6,7 @@ without our keys is a plain cookiecutter template, which is its own only layer.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,12 +60,26 @@ class Layer:
         if (self.path / PROJECT).is_dir():
             return self.path / PROJECT
         found = [p for p in sorted(self.path.glob("*{{*}}*")) if p.is_dir()]
+        if not found and self._others:
+            raise UsageProblem(
+                f"template: {str(self.path)!r} holds several; choose with --directory: "
+                f"{', '.join(self._others)}."
+            )
         if not found:
             raise UsageProblem(
                 f"template: {str(self.path)!r} has no folder {PROJECT!r}, or another that "
                 "cookiecutter renders."
             )
         return found[0]
+
+    @property
+    def _others(self) -> list[str]:
+        """Folders of the templates that a plain one offers instead of its own files."""
+        several, old = self.manifest.get("templates"), self.manifest.get("template")
+        if isinstance(several, dict):
+            return [str(PurePosixPath(said["path"])) for said in several.values()]
+        found = [re.search(r"\((.+)\)", str(said)) for said in old or []]
+        return [str(PurePosixPath(match[1])) for match in found if match]
 
 
 @dataclass(frozen=True)
@@ -110,6 +125,15 @@ class Template:
         return "_template" not in self.own.manifest
 
     @cached_property
+    def name_key(self) -> str | None:
+        """The question that a project's name answers: ``project_name``, else the one that names
+        the project's folder, if one alone does."""
+        if "project_name" in self.declarations:
+            return "project_name"
+        folder = re.fullmatch(r"\{\{ *cookiecutter\.([A-Za-z]\w*) *\}\}", self.own.project.name)
+        return folder[1] if folder and folder[1] in self.declarations else None
+
+    @cached_property
     def features(self) -> dict[str, Feature]:
         """Features by name."""
         with _readable(self.own, "_features"):
@@ -134,7 +158,7 @@ class Template:
         self, answers: Mapping[str, str], features: Iterable[str] = ()
     ) -> tuple[Layer, ...]:
         """All layers of a project: the template's, those of the answers, those of features."""
-        by_choice = self.declarations.get("_layers_by_choice", {})
+        by_choice = self._layers_by_choice
         names = [
             by_choice[key].get(value, by_choice[key].get("*"))  # *: any other answer
             for key, value in answers.items()
@@ -142,6 +166,20 @@ class Template:
         ]
         chosen = [self._layer(name) for name in names if name]
         return (*self.layers, *chosen, *(self.features[name].layer for name in features))
+
+    @property
+    def all_layers(self) -> tuple[Layer, ...]:
+        """The layers of every project that can be made."""
+        named = {
+            name for by_answer in self._layers_by_choice.values() for name in by_answer.values()
+        }
+        chosen = [self._layer(name) for name in sorted(filter(None, named))]
+        return (*self.layers, *chosen, *(feature.layer for feature in self.features.values()))
+
+    @property
+    def _layers_by_choice(self) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = self.declarations.get("_layers_by_choice", {})
+        return found
 
     def _layer(self, name: str) -> Layer:
         return find_layer(name, self.own.path)

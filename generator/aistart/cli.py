@@ -2,6 +2,8 @@
 
 import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from aistart.cli_profile import profile
 from aistart.errors import AistartError
 
 if TYPE_CHECKING:
+    from aistart.catalog import Template
     from aistart.prompts import Terminal
     from aistart.sources import Source
 
@@ -65,6 +68,19 @@ def _setting_keys(context: click.Context, parameter: click.Parameter, incomplete
     asked = [q for t in ([named] if named else templates.values()) for q in questions(t)]
     words = {f"{q.key}={choice}" for q in asked for choice in (q.choices or ("",))}
     return sorted(word for word in words if word.startswith(incomplete))
+
+
+def of_another(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that templates of others need."""
+    for option in (
+        click.option("--trust", is_flag=True, help="Run the code of another's template."),
+        click.option("--directory", metavar="FOLDER", help="The template's folder in there."),
+        click.option(
+            "--checkout", metavar="REVISION", help="Branch, tag or commit of a repository."
+        ),
+    ):
+        command = option(command)
+    return command
 
 
 @main.command(
@@ -130,9 +146,7 @@ Examples:
 @click.option("--minimal", is_flag=True, help="No features but those of --with.")
 @click.option("--dry-run", is_flag=True, help="Show the files that would be made, and stop.")
 @click.option("--no-git", is_flag=True, help="Make no git repository.")
-@click.option("--checkout", metavar="REVISION", help="Branch, tag or commit of a repository.")
-@click.option("--directory", metavar="FOLDER", help="The template's folder in the repository.")
-@click.option("--trust", is_flag=True, help="Run the code of another's template.")
+@of_another
 @click.option("--trust-always", is_flag=True, help="And next time too, of this version of it.")
 @click.pass_context
 def new(
@@ -164,13 +178,10 @@ def new(
     from aistart import profile as profiles
     from aistart.answers import choose_features, resolve
     from aistart.project import Request, create, preview
-    from aistart.sources import open_source
 
     ask = None if defaults or not sys.stdin.isatty() else _terminal()
     usual = profiles.read(profile_file)
-    with open_source(template, checkout, directory) as source:
-        _check_trust(source, ask, trust=trust, always=trust_always)
-        chosen = source.template
+    with _opened(template, checkout, directory, ask, trust=trust, always=trust_always) as chosen:
         from_file = files.read(answers_file) if answers_file else files.GivenAnswers()
         given = files.merged(from_file, chosen, settings, name)
         wishes = files.features_of(from_file, wanted, unwanted, minimal=minimal)
@@ -218,21 +229,23 @@ def list_templates(as_json: bool) -> None:
 @main.command()
 @click.argument("template", shell_complete=_template_names)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
-def show(template: str, as_json: bool) -> None:
+@of_another
+def show(
+    template: str, as_json: bool, checkout: str | None, directory: str | None, trust: bool
+) -> None:
     """Show what TEMPLATE asks, has and makes."""
     from aistart import describe
-    from aistart.answers import choose_features, resolve
-    from aistart.catalog import find_template
+    from aistart.answers import choose_features, usual_answers
     from aistart.project import Request, preview
 
-    chosen = find_template(template)
-    defaults = resolve(chosen, {})
-    features = choose_features(chosen)
-    files = preview(Request(chosen, defaults, features=tuple(features)))
-    if as_json:
-        _print_json(describe.template_as_object(chosen, defaults, files))
-    else:
-        click.echo(describe.template_as_text(chosen, defaults, files))
+    with _opened(template, checkout, directory, trust=trust) as chosen:
+        defaults = usual_answers(chosen)
+        features = choose_features(chosen)
+        files = preview(Request(chosen, defaults, features=tuple(features)))
+        if as_json:
+            _print_json(describe.template_as_object(chosen, defaults, files))
+        else:
+            click.echo(describe.template_as_text(chosen, defaults, files))
 
 
 @main.command("test")
@@ -249,13 +262,11 @@ def test_template(path: Path, python: str | None, trust: bool) -> None:
     It is rendered with its defaults and with each choice, each into a temporary folder, and the
     tests of what came out are run.
     """
-    from aistart.sources import open_source
     from aistart.template_tests import run_all
 
-    with open_source(str(path), None, None) as source:
-        _check_trust(source, None, trust=trust)
+    with _opened(str(path), trust=trust) as chosen:
         passed = True
-        for variant in run_all(source.template, python):
+        for variant in run_all(chosen, python):
             click.echo(f"{'passed' if variant.passed else 'FAILED':<7} {variant.name}")
             if not variant.passed:
                 click.echo(variant.output, err=True)
@@ -302,9 +313,27 @@ def _terminal() -> "Terminal":
     return Terminal()
 
 
-def _check_trust(
-    source: "Source", ask: "Terminal | None", *, trust: bool, always: bool = False
-) -> None:
+@contextmanager
+def _opened(
+    word: str,
+    checkout: str | None = None,
+    directory: str | None = None,
+    ask: "Terminal | None" = None,
+    *,
+    trust: bool,
+    always: bool = False,
+) -> "Iterator[Template]":
+    """The template that a word names, there until the end of the context, if it may run."""
+    from aistart.render import after_first_hook
+    from aistart.sources import open_source
+
+    with open_source(word, checkout, directory) as source:
+        _check_trust(source, ask, trust=trust, always=always)
+        with after_first_hook(source.template) as template:
+            yield template
+
+
+def _check_trust(source: "Source", ask: "Terminal | None", *, trust: bool, always: bool) -> None:
     """Go on if another's template may run, after what it would run was shown."""
     from aistart import trust as trusted
 

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from aistart import inventory
-from aistart.answers import Question, questions
+from aistart.answers import Question, questions, rendered
 from aistart.catalog import Template
 from aistart.profile import Profile
 from aistart.project import File, Request
-from aistart.render import render_text
 from aistart.shell import quoted
 
 
@@ -32,10 +31,10 @@ def template_as_object(
             {
                 "key": q.key,
                 "prompt": q.prompt,
-                "default": defaults[q.key],
+                "default": None if q.default is None else defaults[q.key],
                 "choices": list(q.choices),
             }
-            for q in questions(template)
+            for q in _rendered_questions(template, defaults)
         ],
         "models": inventory.models(template),
         "data_sources": inventory.data_sources(template),
@@ -49,8 +48,9 @@ def template_as_object(
 
 def template_as_text(template: Template, defaults: Mapping[str, str], files: list[File]) -> str:
     """All that ``aistart show`` says; the arguments are those of ``template_as_object``."""
-    blocks = [f"{template.title} ({template.name}, {template.domain})\n{template.summary}"]
-    asked = questions(template)
+    kind = f" ({template.name}, {template.domain})" if template.domain else ""
+    blocks = [f"{template.title}{kind}\n{template.summary}".strip()]
+    asked = _rendered_questions(template, defaults)
     width = max(len(question.key) for question in asked)
     lines = [f"  {q.key:<{width}}  {_default_of(q, defaults)}" for q in asked]
     blocks.append("\n".join(["Questions, and their defaults:", *lines]))
@@ -108,8 +108,8 @@ def same_again(
     """
     template, answers = request.template, request.answers
     words = ["aistart", "new", template.word]
-    if "project_name" in answers:
-        words.append(answers["project_name"])
+    if template.name_key:
+        words.append(answers[template.name_key])
     words.append("-y")
     folder = None if request.output_dir == Path() else str(request.output_dir)
     for name, given in {"-o": folder, "--checkout": checkout, "--directory": directory}.items():
@@ -117,10 +117,8 @@ def same_again(
     if not request.repository:
         words.append("--no-git")
     for question in questions(template):
-        value, default = answers[question.key], question.default
-        if default is not None:
-            default = render_text(default, answers)
-        is_name = question.key == "project_name"
+        value, default = answers[question.key], rendered(template, question, answers).default
+        is_name = question.key == template.name_key
         if not is_name and (value != default or question.key in profile.answers):
             words += ["--set", f"{question.key}={value}"]
     if not template.built_in:
@@ -132,7 +130,13 @@ def same_again(
     return quoted(*words)
 
 
+def _rendered_questions(template: Template, answers: Mapping[str, str]) -> list[Question]:
+    return [rendered(template, question, answers) for question in questions(template)]
+
+
 def _default_of(question: Question, defaults: Mapping[str, str]) -> str:
+    if question.default is None:
+        return "(must be answered)"
     default = defaults[question.key] or "(empty)"
     others = [choice for choice in question.choices if choice != default]
     return f"{default} (or {', '.join(others)})" if others else default

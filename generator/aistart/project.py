@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from aistart import __version__, git
-from aistart.answers import YES, questions
 from aistart.catalog import Template
 from aistart.errors import AistartError, UsageProblem
 from aistart.render import folder_of, render_project, render_text
@@ -79,9 +78,10 @@ class File:
 
 def preview(request: Request) -> list[File]:
     """The files that ``create`` would make, in order; nothing is left of them."""
+    template, answers = request.template, request.answers
     origins = {
-        render_text(path.relative_to(layer.project).as_posix(), request.answers): layer.name
-        for layer in request.template.layers_for(request.answers, request.features)
+        render_text(template, path.relative_to(layer.project).as_posix(), answers): layer.name
+        for layer in template.layers_for(answers, request.features)
         for path in _files(layer.project)
     }
     with _stage_in(Path(tempfile.gettempdir())) as stage:
@@ -103,10 +103,9 @@ def _rendered(request: Request, stage: Path) -> Path:
         "_features_chosen": list(request.features),
         "_year": date.today().year,
     }
-    booleans = {q.key: answers[q.key] == YES for q in questions(template) if q.is_yes_or_no}
     layers = template.layers_for(answers, request.features)
     log.debug("layers %s in %s", ", ".join(layer.name for layer in layers), stage)
-    return render_project(template, layers, {**answers, **booleans}, extra, stage)
+    return render_project(template, layers, answers, extra, stage)
 
 
 def _check_free(target: Path) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from fnmatch import fnmatch
@@ -9,25 +10,77 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from aistart.catalog import MANIFEST, PROJECT, Layer, Template, merge_manifests
+from aistart.catalog import (
+    MANIFEST,
+    PROJECT,
+    Layer,
+    Template,
+    foreign_template,
+    merge_manifests,
+)
 from aistart.errors import AistartError, UsageProblem
 from aistart.naming import folder_problem
 
 EXTENSIONS = ["aistart.quoting.Quoting"]
+YES, NO = "yes", "no"  # answers to a question whose default is a boolean
 
 
-def render_text(text: str, answers: Mapping[str, Any]) -> str:
-    """Render a template's own text over answers; what the answers hold is not evaluated."""
+def render_text(template: Template, text: str, answers: Mapping[str, str]) -> str:
+    """Render a template's own text over answers; what the answers hold is not evaluated.
+
+    Args:
+        answers: to all questions, or to the first ones.
+
+    Raises:
+        AistartError: it does not render.
+    """
     if "{" not in text:
         return text
-    return str(_environment().from_string(text).render(cookiecutter=answers))
+    with _said_in_a_line():
+        environment = _environment(template)
+        seen = _seen(template.declarations, answers, environment)
+        return str(environment.from_string(text).render(cookiecutter=seen))
 
 
 @cache
-def _environment() -> Any:
+def _environment(template: Template) -> Any:
     from cookiecutter.utils import create_env_with_context
 
-    return create_env_with_context({"cookiecutter": {"_extensions": EXTENSIONS}})
+    with _importable(template.own.path):
+        return create_env_with_context({"cookiecutter": _with_extensions(template.declarations)})
+
+
+def _with_extensions(declared: Mapping[str, Any]) -> dict[str, Any]:
+    return {**declared, "_extensions": [*EXTENSIONS, *declared.get("_extensions", [])]}
+
+
+def _seen(declared: Mapping[str, Any], answers: Mapping[str, str], environment: Any) -> Any:
+    """What expressions of a template see as ``cookiecutter``, which is as cookiecutter has it:
+    answers, booleans as such; ``_x`` as it is declared; ``__x`` and objects as they render.
+
+    Args:
+        answers: to all questions, or to the first ones: then nothing that comes later is seen.
+    """
+    seen: dict[str, Any] = {key: value for key, value in declared.items() if key[0] == "_"}
+    objects = []
+    for key, value in declared.items():
+        if key.startswith("__") and key != "__prompts__":
+            seen[key] = _rendered(value, seen, environment)
+        elif key.startswith("_"):
+            continue
+        elif isinstance(value, dict):
+            objects.append(key)
+        elif key in answers:
+            seen[key] = answers[key] == YES if isinstance(value, bool) else answers[key]
+        else:
+            return seen
+    return seen | {key: _rendered(declared[key], seen, environment) for key in objects}
+
+
+def _rendered(value: Any, seen: dict[str, Any], environment: Any) -> Any:
+    from cookiecutter.prompt import render_variable  # it loads a console, and few templates need it
+
+    return render_variable(environment, value, seen)
 
 
 def folder_of(template: Template, answers: Mapping[str, str]) -> str:
@@ -36,7 +89,7 @@ def folder_of(template: Template, answers: Mapping[str, str]) -> str:
     Raises:
         UsageProblem: no folder can have it.
     """
-    name = render_text(template.own.project.name, answers)
+    name = render_text(template, template.own.project.name, answers)
     if problem := folder_problem(name):
         raise UsageProblem(f"project folder: {name!r} {problem}.")
     return name
@@ -45,7 +98,7 @@ def folder_of(template: Template, answers: Mapping[str, str]) -> str:
 def render_project(
     template: Template,
     layers: tuple[Layer, ...],
-    answers: Mapping[str, Any],
+    answers: Mapping[str, str],
     extra: Mapping[str, Any],
     stage: Path,
 ) -> Path:
@@ -55,9 +108,9 @@ def render_project(
         extra: values that templates may use beside the answers (private keys).
     """
     declared = merge_manifests(layers)
-    values = {k: v for k, v in declared.items() if k.startswith("_") or isinstance(v, dict)}
-    extensions = [*EXTENSIONS, *declared.get("_extensions", [])]
-    context = {"cookiecutter": {**values, **answers, **extra, "_extensions": extensions}}
+    with _said_in_a_line():
+        seen = _seen(declared, answers, _environment(template))
+    context = {"cookiecutter": _with_extensions({**seen, **extra})}
     if template.built_in:
         return _render_ours(layers, context, stage / "out")
     merged = stage / "template"
@@ -94,27 +147,61 @@ def _render_ours(layers: tuple[Layer, ...], context: dict[str, Any], out: Path) 
     return out / rendered(PROJECT)
 
 
+@contextmanager
+def after_first_hook(template: Template) -> Iterator[Template]:
+    """The template as its ``pre_prompt`` hook leaves it, which may check the machine and change
+    what is asked: it runs in a copy, which is there until the end of the context.
+
+    Raises:
+        AistartError: the hook fails.
+    """
+    if not any((template.own.path / "hooks").glob("pre_prompt.*")):
+        yield template
+        return
+    from cookiecutter.hooks import find_hook, run_script
+    from cookiecutter.utils import work_in
+
+    with tempfile.TemporaryDirectory(prefix="aistart-") as place, _said_in_a_line():
+        copy = Path(place) / template.own.path.name
+        shutil.copytree(template.own.path, copy, ignore=shutil.ignore_patterns(".git"))
+        with work_in(copy):
+            for script in find_hook("pre_prompt") or []:
+                run_script(script, copy)
+        yield foreign_template(copy, template.word)
+
+
 def _render_with_hooks(merged: Path, context: dict[str, Any], out: Path) -> Path:
-    from cookiecutter.exceptions import CookiecutterException
     from cookiecutter.generate import generate_files
 
-    try:
-        with _importable(merged):
-            _check_names(merged, context)
-            return Path(generate_files(merged, context, output_dir=out))
-    except CookiecutterException as error:
-        reason = " ".join(str(error).split())
-        raise AistartError(f"template: it does not render: {reason}") from error
+    with _importable(merged), _said_in_a_line():
+        _check_names(merged, context)
+        return Path(generate_files(merged, context, output_dir=out))
 
 
 @contextmanager
 def _importable(folder: Path) -> Iterator[None]:
     """A plain template may bring extensions of its own, beside its ``cookiecutter.json``."""
+    writes_nothing = sys.dont_write_bytecode
     sys.path.append(str(folder))
+    sys.dont_write_bytecode = True  # the folder is another's
     try:
         yield
     finally:
         sys.path.remove(str(folder))
+        sys.dont_write_bytecode = writes_nothing
+
+
+@contextmanager
+def _said_in_a_line() -> Iterator[None]:
+    """What another's template does wrong is an error of ours."""
+    from cookiecutter.exceptions import CookiecutterException
+    from jinja2 import TemplateError
+
+    try:
+        yield
+    except (CookiecutterException, TemplateError) as error:
+        reason = " ".join(str(error).split())
+        raise AistartError(f"template: it does not render: {reason}") from error
 
 
 def _check_names(merged: Path, context: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aistart.answers import choose_features, questions, resolve
+from aistart.answers import choose_features, questions, rendered, usual_answers
 from aistart.catalog import Template
 from aistart.errors import AistartError
 from aistart.project import Request, create
@@ -27,13 +27,13 @@ class Variant:
 
 def variants(template: Template) -> Iterator[tuple[str, Request]]:
     """The defaults, each other choice of each question, and each feature turned over."""
-    usual = resolve(template, {})
+    usual = usual_answers(template)
     features = choose_features(template)
     yield "defaults", Request(template, usual, features=tuple(features), repository=False)
     for question in questions(template):
-        for choice in question.choices:
+        for choice in rendered(template, question, usual).choices:
             if choice != usual[question.key]:
-                answers = resolve(template, {question.key: choice})
+                answers = usual_answers(template, {question.key: choice})
                 made = Request(template, answers, features=tuple(features), repository=False)
                 yield f"{question.key}={choice}", made
     for name in template.features:

@@ -6,16 +6,19 @@ Trust is given for one run, or remembered for one source and the version that wa
 import json
 from pathlib import Path
 
+from aistart.catalog import merge_manifests
 from aistart.errors import AistartError, UsageProblem
 from aistart.sources import Source
 
 
 def what_runs(source: Source) -> list[str]:
     """What rendering the template executes, a line each."""
-    folder = source.template.own.path
-    hooks = sorted(path for path in (folder / "hooks").glob("*") if path.is_file())
-    lines = [f"hook       {path.relative_to(folder).as_posix()}" for path in hooks]
-    lines += [f"extension  {name}" for name in source.template.declarations.get("_extensions", [])]
+    root, layers = source.root, source.template.all_layers
+    folders = [layer.path / "hooks" for layer in layers if layer.path.is_relative_to(root)]
+    hooks = [path for folder in folders for path in sorted(folder.glob("*")) if path.is_file()]
+    lines = [f"hook       {path.relative_to(root).as_posix()}" for path in hooks]
+    extensions = merge_manifests(layers).get("_extensions", [])
+    lines += [f"extension  {name}" for name in extensions]
     return [*lines, "Jinja      in every file and file name: it can call any Python function"]
 
 

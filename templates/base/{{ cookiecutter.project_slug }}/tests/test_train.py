@@ -210,7 +210,7 @@ def test_changed_data_is_said_and_reported_elsewhere(
         assert evaluate.main([]) == 0
     finally:
         run.write_summary(summary)
-    assert "the data has changed since the training" in capsys.readouterr().err
+    assert "the data or its split is not that of the training" in capsys.readouterr().err
     assert {path: path.stat().st_mtime_ns for path in run.report_dir.iterdir()} == before
     assert list((trained / "reports").iterdir())
 

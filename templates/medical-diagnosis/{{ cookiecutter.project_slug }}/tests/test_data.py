@@ -209,10 +209,15 @@ def test_copies_stay_together_where_nobody_is_named() -> None:
 
 def test_resampling_is_for_training_alone() -> None:
     plain, data = loaded(table()), loaded(table(), "--train.imbalance", "resample")
-    assert data.train.targets.mean() == 0.5
-    assert set(data.train.ids) == set(plain.train.ids)
-    for name in ("validation", "test"):
+    for name in SPLITS:
         np.testing.assert_array_equal(data.splits[name].ids, plain.splits[name].ids)
+    epoch = data.train.epoch()
+    assert epoch.targets.mean() == 0.5
+    assert set(epoch.ids) == set(plain.train.ids)
+    places = np.arange(len(epoch))[::-7]
+    rows = epoch.ids[places].astype(int) - 1
+    np.testing.assert_allclose(epoch.fetch(places)["numbers"][:, 0], table()["age"][rows])
+    assert plain.train.epoch() is plain.train
 
 
 def test_subgroups_by_value_and_by_band() -> None:
@@ -226,6 +231,36 @@ def test_subgroups_by_value_and_by_band() -> None:
 
 
 # === Bad input ===
+
+
+def test_words_that_stand_for_missing() -> None:
+    column = SCHEMA.columns["age"].model_copy(update={"missing": ("NA", "999")})
+    schema = SCHEMA.model_copy(update={"columns": {**SCHEMA.columns, "age": column}})
+    frame = table().astype({"age": object})
+    frame.loc[3, "age"], frame.loc[5, "age"] = "NA", 999
+    data = loaded(frame, schema=schema)
+    assert data.unreadable == ()
+    assert sum(int(np.isnan(data.splits[name].numbers).sum()) for name in SPLITS) == 2
+
+
+def test_too_few_patients_for_the_folds() -> None:
+    frame = table(patients=20)
+    assert refused(frame, "--data.folds", "9") == (
+        "data: 8 patients have the outcome yes, fewer than there are folds, 9."
+    )
+
+
+def test_a_table_without_rows() -> None:
+    words = written(table())
+    table()[:0].to_parquet("none.parquet")
+    words += ["--data.source", "parquet", "--data.path", "none.parquet"]
+    with pytest.raises(DataProblem, match=r"there are no rows in 'none.parquet'"):
+        load(load_config(words))
+
+
+def test_one_patient_elsewhere() -> None:
+    frame = table().assign(who="w1")
+    assert refused(frame, "--data.split", "external") == "data: there is one patient alone."
 
 
 def test_a_few_rows_that_break_the_schema_are_left_out() -> None:

@@ -18,20 +18,22 @@ def texts(values: object) -> np.ndarray:
 @pytest.mark.parametrize(
     ("names", "reason"),
     [
-        ("name first_name LastName patientFullName surname", "a person's name"),
-        ("dob DateOfBirth birth_date birthday", "a date of birth"),
+        ("name first_name LastName patientFullName surname fname PatName", "a person's name"),
+        ("dob DateOfBirth birth_date birthday d_o_b born birth_dt geb_datum", "a date of birth"),
         ("email e-mail contactEmail", "an e-mail address"),
-        ("phone mobile_phone FAX", "a phone number"),
+        ("phone mobile_phone FAX tel", "a phone number"),
         ("address homeAddress street zip ZipCode postcode", "an address"),
         ("ip IPAddress url", "an internet address"),
         ("ssn SocialSecurityNo", "a social security number"),
         ("MRN medical_record_number nhs_number insurance_id passport", "a record number"),
+        ("chart_no case_number hospital_no accession", "a record number"),
         ("Nachname Prénom apellidos Nome 姓名 患者氏名 성명", "a person's name"),
         ("Geburtsdatum date_de_naissance FechaNacimiento 生年月日", "a date of birth"),
         ("Telefonnummer téléphone móvil 手机号 전화번호", "a phone number"),
         ("Straße PLZ dirección code_postal 住所 адрес", "an address"),
         (
-            "named ship zipper telomere drug_name insurance_type birth_weight membership emails "
+            "named ship zipper contact_allergy cell_type chart_color lasting telomere drug_name "
+            "insurance_type birth_weight membership emails "
             "mobility telephonist ipsilateral recipe urlich relationship addressed account_age "
             "nombre_de_globules Handgelenk nominal rueckfall mailand",
             "",

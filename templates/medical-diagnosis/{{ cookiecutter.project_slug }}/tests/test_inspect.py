@@ -73,7 +73,7 @@ def test_what_it_says_and_writes() -> None:
         ("column visit_date", "time, 2019-01-01 to 2020-02-04"),
         ("column age", "number, 20 to 90; plausible 0 to 120 years"),
         ("column sex", "category, F 240, M 160"),
-        ("column glucose_mmol_l", "number, 3 to 8.9; plausible 1 to 11 mmol/l"),
+        ("column glucose_mmol_l", "number, 3 to 8.9; plausible 0.5 to 60 mmol/l"),
         ("column smoker", "boolean, 'yes' means yes: 172 of 400 (43.0%)"),
         ("column died", "outcome, '1' means yes: 80 of 400 (20.0%)"),
         ("ranges", "a proposal from this data, except those that are well known"),
@@ -89,7 +89,7 @@ def test_what_it_says_and_writes() -> None:
         "visit_date": Column(kind="time"),
         "age": Column(kind="number", unit="years", least=0, most=120, bands=(40, 60, 75)),
         "sex": Column(kind="category", values=("F", "M"), subgroup=True),
-        "glucose_mmol_l": Column(kind="number", unit="mmol/l", least=1, most=11),
+        "glucose_mmol_l": Column(kind="number", unit="mmol/l", least=0.5, most=60),
         "smoker": Column(kind="boolean", yes="yes", no="no"),
         "died": Column(kind="outcome", yes="1", no="0"),
     }
@@ -302,14 +302,14 @@ def test_what_is_allowed_is_used() -> None:
         (
             ["NA"] * 8 + [f"{5 + row % 70}" for row in range(392)],
             "number",
-            "column 'x': 8 cells say NA or the like; only an empty cell is missing, and rows with "
-            "others are left out.",
+            "column 'x': 8 cells say 'NA', which is taken for missing; correct it in the schema "
+            "file if it is not.",
         ),
         (
             [-9] * 8 + [5 + row % 70 for row in range(392)],
             "number",
-            "column 'x': -9 occurs 8 times, far outside the rest; if it stands for missing, leave "
-            "those cells empty.",
+            "column 'x': -9 occurs 8 times, far outside the rest; if it stands for missing, write "
+            "missing: ['-9'] there in the schema file.",
         ),
         (
             [""] * 300 + [row % 70 for row in range(100)],
@@ -322,6 +322,78 @@ def test_numbers_that_are_none(values: Any, kind: str, warning: str) -> None:
     column, warnings = column_x(values)
     assert column.kind == kind
     assert warning in warnings
+
+
+def test_words_for_missing_are_proposed() -> None:
+    column, _ = column_x(["NA", "n/a"] * 4 + [f"{5 + row % 70}" for row in range(392)])
+    assert column.missing == ("NA", "n/a")
+    column, _ = column_x(["unknown", "yes", "no", "no"] * 100)
+    assert (column.kind, column.missing) == ("boolean", ("unknown",))
+
+
+@pytest.mark.parametrize(
+    ("name", "factor", "told"),
+    [("glucose", 18, True), ("creatinine", 1 / 88.4, True), ("crp", 1, False)],
+)
+def test_two_units_in_one_column(name: str, factor: float, told: bool) -> None:
+    values = np.random.default_rng(0).lognormal(4.5, 0.3, ROWS)
+    values[: ROWS // 3] /= factor
+    _, warnings = column_x(values.round(3), name)
+    assert ("lie in two groups far apart" in warnings) == told
+
+
+def test_values_spread_over_decades_are_of_one_unit() -> None:
+    _, warnings = column_x(np.random.default_rng(0).lognormal(1, 1.5, ROWS).round(3))
+    assert "two groups" not in warnings
+
+
+def test_few_numbers_below_zero_are_not_plausible() -> None:
+    values = 60 + np.arange(ROWS) % 90.0
+    values[:13] = -5
+    column, warnings = column_x(values)
+    assert column.least == 30
+    assert "13 numbers are below zero" in warnings
+    signed, warnings = column_x(np.arange(ROWS) % 90.0 - 40)
+    assert signed.least < -40
+    assert "below zero" not in warnings
+
+
+def test_known_ranges_follow_the_unit() -> None:
+    for name, values, outside in (
+        ("glucose_mg_dl", 60 + np.arange(ROWS) % 90, False),
+        ("glucose_mmol_l", 60 + np.arange(ROWS) % 90, True),
+        ("glucose_mg_dl", 3 + np.arange(ROWS) % 60 / 10, True),
+    ):
+        frame = visits().drop(columns="glucose_mmol_l").assign(**{name: values})
+        assert any("in another unit" in text for text in inspected(frame)[0].warnings) == outside
+
+
+def test_one_patient_alone_is_not_many() -> None:
+    findings, schema = inspected(visits(patient_id="P1"))
+    assert schema.patient == "patient_id"
+    assert "there is one patient alone; training refuses that." in findings.warnings
+
+
+def test_record_numbers_that_come_again_with_their_patient() -> None:
+    numbers = np.random.default_rng(0).permutation(900_000)[:100] + 1_000_000
+    column, warnings = column_x(numbers[np.arange(ROWS) % 100], "folder")
+    assert column.kind == "ignored"
+    assert "looks like a record number" in warnings
+
+
+def test_a_first_line_of_values_is_not_shown() -> None:
+    visits().to_csv("t.csv", index=False, header=False)
+    with pytest.raises(DataProblem) as caught:
+        inspect(Path("t.csv"), Config(), set())
+    expected = "t.csv: its first line holds values; the names of the columns must stand there."
+    assert str(caught.value) == expected
+
+
+def test_rows_with_more_fields_than_names() -> None:
+    text = visits().to_csv(header=False)
+    Path("t.csv").write_text(",".join(visits().columns) + "\n" + text)
+    with pytest.raises(DataProblem, match="rows have more fields than its first line has names"):
+        inspect(Path("t.csv"), Config(), set())
 
 
 def test_rows_that_are_left_out() -> None:
@@ -384,10 +456,10 @@ def test_nothing_of_an_ignored_column_is_shown() -> None:
         ),
         (
             "t.csv",
-            "mrn,country,died\n1,x,0\n1,x,1\n",
-            "PATH: no column is left for a model. column 'mrn' looks like a record number; it is "
-            "ignored. If it does not tell who a patient is: --data.allow mrn. column 'country' has "
-            "a single value; it is ignored.",
+            "phone,country,died\n1,x,0\n1,x,1\n",
+            "PATH: no column is left for a model. column 'phone' looks like a phone number; it is "
+            "ignored. If it does not tell who a patient is: --data.allow phone. column 'country' "
+            "has a single value; it is ignored.",
         ),
     ],
 )

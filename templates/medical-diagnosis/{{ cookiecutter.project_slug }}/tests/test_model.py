@@ -139,7 +139,8 @@ def test_reasons_of_a_logistic_regression_are_its_weights() -> None:
     trained, data = made(load_config(["--data.source", "cohort", "--model.name", "logistic"]))
     inputs = trained.preprocessing.of(data.test)[:50]
     preprocessing = trained.preprocessing
-    weights = np.array(preprocessing.reference[:-1])
+    slope = float(trained.core.get_layer("recalibration").slope)
+    weights = slope * np.array(preprocessing.reference[:-1])
     of_inputs = weights * (inputs - np.array(preprocessing.usual))
     found = reasons.contributions(trained, inputs)
     for place, name in enumerate(reasons.columns(trained)):
@@ -156,11 +157,59 @@ def test_reasons_add_up(name: str) -> None:
     core = reasons.before_recalibration(trained)
     usual = np.array(trained.preprocessing.usual, "float32")[None]
     difference = (np.asarray(core(inputs)) - np.asarray(core(usual))).mean(axis=-1)
+    difference *= float(trained.core.get_layer("recalibration").slope)
     found = reasons.contributions(trained, inputs).sum(axis=1)
     np.testing.assert_allclose(found, difference, atol=0.02 * np.abs(difference).max() + 1e-3)
 
 
+def test_reasons_add_up_to_the_risk() -> None:
+    words = ["--data.source", "cohort", "--train.loss", "focal", "--model.name", "mlp"]
+    trained, data = made(load_config(words))
+    inputs = trained.preprocessing.of(data.test)
+    slope = float(trained.core.get_layer("recalibration").slope)
+    assert abs(slope - 1) > 0.05
+    usual = np.array(trained.preprocessing.usual, "float32")[None]
+    logits = (np.asarray(trained.core(rows))[:, 0] for rows in (inputs, usual))
+    found = reasons.contributions(trained, inputs).sum(axis=1)
+    difference = np.subtract(*logits)
+    np.testing.assert_allclose(found, difference, atol=0.02 * np.abs(difference).max() + 1e-3)
+
+
 # === Answers ===
+
+
+def test_the_model_that_answers_is_told_from_others() -> None:
+    config = load_config(["--data.source", "cohort", "--model.name", "logistic"])
+    others = config.model.model_copy(update={"min_sensitivity": 0.97})
+    (first, _), (second, _) = made(config), made(config.model_copy(update={"model": others}))
+    assert first.weights_sha256() == second.weights_sha256()
+    assert first.preprocessing.operating_point != second.preprocessing.operating_point
+    assert first.preprocessing.model_version != second.preprocessing.model_version
+
+
+def test_what_a_model_holds_tells_no_row() -> None:
+    frame = patients(200)
+    frame.loc[7, "x"] = 7.7731
+    trained, _ = made(load_config([*fields(frame), *SHORT]))
+    learnt = trained.preprocessing
+    centre, spread = np.array(learnt.centre[:8]), np.array(learnt.spread[:8])
+    for name, place in zip(TRAITS, range(8), strict=True):
+        borders = np.array(learnt.quantiles[place]) * spread[place] + centre[place]
+        gaps = np.abs(np.subtract.outer(borders, frame[name].to_numpy()))
+        assert (gaps[[0, -1]].min(axis=1) > 1e-4).all()
+    assert max(learnt.quantiles[0]) * spread[0] + centre[0] < 6
+
+
+def test_a_column_that_is_missing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    frame = patients(200)
+    assert train([*fields(frame), *SHORT, "--model.name", "logistic"]) == 0
+    frame.drop(columns=["who", "died"])[:9].assign(y="").to_csv("asked.csv", index=False)
+    capsys.readouterr()
+    assert predict.main(["asked.csv"]) == 0
+    assert capsys.readouterr().err == (
+        "warning: column 'y' is missing in every row, and hardly was in training; the model takes "
+        "it for usual.\n"
+    )
 
 
 def test_every_answer_can_be_traced(capsys: pytest.CaptureFixture[str]) -> None:
@@ -266,6 +315,50 @@ def test_evaluation_at_another_hospital(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().err == (
         "error: data.split: external leaves nothing to train on; it is to evaluate.\n"
     )
+
+
+def test_a_model_is_evaluated_by_its_own_schema(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    frame = patients(200)
+    assert train([*fields(frame), *SHORT]) == 0
+    frame = patients(90, seed=5)
+    frame.to_csv("elsewhere.csv", index=False)
+    words = ["--data.path", "elsewhere.csv", "--data.split", "external", "--data.limit", "null"]
+    words += ["--output", "there"]
+
+    def evaluated() -> str:
+        capsys.readouterr()
+        caplog.clear()
+        assert evaluate(words) == 0
+        return capsys.readouterr().out
+
+    expected = evaluated()
+    assert "not the schema" not in caplog.text
+    columns = dict(reversed(SCHEMA.columns.items()))
+    columns["died"] = Column(kind="outcome", yes="0", no="1")
+    changed = SCHEMA.model_copy(update={"columns": columns})
+    Path("schema.yaml").write_text(changed.to_yaml(), encoding="utf-8")
+    frame[list(columns)].to_csv("elsewhere.csv", index=False)
+    assert evaluated() == expected
+    assert "schema.yaml is not the schema that the model was trained with" in caplog.text
+    Path("schema.yaml").unlink()
+    assert evaluated() == expected
+    frame.rename(columns={"x": "x_mmol"}).to_csv("elsewhere.csv", index=False)
+    assert evaluate(words) == 3
+    assert "column 'x' of the schema is missing" in capsys.readouterr().err
+
+
+def test_evaluation_on_patients_of_the_training_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert train([*fields(patients(200)), *SHORT]) == 0
+    capsys.readouterr()
+    words = ["--data.split", "external", "--output", "there"]
+    assert evaluate(words) == 0
+    assert "some of these examples may have been trained on" in capsys.readouterr().err
+    assert evaluate([*words, "--split", "validation"]) == 2
+    assert "error: --split: the validation split has no examples.\n" in capsys.readouterr().err
 
 
 def test_each_row_is_held_out_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,8 @@ Each domain supplies these names, with the same meaning:
 ========================  =========================================================================
 ``settings``              ``Data``, ``Model``, ``Train``: the domain's configuration fields;
                           ``MODEL_REQUIREMENTS``: packages that a served model needs as well
-``data.load``             ``(Config) -> Data``
+``data.load``             ``(Config, Preprocessing | None) -> Data``; a preprocessing is that of the
+                          model which is to be evaluated on the data
 ``preprocessing``         ``Preprocessing`` (below) and ``augment(prepared, Uniform, Config)``
 ``model``                 ``build(Config, Preprocessing) -> keras.Model``, ``phases(Config)``,
                           ``vocabularies(Preprocessing)``; ``settle(Artifact, Data, Config)``:
@@ -28,7 +29,7 @@ Each domain supplies these names, with the same meaning:
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import keras
@@ -51,6 +52,7 @@ class Split:
         in_memory: fetching and preparing cost no more than reading a cache.
         lengths: (size,) how much of axis 1 of a prepared example counts; the rest is padding, which
             batches leave out. None: all examples have the same shape.
+        drawn: positions that an epoch of training goes through; None: each example once.
     """
 
     ids: np.ndarray
@@ -58,9 +60,26 @@ class Split:
     fetch: Callable[[tf.Tensor], tf.Tensor]
     in_memory: bool = False
     lengths: np.ndarray | None = None
+    drawn: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def epoch(self) -> "Split":
+        """What an epoch of training goes through, as a split."""
+        if self.drawn is None:
+            return self
+        drawn = self.drawn
+        with tf.device("CPU:0"):
+            positions = tf.constant(drawn, tf.int64)
+        return replace(
+            self,
+            ids=self.ids[drawn],
+            targets=self.targets[drawn],
+            fetch=lambda places: self.fetch(tf.gather(positions, places)),
+            lengths=None if self.lengths is None else self.lengths[drawn],
+            drawn=None,
+        )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from . import distribution
 from .config import Config, Parser, load_config
-from .errors import ProjectError, command
+from .errors import ProjectError, UsageProblem, command
 from .files import project_root
 from .runs import Run, find_run
 
@@ -88,6 +88,12 @@ def find_artifact(
     return load(run.model_file), run.config_file
 
 
+def _same_place(config: Config, other: Config) -> bool:
+    """Whether both read the same source."""
+    places = [(c.data.source, c.data.path and Path(c.data.path).resolve()) for c in (config, other)]
+    return places[0] == places[1]
+
+
 def is_uri(name: str) -> bool:
     """Whether a model is named by an MLflow URI (``models:/NAME/1``), not by a run."""
     return ":/" in name
@@ -117,16 +123,18 @@ def main(argv: list[str]) -> None:
 
     model, config_file = find_artifact(arguments.run, wished)
     config = load_config(overrides, base=config_file)
-    data = load(config)
+    data = load(config, model.preprocessing)
+    if not len(data.splits[arguments.split]):
+        raise UsageProblem(f"--split: the {arguments.split} split has no examples.")
     trained_on = run.summary["data"]["digest"] if run and run.summary else None
     if trained_on == data.digest:
         own_report = run.report_dir
     else:
         own_report = project_root() / "reports" / datetime.now().strftime("%Y%m%d-%H%M%S")
-        if trained_on and not overrides:
+        if trained_on and _same_place(config, load_config(base=config_file)):
             print(
-                "warning: the data has changed since the training; some of these examples may "
-                "have been trained on.",
+                "warning: the data or its split is not that of the training; some of these "
+                "examples may have been trained on.",
                 file=sys.stderr,
             )
     report_dir = arguments.output or own_report

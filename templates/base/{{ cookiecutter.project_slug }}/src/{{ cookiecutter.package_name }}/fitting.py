@@ -126,14 +126,11 @@ class Training:
             name: cache.prepared(split, preprocessing, config.data.cache, f"{data.digest}/{name}")
             for name, split in (("train", data.train), ("validation", data.validation))
         }
-        self.weights = objective.example_weights(data.train.targets, preprocessing, config)
+        drawn = self.splits["train"] = self.splits["train"].epoch()
+        self.weights = objective.example_weights(drawn.targets, preprocessing, config)
         train, batch_size = config.train, config.data.batch_size
         self.order = ShuffledOrder(
-            len(data.train),
-            batch_size,
-            train.seed,
-            devices.share.multiple,
-            self.splits["train"].lengths,
+            len(drawn), batch_size, train.seed, devices.share.multiple, drawn.lengths
         )
         self.phases = phases(config)
         planned = sum(phase.epochs for phase in self.phases) * self.order.steps

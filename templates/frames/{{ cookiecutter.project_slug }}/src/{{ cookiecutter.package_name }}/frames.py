@@ -1,6 +1,9 @@
 """Tables from files and databases, part by part."""
 
-from collections.abc import Iterator
+import re
+import warnings
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,8 @@ from . import settings
 from .errors import DataProblem, UsageProblem
 
 ROWS = 200_000  # read at a time
+# What no column is called: 1.5, -3, 2024-01-31. Whole numbers may be names, if they count.
+VALUE_FORM = r"-\d+|[-+]?\d*[.,]\d+|\d{4}-\d{2}-\d{2}.*"
 
 
 def from_file(data: settings.Data) -> Iterator[pd.DataFrame]:
@@ -44,6 +49,18 @@ def from_database(data: settings.Data) -> Iterator[pd.DataFrame]:
     return _parts_of_query(data.path, data.query)
 
 
+def whole(parts: Iterable[pd.DataFrame], if_empty: str) -> pd.DataFrame:
+    """A table that is read part by part.
+
+    Raises:
+        DataProblem: it has no rows; the message is ``if_empty``.
+    """
+    there = [part for part in parts if len(part)]
+    if not there:
+        raise DataProblem(if_empty)
+    return pd.concat(there, ignore_index=True)
+
+
 def parts_of(path: Path) -> Iterator[pd.DataFrame]:
     """A csv or parquet file, part by part; all fields of a csv file are text.
 
@@ -66,14 +83,43 @@ def parts_of(path: Path) -> Iterator[pd.DataFrame]:
         options: dict[str, Any] = {"dtype": str, "keep_default_na": False, "chunksize": ROWS}
         options["index_col"] = False  # a field without a name would shift the others
         with pd.read_csv(path, encoding="utf-8-sig", sep=_separator(path), **options) as parts:
-            for part in parts:
+            for part in _without_loss(parts):
+                _check_header(path, part.columns)
                 yield part.rename(columns=str.strip)
     except UnicodeDecodeError as error:
         raise DataProblem(f"{path}: not UTF-8: {error.reason}.") from None
     except pd.errors.EmptyDataError:
         raise DataProblem(f"{path}: there are no rows.") from None
+    except pd.errors.ParserWarning:
+        raise DataProblem(
+            f"{path}: rows have more fields than its first line has names; are row numbers without "
+            "a name in front?"
+        ) from None
     except pd.errors.ParserError as error:
         raise DataProblem(f"{path}: {str(error).splitlines()[0]}") from None
+
+
+def _without_loss(parts: Iterator[pd.DataFrame]) -> Iterator[pd.DataFrame]:
+    """Parts of a csv file; that fields are dropped is an error."""
+    while True:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            part = next(parts, None)
+        if part is None:
+            return
+        yield part
+
+
+def _check_header(path: Path, names: Iterable[str]) -> None:
+    """The names of columns are not the cells of a first row, which messages must not show."""
+    texts = [name.strip() for name in names]
+    whole_numbers = [int(text) for text in texts if re.fullmatch(r"\d{1,9}", text)]
+    steps = {b - a for a, b in pairwise(whole_numbers)}
+    counts = not steps or (len(steps) == 1 and min(steps) > 0)
+    if not counts or any(re.fullmatch(VALUE_FORM, text) for text in texts):
+        raise DataProblem(
+            f"{path}: its first line holds values; the names of the columns must stand there."
+        )
 
 
 def _parts_of_query(uri: str, query: str) -> Iterator[pd.DataFrame]:

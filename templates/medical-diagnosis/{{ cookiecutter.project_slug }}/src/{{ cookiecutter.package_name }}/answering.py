@@ -1,6 +1,7 @@
 """What ``predict`` is asked, and how its answers are shown."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,12 @@ def answer(
     from . import inputs, objective
 
     asked = inputs.read(arguments.input, model.preprocessing)
+    for name in inputs.lacking(asked, model.preprocessing):
+        print(
+            f"warning: column {name!r} is missing in every row, and hardly was in training; the "
+            "model takes it for usual.",
+            file=sys.stderr,
+        )
     outputs = model.predict_split(asked, arguments.batch_size)
     rows = objective.answers(outputs, model.preprocessing)
     reasons = _reasons(model, asked, arguments.reasons) if arguments.reasons else [{}] * len(rows)
@@ -54,7 +61,7 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     first = rows[0]
     lines.append(f"\nModel {first['model']}, schema {first['schema']}.")
     if "reasons" in first:
-        lines.append("Reasons are what a column adds to the log-odds of an unremarkable patient.")
+        lines.append(f"Reasons are {first['reasons_of']}.")
     return [*lines, first["notice"]]
 
 
@@ -64,7 +71,11 @@ def _reasons(model: "Artifact", asked: Any, most: int) -> list[dict[str, Any]]:
     from . import reasons
 
     names, found = reasons.columns(model), []
+    told = "what a column adds to the log-odds of an unremarkable patient"
+    if model.preprocessing.recalibration == "isotonic":
+        told += ", before recalibration"
     for row in reasons.contributions(model, model.preprocessing.of(asked)):
         order = np.argsort(-np.abs(row), kind="stable")[:most]
-        found.append({"reasons": {names[place]: float(row[place]) for place in order}})
+        shown = {names[place]: float(row[place]) for place in order}
+        found.append({"reasons": shown, "reasons_of": told})
     return found

@@ -9,6 +9,7 @@ Calibration is of all rows, with the risks that each got while it was held out.
 
 import json
 import sys
+from itertools import chain
 from typing import Any
 
 from . import distribution, logs
@@ -28,14 +29,16 @@ def cross_validate(config: Config, folds: int, repeats: int) -> dict[str, Any]:
     import numpy as np
 
     from .clinical import calibration, discrimination
+    from .data import load
 
+    made = [[_with_fold(config, folds, fold, r) for fold in range(folds)] for r in range(repeats)]
+    for of_fold in chain.from_iterable(made):
+        load(of_fold)  # a fold that cannot be trained stops this before the others are
     runs, repeated = [], []
-    for repeat in range(repeats):
+    for of_folds in made:
         truth, risks = [], {}
-        for fold in range(folds):
-            changed = {"folds": folds, "fold": fold, "split_seed": config.data.split_seed + repeat}
-            data = config.data.model_copy(update=changed)
-            run, held_out, found = _of_fold(config.model_copy(update={"data": data}))
+        for of_fold in of_folds:
+            run, held_out, found = _of_fold(of_fold)
             runs.append(run)
             truth.append(held_out)
             for name, values in found.items():
@@ -53,6 +56,11 @@ def cross_validate(config: Config, folds: int, repeats: int) -> dict[str, Any]:
         "runs": runs,
         "metrics": {name: _means([row[name] for row in repeated]) for name in names},
     }
+
+
+def _with_fold(config: Config, folds: int, fold: int, repeat: int) -> Config:
+    changed = {"folds": folds, "fold": fold, "split_seed": config.data.split_seed + repeat}
+    return config.model_copy(update={"data": config.data.model_copy(update=changed)})
 
 
 def _of_fold(config: Config) -> tuple[str, Any, dict[str, Any]]:

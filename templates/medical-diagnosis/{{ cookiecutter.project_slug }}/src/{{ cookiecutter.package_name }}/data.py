@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -19,10 +20,13 @@ from . import clinical, cohort, guard, settings
 from .config import Config, without_password
 from .contract import Data, Split
 from .errors import DataProblem, UsageProblem
-from .frames import from_database, from_file
+from .frames import from_database, from_file, whole
 from .leaks import giving_away
 from .schema import SPLIT_NAMES, Records, Schema, as_text, read
 from .splits import TEST, TRAIN, VALIDATION, assign_splits, divided, joined_groups, limited
+
+if TYPE_CHECKING:
+    from .preprocessing import Preprocessing
 
 log = logging.getLogger(__package__)
 
@@ -35,12 +39,13 @@ class Table:
 
     Attributes:
         frame: its rows.
+        schema: None: that of ``data.schema_file``.
         risk: (rows,) the true risks of generated patients.
         own: it is the user's, so what may tell who a patient is is refused.
     """
 
-    schema: Schema
     frame: pd.DataFrame
+    schema: Schema | None = None
     risk: np.ndarray | None = None
     own: bool = True
 
@@ -87,25 +92,23 @@ def breast_cancer(data: settings.Data) -> Table:
     frame = found.data.assign(diagnosis=np.where(found.target == 0, "malignant", "benign"))
     numbers = {name: {"kind": "number", "least": 0} for name in found.feature_names}
     outcome = {"kind": "outcome", "yes": "malignant", "no": "benign"}
-    return Table(_embedded({**numbers, "diagnosis": outcome}), frame, own=False)
+    return Table(frame, _embedded({**numbers, "diagnosis": outcome}), own=False)
 
 
 def generated_cohort(data: settings.Data) -> Table:
     """A generated cohort of 2,500 patients; the true risks are known."""
     made = cohort.generate()
-    return Table(_embedded(cohort.COLUMNS), made.frame, made.risk, own=False)
+    return Table(made.frame, _embedded(cohort.COLUMNS), made.risk, own=False)
 
 
 def table(data: settings.Data) -> Table:
     """A csv or parquet file with a row for each patient, or each visit of one."""
-    parts = from_file(data)
-    return Table(_reviewed(data), _whole(parts, data))
+    return Table(_whole(from_file(data), data))
 
 
 def sql(data: settings.Data) -> Table:
     """What ``data.query`` gives, from the database at ``data.path`` (an SQLAlchemy address)."""
-    parts = from_database(data)
-    return Table(_reviewed(data), _whole(parts, data))
+    return Table(_whole(from_database(data), data))
 
 
 SOURCES: dict[str, Callable[[settings.Data], Table]] = {
@@ -120,14 +123,18 @@ SOURCES: dict[str, Callable[[settings.Data], Table]] = {
 # === From tables to splits ===
 
 
-def load(config: Config) -> Data:
+def load(config: Config, preprocessing: "Preprocessing | None" = None) -> Data:
     """Read the configured source, keep to its schema, and divide it by patients.
+
+    Args:
+        preprocessing: of a model that is to be evaluated, whose own schema then counts.
 
     Raises:
         DataProblem: a column or too many rows break the schema, or there is nothing to learn.
     """
     data = config.data
-    found = SOURCES[data.source](data)
+    read_in = SOURCES[data.source](data)
+    found = replace(read_in, schema=_schema(read_in, data, preprocessing))
     records = _records(found, data)
     risk = None if found.risk is None else found.risk[records.rows - 1]
     if data.limit and data.limit < len(records):
@@ -147,8 +154,6 @@ def load(config: Config) -> Data:
     splits = {}
     for name in (TRAIN, VALIDATION, TEST):
         places = np.flatnonzero(parts == name)
-        if name == TRAIN and config.train.imbalance == "resample":
-            places = _resampled(places, records.outcome, data.split_seed)
         splits[name] = visits(
             _taken(records, places),
             found.schema,
@@ -156,6 +161,9 @@ def load(config: Config) -> Data:
             None if risk is None else risk[places],
         )
     _check(splits, data)
+    if config.train.imbalance == "resample":
+        drawn = _resampled(splits[TRAIN].targets, data.split_seed)
+        splits[TRAIN] = replace(splits[TRAIN], drawn=drawn)
     return Data(
         source=data.source,
         digest=_digest(rows, parts, found.schema),
@@ -207,7 +215,7 @@ def subgroups(records: Records, schema: Schema) -> dict[str, np.ndarray]:
             values = records.numbers[:, schema.numbers.index(name)]
             written = np.where(values > 0, column.yes, column.no)
             groups[name] = np.where(np.isnan(values), "", written)
-        elif column.bands:
+        elif column.bands and column.kind == "number":
             values = records.numbers[:, schema.numbers.index(name)]
             groups[name] = _banded(values, column.bands, column.unit)
     return groups
@@ -217,7 +225,7 @@ def _records(found: Table, data: settings.Data) -> Records:
     """All rows that keep to the schema."""
     if found.own:
         allowed = {name.strip() for name in (data.allow or "").split(",")}
-        guard.check(_used(found), allowed)
+        guard.check(_used(found), allowed, _people(found))
     records = found.schema.parsed(found.frame)
     rows = len(found.frame)
     if len(records.problems) > data.max_unreadable * rows:
@@ -235,12 +243,15 @@ def _used(found: Table) -> dict[str, np.ndarray]:
     return {name: as_text(found.frame[name]) for name in looked_at if name in found.frame}
 
 
+def _people(found: Table) -> np.ndarray | None:
+    """Patients (rows,) as text, if there is a column of them."""
+    name = found.schema.patient
+    return as_text(found.frame[name]) if name in found.frame else None
+
+
 def _whole(parts: Iterable[pd.DataFrame], data: settings.Data) -> pd.DataFrame:
     """A table that was read part by part; clinical ones are small."""
-    frame = pd.concat(list(parts), ignore_index=True)
-    if frame.empty:
-        raise DataProblem(f"data: there are no rows in {without_password(data.path)!r}.")
-    return frame
+    return whole(parts, f"data: there are no rows in {without_password(data.path)!r}.")
 
 
 def _divided(records: Records, keys: np.ndarray, schema: Schema, data: settings.Data) -> np.ndarray:
@@ -250,12 +261,12 @@ def _divided(records: Records, keys: np.ndarray, schema: Schema, data: settings.
         keys: (size,) those with the same stay together.
     """
     labels = _labels(records)
+    if len(set(keys)) < 2:
+        raise DataProblem("data: there is one patient alone.")
     if data.split == "external":
         return np.full(len(records), TEST, dtype=object)
     if len(set(labels)) < 2:
         raise DataProblem("data: every row has the same outcome.")
-    if len(set(keys)) < 2:
-        raise DataProblem("data: there is one patient alone.")
     if data.folds:
         return _fold(labels, keys, data)
     if data.split == "site":
@@ -292,6 +303,12 @@ def _fold(labels: np.ndarray, keys: np.ndarray, data: settings.Data) -> np.ndarr
 
     if data.fold >= data.folds:
         raise UsageProblem(f"data.fold: {data.fold} must be below data.folds, {data.folds}.")
+    for label in ("yes", "no"):
+        if (patients := len(set(keys[labels == label]))) < data.folds:
+            raise DataProblem(
+                f"data: {patients} patients have the outcome {label}, fewer than there are folds, "
+                f"{data.folds}."
+            )
     made = StratifiedGroupKFold(data.folds, shuffle=True, random_state=data.split_seed)
     _, test = list(made.split(labels, labels, keys))[data.fold]
     held = np.zeros(len(labels), dtype=bool)
@@ -363,12 +380,12 @@ def _check(splits: dict[str, Visits], data: settings.Data) -> None:
                 raise DataProblem(f"data: no row of the {name} split has the outcome {word}.")
 
 
-def _resampled(places: np.ndarray, outcome: np.ndarray, seed: int) -> np.ndarray:
-    """Places, those of the rarer outcome again and again until both are as many."""
-    yes, no = places[outcome[places] == 1], places[outcome[places] == 0]
+def _resampled(outcome: np.ndarray, seed: int) -> np.ndarray:
+    """Positions of rows, those of the rarer outcome again and again until both are as many."""
+    yes, no = np.flatnonzero(outcome == 1), np.flatnonzero(outcome == 0)
     rare, common = sorted((yes, no), key=len)
     more = np.random.default_rng(seed).permutation(rare)
-    return np.concatenate([places, np.resize(more, len(common) - len(rare))])
+    return np.concatenate([np.arange(len(outcome)), np.resize(more, len(common) - len(rare))])
 
 
 def _taken(records: Records, places: np.ndarray) -> Records:
@@ -427,6 +444,18 @@ def _digest(rows: np.ndarray, parts: np.ndarray, schema: Schema) -> str:
 
 def _embedded(columns: dict[str, dict]) -> Schema:
     return Schema.model_validate({"reviewed_by": "its makers", "columns": columns})
+
+
+def _schema(found: Table, data: settings.Data, preprocessing: "Preprocessing | None") -> Schema:
+    """What rows must keep to: that of the model which is evaluated, else that of the source."""
+    if preprocessing is None:
+        return found.schema or _reviewed(data)
+    file = Path(data.schema_file or "")
+    if file.is_file() and read(file).digest != preprocessing.schema.digest:
+        log.warning(
+            "%s is not the schema that the model was trained with; the model's own counts.", file
+        )
+    return preprocessing.schema
 
 
 def _reviewed(data: settings.Data) -> Schema:

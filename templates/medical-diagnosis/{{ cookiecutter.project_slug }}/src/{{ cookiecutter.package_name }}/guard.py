@@ -21,11 +21,12 @@ RECORD, FREE_TEXT = "a record number", "free text"
 # then other languages that clinics keep tables in.
 NAMED = {
     PERSON: "first name|last name|full name|middle name|maiden name|family name|given name|"
-    "patient name|firstname|lastname|fullname|surname|forename|"
+    "patient name|firstname|lastname|fullname|surname|forename|fname|lname|pt name|pat name|"
+    "next of kin|"
     "vorname|nachname|familienname|geburtsname|patientenname|prenom|nom de famille|nom patient|"
     "apellido|apellidos|cognome|sobrenome|voornaam|achternaam|фамилия|отчество|姓名|患者姓名|氏名|患者名|"
     "患者氏名|성명|이름|환자명",
-    BIRTH: "date of birth|birth date|date birth|birthdate|birthday|dob|"
+    BIRTH: "date of birth|birth date|date birth|birthdate|birthday|dob|d o b|born|birth dt|geb|"
     "geburtsdatum|geburtstag|date de naissance|date naissance|ddn|fecha de nacimiento|"
     "fecha nacimiento|data di nascita|data nascita|data de nascimento|data nascimento|"
     "geboortedatum|дата рождения|出生日期|出生年月日|生日|生年月日|생년월일",
@@ -40,7 +41,8 @@ NAMED = {
     "a social security number": "ssn|social security|"
     "sozialversicherungsnummer|securite sociale|seguridad social|codice fiscale|dni|cpf|bsn|"
     "снилс|身份证|身份证号|身份证号码|주민등록번호",
-    RECORD: "mrn|medical record|record number|record no|hospital number|nhs number|nhs no|"
+    RECORD: "mrn|medical record|record number|record no|hospital number|hospital no|nhs number|"
+    "nhs no|chart number|chart no|case number|case no|accession|"
     "insurance number|insurance no|insurance id|policy number|passport|licence number|"
     "license number|account number|account no|"
     "versichertennummer|krankenversicherungsnummer|aktenzeichen|numero de dossier|"
@@ -48,8 +50,9 @@ NAMED = {
 }
 # The same for a whole name: as a part of one (insurance type) the word says nothing.
 NAMED_ENTIRELY = {
-    PERSON: "name|nom|nombre|nome|naam|имя",
-    RECORD: "nhs|insurance|licence|license|account",
+    PERSON: "name|last|contact|gp|nom|nombre|nome|naam|имя",
+    PHONE: "tel|cell",
+    RECORD: "nhs|insurance|licence|license|account|chart",
 }
 TRIED = 10_000  # cells of a column whose form is looked at, drawn from all rows
 # Shares of the cells that are not empty.
@@ -74,17 +77,20 @@ DATE_FORM = (
 MEASURE_FORM = r"[<>=≤≥~ ]*\d{0,5}(?:[.,]\d+)?\s*[^\d\s][^\d]*\d?"  # 12.5 mg, <5, 22 kg/m2
 
 
-def check(cells: dict[str, np.ndarray], allowed: set[str]) -> None:
+def check(
+    cells: dict[str, np.ndarray], allowed: set[str], people: np.ndarray | None = None
+) -> None:
     """Refuse columns that look as if they told who a patient is.
 
     Args:
         cells: column -> (size,) cells as text, '' where missing; of columns that are used.
         allowed: columns that a person has looked at.
+        people: (size,) patients as text, where they are known.
 
     Raises:
         DataProblem: for the first such column.
     """
-    for name, reason in identifying(cells).items():
+    for name, reason in identifying(cells, people).items():
         if name not in allowed:
             raise DataProblem(
                 f"column {name!r}: it looks like {reason}. Leave it out (kind: ignored), or allow "
@@ -92,13 +98,21 @@ def check(cells: dict[str, np.ndarray], allowed: set[str]) -> None:
             )
 
 
-def identifying(cells: dict[str, np.ndarray]) -> dict[str, str]:
+def identifying(cells: dict[str, np.ndarray], people: np.ndarray | None = None) -> dict[str, str]:
     """Columns -> the reason why each looks as if it told who a patient is.
 
     Args:
         cells: column -> (size,) cells as text, '' where missing.
+        people: (size,) patients as text: what stands in several rows of one counts once.
     """
-    reasons = {name: by_name(name) or _by_content(values) for name, values in cells.items()}
+
+    def once(values: np.ndarray) -> np.ndarray:
+        if people is None:
+            return values
+        pairs = pd.DataFrame({"who": people, "value": values}, dtype=object)
+        return pairs.drop_duplicates()["value"].to_numpy()
+
+    reasons = {name: by_name(name) or _by_content(once(values)) for name, values in cells.items()}
     return {name: reason for name, reason in reasons.items() if reason}
 
 

@@ -53,6 +53,7 @@ SENTINELS = (
     *(77, 88, 99, 777, 888, 999, 9999, 99999, 999999),
 )
 OFTEN = 3  # rows with the same sentinel
+FEW_BELOW = 0.05  # share of numbers below zero up to which they are mistakes
 MOST_VALUES = 50  # of a category
 SEEN = ("number", "category", "boolean", "date")  # kinds that a model sees
 REPEATED = 0.5  # largest share of different values in a category, or of sites
@@ -73,6 +74,22 @@ KNOWN = {
     "sbp": ("mmHg", 40.0, 300.0),
     "diastolic": ("mmHg", 20.0, 200.0),
     "dbp": ("mmHg", 20.0, 200.0),
+}
+# The same of what is measured in several units: with the unit that the name tells. The ranges of
+# two units hardly share what is usual in either.
+KNOWN_IN = {
+    ("glucose", "mg/dl"): (10.0, 1080.0),
+    ("glucose", "mmol/l"): (0.5, 60.0),
+    ("creatinine", "mg/dl"): (0.05, 30.0),
+    ("creatinine", "µmol/l"): (5.0, 2700.0),
+    ("cholesterol", "mg/dl"): (20.0, 1200.0),
+    ("cholesterol", "mmol/l"): (0.5, 31.0),
+    ("hemoglobin", "g/dl"): (1.0, 30.0),
+    ("haemoglobin", "g/dl"): (1.0, 30.0),
+    ("potassium", "mmol/l"): (1.0, 12.0),
+    ("sodium", "mmol/l"): (90.0, 200.0),
+    ("weight", "kg"): (0.2, 500.0),
+    ("height", "cm"): (20.0, 260.0),
 }
 OTHER_AGES = {"gestational", "bone", "maternal", "paternal"}
 UNITS = {
@@ -104,7 +121,8 @@ def columns_of(
     """
     columns = _singles(cells, findings)
     rest = {name: values for name, values in cells.items() if name not in columns}
-    reasons = {n: why for n, why in identifying(rest).items() if n not in allowed}
+    people = next((cells[name] for name, c in columns.items() if c.kind == "patient"), None)
+    reasons = {n: why for n, why in identifying(rest, people).items() if n not in allowed}
     times, time = _time(rest, set(reasons))
     if time:
         columns[time] = Column(kind="time")
@@ -166,10 +184,14 @@ def known(name: str) -> tuple[str, float, float] | None:
     words = words_of(name)
     if OTHER_AGES & set(words):
         return None
+    unit = unit_of(name)
+    for (word, measured_in), (least, most) in KNOWN_IN.items():
+        if word == words[0] and unit.lower() == measured_in:
+            return unit, least, most
     found = next(
         (f for phrase, f in KNOWN.items() if f" {phrase} " in f" {' '.join(words)} "), None
     )
-    return found if found and unit_of(name).lower() in ("", found[0].lower()) else None
+    return found if found and unit.lower() in ("", found[0].lower()) else None
 
 
 # === Columns of which there is one ===
@@ -245,7 +267,9 @@ def _patient(cells: dict[str, np.ndarray]) -> str:
         fractions = np.any(np.isfinite(numbers) & (numbers != np.floor(numbers)))
         bare = stem in PATIENTS_WITH_ID and not IDENTIFIERS & set(words)
         bare &= not (stem and ID_WORDS & set(words))
-        if _count(values) > 2 and not fractions and not bare:
+        different = _count(values)
+        told = different > 2 or bool(ID_WORDS & set(words)) or different == 1
+        if told and not fractions and not bare:
             stems.setdefault(stem, name)
     return next((stems[stem] for stem in (*PATIENTS, *PATIENTS_WITH_ID) if stem in stems), "")
 
@@ -285,10 +309,12 @@ def _column(name: str, cells: np.ndarray, times: np.ndarray | None, findings: Fi
     if column is None:
         return _category(name, there, findings)
     if len(told) < len(there) and column.kind not in ("ignored", "category"):
+        words = tuple(sorted(set(there) - set(told)))
         findings.warn(
-            f"column {name!r}: {len(there) - len(told)} cells say NA or the like; only an empty "
-            "cell is missing, and rows with others are left out."
+            f"column {name!r}: {len(there) - len(told)} cells say {', '.join(map(repr, words))}, "
+            "which is taken for missing; correct it in the schema file if it is not."
         )
+        return column.model_copy(update={"missing": words})
     return column
 
 
@@ -333,11 +359,11 @@ def _measured(name: str, told: np.ndarray, findings: Findings) -> Column | None:
     if (plain | odd).mean() < NEARLY_ALL:
         return None
     if not odd.any():
-        return _number(name, numbers[plain])
+        return _number(name, numbers[plain], findings)
     odd_ones = f"column {name!r}: {odd.sum()} numbers are written with a comma or as '<5'"
     if plain.mean() >= NEARLY_ALL:
         findings.warn(f"{odd_ones}; their rows are left out.")
-        return _number(name, numbers[plain])
+        return _number(name, numbers[plain], findings)
     values = _different(told)
     if len(values) <= min(MOST_VALUES, REPEATED * len(told)):
         findings.warn(f"{odd_ones}; it is taken for a category.")
@@ -346,13 +372,20 @@ def _measured(name: str, told: np.ndarray, findings: Findings) -> Column | None:
     return Column(kind="ignored")
 
 
-def _number(name: str, numbers: np.ndarray) -> Column:
+def _number(name: str, numbers: np.ndarray, findings: Findings) -> Column:
     usual = known(name)
     if usual:
         unit, least, most = usual
         bands = BANDS if "age" in words_of(name) else ()
         return Column(kind="number", unit=unit, least=least, most=most, bands=bands)
     rest = numbers[~np.isin(numbers, list(sentinels(numbers)))]
+    below = int((rest < 0).sum())
+    if 0 < below <= FEW_BELOW * len(rest):
+        findings.warn(
+            f"column {name!r}: {below} numbers are below zero and nearly all others are not; they "
+            "are not plausible. Correct its range in the schema file if they are right."
+        )
+        rest = rest[rest >= 0]
     least, most = _around(float(rest.min()), float(rest.max()))
     return Column(kind="number", unit=unit_of(name), least=least, most=most)
 

@@ -10,7 +10,7 @@ import tensorflow as tf
 from .contract import Data
 from .data import Visits, visits
 from .errors import DataProblem
-from .frames import parts_of
+from .frames import parts_of, whole
 from .preprocessing import Preprocessing
 from .schema import Column, Records, Schema
 
@@ -25,10 +25,17 @@ def read(path: Path, preprocessing: Preprocessing) -> Visits:
     """
     if path.suffix not in SUFFIXES or not path.is_file():
         raise DataProblem(f"input: {str(path)!r} is no file that ends with {', '.join(SUFFIXES)}.")
-    frame = pd.concat(list(parts_of(path)), ignore_index=True)
-    if frame.empty:
-        raise DataProblem(f"input: there are no rows in {str(path)!r}.")
+    frame = whole(parts_of(path), f"input: there are no rows in {str(path)!r}.")
     return visits(_asked(frame, preprocessing.schema, f"{path}: "), preprocessing.schema)
+
+
+def lacking(asked: Visits, preprocessing: Preprocessing) -> list[str]:
+    """Columns without any value, which most training rows had."""
+    schema = asked.schema
+    empty = dict(zip(schema.numbers, np.isnan(asked.numbers).all(axis=0), strict=True))
+    empty |= dict(zip(schema.categories, (asked.categories == "").all(axis=0), strict=True))
+    missing = preprocessing.missing
+    return [name for name in schema.columns if empty.get(name) and missing.get(name, 0) < 0.5]
 
 
 def signature(preprocessing: Preprocessing) -> dict[str, Any]:

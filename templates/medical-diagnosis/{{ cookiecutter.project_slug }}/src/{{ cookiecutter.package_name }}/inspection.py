@@ -9,14 +9,15 @@ import pandas as pd
 from . import settings
 from .config import Config
 from .errors import DataProblem
-from .findings import Findings, listed
-from .frames import parts_of
+from .findings import FEWEST_ROWS, Findings, listed
+from .frames import parts_of, whole
 from .guessing import SEEN, columns_of, numbers_of, sentinels
 from .leaks import giving_away
 from .schema import MISPLACED, Column, Schema, as_days, as_text
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 MANY_MISSING = 0.5  # share of a column
+APART = 2.0  # ratio of neighbours between which two units may meet; of their medians twice that
 EVENTS_PER_COLUMN = 10  # fewer make risks too extreme (Peduzzi et al. 1996)
 HEADER = """\
 # What the columns of {name} hold, as inspect_data guesses it. Before training, a person who knows
@@ -65,10 +66,7 @@ def _read(path: Path) -> pd.DataFrame:
             f"PATH: {str(path)!r} is no file that ends with "
             f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}."
         )
-    parts = [part for part in parts_of(path) if len(part)]
-    if not parts:
-        raise DataProblem(f"PATH: {str(path)!r} has no rows.")
-    frame = pd.concat(parts, ignore_index=True)
+    frame = whole(parts_of(path), f"PATH: {str(path)!r} has no rows.")
     twice = frame.columns[frame.columns.duplicated()]
     if len(twice):
         raise DataProblem(f"PATH: two columns are named {str(twice[0])!r}.")
@@ -127,7 +125,13 @@ def _look_at_column(name: str, column: Column, cells: np.ndarray, findings: Find
     for code, count in sentinels(numbers).items():
         findings.warn(
             f"column {name!r}: {code} occurs {count} times, far outside the rest; if it stands for "
-            "missing, leave those cells empty."
+            f"missing, write missing: ['{code}'] there in the schema file."
+        )
+    if groups := _groups_apart(numbers):
+        findings.warn(
+            f"column {name!r}: its values lie in two groups far apart, {groups[0]:g} to "
+            f"{groups[1]:g} and {groups[2]:g} to {groups[3]:g}; if they are in two units, convert "
+            "one of them before you train."
         )
     outside = float(np.mean((numbers < column.least) | (numbers > column.most)))
     if outside > MISPLACED:
@@ -135,6 +139,21 @@ def _look_at_column(name: str, column: Column, cells: np.ndarray, findings: Find
             f"column {name!r}: {outside:.0%} of its values are outside {column.range}; it may be "
             "in another unit. Training refuses that until its unit and range are right."
         )
+
+
+def _groups_apart(numbers: np.ndarray) -> tuple[float, float, float, float] | None:
+    """The ends of two groups of positive numbers that nothing lies between, as the values in two
+    units have them; None where there are no such groups."""
+    ordered = np.sort(numbers[numbers > 0])
+    edge = max(5, int(np.ceil(0.05 * len(ordered))))
+    if len(np.unique(ordered)) < FEWEST_ROWS or len(ordered) < 2 * edge:
+        return None
+    gaps = ordered[edge : len(ordered) - edge + 1] / ordered[edge - 1 : len(ordered) - edge]
+    place = edge + int(np.argmax(gaps))
+    low, high = ordered[:place], ordered[place:]
+    if gaps.max() < APART or np.median(high) < 2 * APART * np.median(low):
+        return None
+    return low[0], low[-1], high[0], high[-1]
 
 
 def _look_at_patients(schema: Schema, cells: dict[str, np.ndarray], findings: Findings) -> None:
@@ -145,7 +164,9 @@ def _look_at_patients(schema: Schema, cells: dict[str, np.ndarray], findings: Fi
         )
         return
     counts = pd.Series(cells[schema.patient]).loc[lambda values: values != ""].value_counts()
-    if counts.max() > 1:
+    if len(counts) == 1:
+        findings.warn("there is one patient alone; training refuses that.")
+    elif counts.max() > 1:
         findings.warn(
             f"patients come repeatedly: {len(counts)} of them in {counts.sum()} rows, "
             f"{counts.mean():.1f} each in the mean and up to {counts.max()}; all rows of a patient "

@@ -8,6 +8,8 @@ logits (batch, members, 1). What is saved gives one logit (batch, 1): that of th
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -32,18 +34,18 @@ MANY = 200
 
 def logistic(x: Any, config: Config, preprocessing: Preprocessing) -> Any:
     """Logistic regression, begun where it is fitted exactly."""
-    return _reference(x, preprocessing)
+    return _reference(x, config, preprocessing)
 
 
 def mlp(x: Any, config: Config, preprocessing: Preprocessing) -> Any:
     """Two dense layers with dropout."""
-    return _deep(x, config, preprocessing.reference[-1])
+    return _deep(x, config, _intercept(config, preprocessing))
 
 
 def wide_deep(x: Any, config: Config, preprocessing: Preprocessing) -> Any:
     """What a logistic regression misses: a curve for each number, and an ``mlp`` beside them (after
     Cheng et al., DLRS 2016). The regression itself stays as it was fitted."""
-    linear = _reference(x, preprocessing, trainable=False)
+    linear = _reference(x, config, preprocessing, trainable=False)
     curves = Curves(preprocessing.quantiles, name="curves")(x)
     wide = _dense(curves, 1, 0.0, config, "wide")
     return layers.Add(name="wide_deep")([linear, wide, _deep(x, config)])
@@ -93,13 +95,10 @@ def settle(trained: Artifact, data: Data, config: Config) -> Artifact:
     point = clinical.operating_point(
         truth, risks, config.model.min_sensitivity, config.model.cost_ratio
     )
-    preprocessing = replace(
-        trained.preprocessing,
-        recalibration=way,
-        operating_point=float(point),
-        model_version=recalibrated.weights_sha256()[:16],
-    )
-    return replace(recalibrated, preprocessing=preprocessing)
+    preprocessing = replace(trained.preprocessing, recalibration=way, operating_point=float(point))
+    learnt = json.dumps([recalibrated.weights_sha256(), preprocessing.to_config()])
+    version = hashlib.sha256(learnt.encode()).hexdigest()[:16]
+    return replace(recalibrated, preprocessing=replace(preprocessing, model_version=version))
 
 
 def vocabularies(preprocessing: Preprocessing) -> dict[str, tuple[int, tuple[Any, ...]]]:
@@ -132,13 +131,20 @@ def _dense(x: Any, units: int, spread: float, config: Config, name: str, begin: 
     )(x)
 
 
-def _reference(x: Any, preprocessing: Preprocessing, trainable: bool = True) -> Any:
+def _intercept(config: Config, preprocessing: Preprocessing) -> float:
+    """That of the fitted logistic regression, as if both outcomes were as frequent where the model
+    learns as if they were."""
+    balanced = config.train.imbalance != "none"
+    return preprocessing.reference[-1] - (logit(preprocessing.prevalence) if balanced else 0.0)
+
+
+def _reference(x: Any, config: Config, preprocessing: Preprocessing, trainable: bool = True) -> Any:
     """The logistic regression that was fitted to the training split."""
     weights = np.array(preprocessing.reference, "float32")
     layer = _layer(x, 1, "reference", trainable=trainable)
     logits = layer(x)
     layer.kernel.assign(np.broadcast_to(weights[:-1, None], layer.kernel.shape))
-    layer.bias.assign(np.broadcast_to(weights[-1], layer.bias.shape))
+    layer.bias.assign(np.broadcast_to(_intercept(config, preprocessing), layer.bias.shape))
     return logits
 
 

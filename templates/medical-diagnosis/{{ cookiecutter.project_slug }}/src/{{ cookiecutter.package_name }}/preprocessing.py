@@ -21,6 +21,7 @@ from .tuning import logistic_weights
 
 TAIL = 1.0  # skewness from which a number is scaled by its logarithm
 MOST = 6.0  # spreads from the mean at which a number is cut off
+OUTER = 5  # rows whose mean is where the range of a number begins, and ends
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,10 @@ class Preprocessing:
         quantiles: (numbers, …) of the scaled numbers, rising.
         usual: (width,) means of the inputs: a patient without anything remarkable.
         reference: (width + 1,) weights of a logistic regression, and its intercept.
+        prevalence: share of the training rows with the outcome.
         recalibration: how risks were set right, once the model is settled.
         operating_point: risk from which the outcome is predicted; the validation split chooses it.
-        model_version: a hash of the model's weights, once it is trained.
+        model_version: a hash of the model and of all this, once it is trained.
     """
 
     schema: Schema
@@ -50,6 +52,7 @@ class Preprocessing:
     quantiles: tuple[tuple[float, ...], ...] = field(default=(), repr=False)
     usual: tuple[float, ...] = field(default=(), repr=False)
     reference: tuple[float, ...] = field(default=(), repr=False)
+    prevalence: float = 0.5
     recalibration: str = "none"
     operating_point: float = 0.5
     model_version: str = ""
@@ -90,6 +93,7 @@ class Preprocessing:
             gaps=tuple(np.array(schema.numbers)[shares > 0].tolist()),
             missing={name: round(float(share), 6) for name, share in absent.items()},
             quantiles=_quantiles((scaled - centre) / spread, config.model.bins),
+            prevalence=float(train.targets.mean()),
         )
         inputs = made.of(train)
         weights = logistic_weights(inputs, train.targets, train.people)
@@ -182,10 +186,16 @@ def _has_tail(values: np.ndarray) -> bool:
 
 
 def _quantiles(scaled: np.ndarray, bins: int) -> tuple[tuple[float, ...], ...]:
-    """Borders of pieces that hold about as many training rows each, of every number."""
+    """Borders of pieces that hold about as many training rows each, of every number.
+
+    They are saved with the model and tell no row's value: they are rounded, and the outer ones are
+    means of several rows.
+    """
     rows = []
     for values in scaled.T:
-        known = np.clip(values[~np.isnan(values)], -MOST, MOST)
-        borders = np.unique(np.quantile(known, np.linspace(0, 1, bins + 1))) if len(known) else []
+        known = np.sort(np.clip(values[~np.isnan(values)], -MOST, MOST))
+        borders = np.quantile(known, np.linspace(0, 1, bins + 1)) if len(known) else np.zeros(0)
+        ends = [known[:OUTER].mean(), known[-OUTER:].mean()] if len(known) else [0.0, 0.0]
+        borders = np.unique(np.clip(borders, *ends).round(2))
         rows.append(tuple(map(float, borders)) if len(borders) > 1 else (0.0, 1.0))
     return tuple(rows)

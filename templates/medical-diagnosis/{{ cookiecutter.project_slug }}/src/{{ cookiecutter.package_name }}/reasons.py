@@ -2,7 +2,8 @@
 
 Sundararajan, Taly & Yan, ICML 2017. The way leads from a patient without anything remarkable (the
 means of the training split) to this one; what the columns contribute adds up to the difference of
-the logits before recalibration.
+the log-odds. Where isotonic regression has recalibrated them, whose steps have no gradient, it adds
+up to the difference before that.
 """
 
 import keras
@@ -15,8 +16,8 @@ ROWS = 256  # at once
 
 
 def contributions(model: Artifact, inputs: np.ndarray) -> np.ndarray:
-    """Inputs (size, width) -> what each column contributes to the logit (size, columns), columns as
-    in ``columns``."""
+    """Inputs (size, width) -> what each column contributes to the log-odds (size, columns), columns
+    as in ``columns``."""
     preprocessing = model.preprocessing
     core = before_recalibration(model)
     usual = np.array(preprocessing.usual, "float32")
@@ -28,7 +29,9 @@ def contributions(model: Artifact, inputs: np.ndarray) -> np.ndarray:
     )
     names = columns(model)
     belongs = np.array(preprocessing.inputs)[:, None] == np.array(names)
-    return of_inputs @ belongs.astype("float64")
+    layer = model.core.get_layer("recalibration")
+    slope = 1.0 if layer.knots else float(layer.slope)
+    return slope * of_inputs @ belongs.astype("float64")
 
 
 def before_recalibration(model: Artifact) -> keras.Model:

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
     from .data import Visits
 
 OF_BASELINES = ("auroc", "auprc", "brier", "calibration_slope", "ece")
-OF_SUBGROUPS = ("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", "brier", "ece")
-BETTER_LOW = ("brier", "ece")
+OF_SUBGROUPS = (
+    *("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", "brier", "ece"),
+    *("calibration_slope", "calibration_intercept"),
+)
+IDEAL = {"brier": 0.0, "ece": 0.0, "calibration_slope": 1.0, "calibration_intercept": 0.0}
 LABELS = {
     **{"auroc": "AUROC", "auprc": "AUPRC", "ppv": "PPV", "npv": "NPV", "ece": "ECE"},
     "brier": "Brier score",
@@ -166,12 +169,11 @@ def _subgroup(
 def _mark_worst(groups: list[dict[str, Any]]) -> None:
     """Name the metrics in which each of a column's values is the worst; none if all are alike."""
     for name in OF_SUBGROUPS:
-        values = [group[name] for group in groups if name in group]
-        if not values or min(values) == max(values):
+        off = [abs(group[name] - IDEAL.get(name, 1.0)) for group in groups if name in group]
+        if not off or min(off) == max(off):
             continue
-        worst = max(values) if name in BETTER_LOW else min(values)
         for group in groups:
-            if group.get(name) == worst:
+            if name in group and abs(group[name] - IDEAL.get(name, 1.0)) == max(off):
                 group["worst"].append(name)
 
 

@@ -52,6 +52,7 @@ class Column(BaseModel):
         kind: ``number``, ``category``, ``boolean`` and ``date`` are what a model sees; a date
             as the days from it to the ``time`` of the row. A split keeps a ``patient`` together.
         unit, least, most: of a number; outside this range it is implausible.
+        missing: texts that stand for a missing value, as an empty cell does.
         values: of a category.
         yes, no: how a boolean or the outcome is written.
         bands: borders by which a number makes subgroups of patients.
@@ -66,6 +67,7 @@ class Column(BaseModel):
     unit: str = ""
     least: float | None = None
     most: float | None = None
+    missing: tuple[str, ...] = ()
     values: tuple[str, ...] = ()
     yes: str = ""
     no: str = ""
@@ -79,6 +81,8 @@ class Column(BaseModel):
         written = {self.yes, self.no} - {""}
         if self.kind in ("boolean", "outcome") and len(written) < 2:
             raise ValueError(f"{self.kind} needs yes and no: how the two are written")
+        if self.bands and self.kind not in ("number", "ignored"):
+            raise ValueError("bands are for numbers")
         if self.least is not None and self.most is not None and self.least >= self.most:
             raise ValueError("least must be below most")
         return self
@@ -206,7 +210,7 @@ class Schema(BaseModel):
         """
         needed = [n for n, c in self.columns.items() if self._is_needed(c.kind, asked)]
         _check_columns(needed, self.columns, frame, asked)
-        cells = {name: as_text(frame[name]) for name in needed}
+        cells = {name: self._cells(name, frame[name]) for name in needed}
         size = len(frame)
         reasons = np.full(size, "", dtype=object)
 
@@ -250,6 +254,11 @@ class Schema(BaseModel):
             times[good],
             tuple((f"row {i + 1}", reasons[i]) for i in np.flatnonzero(~good)),
         )
+
+    def _cells(self, name: str, values: pd.Series) -> np.ndarray:
+        """Cells (size,) of a column as text, '' where missing."""
+        cells, missing = as_text(values), self.columns[name].missing
+        return np.where(np.isin(cells, missing), "", cells) if missing else cells
 
     def _single(self, kind: Kind) -> str:
         return next(iter(self.of(kind)), "")

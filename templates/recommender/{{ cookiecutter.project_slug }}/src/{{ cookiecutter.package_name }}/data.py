@@ -156,8 +156,11 @@ SOURCES: dict[str, Callable[[settings.Data], Events]] = {
 # === From events to splits ===
 
 
-def load(config: Config) -> Data:
+def load(config: Config, preprocessing: Any = None) -> Data:
     """Read the configured source, check it, and hold out what came last.
+
+    Args:
+        preprocessing: of a model that is evaluated; it is not needed here.
 
     Raises:
         DataProblem: there is nothing to learn from, naming file, row or column.

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -145,8 +146,11 @@ SOURCES: dict[str, Callable[[settings.Data], Iterator[Row]]] = {
 # === From rows to splits ===
 
 
-def load(config: Config) -> Data:
+def load(config: Config, preprocessing: Any = None) -> Data:
     """Read the configured source, check it, and split it.
+
+    Args:
+        preprocessing: of a model that is evaluated; it is not needed here.
 
     Raises:
         DataProblem: there is nothing to learn from, naming file, row, column or class.

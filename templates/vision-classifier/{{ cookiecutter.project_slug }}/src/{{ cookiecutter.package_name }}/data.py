@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -167,8 +168,11 @@ SOURCES: dict[str, Callable[[settings.Data], Images]] = {
 # === From images to splits ===
 
 
-def load(config: Config) -> Data:
+def load(config: Config, preprocessing: Any = None) -> Data:
     """Read the configured source, check it, and split it.
+
+    Args:
+        preprocessing: of a model that is evaluated; it is not needed here.
 
     Raises:
         DataProblem: there is nothing to learn from, naming file, column or class.

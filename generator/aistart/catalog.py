@@ -76,9 +76,11 @@ class Layer:
     def _others(self) -> list[str]:
         """Folders of the templates that a plain one offers instead of its own files."""
         several, old = self.manifest.get("templates"), self.manifest.get("template")
-        if isinstance(several, dict):
-            return [str(PurePosixPath(said["path"])) for said in several.values()]
-        found = [re.search(r"\((.+)\)", str(said)) for said in old or []]
+        if several:
+            with _readable(self, "templates"):
+                return [str(PurePosixPath(said["path"])) for said in several.values()]
+        listed = old if isinstance(old, list) else []
+        found = [re.search(r"\((.+)\)", str(said)) for said in listed]
         return [str(PurePosixPath(match[1])) for match in found if match]
 
 

@@ -61,7 +61,7 @@ def _seen(declared: Mapping[str, Any], answers: Mapping[str, str], environment: 
     Args:
         answers: to all questions, or to the first ones: then nothing that comes later is seen.
     """
-    seen: dict[str, Any] = {key: value for key, value in declared.items() if key[0] == "_"}
+    seen: dict[str, Any] = {key: value for key, value in declared.items() if key.startswith("_")}
     objects = []
     for key, value in declared.items():
         if key.startswith("__") and key != "__prompts__":

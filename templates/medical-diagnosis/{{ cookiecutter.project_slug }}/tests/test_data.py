@@ -220,6 +220,12 @@ def test_resampling_is_for_training_alone() -> None:
     assert plain.train.epoch() is plain.train
 
 
+def test_bands_of_an_ignored_column_are_not_used() -> None:
+    ignored = SCHEMA.columns["age"].model_copy(update={"kind": "ignored"})
+    schema = SCHEMA.model_copy(update={"columns": {**SCHEMA.columns, "age": ignored}})
+    assert set(loaded(table(), schema=schema).test.subgroups) == {"sex"}
+
+
 def test_subgroups_by_value_and_by_band() -> None:
     data = loaded(table())
     assert set(data.test.subgroups["sex"]) == {"f", "m"}

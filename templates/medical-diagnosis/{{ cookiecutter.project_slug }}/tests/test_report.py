@@ -140,6 +140,9 @@ def test_worst_subgroups() -> None:
     assert female["auroc"] > 0.7 > 0.4 > male["auroc"]
     assert {"auroc", "auprc", "sensitivity", "brier", "ece"} <= set(male["worst"])
     assert not set(male["worst"]) & set(female["worst"])
+    for name, ideal in (("calibration_slope", 1), ("calibration_intercept", 0)):
+        worse = max(male, female, key=lambda group: abs(group[name] - ideal))
+        assert name in worse["worst"]
     assert male["auroc_low"] < male["auroc"] < male["auroc_high"]
     assert (male["rows"], male["patients"]) == (199, 100)
     assert missing == {

@@ -301,6 +301,7 @@ Y = "y: {kind: outcome, 'yes': '1', 'no': '0'}"
             "columns.y: outcome needs yes and no: how the two are written.",
         ),
         (("b: {kind: number, least: 5, most: 5}", Y), "columns.b: least must be below most."),
+        (("b: {kind: patient, bands: [40]}", Y), "columns.b: bands are for numbers."),
         (
             ("b: {kind: number, least: high}", Y),
             "columns.b.least: Input should be a valid number, unable to parse string as a number.",

@@ -147,6 +147,7 @@ def resolve(
             if ask and question.key not in given and question.matters(answers):
                 before = changed.get(question.key, question.default)
                 said = ask.question(replace(question, default=before), dependencies)
+                changed.pop(question.key, None)
                 if said != question.default:
                     changed[question.key] = said
                 value = said

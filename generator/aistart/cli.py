@@ -179,7 +179,7 @@ def new(
     from aistart.answers import choose_features, resolve
     from aistart.project import Request, create, preview
 
-    ask = None if defaults or not sys.stdin.isatty() else _terminal()
+    ask = None if defaults or not _on_terminal() else _terminal()
     usual = profiles.read(profile_file)
     with _opened(template, checkout, directory, ask, trust=trust, always=trust_always) as chosen:
         from_file = files.read(answers_file) if answers_file else files.GivenAnswers()
@@ -305,6 +305,11 @@ def completion(shell: str) -> None:
     made = get_completion_class(shell)
     assert made is not None, "the choices are those of click"
     click.echo(made(main, {}, "aistart", "_AISTART_COMPLETE").source())
+
+
+def _on_terminal() -> bool:
+    """Whether a person can see a question and answer it."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
 
 
 def _terminal() -> "Terminal":

@@ -94,7 +94,7 @@ def size(count: int) -> str:
 def next_steps(target: Path, template: Template) -> list[str]:
     """Commands to type next, for the shell at hand."""
     steps = [quoted("cd", str(target))]
-    return steps if template.is_plain else [*steps, "make setup", "make train"]
+    return [*steps, "make setup", "make train"] if (target / "Makefile").is_file() else steps
 
 
 def same_again(

@@ -85,7 +85,7 @@ def preview(request: Request) -> list[File]:
         for path in _files(layer.project)
     }
     with _stage_in(Path(tempfile.gettempdir())) as stage:
-        made = _rendered(request, stage)
+        made = _rendered(request, stage, hooks=False)
         sizes = {path.relative_to(made).as_posix(): path.stat().st_size for path in _files(made)}
     return [File(path, size, origins.get(path, "")) for path, size in sorted(sizes.items())]
 
@@ -94,7 +94,7 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if not path.is_dir()]
 
 
-def _rendered(request: Request, stage: Path) -> Path:
+def _rendered(request: Request, stage: Path, hooks: bool = True) -> Path:
     template, answers = request.template, request.answers
     extra = {
         "_template_name": template.name,
@@ -105,7 +105,7 @@ def _rendered(request: Request, stage: Path) -> Path:
     }
     layers = template.layers_for(answers, request.features)
     log.debug("layers %s in %s", ", ".join(layer.name for layer in layers), stage)
-    return render_project(template, layers, answers, extra, stage)
+    return render_project(template, layers, answers, extra, stage, hooks)
 
 
 def _check_free(target: Path) -> None:

@@ -1,5 +1,6 @@
 """The files of a project, rendered in a stage. The one module that knows cookiecutter."""
 
+import logging
 import shutil
 import sys
 import tempfile
@@ -101,11 +102,13 @@ def render_project(
     answers: Mapping[str, str],
     extra: Mapping[str, Any],
     stage: Path,
+    hooks: bool = True,
 ) -> Path:
     """Render the layers in the stage as one project; returns its folder there.
 
     Args:
         extra: values that templates may use beside the answers (private keys).
+        hooks: whether those of another's template run.
     """
     declared = merge_manifests(layers)
     with _said_in_a_line():
@@ -113,10 +116,12 @@ def render_project(
     context = {"cookiecutter": _with_extensions({**seen, **extra})}
     if template.built_in:
         return _render_ours(layers, context, stage / "out")
-    merged = stage / "template"
+    merged, out = stage / "template", stage / "out"
     for source, name in _files(layers):
         _copy(source, merged / name)
-    return _render_with_hooks(merged, context, stage / "out")
+    of_cookiecutter = {"_output_dir": str(out), "_repo_dir": str(merged), "_checkout": None}
+    known = {"_template": template.word, **of_cookiecutter, **context["cookiecutter"]}
+    return _render_with_hooks(merged, {"cookiecutter": known}, out, hooks)
 
 
 def _render_ours(layers: tuple[Layer, ...], context: dict[str, Any], out: Path) -> Path:
@@ -170,12 +175,22 @@ def after_first_hook(template: Template) -> Iterator[Template]:
         yield foreign_template(copy, template.word)
 
 
-def _render_with_hooks(merged: Path, context: dict[str, Any], out: Path) -> Path:
+def _render_with_hooks(merged: Path, context: dict[str, Any], out: Path, hooks: bool) -> Path:
     from cookiecutter.generate import generate_files
 
-    with _importable(merged), _said_in_a_line():
+    with _importable(merged), _said_in_a_line(), _temporary_files_in(merged.parent):
         _check_names(merged, context)
-        return Path(generate_files(merged, context, output_dir=out))
+        return Path(generate_files(merged, context, output_dir=out, accept_hooks=hooks))
+
+
+@contextmanager
+def _temporary_files_in(folder: Path) -> Iterator[None]:
+    """Cookiecutter leaves the hooks that it has rendered among the temporary files."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder.resolve())
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 @contextmanager
@@ -193,14 +208,18 @@ def _importable(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _said_in_a_line() -> Iterator[None]:
-    """What another's template does wrong is an error of ours."""
-    from cookiecutter.exceptions import CookiecutterException
-    from jinja2 import TemplateError
-
+    """What another's template does wrong, which may be anything, is an error of ours."""
+    # With a handler of its own cookiecutter does not print what is said here.
+    logging.getLogger("cookiecutter").addHandler(logging.NullHandler())
     try:
         yield
-    except (CookiecutterException, TemplateError) as error:
-        reason = " ".join(str(error).split())
+    except (AistartError, OSError):
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if type(error).__name__ == "FailedHookException":
+            status = reason.removeprefix("Hook script failed").strip()
+            raise AistartError(f"template: one of its hooks failed {status}") from error
         raise AistartError(f"template: it does not render: {reason}") from error
 
 

@@ -115,7 +115,9 @@ def _foreign(word: str, root: Path, directory: str | None, address: str, version
     if not folder.is_dir():
         raise UsageProblem(f"--directory: {directory!r} is not a folder of {word!r}.")
     _check_links(folder)
-    return Source(foreign_template(folder, word), address, version, folder)
+    # Trust is given to what was shown, which lies in this folder.
+    place = address if folder == root.resolve() else f"{address}//{path}"
+    return Source(foreign_template(folder, word), place, version, folder)
 
 
 def _check_links(folder: Path) -> None:

@@ -16,10 +16,15 @@ def what_runs(source: Source) -> list[str]:
     root, layers = source.root, source.template.all_layers
     folders = [layer.path / "hooks" for layer in layers if layer.path.is_relative_to(root)]
     hooks = [path for folder in folders for path in sorted(folder.glob("*")) if path.is_file()]
-    lines = [f"hook       {path.relative_to(root).as_posix()}" for path in hooks]
+    lines = [f"hook       {_printable(path.relative_to(root).as_posix())}" for path in hooks]
     extensions = merge_manifests(layers).get("_extensions", [])
-    lines += [f"extension  {name}" for name in extensions]
+    lines += [f"extension  {_printable(str(name))}" for name in extensions]
     return [*lines, "Jinja      in every file and file name: it can call any Python function"]
+
+
+def _printable(text: str) -> str:
+    """Without what moves the cursor, which could hide a line that was shown."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def is_trusted(source: Source) -> bool:

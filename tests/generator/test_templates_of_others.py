@@ -110,7 +110,7 @@ def test_hook_before_the_questions(aistart: Call, isolated: Path) -> None:
     write(hook, "raise SystemExit(1)\n")
     result = aistart("new", "./template", "-y", "--trust")
     assert result.exit_code == 1
-    assert result.output.splitlines()[-1].startswith("Error: template: it does not render: ")
+    assert result.output.endswith("Error: template: one of its hooks failed (exit status: 1)\n")
 
 
 def test_several_templates_in_one(aistart: Call, isolated: Path) -> None:
@@ -302,13 +302,73 @@ def test_hook_that_fails_is_one_line(aistart: Call, isolated: Path) -> None:
     write(isolated / "plain" / "hooks" / "post_gen_project.py", "raise SystemExit(3)\n")
     result = aistart("new", "./plain", "-y", "--trust", "--set", "name=x")
     assert result.exit_code == 1
-    assert result.output.splitlines()[-1].startswith("Error: template: it does not render: ")
+    assert result.output.endswith("Error: template: one of its hooks failed (exit status: 3)\n")
     assert [path.name for path in isolated.iterdir()] == ["plain"]
+    program = Path(sys.executable).with_name("aistart")
+    words = ["new", "./plain", "-y", "--trust", "--set", "name=x"]
+    done = subprocess.run(
+        [program, *words], capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    assert done.stderr.splitlines()[-1:] == result.output.splitlines()[-1:]
+    assert "Traceback" not in done.stderr
+
+
+def test_hooks_leave_nothing_and_do_not_run_for_a_look(
+    aistart: Call, isolated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain_template(isolated / "plain")
+    ran = isolated / "ran.txt"
+    hook = f"from pathlib import Path\n\nPath({str(ran)!r}).write_text('')\n"
+    write(isolated / "plain" / "hooks" / "post_gen_project.py", hook)
+    temporary = isolated / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    assert aistart("new", "./plain", "made", "-y", "--trust", "--dry-run").exit_code == 0
+    assert aistart("show", "./plain", "--trust").exit_code == 0
+    assert not ran.exists()
+    assert aistart("new", "./plain", "made", "-y", "--trust").exit_code == 0
+    assert ran.exists()
+    assert list(temporary.iterdir()) == []
+
+
+def test_names_cannot_hide_what_would_run(aistart: Call, isolated: Path) -> None:
+    plain_template(isolated / "plain")
+    write(isolated / "plain" / "hooks" / "z\x1b[1A\x1b[2K", "")
+    result = aistart("new", "./plain", "-y")
+    assert result.exit_code == 2
+    assert "\n  hook       hooks/z\\x1b[1A\\x1b[2K\n" in result.output
+    assert "\x1b" not in result.output
+
+
+def test_trust_in_one_folder_of_a_repository_is_not_trust_in_another(
+    aistart: Call, isolated: Path
+) -> None:
+    team_template(isolated / "source" / "one")
+    team_template(isolated / "source" / "two")
+    address = repository(isolated / "source").as_uri()
+    words = ["new", address, "-y", "--directory"]
+    assert aistart(*words, "one", "--trust-always").exit_code == 0
+    assert aistart(*words, "one", "--set", "project_name=again").exit_code == 0
+    assert aistart(*words, "two", "--set", "project_name=other").exit_code == 2
+    assert not (isolated / "other").exists()
+
+
+def test_what_cookiecutter_tells_templates(aistart: Call, isolated: Path) -> None:
+    plain_template(isolated / "plain")
+    text = "{{ cookiecutter._template }} {{ cookiecutter._checkout }}\n"
+    write(isolated / "plain" / "{{ cookiecutter.slug }}" / "from.txt", text)
+    assert aistart("new", "./plain", "made", "-y", "--trust").exit_code == 0
+    assert (isolated / "made/from.txt").read_text() == "./plain None\n"
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"bucket": "{{ cookiecutter.buket }}"}, {"bucket": "{{ x"}, {"_extensions": ["no.such"]}],
+    [
+        {"bucket": "{{ 1/0 }}"},
+        {"bucket": "{{ cookiecutter.buket }}"},
+        {"bucket": "{{ x"},
+        {"_extensions": ["no.such"]},
+    ],
 )
 def test_expression_that_does_not_render_is_one_line(
     aistart: Call, isolated: Path, change: dict

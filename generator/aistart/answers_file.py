@@ -70,6 +70,8 @@ def _parsed(path: Path) -> dict[str, Any]:
 
 def _texts(values: dict[str, Any], path: Path) -> dict[str, str]:
     for key, value in values.items():
+        if not isinstance(key, str):
+            raise UsageProblem(f"--answers: {path}: the name {key!r} must be a text, in quotes.")
         if not isinstance(value, str):
             raise UsageProblem(f"--answers: {path}: {key}: {value!r} must be a text, in quotes.")
     return values

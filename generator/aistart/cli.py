@@ -177,7 +177,7 @@ def new(
     from aistart import describe
     from aistart import profile as profiles
     from aistart.answers import choose_features, resolve
-    from aistart.project import Request, create, preview
+    from aistart.project import Request, check_output, create, preview
 
     ask = None if defaults or not _on_terminal() else _terminal()
     usual = profiles.read(profile_file)
@@ -185,7 +185,9 @@ def new(
         from_file = files.read(answers_file) if answers_file else files.GivenAnswers()
         given = files.merged(from_file, chosen, settings, name)
         wishes = files.features_of(from_file, wanted, unwanted, minimal=minimal)
-        features: list[str] = []
+        # What is wrong already is said before the first question.
+        check_output(output_dir)
+        features = choose_features(chosen, wishes, profile=usual)
 
         def choose() -> None:
             features[:] = choose_features(chosen, wishes, ask, usual)

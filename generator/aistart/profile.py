@@ -62,7 +62,7 @@ def read(file: Path | None = None) -> Profile:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageProblem(f"profile: {str(path)!r}: {error.strerror}.") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageProblem(f"profile: {str(path)!r} does not parse: {error}.") from None
     features = found.pop(FEATURES, {})
     if not isinstance(features, dict):
@@ -127,8 +127,11 @@ def _keys() -> list[str]:
 def _changed(key: str, value: Any, file: Path | None) -> Path:
     import tomlkit
 
-    _check_key(key)
+    if value is not None:
+        _check_key(key)
     path = place(file)
+    if path.is_file():
+        read(path)  # what is not a profile is not changed
     document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.is_file() else None
     document = tomlkit.document() if document is None else document
     *table, name = key.split(".")
@@ -141,9 +144,10 @@ def _changed(key: str, value: Any, file: Path | None) -> Path:
         raise UsageProblem(f"profile: {key} is not in {str(path)!r}.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.new")
+        target = path.resolve()  # a link, such as to a team's file, stays one
+        beside = target.with_name(f".{target.name}.new")
         beside.write_text(tomlkit.dumps(document), encoding="utf-8")
-        beside.replace(path)
+        beside.replace(target)
     except OSError as error:
         raise AistartError(f"profile: {str(path)!r}: {error.strerror}.") from None
     return path

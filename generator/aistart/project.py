@@ -84,9 +84,15 @@ def preview(request: Request) -> list[File]:
         for layer in template.layers_for(answers, request.features)
         for path in _files(layer.project)
     }
-    with _stage_in(Path(tempfile.gettempdir())) as stage:
-        made = _rendered(request, stage, hooks=False)
-        sizes = {path.relative_to(made).as_posix(): path.stat().st_size for path in _files(made)}
+    try:
+        with _stage_in(Path(tempfile.gettempdir())) as stage:
+            made = _rendered(request, stage, hooks=False)
+            sizes = {
+                path.relative_to(made).as_posix(): path.stat().st_size for path in _files(made)
+            }
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise AistartError(f"temporary folder: {tempfile.gettempdir()!r}: {reason}.") from error
     return [File(path, size, origins.get(path, "")) for path, size in sorted(sizes.items())]
 
 
@@ -108,10 +114,19 @@ def _rendered(request: Request, stage: Path, hooks: bool = True) -> Path:
     return render_project(template, layers, answers, extra, stage, hooks)
 
 
+def check_output(folder: Path) -> None:
+    """Projects can be made in existing folders.
+
+    Raises:
+        UsageProblem: it is none.
+    """
+    if not folder.is_dir():
+        raise UsageProblem(f"output folder: {str(folder)!r} is not an existing folder.")
+
+
 def _check_free(target: Path) -> None:
     parent = target.parent
-    if not parent.is_dir():
-        raise UsageProblem(f"output folder: {str(parent)!r} is not an existing folder.")
+    check_output(parent)
     if target.is_symlink():
         raise UsageProblem(f"project folder: {str(target)!r} is a symbolic link.")
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):

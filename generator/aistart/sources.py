@@ -10,7 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from aistart.catalog import Template, find_template, find_templates, foreign_template
+from aistart.catalog import (
+    MANIFEST,
+    Template,
+    find_template,
+    find_templates,
+    foreign_template,
+)
 from aistart.errors import AistartError, UsageProblem, unknown
 
 log = logging.getLogger(__name__)
@@ -64,6 +70,8 @@ def open_source(word: str, checkout: str | None, directory: str | None) -> Itera
         if checkout is not None:
             raise UsageProblem("--checkout: it is for a repository, not for a folder.")
         folder = Path(word).resolve()
+        if not (folder / (directory or ".") / MANIFEST).is_file():
+            raise UsageProblem(f"template: {word!r} has no {MANIFEST}.")
         yield _foreign(word, folder, directory, str(folder), _hash_of(folder))
         return
     if checkout is not None and not _REVISION.fullmatch(checkout):
@@ -123,7 +131,9 @@ def _foreign(word: str, root: Path, directory: str | None, address: str, version
 def _check_links(folder: Path) -> None:
     """No link leads out: what it points to would be copied into the project."""
     for path in folder.rglob("*"):
-        if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+        # realpath, unlike resolve, stands a link that leads to itself.
+        leads_to = Path(os.path.realpath(path))
+        if path.is_symlink() and not (leads_to.is_relative_to(folder.resolve()) and path.exists()):
             raise UsageProblem(
                 f"template: the link {path.relative_to(folder).as_posix()!r} leads out of the "
                 "template."
@@ -138,7 +148,8 @@ def _hash_of(folder: Path) -> str:
         if path.is_file() and ".git" not in path.relative_to(folder).parts:
             name = path.relative_to(folder).as_posix()
             made.update(f"{name}\0{path.stat().st_size}\0".encode())
-            made.update(path.read_bytes())
+            with path.open("rb") as file:
+                made.update(hashlib.file_digest(file, "sha256").digest())
     return made.hexdigest()
 
 
@@ -163,6 +174,7 @@ def _git(*words: str) -> str:
     except FileNotFoundError:
         raise AistartError("template: git is not installed, and it is in a repository.") from None
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise AistartError(f"git: {reason}")
+        lines = done.stderr.strip().splitlines() or ["no reason given"]
+        # After what is fatal git gives advice.
+        raise AistartError(f"git: {next((s for s in lines if s.startswith('fatal: ')), lines[-1])}")
     return done.stdout

@@ -253,7 +253,7 @@ def test_addresses_that_are_refused(aistart: Call, isolated: Path, word: str, me
 def test_repository_that_is_not_there(aistart: Call, isolated: Path) -> None:
     result = aistart("new", (isolated / "missing").as_uri(), "demo", "-y", "--trust")
     assert result.exit_code == 1
-    assert result.output.startswith("Error: git: ")
+    assert result.output.startswith("Error: git: fatal: ")
     assert list(isolated.iterdir()) == []
 
 

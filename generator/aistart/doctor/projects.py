@@ -75,7 +75,7 @@ class Project:
             return cls(folder, str(made["template"]), str(made["aistart"]), package)
         except OSError as error:
             raise Unreadable(f"it cannot be read: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (ValueError, RecursionError) as error:
             raise Unreadable(f"it is not TOML: {error}") from None
         except (KeyError, TypeError) as error:
             raise Unreadable(f"it lacks {error}") from None
@@ -89,7 +89,7 @@ class Project:
     def pins(self) -> dict[str, tuple[set[str], bool]]:
         """The tested versions of each package, and whether every system needs it."""
         pins: dict[str, tuple[set[str], bool]] = {}
-        text = self.lock.read_text(encoding="utf-8") if self.lock.is_file() else ""
+        text = self.lock.read_text("utf-8", errors="replace") if self.lock.is_file() else ""
         for name, version, marker in re.findall(
             r"^([A-Za-z0-9._-]+)==([^\s;]+)[ ]*(;)?", text, re.MULTILINE
         ):
@@ -101,9 +101,10 @@ class Project:
     def _declared(self) -> dict[str, Any]:
         try:
             text = (self.folder / "pyproject.toml").read_text(encoding="utf-8")
-            return dict(tomllib.loads(text)["project"])
-        except (OSError, KeyError, ValueError):
+            declared = tomllib.loads(text)["project"]
+        except (OSError, KeyError, ValueError, RecursionError):
             return {}
+        return declared if isinstance(declared, dict) else {}
 
     @property
     def distribution(self) -> str:
@@ -117,9 +118,11 @@ class Project:
 
     def range_of(self, package: str) -> str:
         """The range of a package's versions that the project or one of its extras declares."""
-        extras = self._declared.get("optional-dependencies", {}).values()
-        lists = [self._declared.get("dependencies", []), *extras]
-        for requirement in (requirement for listed in lists for requirement in listed):
+        extras = self._declared.get("optional-dependencies")
+        of_extras = extras.values() if isinstance(extras, dict) else ()
+        lists = [self._declared.get("dependencies"), *of_extras]
+        listed = [item for items in lists if isinstance(items, list) for item in items]
+        for requirement in map(str, listed):
             if found := re.fullmatch(rf"{re.escape(package)}(?:\[[^]]*\])?([<>=!].*)", requirement):
                 return found[1]
         return ""

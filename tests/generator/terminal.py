@@ -7,7 +7,7 @@ import signal
 import sys
 import time
 
-DOWN, SHIFT_TAB, CTRL_C, CTRL_U = "\x1b[B", "\x1b[Z", "\x03", "\x15"
+UP, DOWN, SHIFT_TAB, CTRL_C, CTRL_U = "\x1b[A", "\x1b[B", "\x1b[Z", "\x03", "\x15"
 QUIET = 0.4  # seconds without output after which a prompt is taken to wait
 LIMIT = 60
 

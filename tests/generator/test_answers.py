@@ -148,3 +148,43 @@ def test_profile_that_is_broken(aistart: Call, isolated: Path, text: str, messag
 def test_profile_that_was_named_and_is_missing(aistart: Call, isolated: Path) -> None:
     result = aistart("new", "vision-classifier", "demo", "-y", "--profile", "no.toml")
     assert_refused(result, "profile: 'no.toml' is not a file.", isolated)
+
+
+@pytest.mark.parametrize(
+    "text", ["author = [[[\n", "author = " + "[" * 5000, "features = 5\n", "author = 5\n", "\xff"]
+)
+def test_profiles_that_are_none(aistart: Call, isolated: Path, text: str) -> None:
+    file = isolated / "team.toml"
+    file.write_bytes(text.encode("latin-1"))
+    for words in (["show"], ["set", "license", "MIT"], ["set", "features.docker", "on"]):
+        result = aistart("profile", "--profile", str(file), *words)
+        assert result.exit_code == 2
+        assert result.output.startswith("Error: profile: ")
+        assert result.output.count("\n") == 1
+    assert file.read_bytes() == text.encode("latin-1")
+
+
+def test_a_profile_that_is_a_link_stays_one(aistart: Call, isolated: Path) -> None:
+    (isolated / "team.toml").write_text('author = "Ada"\n')
+    link = isolated / "link.toml"
+    link.symlink_to("team.toml")
+    assert aistart("profile", "--profile", str(link), "set", "author", "Eve").exit_code == 0
+    assert link.is_symlink()
+    assert (isolated / "team.toml").read_text() == 'author = "Eve"\n'
+
+
+def test_features_that_no_template_has_any_more_can_be_taken_out(
+    aistart: Call, isolated: Path
+) -> None:
+    (isolated / "team.toml").write_text("[features]\ndockr = false\n")
+    words = ["profile", "--profile", "team.toml"]
+    assert aistart(*words, "unset", "features.dockr").exit_code == 0
+    assert "dockr" not in (isolated / "team.toml").read_text()
+
+
+def test_names_of_answers_that_are_no_texts(aistart: Call, isolated: Path) -> None:
+    for text in ("1: x\n", "yes: x\n"):
+        (isolated / "a.yaml").write_text(text)
+        result = aistart("new", "vision-classifier", "demo", "-y", "--answers", "a.yaml")
+        assert result.exit_code == 2
+        assert "must be a text, in quotes.\n" in result.output

@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 
 from tests.environments import REPOSITORY
-from tests.generator.terminal import CTRL_C, CTRL_U, DOWN, SHIFT_TAB, on_terminal
+from tests.generator.terminal import CTRL_C, CTRL_U, DOWN, SHIFT_TAB, UP, on_terminal
 
 Call = Callable[..., Result]
 FEATURES = ["\r"]  # the last question
@@ -218,3 +218,32 @@ def test_session_of_the_readme_is_what_is_said() -> None:
     command = [sys.executable, str(REPOSITORY / "generator" / "record_session.py"), "--check"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, "run python generator/record_session.py"
+
+
+def test_what_is_wrong_already_is_said_before_the_first_question(isolated: Path) -> None:
+    for words, message in (
+        (["--with", "dockr"], "feature: 'dockr' is unknown."),
+        (["-o", "nowhere"], "output folder: 'nowhere' is not an existing folder."),
+    ):
+        shown = on_terminal(["\r"], "new", "vision-classifier", *words)
+        assert message in plain(shown)
+        assert "Name of the project" not in plain(shown)
+
+
+def test_a_choice_that_is_taken_back_stays_taken_back(isolated: Path) -> None:
+    settings = ("project_name=My App", "description=d", "author=a", "python_version=3.12")
+    words = [word for setting in settings for word in ("--set", setting)]
+    keys = [
+        "\r",  # folder
+        "\r",  # package
+        f"{DOWN}\r",  # MIT
+        SHIFT_TAB,  # back from the server
+        f"{UP}\r",  # Proprietary
+        SHIFT_TAB,
+        "\r",  # as it stands
+        "\r",
+        *FEATURES,
+    ]
+    shown = plain(on_terminal(keys, "new", "vision-classifier", *words))
+    assert "Made my-app" in shown
+    assert 'license = "Proprietary"' in (isolated / "my-app/.aistart/answers.toml").read_text()

@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 
 from aistart.cli import main
 from aistart.doctor import drivers, environment, machine, tracking
+from aistart.doctor.projects import Project, Unreadable
 from tests.generator.test_cli import on_terminal
 
 Call = Callable[..., Result]
@@ -937,3 +938,28 @@ def test_the_port_of_mlflows_pages(
     assert result.exit_code == 3
     with server(mlflow("3.17.2"), computer.port):
         assert line(aistart("doctor"), check) == "ok: MLflow 3.17.2 is open there already"
+
+
+@pytest.mark.parametrize(
+    "declared",
+    [
+        "project = 5\n",
+        "[project]\ndependencies = [1]\noptional-dependencies = ['x']\n",
+        "[project]\ndependencies = 'x'\n[project.optional-dependencies]\ngpu = 5\n",
+        "x = " + "[" * 5000,
+    ],
+)
+def test_a_broken_pyproject_is_no_crash(tmp_path: Path, declared: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(declared)
+    (tmp_path / "requirements.lock").write_bytes(b"\xff\xfe")
+    project = Project(tmp_path, "vision-classifier", "1", "demo")
+    assert project.range_of("tensorflow") == ""
+    assert project.distribution == "demo"
+    assert project.pins == {}
+
+
+def test_answers_that_nest_without_end(tmp_path: Path) -> None:
+    (tmp_path / ".aistart").mkdir()
+    (tmp_path / ".aistart" / "answers.toml").write_text("a = " + "[" * 5000)
+    with pytest.raises(Unreadable):
+        Project.read(tmp_path)

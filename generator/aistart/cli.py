@@ -205,7 +205,7 @@ def new(
     click.echo(f"Made {target} ({chosen.title or chosen.name}{features_said}).")
     if taken:
         click.echo(f"From the profile {usual.path}: {', '.join(taken)}.")
-    again = describe.same_again(request, usual, checkout, directory)
+    again = describe.same_again(request, usual, profile_file, checkout, directory)
     steps = "\n".join(f"  {step}" for step in describe.next_steps(target, chosen))
     click.echo(f"\nNext:\n{steps}\n\nThe same again, without questions:\n  {again}")
 

@@ -98,21 +98,33 @@ def next_steps(target: Path, template: Template) -> list[str]:
 
 
 def same_again(
-    request: Request, profile: Profile, checkout: str | None = None, directory: str | None = None
+    request: Request,
+    profile: Profile,
+    profile_file: Path | None = None,
+    checkout: str | None = None,
+    directory: str | None = None,
 ) -> str:
     """The command that makes the same project without questions, whatever the profile says.
 
     Args:
+        profile_file: of the profile, if it was given.
         checkout: of the template's repository, as given.
         directory: of the template in it, as given.
     """
     template, answers = request.template, request.answers
     words = ["aistart", "new", template.word]
-    if template.name_key:
-        words.append(answers[template.name_key])
+    name_given = answers[template.name_key] if template.name_key else ""
+    if name_given and not name_given.startswith("-"):
+        words.append(name_given)
     words.append("-y")
     folder = None if request.output_dir == Path() else str(request.output_dir)
-    for name, given in {"-o": folder, "--checkout": checkout, "--directory": directory}.items():
+    given_options = {
+        "-o": folder,
+        "--profile": None if profile_file is None else str(profile_file.absolute()),
+        "--checkout": checkout,
+        "--directory": directory,
+    }
+    for name, given in given_options.items():
         words += [name, given] if given is not None else []
     if not request.repository:
         words.append("--no-git")
@@ -127,6 +139,8 @@ def same_again(
         chosen = name in request.features
         if chosen != feature.default or name in profile.features:
             words += ["--with" if chosen else "--without", name]
+    if name_given.startswith("-"):
+        words += ["--", name_given]
     return quoted(*words)
 
 

@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -247,3 +249,20 @@ def test_a_choice_that_is_taken_back_stays_taken_back(isolated: Path) -> None:
     shown = plain(on_terminal(keys, "new", "vision-classifier", *words))
     assert "Made my-app" in shown
     assert 'license = "Proprietary"' in (isolated / "my-app/.aistart/answers.toml").read_text()
+
+
+def test_the_same_again_is_the_same(aistart: Call, isolated: Path) -> None:
+    aistart("profile", "set", "author", "Bob")
+    (isolated / "team.toml").write_text('license = "MIT"\n')
+    result = aistart(
+        "new", "vision-classifier", "-y", "--profile", "team.toml", "--no-git", "--", "-foo"
+    )
+    assert result.exit_code == 0, result.output
+    again = shlex.split(result.output.splitlines()[-1])
+    assert again[-2:] == ["--", "-foo"]
+    answers = isolated / "foo" / ".aistart" / "answers.toml"
+    before = answers.read_text()
+    shutil.rmtree(isolated / "foo")
+    assert aistart(*again[1:]).exit_code == 0
+    assert answers.read_text() == before
+    assert "Bob" not in before

@@ -1,6 +1,8 @@
 """The program, as ``aistart`` and as ``python -m aistart``."""
 
 import gc
+import os
+import sys
 
 
 def main() -> None:
@@ -8,8 +10,17 @@ def main() -> None:
     # A command is over before its garbage matters; looking for it is a twentieth of `aistart new`.
     gc.disable()
     from aistart.cli import main as command
+    from aistart.errors import AistartError
 
-    command()
+    try:
+        command()
+    except OSError as error:  # of what was read or written by no name of ours: standard output
+        problem = AistartError(f"{error.filename or 'standard output'}: {error.strerror}.")
+        problem.__cause__ = error
+        problem.show()
+        # What could not be written is not tried again at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(problem.exit_code)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from aistart import naming
 from aistart.catalog import Template
-from aistart.errors import UsageProblem, nearest, unknown
+from aistart.errors import UsageProblem, nearest, shown, unknown
 from aistart.profile import Profile
 from aistart.render import NO, YES, render_text
 
@@ -27,6 +27,7 @@ class Question:
         labels: how choices are shown, by value.
         only_if: earlier question -> answers with which this one is asked.
         origin: who gave the default, if not the template.
+        check: raises UsageProblem for a value that is well formed and still cannot be.
     """
 
     key: str
@@ -36,6 +37,7 @@ class Question:
     labels: dict[str, str] = field(default_factory=dict)
     only_if: dict[str, list[str]] = field(default_factory=dict)
     origin: str = ""
+    check: Callable[[str], None] = lambda value: None
 
     def problem(self, value: str, dependencies: Iterable[str] = ()) -> str | None:
         """Why the value is not accepted, or None if it is."""
@@ -95,7 +97,8 @@ def rendered(
     answers: Mapping[str, str],
     profile: Profile | None = None,
 ) -> Question:
-    """The question with its choices and its default rendered, or with the profile's default.
+    """The question with its choices and its default rendered, or with the profile's default, if
+    that is one of the choices.
 
     Args:
         answers: to all questions, or to those before this one.
@@ -105,8 +108,8 @@ def rendered(
         return render_text(template, text, answers)
 
     choices = tuple(map(text_of, question.choices))
-    if profile and question.key in profile.answers:
-        usual = profile.answers[question.key]
+    usual = profile.answers.get(question.key) if profile else None
+    if profile and usual is not None and (not choices or usual in choices):
         return replace(question, default=usual, choices=choices, origin=profile.name)
     usual_text = None if question.default is None else text_of(question.default)
     return replace(question, default=usual_text, choices=choices)
@@ -118,12 +121,14 @@ def resolve(
     ask: Ask | None = None,
     profile: Profile | None = None,
     finish: Callable[[], None] = lambda: None,
+    check_folder: Callable[[str], None] = lambda name: None,
 ) -> dict[str, str]:
     """Answer every question: from ``given``, else by asking, else with the default.
 
     Args:
         profile: whose values stand above the template's defaults.
         finish: asks what is asked last; from there, too, a person may go ``Back``.
+        check_folder: raises UsageProblem for a name that the project's folder cannot have here.
 
     Raises:
         UsageProblem: a key is unknown, a value is not allowed, or one is missing.
@@ -144,6 +149,8 @@ def resolve(
                 finish()
                 return answers
             question = rendered(template, asked[place], answers, profile)
+            if question.key == template.folder_key:
+                question = replace(question, check=check_folder)
             if ask and question.key not in given and question.matters(answers):
                 before = changed.get(question.key, question.default)
                 said = ask.question(replace(question, default=before), dependencies)
@@ -210,8 +217,8 @@ def _checked(question: Question, value: str | None, dependencies: Iterable[str])
     if value is None:
         raise UsageProblem(f"{question.key}: it has no default; use --set {question.key}=VALUE.")
     if found := question.problem(value, dependencies):
-        origin = f" ({question.origin})" if question.origin and value == question.default else ""
-        raise UsageProblem(f"{question.key}: {value!r} {found}{origin}.")
+        raise UsageProblem(f"{question.key}: {shown(value)} {found}.")
+    question.check(value)
     return value
 
 

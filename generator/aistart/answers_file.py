@@ -8,7 +8,7 @@ from typing import Any
 
 from aistart.answers import Wishes, questions
 from aistart.catalog import Template
-from aistart.errors import UsageProblem
+from aistart.errors import UsageProblem, shown
 
 PLACE = Path(".aistart") / "answers.toml"  # in a project
 FOLLOWS_FROM_NAME = ("project_name", "project_slug", "package_name")
@@ -71,9 +71,13 @@ def _parsed(path: Path) -> dict[str, Any]:
 def _texts(values: dict[str, Any], path: Path) -> dict[str, str]:
     for key, value in values.items():
         if not isinstance(key, str):
-            raise UsageProblem(f"--answers: {path}: the name {key!r} must be a text, in quotes.")
+            raise UsageProblem(
+                f"--answers: {path}: the name {shown(key)} must be a text, in quotes."
+            )
         if not isinstance(value, str):
-            raise UsageProblem(f"--answers: {path}: {key}: {value!r} must be a text, in quotes.")
+            raise UsageProblem(
+                f"--answers: {path}: {key}: {shown(value)} must be a text, in quotes."
+            )
     return values
 
 
@@ -101,7 +105,7 @@ def merged(
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
-            raise UsageProblem(f"--set: {setting!r} is not of the form KEY=VALUE.")
+            raise UsageProblem(f"--set: {shown(setting)} is not of the form KEY=VALUE.")
         said[key] = value
     if name is None:
         return given | said

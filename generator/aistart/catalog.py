@@ -5,18 +5,17 @@ A layer whose ``cookiecutter.json`` has a ``_template`` key is a template that u
 without our keys is a plain cookiecutter template, which is its own only layer.
 """
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from aistart import manifest
 from aistart.errors import UsageProblem, unknown
+from aistart.manifest import MANIFEST
 
-MANIFEST = "cookiecutter.json"
 PROJECT = "{{ cookiecutter.project_slug }}"  # a layer's folder of files
 
 
@@ -44,15 +43,7 @@ class Layer:
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """The parsed ``cookiecutter.json``."""
-        try:
-            manifest = json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UsageProblem(
-                f"template: {self.path / MANIFEST} is not readable: {error}"
-            ) from None
-        if not isinstance(manifest, dict):
-            raise UsageProblem(f"template: {self.path / MANIFEST} must hold an object.")
-        return manifest
+        return manifest.read(self.path)
 
     @cached_property
     def project(self) -> Path:
@@ -77,8 +68,7 @@ class Layer:
         """Folders of the templates that a plain one offers instead of its own files."""
         several, old = self.manifest.get("templates"), self.manifest.get("template")
         if several:
-            with _readable(self, "templates"):
-                return [str(PurePosixPath(said["path"])) for said in several.values()]
+            return [str(PurePosixPath(said["path"])) for said in several.values()]
         listed = old if isinstance(old, list) else []
         found = [re.search(r"\((.+)\)", str(said)) for said in listed]
         return [str(PurePosixPath(match[1])) for match in found if match]
@@ -128,21 +118,22 @@ class Template:
 
     @cached_property
     def name_key(self) -> str | None:
-        """The question that a project's name answers: ``project_name``, else the one that names
-        the project's folder, if one alone does."""
-        if "project_name" in self.declarations:
-            return "project_name"
+        """The question that a project's name answers."""
+        return "project_name" if "project_name" in self.declarations else self.folder_key
+
+    @cached_property
+    def folder_key(self) -> str | None:
+        """The question that names the project's folder, if one alone does."""
         folder = re.fullmatch(r"\{\{ *cookiecutter\.([A-Za-z]\w*) *\}\}", self.own.project.name)
         return folder[1] if folder and folder[1] in self.declarations else None
 
     @cached_property
     def features(self) -> dict[str, Feature]:
         """Features by name."""
-        with _readable(self.own, "_features"):
-            return {
-                name: Feature(name, self._layer(said["layer"]), said["summary"], said["default"])
-                for name, said in self.declarations.get("_features", {}).items()
-            }
+        return {
+            name: Feature(name, self._layer(said["layer"]), said["summary"], said["default"])
+            for name, said in self.declarations.get("_features", {}).items()
+        }
 
     @property
     def distributions(self) -> set[str]:
@@ -202,23 +193,9 @@ def find_layer(name: str, beside: Path) -> Layer:
     return Layer(folder)
 
 
-def merge_manifests(layers: tuple[Layer, ...]) -> dict[str, Any]:
-    """Merge manifests: a later layer adds to private lists and objects, and overrides the rest."""
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        for key, value in layer.manifest.items():
-            adds = key.startswith("_") and key in merged
-            merged[key] = _joined(merged[key], value) if adds else value
-    return merged
-
-
-def _joined(first: Any, second: Any) -> Any:
-    if isinstance(first, list) and isinstance(second, list):
-        return [*first, *(item for item in second if item not in first)]
-    if isinstance(first, dict) and isinstance(second, dict):
-        both = {key: _joined(first[key], second[key]) for key in first if key in second}
-        return {**first, **second, **both}
-    return second
+def merge_manifests(layers: Iterable[Layer]) -> dict[str, Any]:
+    """The manifests of layers as one, a later layer's above an earlier one's."""
+    return manifest.merge([layer.manifest for layer in layers])
 
 
 def find_templates() -> dict[str, Template]:
@@ -258,23 +235,12 @@ def foreign_template(folder: Path, word: str) -> Template:
 def _template(layer: Layer, word: str, *, built_in: bool) -> Template:
     described = layer.manifest.get("_template", {})
     names = layer.manifest.get("_layers", [])
-    with _readable(layer, "_template and _layers"):
-        return Template(
-            name=layer.path.name,
-            title=described.get("title", layer.path.name),
-            summary=described.get("summary", ""),
-            domain=described.get("domain", ""),
-            layers=(*(find_layer(name, layer.path) for name in names), layer),
-            word=word,
-            built_in=built_in,
-        )
-
-
-@contextmanager
-def _readable(layer: Layer, key: str) -> Iterator[None]:
-    """Another's manifest may hold anything."""
-    try:
-        yield
-    except (AttributeError, KeyError, TypeError) as error:
-        place = layer.path / MANIFEST
-        raise UsageProblem(f"template: {place}: {key} is not as it must be: {error}.") from None
+    return Template(
+        name=layer.path.name,
+        title=described.get("title", layer.path.name),
+        summary=described.get("summary", ""),
+        domain=described.get("domain", ""),
+        layers=(*(find_layer(name, layer.path) for name in names), layer),
+        word=word,
+        built_in=built_in,
+    )

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from aistart import __version__
+from aistart import __version__, completion
 from aistart.cli_profile import profile
 from aistart.errors import AistartError
 
 if TYPE_CHECKING:
-    from aistart.catalog import Template
     from aistart.prompts import Terminal
     from aistart.sources import Source
 
@@ -22,52 +21,52 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 SHELLS = ("bash", "zsh", "fish")
 
 
-@click.group(context_settings=CONTEXT)
-@click.version_option(__version__, prog_name="aistart")
-@click.option("-v", "--verbose", is_flag=True, help="Say what is done, and show tracebacks.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-@click.pass_context
-def main(context: click.Context, verbose: bool, quiet: bool) -> None:
-    """Starter projects for deep learning that work on their first run."""
-    AistartError.shows_traceback = verbose
+def _be_verbose(context: click.Context, parameter: click.Parameter, verbose: bool) -> None:
+    if context.parent is None:
+        AistartError.shows_traceback = False
     if verbose:
         import logging
 
+        AistartError.shows_traceback = True
         logging.basicConfig(level=logging.DEBUG, format="%(name)s: %(message)s", stream=sys.stderr)
-    context.obj = {"quiet": quiet}
+
+
+def _be_quiet(context: click.Context, parameter: click.Parameter, quiet: bool) -> None:
+    context.ensure_object(dict)
+    context.obj["quiet"] = quiet or context.obj.get("quiet", False)
+
+
+# Before the command or behind it, as one types them.
+says_more = click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    expose_value=False,
+    callback=_be_verbose,
+    help="Say what is done, and show tracebacks.",
+)
+says_less = click.option(
+    "-q",
+    "--quiet",
+    is_flag=True,
+    expose_value=False,
+    callback=_be_quiet,
+    help="Say nothing but errors.",
+)
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="aistart")
+@says_more
+@says_less
+@click.pass_context
+def main(context: click.Context) -> None:
+    """Starter projects for deep learning that work on their first run."""
     if os.environ.get("NO_COLOR"):
         context.color = False
 
 
 main.add_command(profile)
-
-
-def _template_names(
-    context: click.Context, parameter: click.Parameter, incomplete: str
-) -> list[str]:
-    from aistart.catalog import find_templates
-
-    return [name for name in find_templates() if name.startswith(incomplete)]
-
-
-def _feature_names(
-    context: click.Context, parameter: click.Parameter, incomplete: str
-) -> list[str]:
-    from aistart.catalog import find_templates
-
-    names = {name for template in find_templates().values() for name in template.features}
-    return sorted(name for name in names if name.startswith(incomplete))
-
-
-def _setting_keys(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    from aistart.answers import questions
-    from aistart.catalog import find_templates
-
-    templates = find_templates()
-    named = templates.get(context.params.get("template") or "")
-    asked = [q for t in ([named] if named else templates.values()) for q in questions(t)]
-    words = {f"{q.key}={choice}" for q in asked for choice in (q.choices or ("",))}
-    return sorted(word for word in words if word.startswith(incomplete))
 
 
 def of_another(command: Callable[..., None]) -> Callable[..., None]:
@@ -94,7 +93,7 @@ Examples:
   aistart new gh:your-team/templates app --directory vision --trust
 """
 )
-@click.argument("template", shell_complete=_template_names)
+@click.argument("template", shell_complete=completion.templates)
 @click.argument("name", required=False)
 @click.option(
     "-o",
@@ -109,7 +108,7 @@ Examples:
     "settings",
     metavar="KEY=VALUE",
     multiple=True,
-    shell_complete=_setting_keys,
+    shell_complete=completion.settings,
     help="Answer a question, e.g. license=MIT. Can be repeated.",
 )
 @click.option(
@@ -132,7 +131,7 @@ Examples:
     "wanted",
     metavar="FEATURE",
     multiple=True,
-    shell_complete=_feature_names,
+    shell_complete=completion.features,
     help="Add a feature. Can be repeated.",
 )
 @click.option(
@@ -140,7 +139,7 @@ Examples:
     "unwanted",
     metavar="FEATURE",
     multiple=True,
-    shell_complete=_feature_names,
+    shell_complete=completion.features,
     help="Leave a feature out. Can be repeated.",
 )
 @click.option("--minimal", is_flag=True, help="No features but those of --with.")
@@ -148,6 +147,8 @@ Examples:
 @click.option("--no-git", is_flag=True, help="Make no git repository.")
 @of_another
 @click.option("--trust-always", is_flag=True, help="And next time too, of this version of it.")
+@says_more
+@says_less
 @click.pass_context
 def new(
     context: click.Context,
@@ -177,11 +178,12 @@ def new(
     from aistart import describe
     from aistart import profile as profiles
     from aistart.answers import choose_features, resolve
-    from aistart.project import Request, check_output, create, preview
+    from aistart.project import Request, check_free, check_output, create, preview
 
     ask = None if defaults or not _on_terminal() else _terminal()
     usual = profiles.read(profile_file)
-    with _opened(template, checkout, directory, ask, trust=trust, always=trust_always) as chosen:
+    with _opened(template, checkout, directory, ask, trust=trust, always=trust_always) as source:
+        chosen = source.template
         from_file = files.read(answers_file) if answers_file else files.GivenAnswers()
         given = files.merged(from_file, chosen, settings, name)
         wishes = files.features_of(from_file, wanted, unwanted, minimal=minimal)
@@ -192,29 +194,35 @@ def new(
         def choose() -> None:
             features[:] = choose_features(chosen, wishes, ask, usual)
 
-        answers = resolve(chosen, given, ask, usual, finish=choose)
+        def check_folder(folder: str) -> None:
+            check_free(output_dir / folder)
+
+        answers = resolve(chosen, given, ask, usual, finish=choose, check_folder=check_folder)
         request = Request(chosen, answers, output_dir, tuple(features), repository=not no_git)
         if dry_run:
+            check_free(request.target)
             click.echo(f"{request.target}\n{describe.tree(preview(request), '  ')}")
             return
         target = create(request)
     if context.obj["quiet"]:
         return
-    taken = [key for key, value in usual.answers.items() if answers.get(key) == value]
+    taken = describe.taken_from(usual, request)
     features_said = f", with {', '.join(request.features)}" if request.features else ""
     click.echo(f"Made {target} ({chosen.title or chosen.name}{features_said}).")
     if taken:
         click.echo(f"From the profile {usual.path}: {', '.join(taken)}.")
-    again = describe.same_again(request, usual, profile_file, checkout, directory)
+    again = describe.same_again(request, usual, profile_file, source.commit, directory)
     steps = "\n".join(f"  {step}" for step in describe.next_steps(target, chosen))
     click.echo(f"\nNext:\n{steps}\n\nThe same again, without questions:\n  {again}")
 
 
 @main.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
+@says_more
 def list_templates(as_json: bool) -> None:
     """List the templates."""
     from aistart.catalog import find_templates
+    from aistart.layout import is_narrow, wrapped
 
     templates = find_templates().values()
     if as_json:
@@ -222,16 +230,19 @@ def list_templates(as_json: bool) -> None:
         _print_json([{key: getattr(template, key) for key in keys} for template in templates])
         return
     width = max(len(template.name) for template in templates)
-    indent = " " * (width + 2)
     for template in templates:
-        click.echo(f"{template.name:<{width}}  {template.domain:<14}  {template.title}")
-        click.echo(click.wrap_text(template.summary, _columns(), indent, indent))
+        if is_narrow():
+            click.echo(f"{template.name}\n  {template.title} ({template.domain})")
+        else:
+            click.echo(f"{template.name:<{width}}  {template.domain:<14}  {template.title}")
+        click.echo(wrapped(template.summary, 4 if is_narrow() else width + 2))
 
 
 @main.command()
-@click.argument("template", shell_complete=_template_names)
+@click.argument("template", shell_complete=completion.templates)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @of_another
+@says_more
 def show(
     template: str, as_json: bool, checkout: str | None, directory: str | None, trust: bool
 ) -> None:
@@ -240,7 +251,8 @@ def show(
     from aistart.answers import choose_features, usual_answers
     from aistart.project import Request, preview
 
-    with _opened(template, checkout, directory, trust=trust) as chosen:
+    with _opened(template, checkout, directory, trust=trust) as source:
+        chosen = source.template
         defaults = usual_answers(chosen)
         features = choose_features(chosen)
         files = preview(Request(chosen, defaults, features=tuple(features)))
@@ -258,6 +270,7 @@ def show(
     help="Python whose environment has what the projects need.  [default: one is made]",
 )
 @click.option("--trust", is_flag=True, help="Run the template's code, which this does.")
+@says_more
 def test_template(path: Path, python: str | None, trust: bool) -> None:
     """Test the template in the folder PATH.
 
@@ -266,9 +279,9 @@ def test_template(path: Path, python: str | None, trust: bool) -> None:
     """
     from aistart.template_tests import run_all
 
-    with _opened(str(path), trust=trust) as chosen:
+    with _opened(str(path), trust=trust) as source:
         passed = True
-        for variant in run_all(chosen, python):
+        for variant in run_all(source.template, python):
             click.echo(f"{'passed' if variant.passed else 'FAILED':<7} {variant.name}")
             if not variant.passed:
                 click.echo(variant.output, err=True)
@@ -281,6 +294,7 @@ def test_template(path: Path, python: str | None, trust: bool) -> None:
 )
 @click.argument("project", required=False, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
+@says_more
 def doctor(project: Path | None, as_json: bool) -> None:
     """Check this machine, and PROJECT with its environment (default: the one of this folder).
 
@@ -292,9 +306,9 @@ def doctor(project: Path | None, as_json: bool) -> None:
     sys.exit(report(examine(project), as_json))
 
 
-@main.command()
+@main.command("completion")
 @click.argument("shell", type=click.Choice(SHELLS))
-def completion(shell: str) -> None:
+def print_completion(shell: str) -> None:
     """Print the script that completes words in SHELL.
 
     \b
@@ -329,15 +343,17 @@ def _opened(
     *,
     trust: bool,
     always: bool = False,
-) -> "Iterator[Template]":
-    """The template that a word names, there until the end of the context, if it may run."""
+) -> "Iterator[Source]":
+    """What a word names, there until the end of the context, if it may run."""
+    from dataclasses import replace
+
     from aistart.render import after_first_hook
     from aistart.sources import open_source
 
     with open_source(word, checkout, directory) as source:
         _check_trust(source, ask, trust=trust, always=always)
         with after_first_hook(source.template) as template:
-            yield template
+            yield replace(source, template=template)
 
 
 def _check_trust(source: "Source", ask: "Terminal | None", *, trust: bool, always: bool) -> None:
@@ -356,12 +372,6 @@ def _check_trust(source: "Source", ask: "Terminal | None", *, trust: bool, alway
         trusted.remember(source)
     elif not trust:
         raise trusted.refusal(source)
-
-
-def _columns() -> int:
-    import shutil
-
-    return min(shutil.get_terminal_size().columns, 100)
 
 
 def _print_json(value: Any) -> None:

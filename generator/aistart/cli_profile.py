@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from aistart import completion
+
 
 @click.group()
 @click.option(
@@ -15,7 +17,7 @@ import click
 )
 @click.pass_context
 def profile(context: click.Context, file: Path | None) -> None:
-    """Defaults of a person or a team: author, licence, features and the like.
+    """Defaults of a person or a team: author, organisation, licence, features and the like.
 
     \b
     Examples:
@@ -30,19 +32,21 @@ def profile(context: click.Context, file: Path | None) -> None:
 @click.pass_obj
 def show(settings: dict[str, Path | None]) -> None:
     """Show all values, and the file that they are in."""
-    from aistart.profile import FEATURES, read
+    from aistart.profile import FEATURES, keys, read
 
     found = read(settings["file"])
     click.echo(f"{found.path}{'' if found.path.is_file() else ' (not there yet)'}")
     for key, value in found.answers.items():
         click.echo(f"  {key} = {value}")
     for name, is_on in found.features.items():
-        click.echo(f"  {FEATURES}.{name} = {'on' if is_on else 'off'}")
+        known = f"{FEATURES}.{name}" in keys()
+        note = "" if known else "  (for templates of your own: none of aistart's has it)"
+        click.echo(f"  {FEATURES}.{name} = {'on' if is_on else 'off'}{note}")
 
 
 @profile.command("set")
-@click.argument("key")
-@click.argument("value")
+@click.argument("key", shell_complete=completion.profile_keys)
+@click.argument("value", shell_complete=completion.profile_values)
 @click.pass_obj
 def set_value(settings: dict[str, Path | None], key: str, value: str) -> None:
     """Set KEY to VALUE; KEY is a question or features.NAME, which is on or off."""
@@ -52,7 +56,7 @@ def set_value(settings: dict[str, Path | None], key: str, value: str) -> None:
 
 
 @profile.command()
-@click.argument("key")
+@click.argument("key", shell_complete=completion.profile_keys)
 @click.pass_obj
 def unset(settings: dict[str, Path | None], key: str) -> None:
     """Take KEY out of the profile."""

@@ -8,7 +8,8 @@ from typing import Any
 from aistart import inventory
 from aistart.answers import Question, questions, rendered
 from aistart.catalog import Template
-from aistart.profile import Profile
+from aistart.layout import columns, wrapped
+from aistart.profile import FEATURES, Profile
 from aistart.project import File, Request
 from aistart.shell import quoted
 
@@ -49,30 +50,38 @@ def template_as_object(
 def template_as_text(template: Template, defaults: Mapping[str, str], files: list[File]) -> str:
     """All that ``aistart show`` says; the arguments are those of ``template_as_object``."""
     kind = f" ({template.name}, {template.domain})" if template.domain else ""
-    blocks = [f"{template.title}{kind}\n{template.summary}".strip()]
+    blocks = [f"{wrapped(f'{template.title}{kind}')}\n{wrapped(template.summary)}".strip()]
     asked = _rendered_questions(template, defaults)
-    width = max(len(question.key) for question in asked)
-    lines = [f"  {q.key:<{width}}  {_default_of(q, defaults)}" for q in asked]
-    blocks.append("\n".join(["Questions, and their defaults:", *lines]))
+    if asked:
+        width = max(len(question.key) for question in asked)
+        said = [f"{q.key:<{width}}  {_default_of(q, defaults)}" for q in asked]
+        lines = [wrapped(text, 2, width + 4) for text in said]
+        blocks.append("\n".join(["Questions, and their defaults:", *lines]))
     held = {"Models": inventory.models(template), "Data": inventory.data_sources(template)}
     for title, names in held.items():
         if names:
-            blocks.append(f"{title}, the default first:\n  {', '.join(names)}")
+            listed = wrapped(", ".join(names), 2)
+            blocks.append(f"{title}, the default first:\n{listed}")
     if template.features:
         width = max(map(len, template.features))
-        lines = [
-            f"  {name:<{width}}  {'on ' if feature.default else 'off'}  {feature.summary}"
+        said = [
+            f"{name:<{width}}  {'on ' if feature.default else 'off'}  {feature.summary}"
             for name, feature in template.features.items()
         ]
+        lines = [wrapped(text, 2, width + 9) for text in said]
         blocks.append("\n".join(["Features (--with NAME, --without NAME):", *lines]))
     blocks.append(f"Files of a default project:\n{tree(files, '  ')}")
     return "\n\n".join(blocks)
 
 
 def tree(files: list[File], indent: str = "") -> str:
-    """Files by folder with sizes, and what each layer brings."""
-    width = max(len(file.path) for file in files)
-    lines = [f"{indent}{f.path:<{width}}  {size(f.size):>8}  {f.layer}" for f in files]
+    """Files by folder with sizes, and what each layer brings; in columns if there is room."""
+    width = max((len(f.path) for f in files), default=0)
+    longest = max((len(f.layer) for f in files), default=0)
+    width = width if len(indent) + width + longest + 12 <= columns() else 0
+    lines = [
+        f"{indent}{f.path:<{width}}  {size(f.size):>{8 if width else 0}}  {f.layer}" for f in files
+    ]
     layers = groupby(sorted(files, key=lambda file: file.layer), key=lambda file: file.layer)
     total = sum(file.size for file in files)
     summary = [f"{_counted(files)}, {size(total)}"]
@@ -89,6 +98,17 @@ def _counted(files: list[File]) -> str:
 def size(count: int) -> str:
     """Bytes for people."""
     return f"{count} B" if count < 1000 else f"{count / 1000:.1f} kB"
+
+
+def taken_from(profile: Profile, request: Request) -> list[str]:
+    """What of a profile is in a project, as the profile names it."""
+    answers, offered = request.answers, request.template.features
+    taken = [key for key, value in profile.answers.items() if answers.get(key) == value]
+    return taken + [
+        f"{FEATURES}.{name}"
+        for name, is_on in profile.features.items()
+        if name in offered and (name in request.features) == is_on
+    ]
 
 
 def next_steps(target: Path, template: Template) -> list[str]:
@@ -108,7 +128,7 @@ def same_again(
 
     Args:
         profile_file: of the profile, if it was given.
-        checkout: of the template's repository, as given.
+        checkout: commit of the template's repository.
         directory: of the template in it, as given.
     """
     template, answers = request.template, request.answers

@@ -5,6 +5,8 @@ from typing import IO, Any
 
 import click
 
+_SHOWN = 120  # characters
+
 
 class AistartError(click.ClickException):
     """The environment is in the way: disk, permission, a missing program (exit code 1)."""
@@ -33,13 +35,21 @@ def unknown(kind: str, value: str, allowed: Iterable[str]) -> UsageProblem:
     near = nearest(value, names)
     hint = f" Did you mean {near!r}?" if near else ""
     listed = f"Allowed: {', '.join(names)}." if names else "There are none."
-    return UsageProblem(f"{kind}: {value!r} is unknown.{hint} {listed}")
+    return UsageProblem(f"{kind}: {shown(value)} is unknown.{hint} {listed}")
+
+
+def shown(value: object) -> str:
+    """A value as messages name it: quoted, and not longer than a person reads."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 2]}…{text[0]}"
 
 
 def nearest(value: str, names: Iterable[str]) -> str | None:
     """The name that a person may have meant."""
     import difflib
 
+    if len(value) > _SHOWN:
+        return None
     names = list(names)
     begins = [name for name in names if value and name.startswith(value)]
     return next(iter([*begins, *difflib.get_close_matches(value, names, n=1)]), None)

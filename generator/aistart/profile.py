@@ -11,13 +11,16 @@ import os
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from aistart.errors import AistartError, UsageProblem, unknown
+from aistart.errors import AistartError, UsageProblem, shown, unknown
+
+if TYPE_CHECKING:
+    from aistart.answers import Question
 
 VARIABLE = "AISTART_PROFILE"
 # Questions whose answers are a person's or a team's, not a project's.
-QUESTIONS = ("author", "license", "python_version", "tracking_uri")
+QUESTIONS = ("author", "organisation", "license", "python_version", "tracking_uri")
 FEATURES = "features"
 _WORDS = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
 
@@ -53,6 +56,14 @@ def read(file: Path | None = None) -> Profile:
     Raises:
         UsageProblem: a file that was named is missing, or what it says is not allowed.
     """
+    profile = _parsed(file)
+    for key, value in profile.answers.items():
+        if problem := _problem(key, value):
+            raise UsageProblem(f"profile: {profile.path}: {key}: {shown(value)} {problem}.")
+    return profile
+
+
+def _parsed(file: Path | None) -> Profile:
     path = place(file)
     if not path.is_file():
         if file is not None or os.environ.get(VARIABLE):
@@ -69,12 +80,14 @@ def read(file: Path | None = None) -> Profile:
         raise UsageProblem(f"profile: {path}: {FEATURES} must be a table.")
     for key, value in found.items():
         if key not in QUESTIONS:
-            raise unknown("profile", key, _keys())
+            raise unknown("profile", key, keys())
         if not isinstance(value, str):
-            raise UsageProblem(f"profile: {path}: {key}: {value!r} must be a text, in quotes.")
+            raise UsageProblem(f"profile: {path}: {key}: {shown(value)} must be a text, in quotes.")
     for key, value in features.items():
         if not isinstance(value, bool):
-            raise UsageProblem(f"profile: {path}: {FEATURES}.{key}: {value!r} must be a boolean.")
+            raise UsageProblem(
+                f"profile: {path}: {FEATURES}.{key}: {shown(value)} must be true or false."
+            )
     return Profile(path, found, features)
 
 
@@ -87,10 +100,10 @@ def put(key: str, value: str, file: Path | None = None) -> Path:
     """
     if key.startswith(f"{FEATURES}."):
         if value.lower() not in _WORDS:
-            raise UsageProblem(f"profile: {key}: {value!r} is not one of: on, off.")
+            raise UsageProblem(f"profile: {key}: {shown(value)} is not one of: on, off.")
         return _changed(key, _WORDS[value.lower()], file)
     if problem := _problem(key, value):
-        raise UsageProblem(f"profile: {key}: {value!r} {problem}.")
+        raise UsageProblem(f"profile: {key}: {shown(value)} {problem}.")
     return _changed(key, value, file)
 
 
@@ -104,20 +117,32 @@ def remove(key: str, file: Path | None = None) -> Path:
 
 
 def _problem(key: str, value: str) -> str | None:
+    _check_key(key)
+    return _questions()[key].problem(value)
+
+
+def _questions() -> dict[str, "Question"]:
     from aistart.answers import questions
     from aistart.catalog import find_templates
 
-    _check_key(key)
-    asked = {question.key: question for t in find_templates().values() for question in questions(t)}
-    return asked[key].problem(value) if key in asked else None
+    return {question.key: question for t in find_templates().values() for question in questions(t)}
 
 
 def _check_key(key: str) -> None:
-    if key not in _keys():
-        raise unknown("profile", key, _keys())
+    if key not in keys():
+        raise unknown("profile", key, keys())
 
 
-def _keys() -> list[str]:
+def choices(key: str) -> tuple[str, ...]:
+    """What a key can be; none: any text."""
+    if key.startswith(f"{FEATURES}."):
+        return ("on", "off")
+    question = _questions().get(key)
+    return question.choices if question else ()
+
+
+def keys() -> list[str]:
+    """What a profile can hold."""
     from aistart.catalog import find_templates
 
     features = {name for template in find_templates().values() for name in template.features}
@@ -131,7 +156,7 @@ def _changed(key: str, value: Any, file: Path | None) -> Path:
         _check_key(key)
     path = place(file)
     if path.is_file():
-        read(path)  # what is not a profile is not changed
+        _parsed(path)  # what is not a profile is not changed
     document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.is_file() else None
     document = tomlkit.document() if document is None else document
     *table, name = key.split(".")

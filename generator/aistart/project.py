@@ -2,26 +2,19 @@
 
 import logging
 import os
-import secrets
-import shutil
-import signal
-import sys
 import tempfile
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from aistart import __version__, git
 from aistart.catalog import Template
 from aistart.errors import AistartError, UsageProblem
 from aistart.render import folder_of, render_project, render_text
+from aistart.staging import staged
 
 log = logging.getLogger(__name__)
-_STOPPING = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True)
@@ -52,9 +45,10 @@ def create(request: Request) -> Path:
         AistartError: the disk or a permission is in the way.
     """
     target = request.target
-    _check_free(target)
+    check_free(target)
     try:
-        with _stage_in(target.parent) as stage:
+        # Beside the target it is on the target's own file system: the last step is one rename.
+        with staged(target.parent) as stage:
             made = _rendered(request, stage)
             if request.repository:
                 name = request.template.name
@@ -85,7 +79,7 @@ def preview(request: Request) -> list[File]:
         for path in _files(layer.project)
     }
     try:
-        with _stage_in(Path(tempfile.gettempdir())) as stage:
+        with staged() as stage:
             made = _rendered(request, stage, hooks=False)
             sizes = {
                 path.relative_to(made).as_posix(): path.stat().st_size for path in _files(made)
@@ -124,7 +118,12 @@ def check_output(folder: Path) -> None:
         raise UsageProblem(f"output folder: {str(folder)!r} is not an existing folder.")
 
 
-def _check_free(target: Path) -> None:
+def check_free(target: Path) -> None:
+    """A project can be made there: nothing is, or an empty folder.
+
+    Raises:
+        UsageProblem: it cannot.
+    """
     parent = target.parent
     check_output(parent)
     if target.is_symlink():
@@ -133,49 +132,11 @@ def _check_free(target: Path) -> None:
         raise UsageProblem(f"project folder: {str(target)!r} exists and is not an empty folder.")
 
 
-@contextmanager
-def _stage_in(folder: Path) -> Iterator[Path]:
-    """A new folder that is gone afterwards, also after Ctrl-C or SIGTERM at any moment.
-
-    Beside the target it is on the target's own file system, so that the last step is one rename.
-    """
-    stage = folder / f".aistart-{secrets.token_hex(8)}"
-    terminated = _on_signal(signal.SIGTERM, _leave)
-    try:
-        try:
-            stage.mkdir()
-            yield stage
-        finally:
-            _removed(stage)
-    finally:
-        # A signal that fell into the line above has ended it; the second one is complete.
-        _removed(stage)
-        _on_signal(signal.SIGTERM, terminated)
-
-
-def _removed(stage: Path) -> None:
-    before = {number: _on_signal(number, signal.SIG_IGN) for number in _STOPPING}
-    shutil.rmtree(stage, ignore_errors=True)
-    for number, handler in before.items():
-        _on_signal(number, handler)
-
-
-def _on_signal(number: signal.Signals, handler: Any) -> Any:
-    """Set what a signal does and return what it did; only the main thread can."""
-    if handler is not None and threading.current_thread() is threading.main_thread():
-        return signal.signal(number, handler)
-    return None
-
-
-def _leave(number: int, frame: object) -> None:
-    sys.exit(128 + number)
-
-
 def _move(made: Path, target: Path) -> None:
     if os.name == "nt" and target.is_dir():
         target.rmdir()  # Windows renames onto nothing, not onto an empty folder
     try:
         made.rename(target)
     except OSError:
-        _check_free(target)  # another run was faster
+        check_free(target)  # another run was faster
         raise

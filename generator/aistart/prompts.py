@@ -5,6 +5,7 @@ from typing import Any
 
 from aistart.answers import Back, Question
 from aistart.catalog import Template
+from aistart.errors import UsageProblem, shown
 
 _BACK = object()
 _HINT = "(Shift-Tab: back)"
@@ -12,6 +13,9 @@ _HINT = "(Shift-Tab: back)"
 
 class Terminal:
     """Asks a person; Ctrl-C ends everything."""
+
+    def __init__(self) -> None:
+        self._features: list[str] | None = None  # as they were when the person went back
 
     def question(self, question: Question, dependencies: Iterable[str]) -> str:
         """As ``answers.Ask``."""
@@ -43,13 +47,18 @@ class Terminal:
         """As ``answers.Ask``."""
         import questionary
 
+        chosen = preset if self._features is None else self._features
         choices = [
-            questionary.Choice(f"{name:<12} {feature.summary}", name, checked=name in preset)
+            questionary.Choice(f"{name:<12} {feature.summary}", name, checked=name in chosen)
             for name, feature in template.features.items()
         ]
         hint = "(space: choose, enter: go on, Shift-Tab: back)"
         asked = questionary.checkbox("Features:", choices, instruction=hint)
-        return [str(name) for name in _answered(asked)]
+        try:
+            return [str(name) for name in _answered(asked)]
+        except Back:
+            self._features = _selected(asked)
+            raise
 
     def trust(self, word: str) -> str:
         """Whether another's template may run: 'no', 'once' or 'always'."""
@@ -65,6 +74,7 @@ class Terminal:
 
 def _answered(asked: Any) -> Any:
     """The answer to a question of ``questionary`` that Shift-Tab leaves."""
+    from prompt_toolkit.filters import Always
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
 
     keys = KeyBindings()
@@ -74,6 +84,11 @@ def _answered(asked: Any) -> Any:
         event.app.exit(result=_BACK)
 
     application = asked.application
+    for window in application.layout.find_all_windows():
+        # Long lines, such as why an answer is refused, are cut at the edge otherwise.
+        window.wrap_lines = Always()
+        if window.height == 1:
+            window.height = None
     application.key_bindings = merge_key_bindings([application.key_bindings or KeyBindings(), keys])
     answer = asked.unsafe_ask()
     if answer is _BACK:
@@ -83,4 +98,19 @@ def _answered(asked: Any) -> Any:
 
 def _said(question: Question, text: str, dependencies: Iterable[str]) -> bool | str:
     problem = question.problem(text, dependencies)
-    return True if problem is None else f"{text!r} {problem}."
+    if problem is not None:
+        return f"{shown(text)} {problem}."
+    try:
+        question.check(text)
+    except UsageProblem as error:
+        return error.message
+    return True
+
+
+def _selected(asked: Any) -> list[str]:
+    """What was chosen in a list of boxes that was left."""
+    from questionary.prompts.common import InquirerControl
+
+    controls = asked.application.layout.find_all_controls()
+    (boxes,) = (control for control in controls if isinstance(control, InquirerControl))
+    return [str(name) for name in boxes.selected_options]

@@ -11,16 +11,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from aistart.catalog import (
-    MANIFEST,
-    PROJECT,
-    Layer,
-    Template,
-    foreign_template,
-    merge_manifests,
-)
+from aistart.catalog import PROJECT, Layer, Template, foreign_template, merge_manifests
 from aistart.errors import AistartError, UsageProblem
+from aistart.manifest import MANIFEST
 from aistart.naming import folder_problem
+from aistart.staging import staged
 
 EXTENSIONS = ["aistart.quoting.Quoting"]
 YES, NO = "yes", "no"  # answers to a question whose default is a boolean
@@ -117,7 +112,7 @@ def render_project(
     if template.built_in:
         return _render_ours(layers, context, stage / "out")
     merged, out = stage / "template", stage / "out"
-    for source, name in _files(layers):
+    for source, name in _paths(layers):
         _copy(source, merged / name)
     of_cookiecutter = {"_output_dir": str(out), "_repo_dir": str(merged), "_checkout": None}
     known = {"_template": template.word, **of_cookiecutter, **context["cookiecutter"]}
@@ -137,10 +132,10 @@ def _render_ours(layers: tuple[Layer, ...], context: dict[str, Any], out: Path) 
     def rendered(text: str) -> str:
         return environment.from_string(text).render(**context) if "{" in text else text
 
-    for source, name in _files(layers):
+    for source, name in _paths(layers):
         project, *parts = name.parts
-        if project != PROJECT:
-            continue  # what files of the project include
+        if project != PROJECT or source.is_dir():
+            continue  # what files of the project include, and folders, which files bring
         target = out.joinpath(rendered(project), *map(rendered, parts))
         path = "/".join(parts)
         if any(fnmatch(path, copied) for copied in context["cookiecutter"]["_copy_without_render"]):
@@ -166,8 +161,8 @@ def after_first_hook(template: Template) -> Iterator[Template]:
     from cookiecutter.hooks import find_hook, run_script
     from cookiecutter.utils import work_in
 
-    with tempfile.TemporaryDirectory(prefix="aistart-") as place, _said_in_a_line():
-        copy = Path(place) / template.own.path.name
+    with staged() as stage, _said_in_a_line():
+        copy = stage / template.own.path.name
         shutil.copytree(template.own.path, copy, ignore=shutil.ignore_patterns(".git"))
         with work_in(copy):
             for script in find_hook("pre_prompt") or []:
@@ -235,15 +230,18 @@ def _check_names(merged: Path, context: dict[str, Any]) -> None:
             raise UsageProblem(f"template: the file {name!r} would lie outside of the project.")
 
 
-def _files(layers: Iterable[Layer]) -> Iterator[tuple[Path, Path]]:
-    """Each file of the layers, and its name in its layer."""
+def _paths(layers: Iterable[Layer]) -> Iterator[tuple[Path, Path]]:
+    """Each file and folder of the layers, and its name in its layer."""
     # pip byte-compiles the packaged templates: its __pycache__ must not reach a project.
     left_out = {"__pycache__", ".git"}
     seen = set()
     for layer in layers:
         for source in sorted(layer.path.rglob("*")):
             name = source.relative_to(layer.path)
-            if source.is_dir() or left_out & set(name.parts) or name.name == MANIFEST:
+            if left_out & set(name.parts) or name == Path(MANIFEST):
+                continue
+            if source.is_dir():
+                yield source, name
                 continue
             if name in seen:
                 raise UsageProblem(f"template: two layers hold the same file {name.as_posix()!r}.")
@@ -252,6 +250,9 @@ def _files(layers: Iterable[Layer]) -> Iterator[tuple[Path, Path]]:
 
 
 def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        target.mkdir(parents=True, exist_ok=True)
+        return
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(source, target)
     shutil.copymode(source, target)

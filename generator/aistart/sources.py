@@ -4,20 +4,15 @@ import logging
 import os
 import re
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from aistart.catalog import (
-    MANIFEST,
-    Template,
-    find_template,
-    find_templates,
-    foreign_template,
-)
+from aistart.catalog import Template, find_template, find_templates, foreign_template
 from aistart.errors import AistartError, UsageProblem, unknown
+from aistart.manifest import MANIFEST
+from aistart.staging import staged
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +35,14 @@ class Source:
         address: folder or URL that trust is given to; '' of a built-in one.
         version: commit, or a hash of the folder's files.
         root: folder that its files must not lead out of.
+        commit: of a repository.
     """
 
     template: Template
     address: str = ""
     version: str = ""
     root: Path = Path()
+    commit: str | None = None
 
 
 @contextmanager
@@ -76,13 +73,13 @@ def open_source(word: str, checkout: str | None, directory: str | None) -> Itera
         return
     if checkout is not None and not _REVISION.fullmatch(checkout):
         raise UsageProblem(f"--checkout: {checkout!r} is not a branch, tag or commit.")
-    with tempfile.TemporaryDirectory(prefix="aistart-") as made:
-        clone = Path(made) / (PurePosixPath(url).name.removesuffix(".git") or "template")
+    with staged() as stage:
+        clone = stage / (PurePosixPath(url).name.removesuffix(".git") or "template")
         _git("clone", "--quiet", "--no-recurse-submodules", "--", url, str(clone))
         if checkout is not None:
             _git("-C", str(clone), "checkout", "--quiet", checkout, "--")
         commit = _git("-C", str(clone), "rev-parse", "HEAD").strip()
-        yield _foreign(word, clone, directory, url, commit)
+        yield replace(_foreign(word, clone, directory, url, commit), commit=commit)
 
 
 def _url(word: str) -> str | None:

@@ -1,17 +1,18 @@
 """The tests of what a template makes: rendered with its defaults and with each choice."""
 
 import hashlib
+import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from aistart.answers import choose_features, questions, rendered, usual_answers
 from aistart.catalog import Template
-from aistart.errors import AistartError
+from aistart.errors import AistartError, UsageProblem
 from aistart.project import Request, create
+from aistart.staging import staged
 
 LOCK = "requirements.lock"
 
@@ -51,16 +52,24 @@ def run_all(template: Template, python: str | None) -> Iterator[Variant]:
             variants that need the same.
 
     Raises:
+        UsageProblem: there is no such program.
         AistartError: an environment cannot be made.
     """
-    with tempfile.TemporaryDirectory(prefix="aistart-test-") as folder:
+    given = None if python is None else _program(python)
+    with staged() as folder:
         made: dict[str, Path] = {}
         for number, (name, request) in enumerate(variants(template)):
-            place = Path(folder) / str(number)
+            place = folder / str(number)
             place.mkdir()
             project = create(Request(template, request.answers, place, request.features, False))
-            program = Path(python) if python else _environment(project, made, Path(folder))
-            yield _tested(name, project, program)
+            yield _tested(name, project, given or _environment(project, made, folder))
+
+
+def _program(word: str) -> Path:
+    found = shutil.which(word)
+    if found is None:
+        raise UsageProblem(f"--python: {word!r} is not a program.")
+    return Path(found).absolute()  # it is started in the project's folder
 
 
 def _tested(name: str, project: Path, python: Path) -> Variant:

@@ -1,10 +1,14 @@
 """The tool on a pseudo-terminal, as a person sees it."""
 
+import fcntl
 import os
 import pty
+import re
 import select
 import signal
+import struct
 import sys
+import termios
 import time
 
 UP, DOWN, SHIFT_TAB, CTRL_C, CTRL_U = "\x1b[A", "\x1b[B", "\x1b[Z", "\x03", "\x15"
@@ -12,10 +16,11 @@ QUIET = 0.4  # seconds without output after which a prompt is taken to wait
 LIMIT = 60
 
 
-def on_terminal(answers: list[str], *words: str) -> str:
-    """Run the tool, type an answer whenever it waits, and return what it showed."""
+def on_terminal(answers: list[str], *words: str, columns: int = 80) -> str:
+    """Run the tool, type an answer whenever it waits, and return the text that it showed."""
     process, terminal = pty.fork()
     if process == 0:  # the child: the terminal is its own, so that Ctrl-C reaches it
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
         os.environ |= {"PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm"}
         os.execv(sys.executable, [sys.executable, "-m", "aistart", *words])
     shown, waiting, fresh = "", list(answers), False
@@ -34,4 +39,4 @@ def on_terminal(answers: list[str], *words: str) -> str:
         os.kill(process, signal.SIGKILL)
     os.waitpid(process, 0)
     os.close(terminal)
-    return shown
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)

@@ -2,11 +2,14 @@
 
 import tomllib
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pytest
 from click.testing import Result
 
+from tests.generator.foreign import PROJECT, team_template, write
+from tests.generator.terminal import on_terminal
 from tests.generator.test_new import assert_refused
 
 Call = Callable[..., Result]
@@ -131,10 +134,10 @@ def test_profile_refuses(aistart: Call, isolated: Path, words: list[str], messag
     [
         ("licence = 'MIT'", "profile: 'licence' is unknown. Did you mean 'license'?"),
         ("license = 1", "license: 1 must be a text, in quotes"),
-        ("license = 'GPL'", "license: 'GPL' is not one of: Proprietary, MIT, BSD-3-Clause (from"),
+        ("license = 'GPL'", "profile.toml: license: 'GPL' is not one of: Proprietary, MIT, BSD-3-"),
         ("license", "does not parse"),
         ("features = 1", "features must be a table"),
-        ("[features]\nci = 1", "features.ci: 1 must be a boolean"),
+        ("[features]\nci = 1", "features.ci: 1 must be true or false"),
     ],
 )
 def test_profile_that_is_broken(aistart: Call, isolated: Path, text: str, message: str) -> None:
@@ -188,3 +191,67 @@ def test_names_of_answers_that_are_no_texts(aistart: Call, isolated: Path) -> No
         result = aistart("new", "vision-classifier", "demo", "-y", "--answers", "a.yaml")
         assert result.exit_code == 2
         assert "must be a text, in quotes.\n" in result.output
+
+
+def test_rights_are_the_organisations_else_the_authors(aistart: Call, isolated: Path) -> None:
+    for name, answers, holder, authors in (
+        ("a", {}, "the a authors", None),
+        ("b", {"author": "Ada"}, "Ada", ["Ada"]),
+        ("c", {"organisation": "Engines & Co"}, "Engines & Co", ["Engines & Co"]),
+        ("d", {"author": "Ada", "organisation": "Co"}, "Co", ["Ada", "Co"]),
+    ):
+        for key, value in answers.items():
+            assert aistart("profile", "set", key, value).exit_code == 0
+        for license in ("Proprietary", "MIT", "BSD-3-Clause"):
+            words = ["--no-git", "--set", f"license={license}", "-o", license]
+            Path(license).mkdir(exist_ok=True)
+            assert aistart("new", "recommender", name, "-y", *words).exit_code == 0
+            project = Path(license) / name
+            assert f"{date.today().year} {holder}" in (project / "LICENSE").read_text()
+            declared = tomllib.loads((project / "pyproject.toml").read_text())["project"]
+            listed = declared.get("authors")
+            assert (listed and [author["name"] for author in listed]) == authors
+        for key in answers:
+            aistart("profile", "unset", key)
+
+
+def test_what_came_from_the_profile_is_named(aistart: Call, isolated: Path) -> None:
+    text = (
+        'author = "Ada"\nlicense = "MIT"\n[features]\nci = false\nkubernetes = true\nown = true\n'
+    )
+    Path("team.toml").write_text(text)
+    words = ["--profile", "team.toml", "--set", "license=BSD-3-Clause", "--without", "kubernetes"]
+    result = aistart("new", "recommender", "demo", "-y", *words)
+    assert "From the profile team.toml: author, features.ci.\n" in result.output
+    assert not (Path("demo") / ".github").exists()
+    shown = aistart("profile", "--profile", "team.toml", "show").output.splitlines()
+    assert shown[3:] == [
+        "  features.ci = off",
+        "  features.kubernetes = on",
+        "  features.own = on  (for templates of your own: none of aistart's has it)",
+    ]
+
+
+def test_profile_and_templates_that_ask_otherwise(aistart: Call, isolated: Path) -> None:
+    team_template(isolated / "team", license=["GPL", "None"], author="Them")
+    Path("team.toml").write_text('author = "Ada"\nlicense = "MIT"\n[features]\nchart = true\n')
+    write(isolated / "team" / PROJECT / "by.txt", "{{ cookiecutter.author }}")
+    write(isolated / "team" / PROJECT / "license.txt", "{{ cookiecutter.license }}")
+    words = ["new", "./team", "demo", "--trust", "--profile", "team.toml"]
+    result = aistart(*words, "-y")
+    assert result.exit_code == 0, result.output
+    assert "From the profile team.toml: author, features.chart.\n" in result.output
+    texts = [(isolated / "demo" / name).read_text() for name in ("by.txt", "license.txt")]
+    assert texts == ["Ada", "GPL"]
+    words[2] = "asked"
+    shown = on_terminal(["\r"] * 5, *words)
+    assert "author (from the profile): Ada" in shown
+    assert "license: (Shift-Tab: back)" in shown
+
+
+def test_a_wrong_value_in_a_profile_can_be_put_right(aistart: Call, isolated: Path) -> None:
+    Path("team.toml").write_text('license = "GPL"\n')
+    words = ["profile", "--profile", "team.toml"]
+    assert aistart(*words, "show").exit_code == 2
+    assert aistart(*words, "set", "license", "MIT").exit_code == 0
+    assert aistart(*words, "show").output == "team.toml\n  license = MIT\n"

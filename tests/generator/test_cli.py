@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -13,16 +12,12 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from aistart.catalog import find_templates
 from tests.environments import REPOSITORY
 from tests.generator.terminal import CTRL_C, CTRL_U, DOWN, SHIFT_TAB, UP, on_terminal
 
 Call = Callable[..., Result]
 FEATURES = ["\r"]  # the last question
-
-
-def plain(shown: str) -> str:
-    """What stands on the screen, without the terminal's control sequences."""
-    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
 
 
 def test_list(aistart: Call) -> None:
@@ -38,13 +33,21 @@ def test_list(aistart: Call) -> None:
     assert "Images into classes" in " ".join(result.output.split())
 
 
-@pytest.mark.parametrize("columns", ["30", "60", "200"])
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
 def test_terminals_of_any_width(
-    aistart: Call, monkeypatch: pytest.MonkeyPatch, columns: str
+    aistart: Call, monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
-    monkeypatch.setenv("COLUMNS", columns)
-    for line in aistart("list").output.splitlines():
-        assert len(line) <= max(int(columns), 60)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    for name in find_templates():
+        shown = aistart("show", name).output.partition("Files of a default project")[0]
+        for line in shown.splitlines() + aistart("list").output.splitlines():
+            assert len(line) <= columns
+    described = aistart("list").output
+    assert "Image classifier" in described
+    assert "own folders of images." in " ".join(described.split())
+    files = aistart("new", "recommender", "demo", "-y", "--dry-run").output.splitlines()[1:]
+    sizes = {line.index(" B ") for line in files if " B " in line}
+    assert (len(sizes) == 1) == (columns > 60), "in a column where there is room"
 
 
 def test_list_as_json(aistart: Call) -> None:
@@ -79,6 +82,7 @@ def test_prompts_on_a_terminal(isolated: Path) -> None:
         "\r",
         "\r",  # description
         "Ada\r",
+        "\r",  # organisation
         f"{DOWN}\r",  # the second licence
         "\r",  # Python
         "\r",  # MLflow server
@@ -89,7 +93,7 @@ def test_prompts_on_a_terminal(isolated: Path) -> None:
         *FEATURES,
     ]
     shown = on_terminal(keys, "new", "vision-classifier")
-    assert "Name of the project: My Image Classifier" in plain(shown)
+    assert "Name of the project: My Image Classifier" in shown
     assert "'class' is a word of the Python language; try 'my_class'." in shown
     assert "Made my-app" in shown
     project = isolated / "my-app"
@@ -100,7 +104,7 @@ def test_prompts_on_a_terminal(isolated: Path) -> None:
 
 def test_what_is_set_is_not_asked(isolated: Path) -> None:
     settings = ["--set", "license=MIT", "--set", "author=A", "--set", "python_version=3.12"]
-    shown = on_terminal(["\r"] * 4 + FEATURES, "new", "vision-classifier", "demo", *settings)
+    shown = on_terminal(["\r"] * 5 + FEATURES, "new", "vision-classifier", "demo", *settings)
     assert "Licence" not in shown
     assert 'requires-python = ">=3.12,<3.14"' in (isolated / "demo/pyproject.toml").read_text()
 
@@ -108,8 +112,8 @@ def test_what_is_set_is_not_asked(isolated: Path) -> None:
 def test_value_of_the_profile_is_marked(isolated: Path) -> None:
     (isolated / "team.toml").write_text('author = "The Team"\nlicense = "MIT"\n')
     words = ["new", "vision-classifier", "demo", "--profile", "team.toml"]
-    shown = plain(on_terminal(["\r"] * 7 + FEATURES, *words))
-    assert "Author or organisation (from the profile): The Team" in shown
+    shown = on_terminal(["\r"] * 8 + FEATURES, *words)
+    assert "Author (from the profile): The Team" in shown
     assert "Licence (from the profile): MIT" in shown
     assert "From the profile team.toml: author, license." in shown
 
@@ -130,11 +134,18 @@ def test_without_a_terminal_nothing_is_asked(isolated: Path) -> None:
 def test_quiet_says_nothing(aistart: Call) -> None:
     assert aistart("--quiet", "new", "vision-classifier", "demo", "-y").output == ""
     assert "Error: " in aistart("--quiet", "new", "vision-classifier", "demo", "-y").output
+    assert aistart("new", "vision-classifier", "behind", "-y", "-q").output == ""
+    assert aistart("new", "vision-classifier", "said", "-y").output.startswith("Made said ")
 
 
 def test_verbose_shows_where_an_error_comes_from(isolated: Path) -> None:
-    for words, has_traceback in ((["-v"], True), ([], False)):
-        command = [sys.executable, "-m", "aistart", *words, "new", "vision", "-y"]
+    for words, has_traceback in (
+        (["-v", "new"], True),
+        (["new", "-v"], True),
+        (["show", "--verbose"], True),
+        (["new"], False),
+    ):
+        command = [sys.executable, "-m", "aistart", *words, "vision"]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode == 2
         assert ("Traceback" in done.stderr) == has_traceback
@@ -194,16 +205,40 @@ def test_completion(aistart: Call, shell: str) -> None:
     [
         ("aistart new vis", "vision-classifier"),
         ("aistart show rec", "recommender"),
-        ("aistart new recommender --set lic", "license=MIT"),
+        ("aistart new recommender --set lic", "license=BSD-3-Clause license=MIT"),
+        ("aistart new recommender --set license=M", "MIT"),
+        ("aistart new recommender --set license=", "BSD-3-Clause MIT Proprietary"),
+        ("aistart new recommender --set=license=M", "MIT"),
+        ("aistart new recommender --with k", "kubernetes"),
+        ("aistart profile set organ", "organisation"),
+        ("aistart profile set license B", "BSD-3-Clause"),
+        ("aistart profile set features.ci ", "off on"),
+        ("aistart profile unset features.d", "features.docker"),
     ],
 )
-def test_completed_words(typed: str, offered: str) -> None:
-    words = typed.split()
-    variables = {"_AISTART_COMPLETE": "bash_complete", "COMP_WORDS": typed}
-    variables["COMP_CWORD"] = str(len(words) - 1)
-    command = [sys.executable, "-c", "from aistart.cli import main; main(prog_name='aistart')"]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **variables})
-    assert f"plain,{offered}" in done.stdout.splitlines()
+def test_words_that_bash_completes(typed: str, offered: str) -> None:
+    # What bash does when Tab is typed: = parts words there.
+    asked = (
+        'source <(aistart completion bash); COMP_LINE="$1"; COMP_POINT=${#1}; '
+        'read -ra COMP_WORDS <<< "${1//=/ = }"; COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); '
+        '_aistart_completion aistart; echo "${COMPREPLY[*]}"'
+    )
+    programs = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "--norc", "-c", asked, "bash", typed],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": programs},
+    )
+    assert done.stdout.strip().startswith(offered), done.stderr
+
+
+def test_folders_are_completed_where_no_template_begins_so(isolated: Path) -> None:
+    variables = {"_AISTART_COMPLETE": "zsh_complete", "COMP_WORDS": "aistart new ./te"}
+    program = Path(sys.executable).with_name("aistart")
+    environment = {**os.environ, **variables, "COMP_CWORD": "2"}
+    done = subprocess.run([program], capture_output=True, text=True, env=environment)
+    assert done.stdout.splitlines()[:2] == ["dir", "./te"]
 
 
 @pytest.mark.parametrize(
@@ -214,6 +249,16 @@ def test_commands_are_quoted_for_the_shell(windows: bool, said: str) -> None:
     from aistart.shell import quoted
 
     assert quoted("cd", "/tmp/with space/it's", windows=windows) == said
+
+
+def test_lines_of_a_text_are_quoted_on_one_line() -> None:
+    from aistart.shell import quoted
+
+    words = ["two\nlines", "it's \\n\n"]
+    command = quoted("printf", "%s|", *words, windows=False)
+    assert "\n" not in command
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert done.stdout == "".join(f"{word}|" for word in words)
 
 
 def test_session_of_the_readme_is_what_is_said() -> None:
@@ -228,12 +273,13 @@ def test_what_is_wrong_already_is_said_before_the_first_question(isolated: Path)
         (["-o", "nowhere"], "output folder: 'nowhere' is not an existing folder."),
     ):
         shown = on_terminal(["\r"], "new", "vision-classifier", *words)
-        assert message in plain(shown)
-        assert "Name of the project" not in plain(shown)
+        assert message in shown
+        assert "Name of the project" not in shown
 
 
 def test_a_choice_that_is_taken_back_stays_taken_back(isolated: Path) -> None:
-    settings = ("project_name=My App", "description=d", "author=a", "python_version=3.12")
+    texts = ("description=d", "author=a", "organisation=o")
+    settings = ("project_name=My App", *texts, "python_version=3.12")
     words = [word for setting in settings for word in ("--set", setting)]
     keys = [
         "\r",  # folder
@@ -246,7 +292,7 @@ def test_a_choice_that_is_taken_back_stays_taken_back(isolated: Path) -> None:
         "\r",
         *FEATURES,
     ]
-    shown = plain(on_terminal(keys, "new", "vision-classifier", *words))
+    shown = on_terminal(keys, "new", "vision-classifier", *words)
     assert "Made my-app" in shown
     assert 'license = "Proprietary"' in (isolated / "my-app/.aistart/answers.toml").read_text()
 
@@ -266,3 +312,34 @@ def test_the_same_again_is_the_same(aistart: Call, isolated: Path) -> None:
     assert aistart(*again[1:]).exit_code == 0
     assert answers.read_text() == before
     assert "Bob" not in before
+
+
+def test_folder_that_is_taken_is_said_where_it_is_asked_for(isolated: Path) -> None:
+    (isolated / "demo").mkdir()
+    (isolated / "demo" / "mine").touch()
+    keys = ["\r", f"{CTRL_U}other\r", *["\r"] * 7, *FEATURES]
+    shown = on_terminal(keys, "new", "vision-classifier", "demo")
+    before, _, after = shown.partition("'demo' exists and is not an empty folder.")
+    assert "Python package" not in before
+    assert "Python package" in after
+    assert (isolated / "other/README.md").is_file()
+    settings = ("new", "vision-classifier", "demo", "--set", "project_slug=demo")
+    shown = on_terminal([], *settings)
+    assert "Error: project folder: 'demo' exists and is not an empty folder." in shown
+    assert "Python package" not in shown
+
+
+def test_features_that_were_chosen_are_there_after_going_back(isolated: Path) -> None:
+    texts = ("description=d", "author=a", "organisation=o", "license=MIT", "python_version=3.12")
+    words = [word for setting in texts for word in ("--set", setting)]
+    keys = ["\r", "\r", "\r", f"{DOWN} ", SHIFT_TAB, "\r", "\r"]
+    shown = on_terminal(keys, "new", "vision-classifier", "demo", *words)
+    assert "with docker, kubernetes, ci" in shown
+
+
+def test_messages_at_a_prompt_are_whole_on_a_narrow_terminal(
+    isolated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = ["\r", f"{CTRL_U}class\r", CTRL_C]
+    shown = on_terminal(keys, "new", "vision-classifier", "demo", columns=40)
+    assert "try 'my_class'." in shown.replace("\r", "").replace("\n", "")

@@ -4,11 +4,13 @@ import keyword
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
 import tomllib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from aistart import naming
 from aistart.answers import resolve
 from aistart.catalog import find_template, find_templates
 from aistart.errors import UsageProblem
+from tests.generator.foreign import plain_template, write
 from tests.generator.test_new import assert_refused, tree
 
 Call = Callable[..., Result]
@@ -156,10 +159,11 @@ def test_target_that_exists_is_left_alone(
             (isolated / "elsewhere").mkdir()
         target.symlink_to("elsewhere")
     before = tree(isolated)
-    result = aistart("new", template, "demo", "-y")
-    assert result.exit_code == 2
-    assert result.output.startswith("Error: project folder: 'demo' ")
-    assert tree(isolated) == before
+    for look in ([], ["--dry-run"]):
+        result = aistart("new", template, "demo", "-y", *look)
+        assert result.exit_code == 2
+        assert result.output.startswith("Error: project folder: 'demo' ")
+        assert tree(isolated) == before
 
 
 @every_template
@@ -245,3 +249,83 @@ def test_without_a_terminal_nothing_is_asked(isolated: Path, template: str) -> N
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=60)
     assert done.returncode == 0
     assert (isolated / "demo").is_dir()
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("waits_for", ["hook", "server"])
+def test_ended_while_another_program_runs(
+    isolated: Path, monkeypatch: pytest.MonkeyPatch, waits_for: str, sent: signal.Signals
+) -> None:
+    (isolated / "tmp").mkdir()
+    monkeypatch.setenv("TMPDIR", str(isolated / "tmp"))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        word = f"http://127.0.0.1:{silent.getsockname()[1]}/team.git"
+        if waits_for == "hook":
+            word = "./plain"
+            plain_template(isolated / "plain")
+            hook = (
+                "from pathlib import Path\nimport time\n\nPath('begun').touch()\ntime.sleep(30)\n"
+            )
+            write(isolated / "plain" / "hooks" / "pre_prompt.py", hook)
+        process = subprocess.Popen(
+            [*AISTART, "new", word, "demo", "-y", "--trust"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        begun = {"hook": "*/*/begun", "server": "*/*/.git"}[waits_for]
+        while not list((isolated / "tmp").glob(begun)):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        os.killpg(process.pid, sent) if sent == signal.SIGINT else process.send_signal(sent)
+        assert process.wait(20) == (1 if sent == signal.SIGINT else 128 + sent)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # the hook, which may have gone on
+        assert list((isolated / "tmp").iterdir()) == []
+        assert "Traceback" not in process.communicate()[1].partition("KeyboardInterrupt")[2]
+    assert not (isolated / "demo").exists()
+
+
+def test_what_nohup_ignores_stays_ignored(isolated: Path) -> None:
+    code = (
+        "import os, signal; from aistart.staging import staged\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "with staged() as stage:\n    os.kill(os.getpid(), signal.SIGHUP)\n    print('on')\n"
+        "assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and not stage.exists()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "on\n"), done.stderr
+
+
+@pytest.mark.parametrize("words", [["list"], ["doctor"], ["new", "recommender", "demo", "-y"]])
+def test_output_that_cannot_be_written(isolated: Path, words: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([*AISTART, *words], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "Error: standard output: No space left on device.\n"
+
+
+def test_folder_that_was_deleted(isolated: Path) -> None:
+    gone = isolated / "gone"
+    gone.mkdir()
+    for words, message in (
+        ("doctor", "this folder does not exist any more."),
+        ("new recommender demo -y", "output folder: '.': No such file or directory."),
+    ):
+        command = f"cd {gone}; rmdir {gone}; {' '.join(AISTART)} {words}; mkdir {gone}"
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+        assert done.stderr == f"Error: {message}\n"
+
+
+def test_standard_input_that_is_closed(isolated: Path) -> None:
+    command = f"{' '.join(AISTART)} new recommender demo <&-"
+    assert subprocess.run(["sh", "-c", command], capture_output=True).returncode == 0
+    assert (isolated / "demo").is_dir()
+
+
+@pytest.mark.parametrize("key", ["license", "author", "licence", "project_slug"])
+def test_long_values_are_cut_in_messages(aistart: Call, isolated: Path, key: str) -> None:
+    result = aistart("new", "recommender", "demo", "-y", "--set", f"{key}={'x' * 2_000_000}")
+    assert result.exit_code == 2
+    assert len(result.output) < 400

@@ -234,6 +234,7 @@ def test_answers_are_recorded(aistart: Call, isolated: Path) -> None:
         "package_name": "demo",
         "description": "Classifies images.",
         "author": "A & B",
+        "organisation": "",
         "license": "MIT",
         "python_version": "3.11",
         "tracking_uri": "",

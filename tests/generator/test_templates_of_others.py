@@ -1,6 +1,8 @@
 """Templates that are not aistart's: folders, repositories, cookiecutter's own; and trust."""
 
 import json
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -147,15 +149,21 @@ def test_repository_with_revision_and_directory(aistart: Call, isolated: Path) -
     source = repository(isolated / "source")
     write(source / "inner" / "team" / PROJECT / "later.txt", "later\n")
     subprocess.run(["git", "add", "--all"], cwd=source, check=True)
-    commit = ["-c", "user.name=T", "-c", "user.email=t@e", "commit", "--quiet", "-m", "Two"]
-    subprocess.run(["git", *commit], cwd=source, check=True)
+    made = ["-c", "user.name=T", "-c", "user.email=t@e", "commit", "--quiet", "-m", "Two"]
+    subprocess.run(["git", *made], cwd=source, check=True)
     words = ["new", source.as_uri(), "-y", "--directory", "inner/team", "--trust"]
     assert aistart(*words, "--set", "project_name=new").exit_code == 0
     assert (isolated / "new/later.txt").exists()
     result = aistart(*words, "--set", "project_name=old", "--checkout", "v1")
     assert result.exit_code == 0
     assert not (isolated / "old/later.txt").exists()
-    assert f"new {source.as_uri()} old -y --checkout v1 --directory inner/team" in result.output
+    wanted = ["git", "rev-parse", "v1"]
+    commit = subprocess.run(wanted, cwd=source, capture_output=True, text=True).stdout.strip()
+    again = f"new {source.as_uri()} old -y --checkout {commit} --directory inner/team --trust\n"
+    assert again in result.output
+    shutil.rmtree("old")
+    assert aistart(*shlex.split(again)).exit_code == 0
+    assert not (isolated / "old/later.txt").exists()
 
 
 def test_without_trust_nothing_runs(aistart: Call, isolated: Path) -> None:
@@ -270,12 +278,21 @@ def test_link_that_leads_out(aistart: Call, isolated: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"store": []}, "store has no choices."),
+        ({"__prompts__": "x"}, "__prompts__ must be an object."),
+        ({"__prompts__": {"store": 1}}, "__prompts__.store must be a text or an object."),
+        ({"_copy_without_render": 5}, "_copy_without_render must be a list."),
+        ({"_layers_by_choice": [1]}, "_layers_by_choice must be an object."),
+        ({"_layers_by_choice": {"store": ["a"]}}, "_layers_by_choice.store must be an object."),
+        ({"_only_if": {"store": {"x": "y"}}}, "_only_if.store.x must be a list."),
+        ({"_extensions": [1]}, "_extensions[0] must be a text."),
+        ({"_features": {"a": {"layer": "./a", "summary": "", "default": 1}}}, "must be true or f"),
         ({"_layers": ["../../secret"]}, "the layer '../../secret' lies outside"),
         ({"_layers": ["/etc"]}, "the layer '/etc' lies outside"),
         ({"_layers": ["bass"]}, "there is no layer 'bass'"),
-        ({"_layers": [1]}, "_template and _layers is not as it must be"),
-        ({"_template": "x"}, "_template and _layers is not as it must be"),
-        ({"_features": {"a": {}}}, "_features is not as it must be: 'layer'"),
+        ({"_layers": [1]}, "cookiecutter.json: _layers[0] must be a text."),
+        ({"_template": "x"}, "cookiecutter.json: _template must be an object."),
+        ({"_features": {"a": {}}}, "cookiecutter.json: _features.a.layer must be a text."),
         ({"_features": {"a": {"layer": "../x", "summary": "", "default": True}}}, "lies outside"),
         ({"project_slug": "../x"}, "project_slug: '../x' must begin with"),
     ],
@@ -483,3 +500,54 @@ def test_broken_manifest(aistart: Call, isolated: Path) -> None:
     result = aistart("new", "./bare", "-y", "--trust")
     assert result.exit_code == 2
     assert "has no folder" in result.output
+
+
+@pytest.mark.parametrize("text", ["[]", "5", "[" * 100_000, "\xff"])
+def test_manifest_that_is_no_object(aistart: Call, isolated: Path, text: str) -> None:
+    team_template(isolated / "team")
+    (isolated / "team" / "cookiecutter.json").write_bytes(text.encode("latin-1"))
+    result = aistart("new", "./team", "-y", "--trust")
+    assert result.exit_code == 2
+    assert result.output.startswith("Error: template: ")
+    assert result.output.count("\n") == 1
+
+
+def test_template_without_questions(aistart: Call, isolated: Path) -> None:
+    write(isolated / "bare" / "cookiecutter.json", '{"_slug": "bare"}')
+    (isolated / "bare" / "{{ cookiecutter._slug }}").mkdir()
+    result = aistart("show", "./bare", "--trust")
+    assert result.exit_code == 0, result.output
+    assert "Questions" not in result.output
+    assert result.output.endswith("Files of a default project:\n\n  0 files, 0 B\n")
+    assert json.loads(aistart("show", "./bare", "--trust", "--json").stdout)["questions"] == []
+
+
+def test_text_that_is_not_utf_8(aistart: Call, isolated: Path) -> None:
+    team_template(isolated / "team")
+    (isolated / "team" / PROJECT / "old.txt").write_bytes("Größe\n".encode("latin-1"))
+    result = aistart("new", "./team", "demo", "-y", "--trust")
+    assert result.exit_code == 1
+    assert result.output.splitlines()[-1].startswith("Error: template: it does not render: 'utf-8'")
+    assert [path.name for path in isolated.iterdir()] == ["team"]
+
+
+def test_link_that_leads_to_itself(aistart: Call, isolated: Path) -> None:
+    team_template(isolated / "team")
+    (isolated / "team" / PROJECT / "loop").symlink_to("loop")
+    result = aistart("new", "./team", "demo", "-y", "--trust")
+    assert result.exit_code == 2
+    assert result.output.endswith("loop' leads out of the template.\n")
+
+
+def test_python_of_the_tests(aistart: Call, isolated: Path) -> None:
+    team_template(isolated / "team", store=["none"], _only_if={}, _features={})
+    (isolated / "python").symlink_to(sys.executable)
+    write(isolated / "team" / PROJECT / "tests" / "test_store.py", "def test_it(): ...\n")
+    program = f'#!/bin/sh\nexec {sys.executable} "$@"\n'
+    write(isolated / "bin" / "run-python", program)
+    (isolated / "bin" / "run-python").chmod(0o755)
+    result = aistart("test", "./team", "--trust", "--python", "bin/run-python")
+    assert result.output.endswith("passed  defaults\n"), result.output
+    result = aistart("test", "./team", "--trust", "--python", "nosuch")
+    assert result.exit_code == 2
+    assert result.output.endswith("Error: --python: 'nosuch' is not a program.\n")

@@ -2,14 +2,14 @@
 
 import json
 import os
-import shutil
 import sys
-import textwrap
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 import click
+
+from aistart.layout import is_narrow, wrapped
 
 Status = Literal["ok", "warning", "problem"]
 
@@ -76,11 +76,10 @@ def _summary(statuses: list[Status]) -> str:
 
 def _lines(finding: Finding) -> str:
     status = click.style(f"{finding.status:<7}", COLORS[finding.status])
-    message = f"{finding.check:<11}  {finding.message}"
-    if sys.stdout.isatty():
-        width = max(shutil.get_terminal_size().columns, INDENT + 30)
-        wrapped = textwrap.wrap(message, width - INDENT + 13, break_on_hyphens=False)
-        message = f"\n{' ' * INDENT}".join([wrapped[0], *wrapped[1:]])
+    narrow = sys.stdout.isatty() and is_narrow()
+    indent = 2 if narrow else INDENT
+    head = f"{status}  {finding.check}\n  " if narrow else f"{status}  {finding.check:<11}  "
+    message = wrapped(finding.message, indent).lstrip() if sys.stdout.isatty() else finding.message
     # A command stays whole, however long, so that it can be copied.
-    fix = f"\n{' ' * INDENT}{finding.fix}" if finding.fix else ""
-    return f"{status}  {message}{fix}"
+    fix = f"\n{' ' * indent}{finding.fix}" if finding.fix else ""
+    return f"{head}{message}{fix}"

@@ -31,10 +31,13 @@ def find_project(named: Path | None) -> Path | None:
     """The folder of the project that is named, else of the one that this folder is in, if any.
 
     Raises:
-        UsageProblem: the folder that is named is no project.
+        UsageProblem: the folder that is named is no project, or this one was deleted.
     """
-    if named is None:
+    try:
         here = Path.cwd()
+    except FileNotFoundError:
+        raise UsageProblem("this folder does not exist any more.") from None
+    if named is None:
         return next((folder for folder in (here, *here.parents) if _is_project(folder)), None)
     if not _is_project(named):
         raise UsageProblem(

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aistart.answers import Wishes, questions
+from aistart.answers import Wishes
 from aistart.catalog import Template
 from aistart.errors import UsageProblem, shown
+from aistart.questions import questions
 
 PLACE = Path(".aistart") / "answers.toml"  # in a project
 FOLLOWS_FROM_NAME = ("project_name", "project_slug", "package_name")

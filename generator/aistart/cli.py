@@ -51,7 +51,7 @@ says_less = click.option(
     is_flag=True,
     expose_value=False,
     callback=_be_quiet,
-    help="Say nothing but errors.",
+    help="Say nothing but errors and what was asked for.",
 )
 
 

@@ -17,7 +17,10 @@ from aistart import completion
 )
 @click.pass_context
 def profile(context: click.Context, file: Path | None) -> None:
-    """Defaults of a person or a team: author, organisation, licence, features and the like.
+    """Show and change the defaults of a person or a team.
+
+    They are the author, the organisation, the licence, the Python version, the MLflow server, and
+    which features are on.
 
     \b
     Examples:

@@ -63,7 +63,7 @@ def settings(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem[Any]]:
     """Questions of the template that is named, else of all, with their choices."""
-    from aistart.answers import questions
+    from aistart.questions import questions
 
     asked = [question for template in _named(context) for question in questions(template)]
     words = {f"{q.key}={choice}" for q in asked for choice in (q.choices or ("",))}

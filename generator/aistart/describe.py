@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from aistart import inventory
-from aistart.answers import Question, questions, rendered
+from aistart.answers import rendered
 from aistart.catalog import Template
 from aistart.layout import columns, wrapped
 from aistart.profile import FEATURES, Profile
 from aistart.project import File, Request
+from aistart.questions import Question, questions
 from aistart.shell import quoted
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from aistart.errors import AistartError, UsageProblem, shown, unknown
 
 if TYPE_CHECKING:
-    from aistart.answers import Question
+    from aistart.questions import Question
 
 VARIABLE = "AISTART_PROFILE"
 # Questions whose answers are a person's or a team's, not a project's.
@@ -122,8 +122,8 @@ def _problem(key: str, value: str) -> str | None:
 
 
 def _questions() -> dict[str, "Question"]:
-    from aistart.answers import questions
     from aistart.catalog import find_templates
+    from aistart.questions import questions
 
     return {question.key: question for t in find_templates().values() for question in questions(t)}
 

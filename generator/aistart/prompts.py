@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from aistart.answers import Back, Question
+from aistart.answers import Back
 from aistart.catalog import Template
 from aistart.errors import UsageProblem, shown
+from aistart.questions import Question
 
 _BACK = object()
 _HINT = "(Shift-Tab: back)"

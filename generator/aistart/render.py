@@ -15,10 +15,10 @@ from aistart.catalog import PROJECT, Layer, Template, foreign_template, merge_ma
 from aistart.errors import AistartError, UsageProblem
 from aistart.manifest import MANIFEST
 from aistart.naming import folder_problem
+from aistart.questions import YES
 from aistart.staging import staged
 
 EXTENSIONS = ["aistart.quoting.Quoting"]
-YES, NO = "yes", "no"  # answers to a question whose default is a boolean
 
 
 def render_text(template: Template, text: str, answers: Mapping[str, str]) -> str:

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aistart.answers import choose_features, questions, rendered, usual_answers
+from aistart.answers import choose_features, rendered, usual_answers
 from aistart.catalog import Template
 from aistart.errors import AistartError, UsageProblem
 from aistart.project import Request, create
+from aistart.questions import questions
 from aistart.staging import staged
 
 LOCK = "requirements.lock"

@@ -17,8 +17,8 @@ import pytest
 import yaml
 from allpairspy import AllPairs
 
-from aistart.answers import questions
 from aistart.catalog import find_templates, templates_root
+from aistart.questions import questions
 from tests.environments import project_python
 
 LONGEST = "p" * 40

@@ -91,6 +91,7 @@ def killed(folder: Path) -> tuple[int, int]:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # & ignores it
         )
         time.sleep(moments.uniform(0, usual))
         os.killpg(process.pid, signal.SIGINT if number % 2 else signal.SIGKILL)

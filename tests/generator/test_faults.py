@@ -28,6 +28,24 @@ AISTART = [sys.executable, "-m", "aistart"]
 TEMPLATES = list(find_templates())
 MOMENTS = 20
 
+
+def started(command: list[str]) -> subprocess.Popen[str]:
+    """A program that signals reach, even if they are ignored here, as behind nohup or an &."""
+
+    def as_usual() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
+
+    return subprocess.Popen(
+        command,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=as_usual,
+    )
+
+
 every_template = pytest.mark.parametrize("template", TEMPLATES)
 
 
@@ -188,12 +206,7 @@ def test_killed_at_any_moment(
     for number in range(MOMENTS):
         folder = isolated / str(number)
         folder.mkdir()
-        process = subprocess.Popen(
-            [*command[:-1], str(folder)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        process = started([*command[:-1], str(folder)])
         time.sleep(moments.uniform(0, usual))
         # A terminal sends Ctrl-C to all of its processes, git included.
         os.killpg(process.pid, sent) if sent == signal.SIGINT else process.send_signal(sent)
@@ -267,13 +280,7 @@ def test_ended_while_another_program_runs(
                 "from pathlib import Path\nimport time\n\nPath('begun').touch()\ntime.sleep(30)\n"
             )
             write(isolated / "plain" / "hooks" / "pre_prompt.py", hook)
-        process = subprocess.Popen(
-            [*AISTART, "new", word, "demo", "-y", "--trust"],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        process = started([*AISTART, "new", word, "demo", "-y", "--trust"])
         begun = {"hook": "*/*/begun", "server": "*/*/.git"}[waits_for]
         while not list((isolated / "tmp").glob(begun)):
             assert process.poll() is None, process.communicate()

@@ -1,6 +1,7 @@
 """The program, as ``aistart`` and as ``python -m aistart``."""
 
 import gc
+import io
 import os
 import sys
 
@@ -9,6 +10,8 @@ def main() -> None:
     """Run the command that was typed."""
     # A command is over before its garbage matters; looking for it is a twentieth of `aistart new`.
     gc.disable()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # the name of a project may be any
     from aistart.cli import main as command
     from aistart.errors import AistartError
 

@@ -362,9 +362,10 @@ def _check_trust(source: "Source", ask: "Terminal | None", *, trust: bool, alway
 
     if trusted.is_trusted(source):
         return
-    click.echo(f"{source.template.word}, version {source.version[:12]}, runs:", err=True)
-    for line in trusted.what_runs(source):
-        click.echo(f"  {line}", err=True)
+    if not ((trust or always) and click.get_current_context().obj["quiet"]):
+        click.echo(f"{source.template.word}, version {source.version[:12]}, runs:", err=True)
+        for line in trusted.what_runs(source):
+            click.echo(f"  {line}", err=True)
     if ask and not (trust or always):
         answer = ask.trust(source.template.word)
         trust, always = answer != "no", answer == "always"

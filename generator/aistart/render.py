@@ -211,7 +211,8 @@ def _said_in_a_line() -> Iterator[None]:
     except (AistartError, OSError):
         raise
     except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        said = getattr(error, "error", error)  # cookiecutter's own hold Jinja's, and all answers
+        reason = " ".join(str(said).split()) or type(error).__name__
         if type(error).__name__ == "FailedHookException":
             status = reason.removeprefix("Hook script failed").strip()
             raise AistartError(f"template: one of its hooks failed {status}") from error

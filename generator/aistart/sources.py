@@ -75,10 +75,10 @@ def open_source(word: str, checkout: str | None, directory: str | None) -> Itera
         raise UsageProblem(f"--checkout: {checkout!r} is not a branch, tag or commit.")
     with staged() as stage:
         clone = stage / (PurePosixPath(url).name.removesuffix(".git") or "template")
-        _git("clone", "--quiet", "--no-recurse-submodules", "--", url, str(clone))
+        _git(stage, "clone", "--quiet", "--no-recurse-submodules", "--", url, clone.name)
         if checkout is not None:
-            _git("-C", str(clone), "checkout", "--quiet", checkout, "--")
-        commit = _git("-C", str(clone), "rev-parse", "HEAD").strip()
+            _git(clone, "checkout", "--quiet", checkout, "--")
+        commit = _git(clone, "rev-parse", "HEAD").strip()
         yield replace(_foreign(word, clone, directory, url, commit), commit=commit)
 
 
@@ -150,7 +150,7 @@ def _hash_of(folder: Path) -> str:
     return made.hexdigest()
 
 
-def _git(*words: str) -> str:
+def _git(folder: Path, *words: str) -> str:
     log.debug("git %s", " ".join(words))
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
@@ -162,6 +162,7 @@ def _git(*words: str) -> str:
     try:
         done = subprocess.run(
             ["git", *safe, *words],
+            cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,

@@ -6,6 +6,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,9 @@ from typing import Any
 
 # SIGHUP, where there is one, comes when the terminal is closed.
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+_TRIES = 40
+_PAUSE = 0.05  # seconds
 
 
 @contextmanager
@@ -23,7 +27,9 @@ def staged(folder: Path | None = None) -> Iterator[Path]:
         folder: to make it in; None: among the temporary files.
     """
     stage = (folder or Path(tempfile.gettempdir())) / f".aistart-{secrets.token_hex(8)}"
-    before = {number: _on_signal(number, _leave) for number in _ENDING}
+    # One that is ignored, as by nohup, stays so.
+    heard = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: _on_signal(number, _leave) for number in heard}
     try:
         try:
             stage.mkdir()
@@ -39,17 +45,19 @@ def staged(folder: Path | None = None) -> Iterator[Path]:
 
 def _removed(stage: Path) -> None:
     before = {number: _on_signal(number, signal.SIG_IGN) for number in (signal.SIGINT, *_ENDING)}
-    shutil.rmtree(stage, ignore_errors=True)
+    for _ in range(_TRIES):
+        shutil.rmtree(stage, ignore_errors=True)
+        if not stage.exists():
+            break
+        time.sleep(_PAUSE)  # a signal may have come before git, say, was known to have started
     for number, handler in before.items():
         _on_signal(number, handler)
 
 
 def _on_signal(number: signal.Signals, handler: Any) -> Any:
-    """Set what a signal does and return what it did, or None if nothing was set: only the main
-    thread can, and a signal that is ignored, as by nohup, stays so."""
+    """Set what a signal does, and return what it did; None, if nothing was set: only the main
+    thread can."""
     if handler is None or threading.current_thread() is not threading.main_thread():
-        return None
-    if handler is _leave and signal.getsignal(number) is signal.SIG_IGN:
         return None
     return signal.signal(number, handler)
 

@@ -20,6 +20,7 @@ from aistart import naming
 from aistart.answers import resolve
 from aistart.catalog import find_template, find_templates
 from aistart.errors import UsageProblem
+from aistart.staging import staged
 from tests.generator.foreign import plain_template, write
 from tests.generator.test_new import assert_refused, tree
 
@@ -294,6 +295,23 @@ def test_ended_while_another_program_runs(
     assert not (isolated / "demo").exists()
 
 
+def test_program_that_goes_on_in_what_is_removed(isolated: Path) -> None:
+    """As git does when a signal falls into its start."""
+    writes = (
+        "import itertools, os, time\nend = time.monotonic() + 0.5\nfor n in itertools.count():\n"
+        "    os.makedirs(f'a/{n}')\n    if time.monotonic() > end: break\n"
+    )
+    for _ in range(3):
+        with staged(isolated) as stage:
+            writer = subprocess.Popen(
+                [sys.executable, "-c", writes], cwd=stage, stderr=subprocess.DEVNULL
+            )
+            while not (stage / "a" / "100").exists():
+                time.sleep(0.001)
+        writer.wait(20)
+        assert list(isolated.iterdir()) == []
+
+
 def test_what_nohup_ignores_stays_ignored(isolated: Path) -> None:
     code = (
         "import os, signal; from aistart.staging import staged\n"
@@ -336,3 +354,11 @@ def test_long_values_are_cut_in_messages(aistart: Call, isolated: Path, key: str
     result = aistart("new", "recommender", "demo", "-y", "--set", f"{key}={'x' * 2_000_000}")
     assert result.exit_code == 2
     assert len(result.output) < 400
+
+
+def test_names_that_the_terminal_cannot_show(isolated: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    command = [*AISTART, "new", "recommender", "中文 app", "-y"]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.endswith("aistart new recommender '\\u4e2d\\u6587 app' -y\n")

@@ -200,6 +200,8 @@ def test_all_that_a_layer_runs_is_shown(aistart: Call, isolated: Path) -> None:
 def test_trust_is_remembered_for_one_version(aistart: Call, isolated: Path) -> None:
     team_template(isolated / "team")
     assert aistart("new", "./team", "one", "-y").exit_code == 2
+    assert aistart("new", "./team", "quiet", "-y", "-q", "--trust").output == ""
+    assert "it can call any Python" in aistart("new", "./team", "one", "-y", "-q").output
     assert aistart("new", "./team", "one", "-y", "--trust-always").exit_code == 0
     assert aistart("new", "./team", "two", "-y").exit_code == 0
     write(isolated / "team" / PROJECT / "new.txt", "changed\n")
@@ -399,11 +401,17 @@ def test_expression_that_does_not_render_is_one_line(
 
 def test_file_that_does_not_render_is_one_line(aistart: Call, isolated: Path) -> None:
     team_template(isolated / "team")
-    write(isolated / "team" / PROJECT / "broken.txt", "{% if %}\n")
-    result = aistart("new", "./team", "demo", "-y", "--trust")
-    assert result.exit_code == 1
-    assert result.output.splitlines()[-1].startswith("Error: template: it does not render: ")
-    assert [path.name for path in isolated.iterdir()] == ["team"]
+    for text, message in (
+        ("{% if %}", "Expected an expression, got 'end of statement block'"),
+        ("{{ cookiecutter.buket }}", "'dict object' has no attribute 'buket'\n"),
+    ):
+        write(isolated / "team" / PROJECT / "broken.txt", f"{text}\n")
+        result = aistart("new", "./team", "demo", "-y", "--trust")
+        assert result.exit_code == 1
+        said = result.output[result.output.index("Error: ") :]
+        assert said.startswith(f"Error: template: it does not render: {message}")
+        assert said.count("\n") == 1
+        assert [path.name for path in isolated.iterdir()] == ["team"]
 
 
 def test_question_without_default_and_without_terminal(aistart: Call, isolated: Path) -> None:

@@ -90,18 +90,20 @@ def blocks(guide: str) -> dict[str, list[str]]:
 
 
 def follow(file: Path, table: str, function: str, line: str) -> None:
-    """Do as the guide says: a function before the table, and a line in it."""
-    text = file.read_text()
-    start = re.search(rf"^{table}: ", text, re.MULTILINE).start()
-    end = text.index("\n}\n", start) + 1
-    file.write_text(text[:start] + function + "\n\n" + text[start:end] + line + text[end:])
+    """Do as the guide says: a function at the end of a file, and a line in the table."""
+    with file.open("a") as opened:
+        opened.write("\n\n" + function)
+    registry = file.with_name("registry.py")
+    text = registry.read_text()
+    end = text.index("\n}\n", re.search(rf"^{table}: ", text, re.MULTILINE).start()) + 1
+    registry.write_text(text[:end] + line + text[end:])
 
 
 def test_extending_guide(demo: Path, run_in: Run) -> None:
     guide = blocks((demo / "docs/extending.md").read_text())
     source = demo / "src/demo"
-    model, entry, application = guide["Your own model"]
-    follow(source / "model.py", "MODELS", model, entry + application)
+    model, line, network, its_line = guide["Your own model"]
+    follow(source / "model.py", "MODELS", model + "\n\n" + network, line + its_line)
     follow(source / "data.py", "SOURCES", *guide["Your own data source"])
     summary = extended(demo, run_in, guide, "noise")
     assert summary["data"]["classes"] == {"bright": 30, "dark": 30}
@@ -145,7 +147,7 @@ import sys
 import psycopg
 from demo import data, settings
 
-log = data.SOURCES["shop"](settings.Data()).log
+log = data.generated_shop(settings.Data()).log
 moments = log.times.astype("datetime64[s]").astype(str)
 rows = zip(log.user_ids[log.users], log.item_ids[log.items], moments, strict=True)
 with psycopg.connect(sys.argv[1]) as connection, connection.cursor() as cursor:
@@ -282,10 +284,12 @@ import sys
 from pathlib import Path
 
 from demo import model
+from demo.lookup import find
+from demo.registry import MODELS
 from demo.train import main
 
 pretrained = getattr(model, "Pretrained", ())
-words = {name: [] for name, made in model.MODELS.items() if not isinstance(made, pretrained)}
+words = {name: [] for name in MODELS if not isinstance(find(MODELS, name), pretrained)}
 if Path("tiny").exists():
     words["preset"] = ["--model.preset", "tiny"]
 for name, own in words.items():

@@ -14,6 +14,7 @@ from click.testing import Result
 
 from aistart.catalog import find_templates
 from tests.environments import REPOSITORY
+from tests.generator.foreign import PROJECT, team_template, write
 from tests.generator.terminal import CTRL_C, CTRL_U, DOWN, SHIFT_TAB, UP, on_terminal
 
 Call = Callable[..., Result]
@@ -164,6 +165,20 @@ def test_show(aistart: Call) -> None:
     assert {"key": "project_slug", "prompt": "Folder", "default": "my-recommender", "choices": []
             } in described["questions"]  # fmt: skip
     assert {file["layer"] for file in described["files"]} > {"base", "frames", "recommender"}
+
+
+def test_models_of_another_template(aistart: Call, isolated: Path) -> None:
+    """Its registry is run, so names may be put in by any code; it may also be broken."""
+    team_template(isolated / "ours")
+    registry = isolated / "ours" / PROJECT / "src" / "ours" / "registry.py"
+    write(registry, "MODELS = {'a': 'model:a'}\nMODELS |= {f'b{n}': print for n in range(2)}\n")
+    shown = aistart("show", "./ours", "--trust")
+    assert "Models, the default first:\n  a, b0, b1\n" in shown.output
+    write(registry, "import nothing_of_that_name\n")
+    broken = aistart("show", "./ours", "--trust")
+    assert (broken.exit_code, broken.stdout) == (2, "")
+    reason = "ModuleNotFoundError: No module named 'nothing_of_that_name'"
+    assert broken.stderr.splitlines()[-1] == f"Error: registry.py cannot be read: {reason}"
 
 
 def test_dry_run_writes_nothing(aistart: Call, isolated: Path) -> None:

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 from pydantic import Field, SecretStr
 
+from {{ cookiecutter.package_name }} import registry
 from {{ cookiecutter.package_name }}.config import Config, fields, load_config
 from {{ cookiecutter.package_name }}.errors import UsageProblem
+from {{ cookiecutter.package_name }}.lookup import find
 from {{ cookiecutter.package_name }}.sections import TrainSection
 
 
@@ -93,6 +95,24 @@ def test_bad_file(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UsageProblem) as caught:
         load_config(["--config", str(file)])
     assert message in str(caught.value)
+
+
+def test_a_model_may_be_added_while_the_program_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UsageProblem, match="'mine' is unknown"):
+        load_config(["--model.name", "mine"])
+    monkeypatch.setitem(registry.MODELS, "mine", print)
+    assert load_config(["--model.name", "mine"]).model.name == "mine"
+    assert find(registry.MODELS, "mine") is print
+
+
+def test_every_name_of_the_registry_leads_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    for table in (registry.MODELS, registry.SOURCES, registry.LOSSES, registry.METRICS):
+        for name in table:
+            assert callable(find(table, name)), name
+    monkeypatch.setitem(registry.MODELS, "mine", "model:mni")
+    message = "registry.py: 'mine' is 'model:mni', but model.py has no 'mni'."
+    with pytest.raises(UsageProblem, match=f"^{message}$"):
+        find(registry.MODELS, "mine")
 
 
 def test_unknown_environment_variable() -> None:

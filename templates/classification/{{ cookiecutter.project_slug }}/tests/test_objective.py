@@ -7,6 +7,8 @@ import pytest
 from {{ cookiecutter.package_name }} import objective, report
 from {{ cookiecutter.package_name }}.classes import Judged, class_names, encoded, strata
 from {{ cookiecutter.package_name }}.config import load_config
+from {{ cookiecutter.package_name }}.lookup import find
+from {{ cookiecutter.package_name }}.registry import LOSSES, METRICS
 
 CLASSES = SimpleNamespace(
     classes=("cat", "dog", "owl"),
@@ -42,11 +44,11 @@ def test_focal_loss_is_that_of_keras() -> None:
 
 def test_losses_and_metrics_can_be_made() -> None:
     config = load_config()
-    for make in objective.LOSSES.values():
-        made = make(config, CLASSES)
+    for name in LOSSES:
+        made = find(LOSSES, name)(config, CLASSES)
         again = keras.losses.deserialize(keras.losses.serialize(made))
         np.testing.assert_allclose(made(TRUTH, LOGITS), again(TRUTH, LOGITS))
-    assert [make(config, CLASSES).name for make in objective.METRICS.values()] == ["accuracy"]
+    assert [find(METRICS, name)(config, CLASSES).name for name in METRICS] == ["accuracy"]
 
 
 def test_rare_classes_weigh_more() -> None:
@@ -119,8 +121,8 @@ def test_several_classes_of_an_example() -> None:
 def test_losses_of_several_classes_learn() -> None:
     truth = SEVERAL.encode_targets(np.array(["cat; dog", "owl", "", "dog"]))
     sure = (truth * 2 - 1).astype("float32")
-    for make in objective.LOSSES.values():
-        loss = make(load_config(), SEVERAL)
+    for name in LOSSES:
+        loss = find(LOSSES, name)(load_config(), SEVERAL)
         again = keras.losses.deserialize(keras.losses.serialize(loss))
         assert loss(truth, 3 * sure) < loss(truth, sure) < loss(truth, -sure)
         assert float(again(truth, sure)) == pytest.approx(float(loss(truth, sure)))

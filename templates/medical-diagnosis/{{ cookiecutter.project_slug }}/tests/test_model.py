@@ -17,6 +17,7 @@ from {{ cookiecutter.package_name }} import (
     objective,
     predict,
     reasons,
+    registry,
 )
 from {{ cookiecutter.package_name }}.artifact import Artifact
 from {{ cookiecutter.package_name }}.artifact import load as load_model
@@ -148,7 +149,7 @@ def test_reasons_of_a_logistic_regression_are_its_weights() -> None:
         np.testing.assert_allclose(found[:, place], of_inputs[:, own].sum(axis=1), atol=1e-4)
 
 
-@pytest.mark.parametrize("name", list(model.MODELS))
+@pytest.mark.parametrize("name", registry.MODELS)
 def test_reasons_add_up(name: str) -> None:
     assert train([*SHORT, "--model.name", name]) == 0
     run = find_run("latest")

@@ -10,9 +10,10 @@ from {{ cookiecutter.package_name }} import artifact, inputs, linear
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.contract import Data
 from {{ cookiecutter.package_name }}.data import load
-from {{ cookiecutter.package_name }}.model import LAYOUT, MODELS, build, scoring
+from {{ cookiecutter.package_name }}.model import LAYOUT, build, scoring
 from {{ cookiecutter.package_name }}.networks import Network
 from {{ cookiecutter.package_name }}.preprocessing import FIRST, START, Preprocessing
+from {{ cookiecutter.package_name }}.registry import MODELS
 from {{ cookiecutter.package_name }}.runs import find_run
 from {{ cookiecutter.package_name }}.train import main
 from {{ cookiecutter.package_name }}.transitions import PRIOR, Transitions

@@ -8,9 +8,11 @@ import tensorflow as tf
 from {{ cookiecutter.package_name }} import artifact
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.data import load
-from {{ cookiecutter.package_name }}.model import LAYOUT, MODELS, Pretrained, build
+from {{ cookiecutter.package_name }}.lookup import find
+from {{ cookiecutter.package_name }}.model import LAYOUT, Pretrained, build
 from {{ cookiecutter.package_name }}.ngrams import NGramLogits, ngrams
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
+from {{ cookiecutter.package_name }}.registry import MODELS
 from {{ cookiecutter.package_name }}.runs import find_run
 from {{ cookiecutter.package_name }}.train import main
 
@@ -18,7 +20,7 @@ from .conftest import QUICK
 
 # Pretrained ones have tests of their own, and lines of the layout.
 OF_PRESETS = [pattern for pattern in LAYOUT if re.match("token_|feedforward|self_", pattern)]
-OWN = [name for name, model in MODELS.items() if not isinstance(model, Pretrained)]
+OWN = [name for name in MODELS if not isinstance(find(MODELS, name), Pretrained)]
 
 
 @pytest.fixture(scope="module")

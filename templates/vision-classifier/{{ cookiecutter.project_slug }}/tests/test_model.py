@@ -10,8 +10,9 @@ import pytest
 from {{ cookiecutter.package_name }} import artifact
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.errors import DataProblem
-from {{ cookiecutter.package_name }}.model import MODELS, build, phases
+from {{ cookiecutter.package_name }}.model import build, phases
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
+from {{ cookiecutter.package_name }}.registry import MODELS
 from {{ cookiecutter.package_name }}.runs import find_run
 from {{ cookiecutter.package_name }}.train import main
 

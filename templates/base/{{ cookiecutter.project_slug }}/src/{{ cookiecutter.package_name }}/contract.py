@@ -13,8 +13,10 @@ Each domain supplies these names, with the same meaning:
                           the artifact to be saved, with what the validation split chooses once
                           the weights stand; ``LAYOUT``: how large weights are divided among
                           devices
-``objective``             ``LOSSES`` and ``METRICS`` by name, each made by ``(Config,
-                          Preprocessing)``; ``example_weights``; ``reduced(raw, outputs,
+``registry``              ``MODELS``, ``SOURCES``, ``LOSSES``, ``METRICS``: names and places of what
+                          the domain has; losses and metrics are made by ``(Config,
+                          Preprocessing)``
+``objective``             ``example_weights``; ``reduced(raw, outputs,
                           Preprocessing)``: what is kept of a batch's outputs; ``answers`` of it
 ``baselines.measure``     ``(Data, Preprocessing, Config) -> list`` of names with test metrics
 ``report``                ``measure(Split, outputs, Preprocessing)``, whose first metric matters

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from . import cache, objective
+from . import cache, objective, registry
 from .artifact import warm_start
 from .checkpoints import Checkpoint, Checkpoints, last_good
 from .config import Config
@@ -20,6 +20,7 @@ from .errors import Diverged, Interrupted, UsageProblem
 from .evaluate import find_artifact
 from .interruption import StopRequest
 from .journal import Journal
+from .lookup import find
 from .meters import Meters
 from .model import build as build_model
 from .model import phases, vocabularies
@@ -226,11 +227,11 @@ class Training:
             self.optimizer = make_optimizer(self.config.train, phase.learning_rate, steps)
             self.optimizer.build(self.core.trainable_variables)
         given = self.config, self.preprocessing
-        self.meters = Meters([make(*given) for make in objective.METRICS.values()])
+        self.meters = Meters([find(registry.METRICS, name)(*given) for name in registry.METRICS])
         few = self.splits["train"].targets[:1]
         outputs = np.zeros((1, *self.core.output_shape[1:]), "float32")
         self.meters.build(self.preprocessing.encode_targets(few), outputs)
-        loss = objective.LOSSES[self.config.train.loss](*given)
+        loss = find(registry.LOSSES, self.config.train.loss)(*given)
         self.engine = self.devices.engine(self.core, self.optimizer, loss, self.meters)
         restored, self.restored = self.restored, None
         if restored and self.at.step > self.at.phase_began:

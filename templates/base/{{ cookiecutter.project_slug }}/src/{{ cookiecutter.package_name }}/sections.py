@@ -4,17 +4,15 @@ Each field has a type, a default, bounds, and a description with its unit: ``tra
 them. This module is imported before TensorFlow and must stay light.
 """
 
-import ast
 import fnmatch
 import warnings
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from . import registry
 from .errors import unknown
 
 
@@ -27,29 +25,15 @@ class Section(BaseModel):
     )
 
 
-@cache
-def names_in_table(module: str, table: str) -> tuple[str, ...]:
-    """The keys of a table (a dict at the top of a module), read without importing the module."""
-    tree = ast.parse(Path(__file__).with_name(f"{module}.py").read_text(encoding="utf-8"))
-    for node in tree.body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        names = {target.id for target in targets if isinstance(target, ast.Name)}
-        if table in names and isinstance(getattr(node, "value", None), ast.Dict):
-            keys = node.value.keys
-            return tuple(key.value for key in keys if isinstance(key, ast.Constant))
-    raise LookupError(f"{module}.py has no table {table}")
-
-
 @dataclass(frozen=True)
 class NameIn:
-    """Marks a field whose value is a name (or matches a pattern) in a module's table."""
+    """Marks a field whose value is a name (or matches a pattern) in a table of ``registry.py``."""
 
-    module: str
     table: str
 
     @property
     def names(self) -> tuple[str, ...]:
-        return names_in_table(self.module, self.table)
+        return tuple(getattr(registry, self.table))
 
     def __get_pydantic_core_schema__(self, source, handler):
         from pydantic_core import core_schema

@@ -10,7 +10,7 @@ from .sections import NameIn, TrainSection
 class ClassifierTrain(TrainSection):
     """How the model is trained."""
 
-    loss: Annotated[str, NameIn("objective", "LOSSES")] = Field(
+    loss: Annotated[str, NameIn("LOSSES")] = Field(
         "cross_entropy", description="what training minimises"
     )
     label_smoothing: float = Field(

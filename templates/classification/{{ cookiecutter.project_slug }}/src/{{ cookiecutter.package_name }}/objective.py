@@ -4,7 +4,6 @@ A core gives logits (batch, classes). Targets are class indices (batch,) or, whe
 have several classes, 0 or 1 for each of them (batch, classes).
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -76,15 +75,6 @@ def accuracy(config: Config, preprocessing: Preprocessing) -> keras.metrics.Metr
     if preprocessing.separator:
         return keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)  # of logits
     return keras.metrics.SparseCategoricalAccuracy(name="accuracy")
-
-
-LOSSES: dict[str, Callable[..., keras.losses.Loss]] = {
-    "cross_entropy": cross_entropy,
-    "focal": focal,
-}
-METRICS: dict[str, Callable[..., keras.metrics.Metric]] = {
-    "accuracy": accuracy,
-}
 
 
 def example_weights(

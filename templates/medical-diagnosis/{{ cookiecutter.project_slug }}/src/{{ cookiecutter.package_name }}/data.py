@@ -1,12 +1,12 @@
 """Sources of clinical tables, and their way into training, validation and test.
 
 A source takes the ``data`` fields and gives a ``Table``. To add one, write such a function and add
-a line to ``SOURCES``. A patient is never on two sides of a split.
+a line to ``SOURCES`` in ``registry.py``. A patient is never on two sides of a split.
 """
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +22,8 @@ from .contract import Data, Split
 from .errors import DataProblem, UsageProblem
 from .frames import from_database, from_file, whole
 from .leaks import giving_away
+from .lookup import find
+from .registry import SOURCES
 from .schema import SPLIT_NAMES, Records, Schema, as_text, read
 from .splits import TEST, TRAIN, VALIDATION, assign_splits, divided, joined_groups, limited
 
@@ -111,15 +113,6 @@ def sql(data: settings.Data) -> Table:
     return Table(_whole(from_database(data), data))
 
 
-SOURCES: dict[str, Callable[[settings.Data], Table]] = {
-    "breast_cancer": breast_cancer,
-    "cohort": generated_cohort,
-    "csv": table,
-    "parquet": table,
-    "sql": sql,
-}
-
-
 # === From tables to splits ===
 
 
@@ -133,7 +126,7 @@ def load(config: Config, preprocessing: "Preprocessing | None" = None) -> Data:
         DataProblem: a column or too many rows break the schema, or there is nothing to learn.
     """
     data = config.data
-    read_in = SOURCES[data.source](data)
+    read_in = find(SOURCES, data.source)(data)
     found = replace(read_in, schema=_schema(read_in, data, preprocessing))
     records = _records(found, data)
     risk = None if found.risk is None else found.risk[records.rows - 1]

@@ -2,15 +2,15 @@
 differ by their first weights and learn for themselves (Lakshminarayanan et al., NeurIPS 2017).
 
 To add one, write a function from inputs (batch, width) to logits (batch, 1) as those here, and add
-a line to ``MODELS``. With several members it is given inputs (batch, members, width), and gives
-logits (batch, members, 1). What is saved gives one logit (batch, 1): that of the recalibrated risk.
+a line to ``MODELS`` in ``registry.py``. With several members it is given inputs (batch, members,
+width), and gives logits (batch, members, 1). What is saved gives one logit (batch, 1): that of the
+recalibrated risk.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,9 @@ from scipy.special import expit, logit
 from . import clinical
 from .config import Config
 from .contract import Data, Phase
+from .lookup import find
 from .networks import Curves, Recalibration
+from .registry import MODELS
 
 if TYPE_CHECKING:
     from .artifact import Artifact
@@ -51,13 +53,6 @@ def wide_deep(x: Any, config: Config, preprocessing: Preprocessing) -> Any:
     return layers.Add(name="wide_deep")([linear, wide, _deep(x, config)])
 
 
-MODELS: dict[str, Callable[..., Any]] = {
-    "logistic": logistic,
-    "mlp": mlp,
-    "wide_deep": wide_deep,
-    "ensemble": wide_deep,
-}
-
 SEVERAL = ("ensemble",)  # models that are several networks
 
 # How large weights are divided among devices (runtime.strategy model_parallel): a pattern of the
@@ -75,7 +70,7 @@ def build(config: Config, preprocessing: Preprocessing) -> keras.Model:
     inputs = keras.Input((preprocessing.width,), name="inputs")
     members = config.model.members if config.model.name in SEVERAL else 1
     x = inputs if members == 1 else layers.RepeatVector(members, name="members")(inputs)
-    logits = MODELS[config.model.name](x, config, preprocessing)
+    logits = find(MODELS, config.model.name)(x, config, preprocessing)
     return keras.Model(inputs, layers.Reshape((members,))(logits), name=config.model.name)
 
 

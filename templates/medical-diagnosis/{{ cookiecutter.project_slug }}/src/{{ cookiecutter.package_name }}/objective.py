@@ -4,7 +4,6 @@ A core gives logits (batch, members), each of which learns for itself; what is s
 of the recalibrated risk (batch, 1). Targets (batch,) are 1 where the outcome is yes.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -70,15 +69,6 @@ def focal(config: Config, preprocessing: Preprocessing) -> keras.losses.Loss:
 def accuracy(config: Config, preprocessing: Preprocessing) -> keras.metrics.Metric:
     """Share of rows whose likelier outcome came true."""
     return Accuracy(name="accuracy")
-
-
-LOSSES: dict[str, Callable[..., keras.losses.Loss]] = {
-    "cross_entropy": cross_entropy,
-    "focal": focal,
-}
-METRICS: dict[str, Callable[..., keras.metrics.Metric]] = {
-    "accuracy": accuracy,
-}
 
 
 def example_weights(

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from .registry import MODELS, SOURCES
 from .sections import DataSection, ModelSection, NameIn, RuntimeSection, TrainSection
 
 TEMPLATE = "medical-diagnosis"
@@ -13,8 +14,8 @@ MODEL_REQUIREMENTS = ()  # of a served model, besides those of every project
 class Data(DataSection):
     """Where the patients' data comes from, and how it is divided."""
 
-    source: Annotated[str, NameIn("data", "SOURCES")] = Field(
-        "breast_cancer", description="a name of SOURCES in data.py"
+    source: Annotated[str, NameIn("SOURCES")] = Field(
+        next(iter(SOURCES)), description="a name of SOURCES in registry.py"
     )
     query: str | None = Field(None, description="sql: a query that gives the table")
     schema_file: str | None = Field(
@@ -46,8 +47,8 @@ class Data(DataSection):
 class Model(ModelSection):
     """Which model is built, and how its risks are read."""
 
-    name: Annotated[str, NameIn("model", "MODELS")] = Field(
-        "ensemble", description="a name of MODELS in model.py"
+    name: Annotated[str, NameIn("MODELS")] = Field(
+        next(iter(MODELS)), description="a name of MODELS in registry.py"
     )
     width: int = Field(64, ge=1, le=4096, description="mlp, wide_deep: units of the first layer")
     dropout: float = Field(0.3, ge=0, lt=1, description="share dropped in training")
@@ -75,7 +76,7 @@ class Model(ModelSection):
 class Train(TrainSection):
     """How the model is trained."""
 
-    loss: Annotated[str, NameIn("objective", "LOSSES")] = Field(
+    loss: Annotated[str, NameIn("LOSSES")] = Field(
         "cross_entropy", description="what training minimises"
     )
     imbalance: Literal["none", "weights", "resample"] = Field(

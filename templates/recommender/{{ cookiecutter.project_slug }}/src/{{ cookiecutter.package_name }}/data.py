@@ -1,12 +1,11 @@
 """Sources of events, and their way into training, validation and test.
 
 A source takes the ``data`` fields and gives ``Events``. To add one, write such a function and add a
-line to ``SOURCES``.
+line to ``SOURCES`` in ``registry.py``.
 """
 
 import hashlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -21,6 +20,8 @@ from .errors import DataProblem
 from .events import Reader, concatenated, read_features
 from .frames import from_database, from_file
 from .log import HeldOut, Log, core, divided, first_of_each, in_order, kept, twice
+from .lookup import find
+from .registry import SOURCES
 
 DAY = 86_400
 # Times from then to now are taken for dates, so what lies in the future is a mistake.
@@ -142,17 +143,6 @@ def movies(data: settings.Data) -> Events:
     )
 
 
-SOURCES: dict[str, Callable[[settings.Data], Events]] = {
-    "shop": generated_shop,
-    "csv": table,
-    "parquet": table,
-    "sql": sql,
-    "movielens:latest-small": movies,
-    "movielens:100k": movies,
-    "movielens:1m": movies,
-}
-
-
 # === From events to splits ===
 
 
@@ -166,7 +156,7 @@ def load(config: Config, preprocessing: Any = None) -> Data:
         DataProblem: there is nothing to learn from, naming file, row or column.
     """
     data = config.data
-    events = SOURCES[data.source](data)
+    events = find(SOURCES, data.source)(data)
     log, notes, duplicates = _cleaned(events, data)
     if log.times.min() == log.times.max():
         raise DataProblem(
@@ -213,7 +203,8 @@ def histories_of(users: list[str], config: Config) -> list[list[str]]:
         DataProblem: the log cannot be read.
     """
     log, _, _ = _cleaned(
-        SOURCES[config.data.source](config.data), config.data.model_copy(update={"limit": None})
+        find(SOURCES, config.data.source)(config.data),
+        config.data.model_copy(update={"limit": None}),
     )
     place = {name: i for i, name in enumerate(log.user_ids)}
     starts = log.starts()

@@ -1,14 +1,13 @@
 """Models by name: networks that learn what comes next, alone or beside transitions.
 
-To add one, write a function as those here and add a line to ``MODELS``; a network of your own
-derives from ``networks.Network``.
+To add one, write a function as those here and add a line to ``MODELS`` in ``registry.py``; a
+network of your own derives from ``networks.Network``.
 
 While it learns, a core gives each history its loss; what is saved scores the whole catalogue.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,8 +19,10 @@ from . import linear
 from .config import Config
 from .contract import Data, Phase
 from .distribution import of_all_replicas
+from .lookup import find
 from .networks import MatrixFactorisation, Network, SelfAttention, TwoTower
 from .preprocessing import FIRST, PADDING
+from .registry import MODELS
 from .transitions import PRIOR
 
 if TYPE_CHECKING:
@@ -51,12 +52,6 @@ def sasrec(config: Config, preprocessing: Preprocessing) -> Network:
 
 
 # sasrec_transitions: the same network, but it learns what transitions do not explain.
-MODELS: dict[str, Callable[[Config, Preprocessing], Network]] = {
-    "sasrec_transitions": sasrec,
-    "sasrec": sasrec,
-    "two_tower": two_tower,
-    "mf": mf,
-}
 WITH_TRANSITIONS = ("sasrec_transitions",)
 IN_BATCH = ("two_tower",)
 
@@ -72,7 +67,7 @@ LAYOUT: dict[str, tuple[str | None, ...]] = {
 
 def build(config: Config, preprocessing: Preprocessing) -> keras.Model:
     """The configured model as it learns: see ``Learner``."""
-    network = MODELS[config.model.name](config, preprocessing)
+    network = find(MODELS, config.model.name)(config, preprocessing)
     network.build()
     shares = np.log(linear.shares(preprocessing.counts))
     network.begin(shares, preprocessing.user_table, preprocessing.item_table)

@@ -4,7 +4,6 @@ While it learns, a core gives (batch, 2), see ``model.Learner``. What is saved g
 scores of the catalogue (batch, items); of these the best are kept, see ``reduced``.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -43,14 +42,6 @@ def next_item(config: Config, preprocessing: Preprocessing) -> keras.losses.Loss
 def above_popularity(config: Config, preprocessing: Preprocessing) -> keras.metrics.Metric:
     """Share of events that were likelier than by their popularity."""
     return AbovePopularity(name="above_popularity")
-
-
-LOSSES: dict[str, Callable[..., keras.losses.Loss]] = {
-    "next_item": next_item,
-}
-METRICS: dict[str, Callable[..., keras.metrics.Metric]] = {
-    "above_popularity": above_popularity,
-}
 
 
 def example_weights(

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from .registry import MODELS, SOURCES
 from .sections import DataSection, ModelSection, NameIn, RuntimeSection, TrainSection
 
 TEMPLATE = "recommender"
@@ -13,8 +14,8 @@ MODEL_REQUIREMENTS = ()  # of a served model, besides those of every project
 class Data(DataSection):
     """Where the events come from, and what is held out of them."""
 
-    source: Annotated[str, NameIn("data", "SOURCES")] = Field(
-        "shop", description="a name of SOURCES in data.py"
+    source: Annotated[str, NameIn("SOURCES")] = Field(
+        next(iter(SOURCES)), description="a name of SOURCES in registry.py"
     )
     user_column: str = Field("user", description="tables: column of users")
     item_column: str = Field("item", description="tables: column of items")
@@ -56,8 +57,8 @@ class Data(DataSection):
 class Model(ModelSection):
     """Which model is built."""
 
-    name: Annotated[str, NameIn("model", "MODELS")] = Field(
-        "sasrec_transitions", description="a name of MODELS in model.py"
+    name: Annotated[str, NameIn("MODELS")] = Field(
+        next(iter(MODELS)), description="a name of MODELS in registry.py"
     )
     width: int = Field(64, ge=4, le=4096, description="numbers that stand for a user or an item")
     blocks: int = Field(2, ge=1, le=24, description="sasrec: attention blocks")
@@ -73,7 +74,7 @@ class Model(ModelSection):
 class Train(TrainSection):
     """How the model is trained."""
 
-    loss: Annotated[str, NameIn("objective", "LOSSES")] = Field(
+    loss: Annotated[str, NameIn("LOSSES")] = Field(
         "next_item", description="what training minimises"
     )
     epochs: int = Field(30, ge=1, description="passes over the training split")

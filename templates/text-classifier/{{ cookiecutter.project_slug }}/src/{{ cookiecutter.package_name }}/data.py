@@ -1,7 +1,7 @@
 """Sources of labelled texts, and their way into three splits.
 
 A source takes the ``data`` fields and yields ``Row``s. To add one, write such a function and add a
-line to ``SOURCES``.
+line to ``SOURCES`` in ``registry.py``.
 """
 
 import hashlib
@@ -23,6 +23,8 @@ from .contract import Data, Split
 from .downloads import check_columns, keras_download, labelled_splits, needs_extra, tfds_builder
 from .errors import DataProblem, ProjectError, UsageProblem
 from .folders import existing, find_labelled
+from .lookup import find
+from .registry import SOURCES
 from .rows import Row, as_label, find_texts, read_table, read_whole
 from .splits import TEST, TRAIN, VALIDATION, divided, limited
 from .texts import TextStore, content_key
@@ -129,18 +131,8 @@ def hugging_face(data: settings.Data) -> Iterator[Row]:
             yield Row(f"{title}-{number}", text, found, split)
 
 
-SOURCES: dict[str, Callable[[settings.Data], Iterator[Row]]] = {
-    "tickets": generated_tickets,
-    "csv": table,
-    "tsv": table,
-    "jsonl": table,
-    "parquet": table,
-    "folder": folder,
-    "keras:imdb": keras_dataset("imdb", ["negative", "positive"]),
-    "keras:reuters": keras_dataset("reuters", [f"{i:02d}" for i in range(REUTERS_TOPICS)]),
-    "tfds:*": tfds,
-    "hf:*": hugging_face,
-}
+imdb = keras_dataset("imdb", ["negative", "positive"])
+reuters = keras_dataset("reuters", [f"{i:02d}" for i in range(REUTERS_TOPICS)])
 
 
 # === From rows to splits ===
@@ -156,8 +148,7 @@ def load(config: Config, preprocessing: Any = None) -> Data:
         DataProblem: there is nothing to learn from, naming file, row, column or class.
     """
     data = config.data
-    kind = data.source.partition(":")[0] + ":*"
-    rows = SOURCES[kind if kind in SOURCES else data.source](data)
+    rows = find(SOURCES, data.source)(data)
     store, unreadable = TextStore(), []
     kept: dict[str, list[str]] = {name: [] for name in ("id", "label", "split", "group", "key")}
     known: dict[str, str] = {}  # labels and splits are the same few texts

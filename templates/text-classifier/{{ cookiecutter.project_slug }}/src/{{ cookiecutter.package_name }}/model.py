@@ -1,12 +1,11 @@
 """Models by name. Each takes token numbers (batch, tokens), 0 being padding at the end, and gives
 logits (batch, classes). What it gives for a text does not depend on the padding.
 
-To add one, write a function as those here and add a line to ``MODELS``.
+To add one, write a function as those here and add a line to ``MODELS`` in ``registry.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,9 @@ from . import presets, views
 from .config import Config
 from .contract import Data, Phase
 from .errors import UsageProblem
+from .lookup import find
 from .ngrams import BUCKETS, NGramLogits
+from .registry import MODELS
 
 if TYPE_CHECKING:
     from .artifact import Artifact
@@ -104,17 +105,10 @@ class Pretrained:
         return keras.Model(tokens, _head(x, config, preprocessing), name=config.model.name)
 
 
-MODELS: dict[str, Callable[[Config, Preprocessing], keras.Model]] = {
-    "bag_cnn": bag_cnn,
-    "bag": bag,
-    "cnn": cnn,
-    "bilstm": bilstm,
-    "transformer": transformer,
-    "bert": Pretrained("bert_base_en_uncased"),
-    "bert_tiny": Pretrained("bert_tiny_en_uncased"),
-    "bert_multilingual": Pretrained("bert_base_multi"),
-    "preset": Pretrained(),
-}
+BERT = Pretrained("bert_base_en_uncased")
+BERT_TINY = Pretrained("bert_tiny_en_uncased")
+BERT_MULTILINGUAL = Pretrained("bert_base_multi")
+PRESET = Pretrained()
 
 # How large weights are divided among devices (runtime.strategy model_parallel): a pattern of the
 # weight's path -> an entry for each axis. Weights without a line are whole on every device.
@@ -133,7 +127,7 @@ LAYOUT: dict[str, tuple[str | None, ...]] = {
 
 def build(config: Config, preprocessing: Preprocessing) -> keras.Model:
     """The configured model."""
-    return MODELS[config.model.name](config, preprocessing)
+    return find(MODELS, config.model.name)(config, preprocessing)
 
 
 def phases(config: Config) -> list[Phase]:
@@ -145,7 +139,7 @@ def phases(config: Config) -> list[Phase]:
 
 def preset_for(config: Config) -> str | None:
     """The preset that the configured model starts from, if it does from one."""
-    model = MODELS[config.model.name]
+    model = find(MODELS, config.model.name)
     if not isinstance(model, Pretrained):
         return None
     name = config.model.preset or model.preset

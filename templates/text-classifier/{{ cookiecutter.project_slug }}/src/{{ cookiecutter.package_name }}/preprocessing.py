@@ -18,11 +18,12 @@ from .classes import class_names, encoded
 from .config import Config
 from .contract import Split, Uniform
 from .errors import DataProblem, UsageProblem
+from .lookup import find
 from .model import preset_for
 from .pipeline import padded
+from .registry import TOKENS
 from .tokens import (
     SAMPLE,
-    TOKENS,
     fitting_kind,
     learn_subwords,
     normalised,
@@ -207,7 +208,7 @@ def texts_of(split: Split, places: np.ndarray | None = None) -> Iterator[str]:
 def _split_with(kind: str, learnt: str) -> Callable[[str], list[str]]:
     if kind == presets.KIND:
         return presets.split(presets.tokenizer(learnt))
-    return subwords(learnt) if learnt else TOKENS[kind]
+    return subwords(learnt) if learnt else find(TOKENS, kind)
 
 
 def _texts(split: Split, lowercase: bool, places: np.ndarray | None = None) -> Iterator[str]:

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .classifier_sections import ClassifierTrain
+from .registry import MODELS, SOURCES
 from .sections import DataSection, ModelSection, NameIn, RuntimeSection
 
 TEMPLATE = "text-classifier"
@@ -14,8 +15,8 @@ MODEL_REQUIREMENTS = ("tokenizers", "keras-hub")  # of a served model, those tha
 class Data(DataSection):
     """Where the texts come from and how they are fed."""
 
-    source: Annotated[str, NameIn("data", "SOURCES")] = Field(
-        "tickets", description="a name of SOURCES in data.py"
+    source: Annotated[str, NameIn("SOURCES")] = Field(
+        next(iter(SOURCES)), description="a name of SOURCES in registry.py"
     )
     text_column: str = Field("text", description="files and data sets: column of texts")
     label_column: str = Field("label", description="files and data sets: column of labels")
@@ -38,7 +39,7 @@ class Data(DataSection):
     delimiter: str = Field(
         ",", min_length=1, max_length=1, description="csv: what stands between two fields"
     )
-    tokens: Annotated[str, NameIn("tokens", "TOKENS")] = Field(
+    tokens: Annotated[str, NameIn("TOKENS")] = Field(
         "auto",
         description="what a text is divided into; auto: characters where words are not "
         "separated by spaces, else words",
@@ -63,8 +64,8 @@ class Data(DataSection):
 class Model(ModelSection):
     """Which model is built."""
 
-    name: Annotated[str, NameIn("model", "MODELS")] = Field(
-        "bag_cnn", description="a name of MODELS in model.py"
+    name: Annotated[str, NameIn("MODELS")] = Field(
+        next(iter(MODELS)), description="a name of MODELS in registry.py"
     )
     preset: str | None = Field(
         None,

@@ -1,8 +1,8 @@
 """From texts to tokens, in any language.
 
 A tokeniser takes a normalised text and gives its tokens. To add one, write such a function and add
-a line to ``TOKENS``; ``subword`` is learnt from the training texts (``learn_subwords``), ``preset``
-comes with a pretrained model (``presets.py``).
+a line to ``TOKENS`` in ``registry.py``; ``subword`` is learnt from the training texts
+(``learn_subwords``), ``preset`` comes with a pretrained model (``presets.py``).
 """
 
 import re
@@ -50,16 +50,6 @@ def characters(text: str) -> list[str]:
 def character_ngrams(text: str) -> list[str]:
     """Overlapping parts of three characters."""
     return [text[i : i + NGRAM] for i in range(max(1, len(text) - NGRAM + 1))] if text else []
-
-
-TOKENS: dict[str, Callable[[str], list[str]] | None] = {
-    "auto": None,
-    "word": words,
-    "character": characters,
-    "character_ngram": character_ngrams,
-    "subword": None,
-    "preset": None,
-}
 
 
 def fitting_kind(texts: Iterable[str]) -> str:

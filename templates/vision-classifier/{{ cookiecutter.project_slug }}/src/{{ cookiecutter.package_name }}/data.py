@@ -1,7 +1,7 @@
 """Sources of labelled images, and their way into three splits.
 
 A source takes the ``data`` fields and returns ``Images``. To add one, write such a function and
-add a line to ``SOURCES``.
+add a line to ``SOURCES`` in ``registry.py``.
 """
 
 import csv
@@ -24,6 +24,8 @@ from .errors import DataProblem
 from .files import project_root, written_whole
 from .folders import existing, find_labelled
 from .images import Scan, content_hash, find_images, scan
+from .lookup import find
+from .registry import SOURCES
 from .splits import TEST, TRAIN, VALIDATION, divided, limited
 
 log = logging.getLogger(__package__)
@@ -153,17 +155,10 @@ def tfds(data: settings.Data) -> Images:
 FASHION = "T-shirt,trouser,pullover,dress,coat,sandal,shirt,sneaker,bag,ankle boot"
 CIFAR10 = "airplane,automobile,bird,cat,deer,dog,frog,horse,ship,truck"
 
-SOURCES: dict[str, Callable[[settings.Data], Images]] = {
-    "digits": digits,
-    "folder": folder,
-    "csv": csv_manifest,
-    "keras:mnist": keras_dataset("mnist", [str(i) for i in range(10)]),
-    "keras:fashion_mnist": keras_dataset("fashion_mnist", FASHION.split(",")),
-    "keras:cifar10": keras_dataset("cifar10", CIFAR10.split(",")),
-    "keras:cifar100": keras_dataset("cifar100", [f"{i:02d}" for i in range(100)]),
-    "tfds:*": tfds,
-}
-
+mnist = keras_dataset("mnist", [str(i) for i in range(10)])
+fashion_mnist = keras_dataset("fashion_mnist", FASHION.split(","))
+cifar10 = keras_dataset("cifar10", CIFAR10.split(","))
+cifar100 = keras_dataset("cifar100", [f"{i:02d}" for i in range(100)])
 
 # === From images to splits ===
 
@@ -178,7 +173,7 @@ def load(config: Config, preprocessing: Any = None) -> Data:
         DataProblem: there is nothing to learn from, naming file, column or class.
     """
     data = config.data
-    images = SOURCES["tfds:*" if data.source.startswith("tfds:") else data.source](data)
+    images = find(SOURCES, data.source)(data)
     _check_classes(images, data)
     if data.limit and data.limit < len(images):
         images = images.take(limited(images.labels, images.splits, data))

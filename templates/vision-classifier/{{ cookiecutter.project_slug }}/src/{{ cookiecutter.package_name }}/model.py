@@ -1,7 +1,7 @@
 """Models by name. Each takes images (batch, height, width, channels) in [0, 1] and gives logits.
 
-To add one, write a function as those here and add a line to ``MODELS``; another network of
-``keras.applications`` is a line alone.
+To add one, write a function as those here and add a line to ``MODELS`` in ``registry.py``; another
+network of ``keras.applications`` is a ``Transfer``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from keras import layers
 from .config import Config
 from .contract import Data, Phase
 from .errors import DataProblem, ProjectError
+from .lookup import find
+from .registry import MODELS
 
 if TYPE_CHECKING:
     from .artifact import Artifact
@@ -122,15 +124,10 @@ class Transfer:
         return backbone
 
 
-MODELS: dict[str, Callable[[Config, Preprocessing], keras.Model]] = {
-    "mlp": mlp,
-    "cnn": cnn,
-    "resnet": resnet,
-    # Simonyan & Zisserman, ICLR 2015.
-    "vgg16": Transfer(keras.applications.VGG16, keras.applications.vgg16.preprocess_input),
-    # Tan & Le, ICML 2021; it scales its inputs itself.
-    "efficientnetv2b0": Transfer(keras.applications.EfficientNetV2B0, lambda pixels: pixels),
-}
+# Simonyan & Zisserman, ICLR 2015.
+VGG16 = Transfer(keras.applications.VGG16, keras.applications.vgg16.preprocess_input)
+# Tan & Le, ICML 2021; it scales its inputs itself.
+EFFICIENTNET_V2_B0 = Transfer(keras.applications.EfficientNetV2B0, lambda pixels: pixels)
 
 # How large weights are divided among devices (runtime.strategy model_parallel): a pattern of the
 # weight's path -> an entry for each axis. Weights without a line are whole on every device.
@@ -149,7 +146,7 @@ def build(config: Config, preprocessing: Preprocessing) -> keras.Model:
     own_file = config.model.weights
     if _is_pretrained(config) and own_file != "imagenet" and not Path(own_file).is_file():
         raise DataProblem(f"model.weights: {own_file!r} is not a file, 'imagenet' or 'none'.")
-    return MODELS[config.model.name](config, preprocessing)
+    return find(MODELS, config.model.name)(config, preprocessing)
 
 
 def phases(config: Config) -> list[Phase]:
@@ -177,11 +174,11 @@ def vocabularies(preprocessing: Preprocessing) -> dict[str, tuple[int, tuple[str
 
 def preferred_size(config: Config) -> int:
     """Pixels that the configured model sees best."""
-    return getattr(MODELS[config.model.name], "image_size", 64)
+    return getattr(find(MODELS, config.model.name), "image_size", 64)
 
 
 def _is_pretrained(config: Config) -> bool:
-    return isinstance(MODELS[config.model.name], Transfer) and config.model.weights != "none"
+    return isinstance(find(MODELS, config.model.name), Transfer) and config.model.weights != "none"
 
 
 def _trainable(value: bool) -> Callable[[keras.Model], None]:

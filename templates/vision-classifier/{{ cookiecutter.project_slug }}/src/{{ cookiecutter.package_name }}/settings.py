@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from .classifier_sections import ClassifierTrain
+from .registry import MODELS, SOURCES
 from .sections import DataSection, ModelSection, NameIn, RuntimeSection
 
 TEMPLATE = "vision-classifier"
@@ -14,8 +15,8 @@ MODEL_REQUIREMENTS = ()  # of a served model, besides those of every project
 class Data(DataSection):
     """Where the images come from and how they are fed."""
 
-    source: Annotated[str, NameIn("data", "SOURCES")] = Field(
-        "digits", description="a name of SOURCES in data.py"
+    source: Annotated[str, NameIn("SOURCES")] = Field(
+        next(iter(SOURCES)), description="a name of SOURCES in registry.py"
     )
     path_column: str = Field("path", description="csv: column of image paths")
     label_column: str = Field("label", description="csv: column of labels")
@@ -48,8 +49,8 @@ class Data(DataSection):
 class Model(ModelSection):
     """Which model is built."""
 
-    name: Annotated[str, NameIn("model", "MODELS")] = Field(
-        "cnn", description="a name of MODELS in model.py"
+    name: Annotated[str, NameIn("MODELS")] = Field(
+        next(iter(MODELS)), description="a name of MODELS in registry.py"
     )
     dropout: float = Field(0.0, ge=0, lt=1, description="share dropped before the last layer")
     weights: str = Field(

@@ -30,6 +30,8 @@ def _names(template: Template, module: str, table: str, section: str, field: str
 
 def _parsed(template: Template, module: str) -> list[ast.Module]:
     found: list[Path] = []
+    if template.is_plain:  # whose modules may be templates, and say other things
+        return []
     for layer in template.layers:
         found += layer.project.glob(f"src/*/{module}")
     return [ast.parse(path.read_text(encoding="utf-8")) for path in found]

@@ -48,17 +48,24 @@ def rendered(
 
     Args:
         answers: to all questions, or to those before this one.
+
+    Raises:
+        AistartError: one does not render.
     """
-
-    def text_of(text: str) -> str:
-        return render_text(template, text, answers)
-
-    choices = tuple(map(text_of, question.choices))
+    choices = rendered_choices(template, question, answers)
     usual = profile.answers.get(question.key) if profile else None
     if profile and usual is not None and (not choices or usual in choices):
         return replace(question, default=usual, choices=choices, origin=profile.name)
-    usual_text = None if question.default is None else text_of(question.default)
+    default = question.default
+    usual_text = None if default is None else render_text(template, default, answers)
     return replace(question, default=usual_text, choices=choices)
+
+
+def rendered_choices(
+    template: Template, question: Question, answers: Mapping[str, str]
+) -> tuple[str, ...]:
+    """The values that are allowed after earlier answers; none: any text."""
+    return tuple(render_text(template, choice, answers) for choice in question.choices)
 
 
 def resolve(
@@ -69,7 +76,8 @@ def resolve(
     finish: Callable[[], None] = lambda: None,
     check_folder: Callable[[str], None] = lambda name: None,
 ) -> dict[str, str]:
-    """Answer every question: from ``given``, else by asking, else with the default.
+    """Answer every question: from ``given``, else by asking, else with the default. A null that a
+    plain template leaves, and nobody is asked for, is no answer.
 
     Args:
         profile: whose values stand above the template's defaults.
@@ -94,7 +102,12 @@ def resolve(
             if place == len(asked):
                 finish()
                 return answers
-            question = rendered(template, asked[place], answers, profile)
+            question = asked[place]
+            if question.key in given:  # a default that nobody needs may be one that fails
+                choices = rendered_choices(template, question, answers)
+                question = replace(question, default=None, choices=choices)
+            else:
+                question = rendered(template, question, answers, profile)
             if question.key == template.folder_key:
                 question = replace(question, check=check_folder)
             if ask and question.key not in given and question.matters(answers):
@@ -110,14 +123,16 @@ def resolve(
         except Back:
             place = put.pop() if put else place
             continue
-        answers[question.key] = _checked(question, value, dependencies)
+        if value is not None or not question.is_plain:
+            answers[question.key] = _checked(question, value, dependencies)
         place += 1
 
 
 def usual_answers(template: Template, given: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The answers of somebody who answers nothing but what is given. A question that has no default
-    is answered with its own key."""
-    obliged = {q.key: q.key for q in questions(template) if q.default is None}
+    """The answers of somebody who answers nothing but what is given. A question of ours that has no
+    default is answered with its own key."""
+    asked = questions(template)
+    obliged = {q.key: q.key for q in asked if q.default is None and not q.is_plain}
     return resolve(template, {**obliged, **(given or {})})
 
 

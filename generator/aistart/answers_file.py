@@ -1,7 +1,7 @@
 """Answers from a file: TOML or YAML, also the one that an existing project keeps."""
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ from aistart.errors import UsageProblem, shown
 from aistart.questions import questions
 
 PLACE = Path(".aistart") / "answers.toml"  # in a project
+# In one of a template that has no file for them: what it makes is not to be added to.
+_PLACE_IN_GIT = Path("aistart") / "answers.toml"
 FOLLOWS_FROM_NAME = ("project_name", "project_slug", "package_name")
 
 
@@ -34,7 +36,11 @@ def read(path: Path) -> GivenAnswers:
         UsageProblem: it is not readable, or a value has the wrong type.
     """
     if path.is_dir():
-        path = path / PLACE
+        places = (path / PLACE, path / ".git" / _PLACE_IN_GIT)
+        found_in = next((place for place in places if place.is_file()), None)
+        if found_in is None:
+            raise UsageProblem(f"--answers: {str(path)!r} keeps no answers of aistart's.")
+        path = found_in
     found = _parsed(path)
     if "answers" not in found:
         return GivenAnswers(answers=_texts(found, path))
@@ -47,6 +53,22 @@ def read(path: Path) -> GivenAnswers:
     if not isinstance(template, str):
         raise UsageProblem(f"--answers: {path}: template must be a text.")
     return GivenAnswers(template, _texts(found["answers"], path), features)
+
+
+def keep(
+    repository: Path, template: str, answers: Mapping[str, str], features: Iterable[str]
+) -> None:
+    """Write answers where ``read`` finds them in a project that has no file for them.
+
+    Args:
+        repository: the project's ``.git``.
+    """
+    import tomlkit
+
+    place = repository / _PLACE_IN_GIT
+    place.parent.mkdir(exist_ok=True)
+    kept = {"template": template, "features": list(features), "answers": dict(answers)}
+    place.write_text(tomlkit.dumps(kept), encoding="utf-8")
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -101,7 +123,8 @@ def merged(
     given = dict(found.answers)
     if name is not None and name != given.get(template.name_key or ""):
         # What a project's own answers say of its folder and package follows from its name.
-        given = {key: value for key, value in given.items() if key not in FOLLOWS_FROM_NAME}
+        follows = {*FOLLOWS_FROM_NAME, template.folder_key}
+        given = {key: value for key, value in given.items() if key not in follows}
     said: dict[str, str] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")

@@ -1,13 +1,13 @@
 """Which templates there are, and the layers each is made of.
 
 A layer is a folder with a ``cookiecutter.json`` and a ``{{ cookiecutter.project_slug }}`` tree.
-A layer whose ``cookiecutter.json`` has a ``_template`` key is a template that users can name. One
-without our keys is a plain cookiecutter template, which is its own only layer.
+A layer whose ``cookiecutter.json`` has a ``_template`` object is a template that users can name.
+Another's without it is a plain cookiecutter template, which is its own only layer.
 """
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -28,9 +28,14 @@ def templates_root() -> Path:
 
 @dataclass(frozen=True)
 class Layer:
-    """One folder of files and declarations that a project is put together from."""
+    """One folder of files and declarations that a project is put together from.
+
+    Attributes:
+        plain: whether it is a whole template of cookiecutter's: our keys mean nothing in it.
+    """
 
     path: Path
+    plain: bool = False
 
     @property
     def name(self) -> str:
@@ -43,18 +48,21 @@ class Layer:
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """The parsed ``cookiecutter.json``."""
-        return manifest.read(self.path)
+        return manifest.read(self.path, plain=self.plain)
 
     @cached_property
     def project(self) -> Path:
         """The folder of files, whose name is a template."""
-        if (self.path / PROJECT).is_dir():
+        if not self.plain and (self.path / PROJECT).is_dir():
             return self.path / PROJECT
-        found = [p for p in sorted(self.path.glob("*{{*}}*")) if p.is_dir()]
-        if not found and self._others:
+        marks = ("cookiecutter", *manifest.delimiters(self.manifest))
+        # Unsorted: of several, cookiecutter takes the first one that the disk names.
+        named = [p for p in self.path.iterdir() if all(mark in p.name for mark in marks)]
+        found = [path for path in named if path.is_dir()]
+        if not found and self.nested:
             raise UsageProblem(
                 f"template: {str(self.path)!r} holds several; choose with --directory: "
-                f"{', '.join(self._others)}."
+                f"{', '.join(self.nested)}."
             )
         if not found:
             raise UsageProblem(
@@ -64,14 +72,18 @@ class Layer:
         return found[0]
 
     @property
-    def _others(self) -> list[str]:
-        """Folders of the templates that a plain one offers instead of its own files."""
+    def nested(self) -> dict[str, str]:
+        """Templates that a plain one offers instead of its own files: folder -> title."""
+        if not self.plain:
+            return {}
         several, old = self.manifest.get("templates"), self.manifest.get("template")
         if several:
-            return [str(PurePosixPath(said["path"])) for said in several.values()]
-        listed = old if isinstance(old, list) else []
-        found = [re.search(r"\((.+)\)", str(said)) for said in listed]
-        return [str(PurePosixPath(match[1])) for match in found if match]
+            titles = {said["path"]: said.get("title", key) for key, said in several.items()}
+        else:
+            listed = [str(said) for said in old] if isinstance(old, list) else []
+            found = [re.fullmatch(r"(.*?)\((.+)\).*", said) for said in listed]
+            titles = {match[2]: match[1].strip() for match in found if match}
+        return {str(PurePosixPath(folder)): str(title) for folder, title in titles.items()}
 
 
 @dataclass(frozen=True)
@@ -85,12 +97,22 @@ class Feature:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where another's template comes from, as cookiecutter tells it to the template's own code."""
+
+    template: str = ""
+    repo_dir: str = ""
+    checkout: str | None = None
+
+
+@dataclass(frozen=True)
 class Template:
     """A template that users can name: its description and its layers, base first.
 
     Attributes:
         word: what a user types for it.
         built_in: whether it came with aistart; rendering another's is running its code.
+        directory: its folder in what the word names.
     """
 
     name: str
@@ -100,6 +122,8 @@ class Template:
     layers: tuple[Layer, ...]
     word: str
     built_in: bool = True
+    origin: Origin = Origin()
+    directory: str | None = None
 
     @cached_property
     def declarations(self) -> dict[str, Any]:
@@ -111,10 +135,10 @@ class Template:
         """The layer that says what the template is."""
         return self.layers[-1]
 
-    @cached_property
+    @property
     def is_plain(self) -> bool:
         """Whether it is one of cookiecutter's, without our keys."""
-        return "_template" not in self.own.manifest
+        return self.own.plain
 
     @cached_property
     def name_key(self) -> str | None:
@@ -124,12 +148,16 @@ class Template:
     @cached_property
     def folder_key(self) -> str | None:
         """The question that names the project's folder, if one alone does."""
-        folder = re.fullmatch(r"\{\{ *cookiecutter\.([A-Za-z]\w*) *\}\}", self.own.project.name)
+        start, end = map(re.escape, manifest.delimiters(self.own.manifest))
+        key = rf"{start} *cookiecutter\.([A-Za-z]\w*) *{end}"
+        folder = re.fullmatch(key, self.own.project.name)
         return folder[1] if folder and folder[1] in self.declarations else None
 
     @cached_property
     def features(self) -> dict[str, Feature]:
         """Features by name."""
+        if self.is_plain:
+            return {}
         return {
             name: Feature(name, self._layer(said["layer"]), said["summary"], said["default"])
             for name, said in self.declarations.get("_features", {}).items()
@@ -138,6 +166,8 @@ class Template:
     @property
     def distributions(self) -> set[str]:
         """Names of all packages that a project of this template installs, from its lock."""
+        if self.is_plain:
+            return set()
         locks = (layer.project / "requirements.lock" for layer in self.layers)
         lines = [
             line
@@ -172,7 +202,7 @@ class Template:
     @property
     def _layers_by_choice(self) -> dict[str, dict[str, str]]:
         found: dict[str, dict[str, str]] = self.declarations.get("_layers_by_choice", {})
-        return found
+        return {} if self.is_plain else found
 
     def _layer(self, name: str) -> Layer:
         return find_layer(name, self.own.path)
@@ -185,12 +215,31 @@ def find_layer(name: str, beside: Path) -> Layer:
         UsageProblem: the name leads elsewhere, or there is none.
     """
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name:
+    if not is_part(name):
         raise UsageProblem(f"template: the layer {name!r} lies outside of the template.")
     folder = (beside if name.startswith("./") else templates_root()) / path
     if not (folder / MANIFEST).is_file():
         raise UsageProblem(f"template: there is no layer {name!r}.")
     return Layer(folder)
+
+
+def hooks_of(layers: Iterable[Layer]) -> list[Path]:
+    """Programs that may change a project while its files are made."""
+    names = ("pre_gen_project", "post_gen_project")
+    found = [path for layer in layers for path in sorted((layer.path / "hooks").glob("*"))]
+    return [path for path in found if path.stem in names and not path.name.endswith("~")]
+
+
+def leads_out(name: str) -> bool:
+    """Whether a path leads out of the folder that it is relative to."""
+    has_anchor = bool(Path(name).anchor)  # also C: on Windows
+    return has_anchor or ".." in PurePosixPath(name).parts or "\\" in name
+
+
+def is_part(name: str) -> bool:
+    """Whether a path in a template's source belongs to it: what git keeps there is no part of any
+    version."""
+    return not leads_out(name) and ".git" not in PurePosixPath(name.lower()).parts
 
 
 def merge_manifests(layers: Iterable[Layer]) -> dict[str, Any]:
@@ -229,18 +278,35 @@ def foreign_template(folder: Path, word: str) -> Template:
     """
     if not (folder / MANIFEST).is_file():
         raise UsageProblem(f"template: {word!r} has no {MANIFEST}.")
-    return _template(Layer(folder), word, built_in=False)
+    layer = Layer(folder, plain=manifest.is_plain(folder))
+    return _template(layer, word, built_in=False)
+
+
+def nested_template(outer: Template, name: str) -> Template:
+    """One of the templates that a plain one offers.
+
+    Raises:
+        UsageProblem: it lies outside of the other, or is none.
+    """
+    if not is_part(name) or PurePosixPath(name) == PurePosixPath():
+        raise UsageProblem(f"template: {name!r} lies outside of the template.")
+    place = outer.own.path / name
+    found = replace(foreign_template(place, name), word=outer.word)
+    directory = str(PurePosixPath(outer.directory or ".", name))
+    return replace(
+        found, origin=Origin(str(place), str(place), outer.origin.checkout), directory=directory
+    )
 
 
 def _template(layer: Layer, word: str, *, built_in: bool) -> Template:
-    described = layer.manifest.get("_template", {})
-    names = layer.manifest.get("_layers", [])
+    ours = {} if layer.plain else layer.manifest
+    described = ours.get("_template", {})
     return Template(
         name=layer.path.name,
         title=described.get("title", layer.path.name),
         summary=described.get("summary", ""),
         domain=described.get("domain", ""),
-        layers=(*(find_layer(name, layer.path) for name in names), layer),
+        layers=(*(find_layer(name, layer.path) for name in ours.get("_layers", [])), layer),
         word=word,
         built_in=built_in,
     )

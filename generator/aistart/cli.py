@@ -182,7 +182,9 @@ def new(
 
     ask = None if defaults or not _on_terminal() else _terminal()
     usual = profiles.read(profile_file)
-    with _opened(template, checkout, directory, ask, trust=trust, always=trust_always) as source:
+    with _opened(
+        template, checkout, directory, ask, trust=trust, always=trust_always, picks=True
+    ) as source:
         chosen = source.template
         from_file = files.read(answers_file) if answers_file else files.GivenAnswers()
         given = files.merged(from_file, chosen, settings, name)
@@ -201,7 +203,7 @@ def new(
         request = Request(chosen, answers, output_dir, tuple(features), repository=not no_git)
         if dry_run:
             check_free(request.target)
-            click.echo(f"{request.target}\n{describe.tree(preview(request), '  ')}")
+            click.echo(f"{request.target}\n{describe.tree(request, preview(request))}")
             return
         target = create(request)
     if context.obj["quiet"]:
@@ -211,7 +213,7 @@ def new(
     click.echo(f"Made {target} ({chosen.title or chosen.name}{features_said}).")
     if taken:
         click.echo(f"From the profile {usual.path}: {', '.join(taken)}.")
-    again = describe.same_again(request, usual, profile_file, source.commit, directory)
+    again = describe.same_again(request, usual, profile_file, source.commit)
     steps = "\n".join(f"  {step}" for step in describe.next_steps(target, chosen))
     click.echo(f"\nNext:\n{steps}\n\nThe same again, without questions:\n  {again}")
 
@@ -253,13 +255,13 @@ def show(
 
     with _opened(template, checkout, directory, trust=trust) as source:
         chosen = source.template
-        defaults = usual_answers(chosen)
         features = choose_features(chosen)
-        files = preview(Request(chosen, defaults, features=tuple(features)))
+        request = Request(chosen, usual_answers(chosen), features=tuple(features))
+        files = preview(request)
         if as_json:
-            _print_json(describe.template_as_object(chosen, defaults, files))
+            _print_json(describe.template_as_object(request, files))
         else:
-            click.echo(describe.template_as_text(chosen, defaults, files))
+            click.echo(describe.template_as_text(request, files))
 
 
 @main.command("test")
@@ -343,17 +345,28 @@ def _opened(
     *,
     trust: bool,
     always: bool = False,
+    picks: bool = False,
 ) -> "Iterator[Source]":
-    """What a word names, there until the end of the context, if it may run."""
+    """What a word names, there until the end of the context, if it may run.
+
+    Args:
+        picks: whether one is picked of several that it offers: by the person who is asked, or as
+            cookiecutter does, the first.
+    """
+    from contextlib import ExitStack
     from dataclasses import replace
 
+    from aistart.catalog import nested_template
     from aistart.render import after_first_hook
     from aistart.sources import open_source
 
-    with open_source(word, checkout, directory) as source:
+    with open_source(word, checkout, directory) as source, ExitStack() as opened:
         _check_trust(source, ask, trust=trust, always=always)
-        with after_first_hook(source.template) as template:
-            yield replace(source, template=template)
+        template = opened.enter_context(after_first_hook(source.template))
+        while picks and (several := template.own.nested):
+            name = ask.nested(several) if ask else next(iter(several))
+            template = opened.enter_context(after_first_hook(nested_template(template, name)))
+        yield replace(source, template=template)
 
 
 def _check_trust(source: "Source", ask: "Terminal | None", *, trust: bool, always: bool) -> None:

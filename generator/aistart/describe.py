@@ -8,22 +8,23 @@ from typing import Any
 from aistart import inventory
 from aistart.answers import rendered
 from aistart.catalog import Template
+from aistart.errors import AistartError
 from aistart.layout import columns, wrapped
 from aistart.profile import FEATURES, Profile
 from aistart.project import File, Request
 from aistart.questions import Question, questions
 from aistart.shell import quoted
+from aistart.trust import printable
 
 
-def template_as_object(
-    template: Template, defaults: Mapping[str, str], files: list[File]
-) -> dict[str, Any]:
+def template_as_object(request: Request, files: list[File]) -> dict[str, Any]:
     """All that ``aistart show --json`` says.
 
     Args:
-        defaults: the answers of somebody who answers nothing.
-        files: of the project that comes of them.
+        request: of somebody who answers nothing.
+        files: of the project that comes of it.
     """
+    template, defaults = request.template, request.answers
     return {
         "name": template.name,
         "title": template.title,
@@ -33,7 +34,7 @@ def template_as_object(
             {
                 "key": q.key,
                 "prompt": q.prompt,
-                "default": None if q.default is None else defaults[q.key],
+                "default": defaults[q.key] if q.default is not None else None,
                 "choices": list(q.choices),
             }
             for q in _rendered_questions(template, defaults)
@@ -44,12 +45,14 @@ def template_as_object(
             {"name": name, "summary": feature.summary, "default": feature.default}
             for name, feature in template.features.items()
         ],
+        "hooks": _hooks(request),
         "files": [{"path": file.path, "bytes": file.size, "layer": file.layer} for file in files],
     }
 
 
-def template_as_text(template: Template, defaults: Mapping[str, str], files: list[File]) -> str:
+def template_as_text(request: Request, files: list[File]) -> str:
     """All that ``aistart show`` says; the arguments are those of ``template_as_object``."""
+    template, defaults = request.template, request.answers
     kind = f" ({template.name}, {template.domain})" if template.domain else ""
     blocks = [f"{wrapped(f'{template.title}{kind}')}\n{wrapped(template.summary)}".strip()]
     asked = _rendered_questions(template, defaults)
@@ -71,12 +74,18 @@ def template_as_text(template: Template, defaults: Mapping[str, str], files: lis
         ]
         lines = [wrapped(text, 2, width + 9) for text in said]
         blocks.append("\n".join(["Features (--with NAME, --without NAME):", *lines]))
-    blocks.append(f"Files of a default project:\n{tree(files, '  ')}")
+    blocks.append(f"Files of a default project:\n{tree(request, files)}")
     return "\n\n".join(blocks)
 
 
-def tree(files: list[File], indent: str = "") -> str:
-    """Files by folder with sizes, and what each layer brings; in columns if there is room."""
+def _hooks(request: Request) -> list[str]:
+    return [printable(f"hooks/{path.name}") for path in request.hooks]
+
+
+def tree(request: Request, files: list[File]) -> str:
+    """Files by folder with sizes, and what each layer brings, in columns if there is room; and what
+    may change them before the project is made."""
+    indent = "  "
     width = max((len(f.path) for f in files), default=0)
     longest = max((len(f.layer) for f in files), default=0)
     width = width if len(indent) + width + longest + 12 <= columns() else 0
@@ -89,6 +98,10 @@ def tree(files: list[File], indent: str = "") -> str:
     for name, group in layers:
         held = list(group)
         summary.append(f"{name}: {_counted(held)}, {size(sum(f.size for f in held))}")
+    if hooks := _hooks(request):
+        summary.append(
+            f"The template's hooks, which did not run, may change this: {', '.join(hooks)}"
+        )
     return "\n".join([*lines, "", *(f"{indent}{line}" for line in summary)])
 
 
@@ -123,18 +136,16 @@ def same_again(
     profile: Profile,
     profile_file: Path | None = None,
     checkout: str | None = None,
-    directory: str | None = None,
 ) -> str:
     """The command that makes the same project without questions, whatever the profile says.
 
     Args:
         profile_file: of the profile, if it was given.
         checkout: commit of the template's repository.
-        directory: of the template in it, as given.
     """
     template, answers = request.template, request.answers
     words = ["aistart", "new", template.word]
-    name_given = answers[template.name_key] if template.name_key else ""
+    name_given = answers.get(template.name_key or "", "")
     if name_given and not name_given.startswith("-"):
         words.append(name_given)
     words.append("-y")
@@ -143,16 +154,20 @@ def same_again(
         "-o": folder,
         "--profile": None if profile_file is None else str(profile_file.absolute()),
         "--checkout": checkout,
-        "--directory": directory,
+        "--directory": template.directory,
     }
     for name, given in given_options.items():
         words += [name, given] if given is not None else []
     if not request.repository:
         words.append("--no-git")
     for question in questions(template):
-        value, default = answers[question.key], rendered(template, question, answers).default
+        value, default = answers.get(question.key), _usual(template, question, answers)
         is_name = question.key == template.name_key
-        if not is_name and (value != default or question.key in profile.answers):
+        if (
+            not is_name
+            and value is not None
+            and (value != default or question.key in profile.answers)
+        ):
             words += ["--set", f"{question.key}={value}"]
     if not template.built_in:
         words.append("--trust")
@@ -165,13 +180,21 @@ def same_again(
     return quoted(*words)
 
 
+def _usual(template: Template, question: Question, answers: Mapping[str, str]) -> str | None:
+    """The template's default, unless it does not render, which it need not where it is answered."""
+    try:
+        return rendered(template, question, answers).default
+    except AistartError:
+        return None
+
+
 def _rendered_questions(template: Template, answers: Mapping[str, str]) -> list[Question]:
     return [rendered(template, question, answers) for question in questions(template)]
 
 
 def _default_of(question: Question, defaults: Mapping[str, str]) -> str:
     if question.default is None:
-        return "(must be answered)"
+        return "(null)" if question.is_plain else "(must be answered)"
     default = defaults[question.key] or "(empty)"
     others = [choice for choice in question.choices if choice != default]
     return f"{default} (or {', '.join(others)})" if others else default

@@ -19,6 +19,8 @@ def data_sources(template: Template) -> list[str]:
 def _names(template: Template, table: str) -> list[str]:
     """Keys of a table in ``registry.py``, which is run: it imports nothing of its package."""
     names: list[str] = []
+    if template.is_plain:  # whose modules may be templates, and say other things
+        return names
     for layer in template.layers:
         for path in layer.project.glob("src/*/registry.py"):
             try:

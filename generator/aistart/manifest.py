@@ -1,6 +1,7 @@
 """A template's ``cookiecutter.json``: read, and as it must be; another's may hold anything."""
 
 import json
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -8,38 +9,68 @@ from aistart.errors import UsageProblem
 
 MANIFEST = "cookiecutter.json"
 
-# What private keys hold: a type; [what each item is]; {key: what its value is}, * for any key.
+# What keys hold: a type; [what each item is]; {key: what its value is}, * for any key.
+_COOKIECUTTERS: dict[str, Any] = {
+    "_extensions": [str],
+    "_copy_without_render": [str],
+    "_jinja2_env_vars": {"*": object},
+    "templates": {"*": {"path": str}},
+}
 _SHAPES: dict[str, Any] = {
+    **_COOKIECUTTERS,
     "_template": {"*": str},
     "_layers": [str],
     "_layers_by_choice": {"*": {"*": str}},
     "_features": {"*": {"layer": str, "summary": str, "default": bool}},
     "_only_if": {"*": {"*": [str]}},
-    "_extensions": [str],
-    "_copy_without_render": [str],
     "__prompts__": {"*": (str, dict)},
-    "templates": {"*": {"path": str}},
 }
 _WORDS = {str: "a text", bool: "true or false", (str, dict): "a text or an object"}
 
 
-def read(folder: Path) -> dict[str, Any]:
+def read(folder: Path, *, plain: bool = False) -> dict[str, Any]:
     """The manifest of a layer.
+
+    Args:
+        plain: whether it is one of cookiecutter's: our keys mean nothing there.
 
     Raises:
         UsageProblem: there is none, or what it holds is not as it must be.
     """
-    place = folder / MANIFEST
+    found = _parsed(folder / MANIFEST)
+    if problem := _problem_of(found, _COOKIECUTTERS if plain else _SHAPES):
+        raise UsageProblem(f"template: {folder / MANIFEST}: {problem}.")
+    assert isinstance(found, dict)
+    return found
+
+
+def is_plain(folder: Path) -> bool:
+    """Whether a template is one of cookiecutter's, without our keys.
+
+    Raises:
+        UsageProblem: it has no manifest that can be read.
+    """
+    found = _parsed(folder / MANIFEST)
+    # A text is what cookiecutter itself writes there.
+    return isinstance(found, dict) and not isinstance(found.get("_template"), dict)
+
+
+def delimiters(manifest: dict[str, Any]) -> tuple[str, str]:
+    """What stands around an expression in the template's files and names."""
+    said = manifest.get("_jinja2_env_vars", {})
+    keys = {"variable_start_string": "{{", "variable_end_string": "}}"}
+    start, end = (str(said.get(key, usual)) for key, usual in keys.items())
+    return start, end
+
+
+def _parsed(place: Path) -> Any:
     try:
-        found = json.loads(place.read_text(encoding="utf-8"))
+        # Ordered, as cookiecutter has it: a hook may print it, and Python reads that as it is.
+        return json.loads(place.read_text(encoding="utf-8"), object_pairs_hook=OrderedDict)
     except OSError as error:
         raise UsageProblem(f"template: {place} is not readable: {error.strerror}.") from None
     except (ValueError, RecursionError) as error:
         raise UsageProblem(f"template: {place} is not readable: {error}.") from None
-    if problem := _problem_of(found):
-        raise UsageProblem(f"template: {place}: {problem}.")
-    assert isinstance(found, dict)
-    return found
 
 
 def merge(manifests: list[dict[str, Any]]) -> dict[str, Any]:
@@ -61,13 +92,13 @@ def _joined(first: Any, second: Any) -> Any:
     return second
 
 
-def _problem_of(found: Any) -> str | None:
+def _problem_of(found: Any, shapes: dict[str, Any]) -> str | None:
     if not isinstance(found, dict):
         return "it must hold an object"
     for key, value in found.items():
         if value == [] and not key.startswith("_"):
             return f"{key} has no choices"
-        if key in _SHAPES and (problem := _misfit(value, _SHAPES[key], key)):
+        if key in shapes and (problem := _misfit(value, shapes[key], key)):
             return problem
     return None
 

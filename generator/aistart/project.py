@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,10 +10,11 @@ from datetime import date
 from pathlib import Path
 
 from aistart import __version__, git
-from aistart.catalog import Template
+from aistart.answers_file import PLACE, keep
+from aistart.catalog import Layer, Template, hooks_of
 from aistart.errors import AistartError, UsageProblem
-from aistart.render import folder_of, render_project, render_text
-from aistart.staging import staged
+from aistart.render import Rendering, folder_of, prepare, render_text
+from aistart.staging import made_in_place, staged
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +38,24 @@ class Request:
         """The project's folder."""
         return self.output_dir / folder_of(self.template, self.answers)
 
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """What the project is made of."""
+        return self.template.layers_for(self.answers, self.features)
+
+    @property
+    def hooks(self) -> list[Path]:
+        """Programs of another's template that take part."""
+        return [] if self.template.built_in else hooks_of(self.layers)
+
 
 def create(request: Request) -> Path:
     """Make the project and return its folder: it is there whole or not at all.
+
+    With hooks of another's template it is made where it will lie, as cookiecutter does it: they may
+    write its path down, as an environment of Python has it, or rename it. It is removed again if
+    anything fails or ends the program; of a program that is killed a part may stay. The folder that
+    is returned is then the one that the hooks leave.
 
     Raises:
         UsageProblem: the target exists and is not an empty folder.
@@ -49,16 +66,42 @@ def create(request: Request) -> Path:
     try:
         # Beside the target it is on the target's own file system: the last step is one rename.
         with staged(target.parent) as stage:
-            made = _rendered(request, stage)
-            if request.repository:
-                name = request.template.name
-                git.first_commit(made, f"Start from aistart's {name} template")
+            rendering = _prepared(request, stage)
+            if rendering.has_hooks:
+                return _create_with_hooks(request, rendering, target)
+            made = rendering.render_files()
+            _commit(request, made)
             log.debug("moved to %s", target)
             _move(made, target)
     except OSError as error:
         reason = error.strerror or str(error)
         raise AistartError(f"output folder: {str(request.output_dir)!r}: {reason}.") from error
     return target
+
+
+def _create_with_hooks(request: Request, rendering: Rendering, target: Path) -> Path:
+    with made_in_place(target) as find:
+        mode = target.stat().st_mode
+        rendering.run_hook("pre_gen_project", target)
+        made = rendering.render_files()
+        shutil.copytree(made, target, dirs_exist_ok=True)  # beside what the hook may have made
+        target.chmod(mode)
+        rendering.run_hook("post_gen_project", target)
+        project = find()
+        if project is None:  # the hook has put its files elsewhere
+            return target.parent
+        _commit(request, project)
+    return project
+
+
+def _commit(request: Request, project: Path) -> None:
+    """Make the project a repository, unless a hook has done so."""
+    place = project / ".git"
+    if request.repository and not place.exists():
+        name = request.template.name
+        git.first_commit(project, f"Start from aistart's {name} template")
+    if place.is_dir() and not (project / PLACE).exists():
+        keep(place, request.template.name, request.answers, request.features)
 
 
 @dataclass(frozen=True)
@@ -72,29 +115,39 @@ class File:
 
 def preview(request: Request) -> list[File]:
     """The files that ``create`` would make, in order; nothing is left of them."""
-    template, answers = request.template, request.answers
-    origins = {
-        render_text(template, path.relative_to(layer.project).as_posix(), answers): layer.name
-        for layer in template.layers_for(answers, request.features)
-        for path in _files(layer.project)
-    }
+    origins = _origins(request)
     try:
         with staged() as stage:
-            made = _rendered(request, stage, hooks=False)
+            made = _prepared(request, stage).render_files()
             sizes = {
                 path.relative_to(made).as_posix(): path.stat().st_size for path in _files(made)
             }
     except OSError as error:
         reason = error.strerror or str(error)
         raise AistartError(f"temporary folder: {tempfile.gettempdir()!r}: {reason}.") from error
-    return [File(path, size, origins.get(path, "")) for path, size in sorted(sizes.items())]
+    only = request.template.own.name if request.template.is_plain else ""
+    return [File(path, size, origins.get(path, only)) for path, size in sorted(sizes.items())]
+
+
+def _origins(request: Request) -> dict[str, str]:
+    """The layer of each file, by its path in the project."""
+    template, layers = request.template, request.layers
+    if template.is_plain:
+        return {}  # there is but one
+    return {
+        render_text(
+            template, path.relative_to(layer.project).as_posix(), request.answers
+        ): layer.name
+        for layer in layers
+        for path in _files(layer.project)
+    }
 
 
 def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if not path.is_dir()]
 
 
-def _rendered(request: Request, stage: Path, hooks: bool = True) -> Path:
+def _prepared(request: Request, stage: Path) -> Rendering:
     template, answers = request.template, request.answers
     extra = {
         "_template_name": template.name,
@@ -103,9 +156,9 @@ def _rendered(request: Request, stage: Path, hooks: bool = True) -> Path:
         "_features_chosen": list(request.features),
         "_year": date.today().year,
     }
-    layers = template.layers_for(answers, request.features)
+    layers = request.layers
     log.debug("layers %s in %s", ", ".join(layer.name for layer in layers), stage)
-    return render_project(template, layers, answers, extra, stage, hooks)
+    return prepare(template, layers, answers, extra, stage, request.output_dir)
 
 
 def check_output(folder: Path) -> None:

@@ -1,6 +1,6 @@
 """Questions on a terminal: arrow keys for choices, checked while typing, a way back."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from aistart.answers import Back
@@ -60,6 +60,13 @@ class Terminal:
         except Back:
             self._features = _selected(asked)
             raise
+
+    def nested(self, several: Mapping[str, str]) -> str:
+        """Which of the templates that one offers, by their titles."""
+        import questionary
+
+        choices = [questionary.Choice(title or name, name) for name, title in several.items()]
+        return str(questionary.select("Template:", choices).unsafe_ask())
 
     def trust(self, word: str) -> str:
         """Whether another's template may run: 'no', 'once' or 'always'."""

@@ -24,6 +24,8 @@ class Question:
         only_if: earlier question -> answers with which this one is asked.
         origin: who gave the default, if not the template.
         check: raises UsageProblem for a value that is well formed and still cannot be.
+        is_plain: whether a plain template asks: our rules for names are not its own, and what is
+            not answered is null.
     """
 
     key: str
@@ -34,11 +36,14 @@ class Question:
     only_if: dict[str, list[str]] = field(default_factory=dict)
     origin: str = ""
     check: Callable[[str], None] = lambda value: None
+    is_plain: bool = False
 
     def problem(self, value: str, dependencies: Iterable[str] = ()) -> str | None:
         """Why the value is not accepted, or None if it is."""
         if self.choices:
             return None if value in self.choices else _not_one_of(value, self.choices)
+        if self.is_plain:
+            return None
         if self.key == "project_name":
             return naming.project_name_problem(value)
         if self.key == "project_slug":
@@ -59,14 +64,15 @@ def questions(template: Template) -> list[Question]:
     """The template's questions in the order in which they are asked."""
     declared = template.declarations
     return [
-        _question(key, value, declared)
+        _question(key, value, declared, plain=template.is_plain)
         for key, value in declared.items()
         if not key.startswith("_") and not isinstance(value, dict)
     ]
 
 
-def _question(key: str, value: Any, declared: Mapping[str, Any]) -> Question:
-    prompt = declared.get("__prompts__", {}).get(key, key)
+def _question(key: str, value: Any, declared: Mapping[str, Any], *, plain: bool) -> Question:
+    prompts = declared.get("__prompts__", {})
+    prompt = (prompts.get(key) or key) if isinstance(prompts, dict) else key
     labels: dict[str, str] = {}
     if isinstance(prompt, dict):  # cookiecutter's way to show choices by other words
         labels = {choice: str(said) for choice, said in prompt.items() if choice != "__prompt__"}
@@ -76,7 +82,8 @@ def _question(key: str, value: Any, declared: Mapping[str, Any]) -> Question:
         str(prompt),
         default=None,
         labels=labels,
-        only_if=declared.get("_only_if", {}).get(key, {}),
+        only_if={} if plain else declared.get("_only_if", {}).get(key, {}),
+        is_plain=plain,
     )
     if isinstance(value, list):
         choices = tuple(map(str, value))

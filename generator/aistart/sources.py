@@ -9,7 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from aistart.catalog import Template, find_template, find_templates, foreign_template
+from aistart.catalog import (
+    Origin,
+    Template,
+    find_template,
+    find_templates,
+    foreign_template,
+    is_part,
+)
 from aistart.errors import AistartError, UsageProblem, unknown
 from aistart.manifest import MANIFEST
 from aistart.staging import staged
@@ -33,8 +40,8 @@ class Source:
     Attributes:
         template: what is there.
         address: folder or URL that trust is given to; '' of a built-in one.
-        version: commit, or a hash of the folder's files.
-        root: folder that its files must not lead out of.
+        version: commit, or a hash of all that the folder holds.
+        root: the template's folder.
         commit: of a repository.
     """
 
@@ -69,7 +76,8 @@ def open_source(word: str, checkout: str | None, directory: str | None) -> Itera
         folder = Path(word).resolve()
         if not (folder / (directory or ".") / MANIFEST).is_file():
             raise UsageProblem(f"template: {word!r} has no {MANIFEST}.")
-        yield _foreign(word, folder, directory, str(folder), _hash_of(folder))
+        source = _foreign(word, folder, directory, str(folder))
+        yield _told(replace(source, version=_hash_of(folder)), word, directory, None)
         return
     if checkout is not None and not _REVISION.fullmatch(checkout):
         raise UsageProblem(f"--checkout: {checkout!r} is not a branch, tag or commit.")
@@ -79,7 +87,20 @@ def open_source(word: str, checkout: str | None, directory: str | None) -> Itera
         if checkout is not None:
             _git(clone, "checkout", "--quiet", checkout, "--")
         commit = _git(clone, "rev-parse", "HEAD").strip()
-        yield replace(_foreign(word, clone, directory, url, commit), commit=commit)
+        source = replace(_foreign(word, clone, directory, url), version=commit, commit=commit)
+        yield _told(source, str(clone), directory, checkout)
+
+
+def _told(source: Source, place: str, directory: str | None, checkout: str | None) -> Source:
+    """The source with what its template's code is told of it.
+
+    Args:
+        place: of the folder or clone.
+    """
+    repo_dir = f"{place.rstrip('/')}/{directory}" if directory else place
+    template = source.template
+    origin = Origin(template.word, repo_dir, checkout)
+    return replace(source, template=replace(template, origin=origin, directory=directory))
 
 
 def _url(word: str) -> str | None:
@@ -112,39 +133,54 @@ def _is_folder(word: str) -> bool:
     raise unknown("template", word, find_templates())
 
 
-def _foreign(word: str, root: Path, directory: str | None, address: str, version: str) -> Source:
+def _foreign(word: str, root: Path, directory: str | None, address: str) -> Source:
     path = PurePosixPath(directory or ".")
     folder = (root / path).resolve()
-    if path.is_absolute() or ".." in path.parts or not folder.is_relative_to(root.resolve()):
+    if not is_part(directory or ".") or not folder.is_relative_to(root.resolve()):
         raise UsageProblem(f"--directory: {directory!r} lies outside of the template's source.")
     if not folder.is_dir():
         raise UsageProblem(f"--directory: {directory!r} is not a folder of {word!r}.")
-    _check_links(folder)
+    _check_links(root.resolve(), folder)
     # Trust is given to what was shown, which lies in this folder.
     place = address if folder == root.resolve() else f"{address}//{path}"
-    return Source(foreign_template(folder, word), place, version, folder)
+    return Source(foreign_template(folder, word), place, root=folder)
 
 
-def _check_links(folder: Path) -> None:
-    """No link leads out: what it points to would be copied into the project."""
-    for path in folder.rglob("*"):
+def _check_links(root: Path, folder: Path) -> None:
+    """No link leads out of the source, nor into what git keeps in it: what it points to would be
+    copied into the project, or run, and is no part of the version that is trusted."""
+    for path in _held(root):
+        if not path.is_symlink():
+            continue
         # realpath, unlike resolve, stands a link that leads to itself.
         leads_to = Path(os.path.realpath(path))
-        if path.is_symlink() and not (leads_to.is_relative_to(folder.resolve()) and path.exists()):
-            raise UsageProblem(
-                f"template: the link {path.relative_to(folder).as_posix()!r} leads out of the "
-                "template."
-            )
+        inside = leads_to.is_relative_to(root) and not leads_to.is_relative_to(root / ".git")
+        is_broken = path.is_relative_to(folder) and not path.exists()
+        if not inside or is_broken:
+            name = path.relative_to(folder if path.is_relative_to(folder) else root)
+            raise UsageProblem(f"template: the link {name.as_posix()!r} leads out of the template.")
+
+
+def _held(root: Path) -> Iterator[Path]:
+    """All files, folders and links, in order, but what git keeps in the folder itself."""
+    for path in sorted(root.rglob("*")):
+        if path.relative_to(root).parts[0] != ".git":
+            yield path
 
 
 def _hash_of(folder: Path) -> str:
+    """Of all that can run: texts and names, which are code where they hold Jinja, of empty folders
+    too, and where links lead."""
     import hashlib
 
     made = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.is_file() and ".git" not in path.relative_to(folder).parts:
-            name = path.relative_to(folder).as_posix()
-            made.update(f"{name}\0{path.stat().st_size}\0".encode())
+    for path in _held(folder):
+        is_link, is_file = path.is_symlink(), path.is_file()
+        kind = "link" if is_link else "file" if is_file else "folder"
+        held = str(path.readlink() if is_link else path.stat().st_size if is_file else "")
+        name = path.relative_to(folder).as_posix()
+        made.update(os.fsencode(f"{kind}\0{name}\0{held}\0"))
+        if is_file and not is_link:
             with path.open("rb") as file:
                 made.update(hashlib.file_digest(file, "sha256").digest())
     return made.hexdigest()

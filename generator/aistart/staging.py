@@ -1,14 +1,14 @@
 """Folders for what is not finished, which are gone afterwards however the program ends."""
 
+import os
 import secrets
 import shutil
 import signal
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,10 @@ _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(si
 
 _TRIES = 40
 _PAUSE = 0.05  # seconds
+
+
+class Ended(SystemExit):
+    """A signal ends the program."""
 
 
 @contextmanager
@@ -43,6 +47,51 @@ def staged(folder: Path | None = None) -> Iterator[Path]:
             _on_signal(number, handler)
 
 
+@contextmanager
+def made_in_place(folder: Path) -> Iterator[Callable[[], Path | None]]:
+    """Within ``staged``: make a folder, or take one that is empty, and leave all as it was if what
+    follows fails or is ended by a signal.
+
+    Yields:
+        where the folder is, which a program that runs in it may have renamed; None: it is gone.
+    """
+    mode = folder.stat().st_mode if folder.exists() else None
+    if mode is None:
+        folder.mkdir()
+    made = folder.stat()
+    is_done = False
+
+    def find() -> Path | None:
+        if folder.exists():
+            return folder
+        return next((path for path in folder.parent.iterdir() if _is_at(path, made)), None)
+
+    def undo() -> None:
+        found = None if is_done else find()
+        if found is None:
+            return
+        _removed(found)
+        if mode is not None:
+            folder.mkdir()
+            folder.chmod(mode)
+
+    try:
+        try:
+            yield find
+            is_done = True
+        finally:
+            undo()
+    finally:
+        if mode is None:
+            undo()  # as in ``staged``
+
+
+def _is_at(path: Path, made: os.stat_result) -> bool:
+    with suppress(OSError):
+        return os.path.samestat(path.lstat(), made)
+    return False
+
+
 def _removed(stage: Path) -> None:
     before = {number: _on_signal(number, signal.SIG_IGN) for number in (signal.SIGINT, *_ENDING)}
     for _ in range(_TRIES):
@@ -63,4 +112,4 @@ def _on_signal(number: signal.Signals, handler: Any) -> Any:
 
 
 def _leave(number: int, frame: object) -> None:
-    sys.exit(128 + number)
+    raise Ended(128 + number)

@@ -4,25 +4,33 @@ Trust is given for one run, or remembered for one source and the version that wa
 """
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
-from aistart.catalog import merge_manifests
+from aistart.catalog import Layer, Template, merge_manifests, nested_template
 from aistart.errors import AistartError, UsageProblem
 from aistart.sources import Source
 
 
 def what_runs(source: Source) -> list[str]:
     """What rendering the template executes, a line each."""
-    root, layers = source.root, source.template.all_layers
+    root, layers = source.root, list(_all_layers(source.template))
     folders = [layer.path / "hooks" for layer in layers if layer.path.is_relative_to(root)]
     hooks = [path for folder in folders for path in sorted(folder.glob("*")) if path.is_file()]
-    lines = [f"hook       {_printable(path.relative_to(root).as_posix())}" for path in hooks]
+    lines = [f"hook       {printable(path.relative_to(root).as_posix())}" for path in hooks]
     extensions = merge_manifests(layers).get("_extensions", [])
-    lines += [f"extension  {_printable(str(name))}" for name in extensions]
+    lines += [f"extension  {printable(str(name))}" for name in extensions]
     return [*lines, "Jinja      in every file and file name: it can call any Python function"]
 
 
-def _printable(text: str) -> str:
+def _all_layers(template: Template) -> Iterator[Layer]:
+    """Layers of all projects that can be made, also by templates that this one offers."""
+    yield from template.all_layers
+    for name in template.own.nested:
+        yield from _all_layers(nested_template(template, name))
+
+
+def printable(text: str) -> str:
     """Without what moves the cursor, which could hide a line that was shown."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 

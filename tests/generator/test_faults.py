@@ -266,7 +266,7 @@ def test_without_a_terminal_nothing_is_asked(isolated: Path, template: str) -> N
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("waits_for", ["hook", "server"])
+@pytest.mark.parametrize("waits_for", ["hook", "last hook", "server"])
 def test_ended_while_another_program_runs(
     isolated: Path, monkeypatch: pytest.MonkeyPatch, waits_for: str, sent: signal.Signals
 ) -> None:
@@ -274,16 +274,17 @@ def test_ended_while_another_program_runs(
     monkeypatch.setenv("TMPDIR", str(isolated / "tmp"))
     with socket.create_server(("127.0.0.1", 0)) as silent:
         word = f"http://127.0.0.1:{silent.getsockname()[1]}/team.git"
-        if waits_for == "hook":
+        if "hook" in waits_for:
             word = "./plain"
             plain_template(isolated / "plain")
             hook = (
                 "from pathlib import Path\nimport time\n\nPath('begun').touch()\ntime.sleep(30)\n"
             )
-            write(isolated / "plain" / "hooks" / "pre_prompt.py", hook)
+            name = "pre_prompt.py" if waits_for == "hook" else "post_gen_project.py"
+            write(isolated / "plain" / "hooks" / name, hook)
         process = started([*AISTART, "new", word, "demo", "-y", "--trust"])
-        begun = {"hook": "*/*/begun", "server": "*/*/.git"}[waits_for]
-        while not list((isolated / "tmp").glob(begun)):
+        begun = {"hook": "tmp/*/*/begun", "last hook": "demo/begun", "server": "tmp/*/*/.git"}
+        while not list(isolated.glob(begun[waits_for])):
             assert process.poll() is None, process.communicate()
             time.sleep(0.01)
         os.killpg(process.pid, sent) if sent == signal.SIGINT else process.send_signal(sent)

@@ -120,7 +120,7 @@ def test_several_templates_in_one(aistart: Call, isolated: Path) -> None:
     several = {"plain": {"path": "./plain", "title": "Plain", "description": ""}}
     for manifest in ({"templates": several}, {"template": ["Plain (./plain)"]}):
         write(isolated / "all" / "cookiecutter.json", json.dumps(manifest))
-        result = aistart("new", "./all", "-y", "--trust")
+        result = aistart("show", "./all", "--trust")
         assert result.exit_code == 2
         assert result.output.endswith("holds several; choose with --directory: plain.\n")
     assert aistart("new", "./all", "-y", "--trust", "--directory", "plain").exit_code == 0
@@ -209,6 +209,48 @@ def test_trust_is_remembered_for_one_version(aistart: Call, isolated: Path) -> N
     assert not (isolated / "three").exists()
 
 
+def test_trust_is_in_all_that_can_run(aistart: Call, isolated: Path) -> None:
+    template = plain_template(isolated / "plain")
+    code = "{{ cycler.__init__.__globals__.os.system('touch ran') or 'x' }}"
+    write(template / "one" / "post_gen_project.py", "")
+    write(template / "two" / "post_gen_project.py", "open('/dev/null')\n")
+    shutil.rmtree(template / "hooks")
+    (template / "hooks").symlink_to("one")
+    words = ["new", "./plain", "-y", "--no-git", "--set"]
+    assert aistart(*words, "name=1", "--trust-always").exit_code == 0
+    assert aistart(*words, "name=2").exit_code == 0
+    (template / "hooks").unlink()
+    (template / "hooks").symlink_to("two")
+    assert "use --trust" in aistart(*words, "name=3").output
+    assert aistart(*words, "name=3", "--trust-always").exit_code == 0
+    (template / "{{ cookiecutter.slug }}" / code).mkdir()
+    assert "use --trust" in aistart(*words, "name=4").output
+    assert not (isolated / "ran").exists()
+
+
+@pytest.mark.parametrize("way", ["layer", "link", "directory"])
+def test_what_git_keeps_is_no_part_of_a_template(aistart: Call, isolated: Path, way: str) -> None:
+    """It changes with any command of git's, and with it what was trusted."""
+    features = {"docs": {"layer": "./.git/docs", "summary": "", "default": True}}
+    template = team_template(
+        isolated / "team", **({"_features": features} if way == "layer" else {})
+    )
+    team_template(template / ".git" / "docs")
+    words = []
+    if way == "link":
+        (template / "hooks").symlink_to(".git/docs")
+    elif way == "directory":
+        words = ["--directory", ".git/docs"]
+    result = aistart("new", "./team", "demo", "-y", "--trust-always", *words)
+    assert result.exit_code == 2
+    assert {
+        "layer": "the layer './.git/docs' lies outside of the template.",
+        "link": "the link 'hooks' leads out of the template.",
+        "directory": "--directory: '.git/docs' lies outside of the template's source.",
+    }[way] in result.output
+    assert not (isolated / "demo").exists()
+
+
 def test_trust_is_asked_for_on_a_terminal(isolated: Path) -> None:
     team_template(isolated / "team", _features={})
     settings = ["--set", "project_slug=demo", "--set", "store=none", "--set", "bucket=b"]
@@ -293,7 +335,7 @@ def test_link_that_leads_out(aistart: Call, isolated: Path) -> None:
         ({"_layers": ["/etc"]}, "the layer '/etc' lies outside"),
         ({"_layers": ["bass"]}, "there is no layer 'bass'"),
         ({"_layers": [1]}, "cookiecutter.json: _layers[0] must be a text."),
-        ({"_template": "x"}, "cookiecutter.json: _template must be an object."),
+        ({"_template": {"title": 1}}, "cookiecutter.json: _template.title must be a text."),
         ({"_features": {"a": {}}}, "cookiecutter.json: _features.a.layer must be a text."),
         ({"_features": {"a": {"layer": "../x", "summary": "", "default": True}}}, "lies outside"),
         ({"project_slug": "../x"}, "project_slug: '../x' must begin with"),
@@ -314,6 +356,55 @@ def test_file_name_that_leads_out(aistart: Call, isolated: Path) -> None:
     assert result.exit_code == 2
     assert "would lie outside of the project" in result.output
     assert [path.name for path in isolated.iterdir()] == ["team"]
+
+
+@pytest.mark.parametrize("kind", ["--set", "file", "--dry-run"])
+@pytest.mark.parametrize("made_by", [team_template, plain_template])
+def test_answer_that_is_a_place_elsewhere(
+    aistart: Call, isolated: Path, made_by: Callable[[Path], Path], kind: str
+) -> None:
+    template = made_by(isolated / "template")
+    tree, key = (
+        (PROJECT, "bucket") if made_by is team_template else ("{{ cookiecutter.slug }}", "page")
+    )
+    write(template / tree / "{{ cookiecutter.KEY }}".replace("KEY", key), "stolen\n")
+    victim = isolated.parent / "victim"
+    victim.write_text("precious\n")
+    words = ["--set", f"{key}={victim}"]
+    if kind == "file":
+        write(isolated / "a.toml", f"{key} = '{victim}'\n")
+        words = ["--answers", "a.toml"]
+    elif kind == "--dry-run":
+        words += [kind]
+    before = sorted(isolated.rglob("*"))
+    result = aistart("new", "./template", "demo", "-y", "--trust", *words)
+    assert result.exit_code == 2
+    assert "would lie outside of the project" in result.output
+    assert victim.read_text() == "precious\n"
+    assert sorted(isolated.rglob("*")) == before
+
+
+def test_name_that_changes_after_it_was_checked(aistart: Call, isolated: Path) -> None:
+    template = plain_template(isolated / "template")
+    manifest = json.loads((template / "cookiecutter.json").read_text())
+    extension = (
+        "from itertools import count\nfrom jinja2.ext import Extension\n\n\n"
+        "class Turns(Extension):\n"
+        "    numbers = count()\n\n"
+        "    def __init__(self, environment):\n"
+        "        super().__init__(environment)\n"
+        "        environment.filters['turn'] = lambda x: x if next(self.numbers) else 'inside'\n"
+    )
+    write(template / "local_turns.py", extension)
+    manifest["_extensions"] += ["local_turns.Turns"]
+    write(template / "cookiecutter.json", json.dumps(manifest))
+    tree = template / "{{ cookiecutter.slug }}"
+    write(tree / "{{ cookiecutter.page | turn }}.txt", "text\n")
+    words = ["new", "./template", "demo", "-y", "--trust", "--set"]
+    result = aistart(*words, f"page={isolated}/x")
+    assert result.exit_code == 2
+    assert result.output.endswith("of its 2 files only 1 are in the project's folder.\n")
+    assert not (isolated / "demo").exists()
 
 
 def test_hook_that_fails_is_one_line(aistart: Call, isolated: Path) -> None:
@@ -378,6 +469,10 @@ def test_what_cookiecutter_tells_templates(aistart: Call, isolated: Path) -> Non
     write(isolated / "plain" / "{{ cookiecutter.slug }}" / "from.txt", text)
     assert aistart("new", "./plain", "made", "-y", "--trust").exit_code == 0
     assert (isolated / "made/from.txt").read_text() == "./plain None\n"
+    url = repository(isolated / "plain").as_uri()
+    words = ["new", url, "other", "-y", "--trust", "--checkout", "v1"]
+    assert aistart(*words).exit_code == 0
+    assert (isolated / "other/from.txt").read_text() == f"{url} v1\n"
 
 
 @pytest.mark.parametrize(

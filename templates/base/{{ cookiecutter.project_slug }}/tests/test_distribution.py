@@ -206,9 +206,10 @@ def test_out_of_device_memory_is_no_lost_worker(
 
 
 def test_other_errors_of_devices_stay_what_they_are() -> None:
-    lost = device_error("XlaRuntimeError", "jaxlib.xla_extension", "UNAVAILABLE: connection reset")
-    with pytest.raises(WorkerLost, match="another worker is gone"), distribution.worker_failures(2):
-        raise lost
+    reset = device_error("XlaRuntimeError", "jaxlib.xla_extension", "UNAVAILABLE: connection reset")
+    for lost in (reset, ValueError("UNKNOWN: Gloo AllGather failed: Connection closed by peer")):
+        with pytest.raises(WorkerLost, match="another worker is"), distribution.worker_failures(2):
+            raise lost
     disk = tf.errors.ResourceExhaustedError(None, None, "a/b; No space left on device")
     assert "data.batch_size" not in describe(disk)[0]
     assert "data.batch_size" not in describe(ValueError(FULL))[0]

@@ -409,6 +409,8 @@ def worker_failures(processes: int) -> Iterator[None]:
             raise OutOfDeviceMemory(describe(error)[0]) from error
         names = ("UnavailableError", "AbortedError", "InternalError", "CancelledError")
         lost = type(error).__name__ in (*names, "XlaRuntimeError", "JaxRuntimeError")
+        # JAX may give what its CPU collectives say as a ValueError.
+        lost = lost or "Gloo" in str(error)
         if processes == 1 or not lost:
             raise
         reason = " ".join(str(error).split())[:200]

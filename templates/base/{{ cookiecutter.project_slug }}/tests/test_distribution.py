@@ -1,6 +1,8 @@
 """A batch means the same on any number of devices; what cannot work is refused."""
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,14 +11,23 @@ import tensorflow as tf
 
 from {{ cookiecutter.package_name }} import distribution, fitting
 from {{ cookiecutter.package_name }}.config import load_config
-from {{ cookiecutter.package_name }}.errors import UsageProblem
+from {{ cookiecutter.package_name }}.errors import (
+    OutOfDeviceMemory,
+    UsageProblem,
+    WorkerLost,
+    command,
+    describe,
+)
 from {{ cookiecutter.package_name }}.launch import environments
 from {{ cookiecutter.package_name }}.meters import Meters
 from {{ cookiecutter.package_name }}.runs import Run, all_runs
+from {{ cookiecutter.package_name }}.seeds import seed_states, spread_seeds
 from {{ cookiecutter.package_name }}.train import main
 
 from .conftest import UNRECORDED
 from .domain import METRIC, WITHOUT_CHANCE
+
+TWO_WORKERS = '{"cluster": {"worker": ["a", "b"]}, "task": {"type": "worker", "index": 1}}'
 
 
 def losses(run: Run) -> list[float]:
@@ -55,6 +66,155 @@ def test_replicas_agree_after_training(monkeypatch: pytest.MonkeyPatch) -> None:
         np.testing.assert_array_equal(one, two)
 
 
+class EachReplica:
+    """In the place of ``Meters``: each replica's outputs of a step (replicas, *shape)."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+    def zeros(self) -> list[np.ndarray]:
+        return [np.zeros((2, *self.shape), "float32")]
+
+    def of_part(self, loss: Any, targets: Any, outputs: Any, weights: Any) -> list[tf.Tensor]:
+        number = tf.distribute.get_replica_context().replica_id_in_sync_group
+        return [tf.stack([outputs * tf.cast(number == other, "float32") for other in (0, 1)])]
+
+    def added(self, sums: list[Any], batch: list[Any]) -> list[Any]:
+        return batch
+
+
+@pytest.fixture
+def two_replicas() -> distribution.Devices:
+    return distribution.connect(load_config([], environment={}).runtime, {})
+
+
+def engine_of(core: keras.Model, devices: distribution.Devices, meters: Any) -> distribution.Engine:
+    with devices.scope():
+        optimizer = keras.optimizers.SGD(0.1)
+        optimizer.build(core.trainable_variables)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    return devices.engine(core, optimizer, loss, meters)
+
+
+def feed_parts(engine: distribution.Engine, units: int) -> Iterator[Any]:
+    """Batches whose first part is of ones and whose second one of threes, (4, units) each."""
+    inputs = np.ones((2, 4, units), "float32") * [[[1.0]], [[3.0]]]
+    targets, weights = np.tile([0, 1, 2, 0], (2, 1)), np.ones((2, 4), "float32")
+    parts = tf.data.Dataset.from_tensor_slices((inputs.astype("float32"), targets, weights))
+    return iter(engine.feed(parts.repeat()))
+
+
+def dropping() -> keras.Model:
+    """Two layers that were given the same seed, and one that was given none."""
+    kept = keras.Input((32,))
+    given = keras.layers.Dense(32, kernel_initializer="identity")(kept)
+    drops = [keras.layers.Dropout(0.5, seed=seed)(given) for seed in (7, 7, None)]
+    return keras.Model(kept, keras.layers.Concatenate()(drops))
+
+
+def test_each_replica_and_layer_draws_its_own_mask(two_replicas: distribution.Devices) -> None:
+    def masks(seed: int, begin: int) -> list[bytes]:
+        """Two steps' masks, the first of them being step ``begin``."""
+        with two_replicas.scope():
+            core = dropping()
+            spread_seeds(core, seed)
+            for state in seed_states(core):
+                state.assign([state.numpy()[0], begin])  # as a checkpoint has it
+        engine = engine_of(core, two_replicas, EachReplica((4, 96)))
+        batches, found = feed_parts(engine, 32), []
+        for _ in range(2):
+            engine.train(batches, 1, False)
+            (outputs,) = engine.read_sums()  # (replicas, rows, units of three layers)
+            layers = np.split(outputs != 0, 3, axis=-1)
+            found += [layer[replica].tobytes() for replica in (0, 1) for layer in layers]
+        for state in seed_states(core):
+            one, two = (part.numpy().tolist() for part in state.value.values)
+            assert one == two, "a checkpoint has the state of one replica"
+        return found
+
+    first = masks(seed=0, begin=0)
+    assert len(set(first)) == 2 * 2 * 3
+    assert masks(seed=0, begin=1)[:6] == first[6:], "a function of seed and step alone"
+    assert not set(first) & set(masks(seed=1, begin=0))
+
+
+def test_only_what_a_step_changes_is_reduced(
+    two_replicas: distribution.Devices, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with two_replicas.scope():
+        given = keras.Input((50,))
+        frozen = keras.layers.Dense(100, trainable=False)(given)
+        still = keras.layers.BatchNormalization(trainable=False)(frozen)
+        norm = keras.layers.BatchNormalization(momentum=0.5)
+        x = keras.layers.Dropout(0.5)(norm(still))
+        core = keras.Model(given, keras.layers.Dense(3)(x))
+    sizes: list[int] = []
+    reduce = tf.distribute.ReplicaContext.all_reduce
+
+    def reduce_and_count(context: Any, how: Any, values: Any) -> Any:
+        sizes.append(sum(int(np.prod(value.shape)) for value in values))
+        return reduce(context, how, values)
+
+    monkeypatch.setattr(tf.distribute.ReplicaContext, "all_reduce", reduce_and_count)
+    engine = engine_of(core, two_replicas, Meters([]))
+    # The mean of both parts, of which the statistics take half.
+    expected = keras.Model(given, still)(np.full((1, 50), 2, "float32")).numpy()[0] / 2
+    engine.train(feed_parts(engine, 50), 1, False)
+    # Gradients of the head and of gamma and beta, both moving statistics, loss and examples.
+    assert set(sizes) == {(100 * 3 + 3) + 2 * 100 + 2 * 100 + 2}
+    np.testing.assert_allclose(norm.moving_mean.numpy(), expected, rtol=1e-4, atol=1e-6)
+    for variable in core.variables:
+        one, two = (part.numpy() for part in variable.value.values)
+        np.testing.assert_array_equal(one, two)
+
+
+def device_error(name: str, module: str, text: str) -> Exception:
+    return type(name, (RuntimeError,), {"__module__": module})(text)
+
+
+FULL = "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 4096 bytes."
+FULL_ERRORS = [
+    device_error("XlaRuntimeError", "jaxlib.xla_extension", FULL),
+    device_error("JaxRuntimeError", "jax.errors", FULL),
+    tf.errors.ResourceExhaustedError(None, None, "Detected at x\nOOM when allocating a tensor"),
+    tf.errors.InternalError(None, None, "Collective aborted by: OOM when allocating a tensor"),
+]
+
+
+@pytest.mark.parametrize("error", FULL_ERRORS, ids=lambda error: type(error).__name__)
+def test_out_of_device_memory_is_no_lost_worker(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @command
+    def step(argv: list[str]) -> None:
+        with distribution.worker_failures(int(argv[0])):
+            raise error
+
+    assert step(["1"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: not enough device memory; try a smaller data.batch_size (")
+    assert "OOM when allocating a tensor" in said or FULL in said
+    assert said.count("\n") == 1
+    # One of several leaves without exit handlers, which would wait for those that wait for it.
+    ends: list[int] = []
+    monkeypatch.setattr("os._exit", ends.append)
+    step(["2"])
+    assert ends == [1]
+    assert capsys.readouterr().err == said
+    with pytest.raises(OutOfDeviceMemory), distribution.worker_failures(2):
+        raise error
+
+
+def test_other_errors_of_devices_stay_what_they_are() -> None:
+    reset = device_error("XlaRuntimeError", "jaxlib.xla_extension", "UNAVAILABLE: connection reset")
+    for lost in (reset, ValueError("UNKNOWN: Gloo AllGather failed: Connection closed by peer")):
+        with pytest.raises(WorkerLost, match="another worker is"), distribution.worker_failures(2):
+            raise lost
+    disk = tf.errors.ResourceExhaustedError(None, None, "a/b; No space left on device")
+    assert "data.batch_size" not in describe(disk)[0]
+    assert "data.batch_size" not in describe(ValueError(FULL))[0]
+
+
 @pytest.mark.parametrize(
     ("words", "environment", "message"),
     [
@@ -66,6 +226,26 @@ def test_replicas_agree_after_training(monkeypatch: pytest.MonkeyPatch) -> None:
             ["--runtime.strategy", "mirrored", "--runtime.devices", "1"],
             {},
             "'mirrored' needs at least two devices",
+        ),
+        (
+            ["--runtime.strategy", "multi_worker", "--runtime.devices", "1"],
+            {},
+            "runtime.devices: 1 is for one process; of several workers each takes all devices",
+        ),
+        (
+            ["--runtime.devices", "1"],
+            {"TF_CONFIG": TWO_WORKERS},
+            "runtime.devices: 1 is for one process; of several workers each takes all devices",
+        ),
+        (
+            ["--runtime.strategy", "single", "--runtime.devices", "2"],
+            {},
+            "runtime.devices: 2 contradicts runtime.strategy 'single'",
+        ),
+        (
+            ["--runtime.model_devices", "2"],
+            {},
+            "runtime.model_devices: 2 is for runtime.strategy 'model_parallel', and not for 'auto'",
         ),
         ([], {"KERAS_BACKEND": "torch"}, "KERAS_BACKEND: 'torch' is not supported"),
         (["--runtime.backend", "jax"], {"KERAS_BACKEND": "tensorflow"}, "contradicts"),

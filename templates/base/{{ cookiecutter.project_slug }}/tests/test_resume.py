@@ -86,7 +86,7 @@ OPTIONS = {
     "dropout": ["--model.dropout", "0.5"],
     "early stopping": ["--train.early_stopping_patience", "1", "--train.learning_rate", "1"],
     "two phases": [],
-    "two replicas": ["--runtime.strategy", "mirrored"],
+    "two replicas": ["--runtime.strategy", "mirrored", "--model.dropout", "0.5"],
     **{name: ["--model.name", name] for name in domain.ALSO_RESUMED},
 }
 

@@ -15,7 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from .errors import ProjectError, UsageProblem, WorkerLost
+from .errors import (
+    OutOfDeviceMemory,
+    ProjectError,
+    UsageProblem,
+    WorkerLost,
+    describe,
+    is_out_of_device_memory,
+)
 from .sections import RuntimeSection
 
 MESSAGE = 65_536  # bytes of the longest JSON value that the chief may send
@@ -190,10 +197,70 @@ def connect(runtime: RuntimeSection, layout: Mapping[str, tuple[str | None, ...]
 
 
 def has_gpu() -> bool:
-    """Whether the framework sees a GPU."""
+    """Whether the backend sees a GPU; on JAX not to be asked before ``connect``."""
+    import keras
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.default_backend() == "gpu"
     import tensorflow as tf
 
     return bool(tf.config.list_physical_devices("GPU"))
+
+
+def make_deterministic(wish: bool | None) -> None:
+    """Let operations give the same result each time; before ``connect``.
+
+    Args:
+        wish: None: where it costs little. Deterministic kernels are much slower on GPUs, so there
+            they must be asked for.
+    """
+    import keras
+    import tensorflow as tf
+
+    if keras.backend.backend() == "jax":
+        if wish:
+            add_xla_flag("--xla_gpu_deterministic_ops=true")
+        # TensorFlow, which feeds it, works on the CPU.
+        deterministic = wish is not False
+    else:
+        deterministic = wish if wish is not None else not has_gpu()
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def add_xla_flag(flag: str) -> None:
+    """Set what XLA reads once, when JAX looks for its devices."""
+    flags = os.environ.get("XLA_FLAGS", "").split()
+    os.environ["XLA_FLAGS"] = " ".join([*flags, flag])
+
+
+def refuse_ignored_fields(runtime: RuntimeSection, processes: int) -> None:
+    """Refuse fields that the strategy would ignore.
+
+    Args:
+        processes: of the run.
+
+    Raises:
+        UsageProblem: such a field is set.
+    """
+    wish = runtime.strategy
+    if runtime.devices and (processes > 1 or wish == "multi_worker"):
+        raise UsageProblem(
+            f"runtime.devices: {runtime.devices} is for one process; of several workers each takes "
+            "all devices that it sees. Unset it, and limit those with CUDA_VISIBLE_DEVICES."
+        )
+    if runtime.devices and runtime.devices > 1 and wish == "single":
+        raise UsageProblem(
+            f"runtime.devices: {runtime.devices} contradicts runtime.strategy 'single', which "
+            "takes one device; use 'auto'."
+        )
+    if runtime.model_devices and wish != "model_parallel":
+        raise UsageProblem(
+            f"runtime.model_devices: {runtime.model_devices} is for runtime.strategy "
+            f"'model_parallel', and not for {wish!r}; unset it."
+        )
 
 
 def tensorflow_cluster(environment: Mapping[str, str] = os.environ) -> tuple[int, int] | None:
@@ -327,14 +394,23 @@ def rebuilt(core: Any, let_go: Callable[[], None] = lambda: None) -> Any:
 
 @contextlib.contextmanager
 def worker_failures(processes: int) -> Iterator[None]:
-    """An error of the communication with other workers, as what it is."""
+    """Tell an error of the communication with other workers from one of this worker's own.
+
+    Raises:
+        WorkerLost: another worker is gone.
+        OutOfDeviceMemory: this one, of several, lacks memory.
+    """
     try:
         yield
     except ProjectError:
         raise
     except Exception as error:
+        if processes > 1 and is_out_of_device_memory(error):
+            raise OutOfDeviceMemory(describe(error)[0]) from error
         names = ("UnavailableError", "AbortedError", "InternalError", "CancelledError")
         lost = type(error).__name__ in (*names, "XlaRuntimeError", "JaxRuntimeError")
+        # JAX may give what its CPU collectives say as a ValueError.
+        lost = lost or "Gloo" in str(error)
         if processes == 1 or not lost:
             raise
         reason = " ".join(str(error).split())[:200]

@@ -1,5 +1,7 @@
 """Devices of the JAX backend: one, several of a machine, several machines, TPUs."""
 
+import importlib.util
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,12 +14,14 @@ import tensorflow as tf
 from .distribution import (
     Devices,
     Share,
+    add_xla_flag,
     chosen,
     counted,
     jax_cluster,
     needs_two,
     no_cluster,
     rebuilt,
+    refuse_ignored_fields,
 )
 from .errors import ProjectError, UsageProblem
 from .meters import Meters
@@ -29,6 +33,8 @@ except ImportError:
     raise ProjectError(
         "runtime.backend: jax is not installed; it is an extra: pip install -e '.[jax]'."
     ) from None
+
+log = logging.getLogger(__package__)
 
 LOST_AFTER = 30  # seconds without a sign of life until a worker is held to be gone
 
@@ -172,8 +178,7 @@ def prepare(runtime: RuntimeSection) -> None:
     """Set what JAX reads when it starts; TensorFlow, which only feeds it, leaves GPUs alone."""
     tf.config.set_visible_devices([], "GPU")
     if runtime.virtual_devices:
-        count = f"--xla_force_host_platform_device_count={runtime.virtual_devices}"
-        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {count}".strip()
+        add_xla_flag(f"--xla_force_host_platform_device_count={runtime.virtual_devices}")
         jax.config.update("jax_platforms", "cpu")
 
 
@@ -233,23 +238,44 @@ def connect(runtime: RuntimeSection, layout: Mapping[str, tuple[str | None, ...]
 
 
 def _join(runtime: RuntimeSection) -> int:
-    """Find the other processes, if this is to be one of several; how many there are."""
+    """Find the other processes, if this is to be one of several; how many there are.
+
+    Raises:
+        UsageProblem: the strategy is for one process and there are several, or the reverse.
+    """
     wish, cluster = runtime.strategy, jax_cluster()
-    several = cluster is not None and cluster[2] > 1
-    if wish not in ("auto", "multi_worker", "tpu"):
-        if several:
-            raise UsageProblem(
-                f"runtime.strategy: {wish!r} is for one process, and JAX_NUM_PROCESSES is "
-                f"{cluster[2]}; use 'multi_worker' or 'auto'."
-            )
-        return 1
-    launcher = any(name in os.environ for name in ("SLURM_STEP_NODELIST", "OMPI_MCA_orte_hnp_uri"))
-    if not several and not (wish == "multi_worker" and launcher):
-        if wish == "multi_worker":
-            raise no_cluster("jax")
-        return 1
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    address, number, count = cluster if several else (None, None, None)
+    named = cluster[2] if cluster else 1
+    refuse_ignored_fields(runtime, named)
+    alone = wish not in ("auto", "multi_worker", "tpu")
+    if alone and named > 1:
+        raise _for_one_process(wish, f"JAX_NUM_PROCESSES is {named}")
+    if jax.distributed.is_initialized():
+        _use_gloo()
+    elif named > 1:
+        _initialize(*cluster)
+    elif wish == "multi_worker" and _has_launcher():
+        _initialize()
+    elif not alone and _has_tpu_library():
+        try:
+            _initialize()
+        except ValueError as error:  # the library is here, and no TPU that says who the others are
+            log.debug("no cluster of TPU hosts: %s", error)
+    # Whoever introduced the processes to each other, and be it the TPU itself.
+    processes = jax.process_count()
+    if alone and processes > 1:
+        raise _for_one_process(wish, f"JAX knows of {processes}")
+    if wish == "multi_worker" and processes == 1:
+        raise no_cluster("jax")
+    refuse_ignored_fields(runtime, processes)
+    return processes
+
+
+def _initialize(
+    address: str | None = None, number: int | None = None, count: int | None = None
+) -> None:
+    """Join the other processes; without arguments, those that JAX finds through the launcher or the
+    TPU's metadata."""
+    _use_gloo()
     jax.distributed.initialize(
         address,
         count,
@@ -258,7 +284,25 @@ def _join(runtime: RuntimeSection) -> int:
         # Workers wait at their end while the chief evaluates, however long that takes.
         shutdown_timeout_seconds=7 * 24 * 3600,
     )
-    return jax.process_count()
+
+
+def _use_gloo() -> None:
+    """How CPUs of several processes reduce; of no consequence to other devices."""
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+
+
+def _has_launcher() -> bool:
+    return any(name in os.environ for name in ("SLURM_STEP_NODELIST", "OMPI_MCA_orte_hnp_uri"))
+
+
+def _has_tpu_library() -> bool:
+    return "TPU_LIBRARY_PATH" in os.environ or importlib.util.find_spec("libtpu") is not None
+
+
+def _for_one_process(wish: str, found: str) -> UsageProblem:
+    return UsageProblem(
+        f"runtime.strategy: {wish!r} is for one process, and {found}; use 'multi_worker' or 'auto'."
+    )
 
 
 def _divided_among(runtime: RuntimeSection, devices: int) -> int:

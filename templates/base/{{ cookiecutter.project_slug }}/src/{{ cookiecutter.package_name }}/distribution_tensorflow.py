@@ -16,11 +16,15 @@ from .distribution import (
     needs_two,
     no_cluster,
     rebuilt,
+    refuse_ignored_fields,
     tensorflow_cluster,
 )
 from .errors import UsageProblem
 from .meters import Meters
 from .sections import RuntimeSection
+from .seeds import seed_states
+
+Change = tuple[keras.Variable, tf.Tensor]  # a variable, and the value that it is to have
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class ReplicatedSteps:
         self.strategy, self.replicas = devices.strategy, devices.replicas
         self.several_processes = devices.processes > 1
         self.core, self.optimizer, self.loss, self.meters = core, optimizer, loss, meters
+        self._seeds = seed_states(core)
         if self.strategy:
             # Gradients are summed over the replicas before they are clipped and checked; Keras
             # would clip those of each replica, and then sum.
@@ -124,22 +129,43 @@ class ReplicatedSteps:
         inputs, targets, weights = batch
         variables = self.core.trainable_variables
         with tf.GradientTape() as tape:
-            outputs = self.core(inputs, training=True)
+            outputs, penalties, changed = self._call_core(inputs)
             # Under a strategy Keras's losses divide their mean by the number of replicas.
             loss = self.loss(targets, outputs, sample_weight=weights)
-            penalties = [tf.cast(value, loss.dtype) for value in self.core.losses]
+            penalties = [tf.cast(value, loss.dtype) for value in penalties]
             whole = tf.add_n([loss, *(value / self.replicas for value in penalties)])
             scaled = self.optimizer.scale_loss(whole)
         gradients = tape.gradient(scaled, [variable.value for variable in variables])
         sums = self.meters.of_part(loss, targets, outputs, weights)
         # Moving averages: each replica has made its own; all go on with the mean.
-        averages = [v for v in self.core.non_trainable_variables if "float" in v.dtype]
-        means = [v.value / self.replicas for v in averages] if self.strategy else []
+        averages = [variable for variable, _ in changed if "float" in variable.dtype]
+        means = [value / self.replicas for v, value in changed if "float" in v.dtype]
         gradients, rest = self._summed(gradients, [*means, *sums, *stop])
-        for variable, mean in zip(averages, rest[: len(means)], strict=False):
+        for variable, mean in zip(averages, rest[: len(means)], strict=True):
             variable.assign(mean)
+        for variable, value in changed:
+            if "float" not in variable.dtype:  # seeds and counters: the same on all replicas
+                variable.assign(value)
         self.optimizer.apply(gradients, variables)
         return rest[len(means) :]
+
+    def _call_core(self, inputs: Any) -> tuple[Any, list[tf.Tensor], list[Change]]:
+        """Outputs and penalties of a replica's part in training, and what its call changes.
+
+        Nothing is assigned yet, and what no call changes, such as frozen weights, is not listed: it
+        need not be reduced. A replica's number is added to the seeds for as long as the call lasts:
+        so each draws its own masks, and between steps the seeds are the same on all of them.
+        """
+        number = tf.distribute.get_replica_context().replica_id_in_sync_group
+        shift = tf.cast(tf.stack([number, 0]), "int64")
+        seeds = [(seed, seed.value + shift) for seed in self._seeds]
+        with keras.StatelessScope(seeds, collect_losses=True) as scope:
+            outputs = self.core(inputs, training=True)
+            penalties = self.core.losses
+        for seed in self._seeds:
+            scope.add_update((seed, scope.get_current_value(seed) - shift))
+        new = [(variable, scope.get_current_value(variable)) for variable in self.core.variables]
+        return outputs, penalties, [(v, value) for v, value in new if value is not None]
 
     def _evaluate_part(self, batch: Any, *stop: tf.Tensor) -> list[tf.Tensor]:
         inputs, targets, weights = batch
@@ -177,6 +203,7 @@ def connect(runtime: RuntimeSection, layout: Mapping[str, tuple[str | None, ...]
     keras.config.set_dtype_policy(_precision(runtime.precision))
     wish = runtime.strategy
     cluster = tensorflow_cluster()
+    refuse_ignored_fields(runtime, cluster[1] if cluster else 1)
     if wish == "multi_worker" or (wish == "auto" and cluster and cluster[1] > 1):
         return _workers(wish, cluster)
     if cluster and cluster[1] > 1:

@@ -10,6 +10,8 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
 
+OUT_OF_DEVICE_MEMORY = ("RESOURCE_EXHAUSTED", "OOM when allocating")
+
 
 class ProjectError(Exception):
     """The environment is in the way: disk, permission, network, a missing extra."""
@@ -42,8 +44,12 @@ class Interrupted(ProjectError):
 
 
 class WorkerLost(ProjectError):
-    """Another process of the run is gone. This one ends without exit handlers, which would wait
-    for it."""
+    """A process of several is gone or must leave. This one ends without exit handlers, which would
+    wait for the others."""
+
+
+class OutOfDeviceMemory(WorkerLost):
+    """A worker's device has no memory left for a step, which the others wait for."""
 
 
 def unknown(field: str, value: str, allowed: Iterable[str]) -> UsageProblem:
@@ -103,7 +109,22 @@ def describe(error: BaseException) -> tuple[str, int]:
         place = f"{error.filename}: " if error.filename else ""
         return _one_line(f"{place}{error.strerror}."), ProjectError.exit_code
     text = _one_line(f"{type(error).__name__}: {error}")
+    if is_out_of_device_memory(error):
+        # TensorFlow begins with where in the graph it was.
+        begin = max(text.find(mark) for mark in OUT_OF_DEVICE_MEMORY)
+        reason = text[max(begin, 0) :][:200]
+        message = f"not enough device memory; try a smaller data.batch_size ({reason})"
+        return message, ProjectError.exit_code
     return f"{text[:500]} (--debug shows where)", ProjectError.exit_code
+
+
+def is_out_of_device_memory(error: BaseException) -> bool:
+    """Whether TensorFlow or JAX, which have several types for it, say that memory is too small."""
+    text = str(error)
+    if type(error).__name__ == "ResourceExhaustedError":
+        return "No space left" not in text  # of a disk
+    of_framework = type(error).__module__.startswith(("jax", "tensorflow"))
+    return of_framework and any(mark in text for mark in OUT_OF_DEVICE_MEMORY)
 
 
 def _one_line(text: str) -> str:

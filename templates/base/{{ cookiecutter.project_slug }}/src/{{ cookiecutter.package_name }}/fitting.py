@@ -28,6 +28,7 @@ from .optimizers import make_optimizer
 from .pipeline import ShuffledOrder, evaluation_batches, training_batches
 from .preprocessing import augment
 from .runs import Run
+from .seeds import spread_seeds
 
 log = logging.getLogger(__package__)
 
@@ -79,6 +80,7 @@ def build(config: Config, preprocessing: Preprocessing, devices: Devices) -> ker
                     f"train.init_from: {config.train.init_from!r} is of another model or input: "
                     f"it shares no layer with this {config.model.name!r}."
                 )
+        spread_seeds(core, config.train.seed)
     return core
 
 

@@ -41,7 +41,7 @@ def train(config: Config, resume: Run | None = None, fresh: bool = False) -> dic
     from .model import LAYOUT, settle
     from .preprocessing import Preprocessing
 
-    deterministic = seeds.set_seeds(config.train)
+    seeds.set_seeds(config.train)
     devices = distribution.connect(config.runtime, LAYOUT)
     with distribution.worker_failures(devices.processes):
         data = load(config)
@@ -97,7 +97,7 @@ def train(config: Config, resume: Run | None = None, fresh: bool = False) -> dic
             "backend": devices.backend,
             "strategy": devices.name,
             "replicas": devices.replicas,
-            "deterministic": deterministic,
+            "deterministic": seeds.is_deterministic(config.train),
             "parameters": trained.core.count_params(),
             "steps": fitted.steps,
             "resumed_from_step": begun.checkpoint and begun.checkpoint.state["step"],

@@ -113,6 +113,32 @@ def test_weights_of_an_earlier_run(trained: Path) -> None:
         np.testing.assert_array_equal(weight, theirs[weight.path])
 
 
+def test_weights_of_an_earlier_run_leave_those_that_come_from_the_data(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from {{ cookiecutter.package_name }}.distribution import connect
+    from {{ cookiecutter.package_name }}.model import LAYOUT
+    from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
+
+    config = load_config(QUICK)
+    preprocessing = Preprocessing.fit(load(config).train, config)
+    devices = connect(config.runtime, LAYOUT)
+    earlier = artifact.load(find_run("latest").model_file)
+    for weight in earlier.core.weights:
+        weight.assign(np.array(weight) + 1)
+    theirs = {weight.path: np.array(weight) for weight in earlier.core.weights}
+    monkeypatch.setattr(fitting, "find_artifact", lambda *_: (earlier, config))
+    later = load_config([*QUICK, "--train.init_from", "latest"])
+    core = fitting.build(config, preprocessing, devices)
+    kept = next(weight.path for weight in core.trainable_weights if weight.path in theirs)
+    monkeypatch.setattr(fitting, "FITTED", (f"^{kept}$",))
+    core = fitting.build(later, preprocessing, devices)
+    found = {weight.path: np.array(weight) for weight in core.trainable_weights}
+    assert not np.array_equal(found.pop(kept), theirs[kept])
+    for path in found.keys() & theirs.keys():
+        np.testing.assert_array_equal(found[path], theirs[path])
+
+
 def test_divergence_is_exit_code_4(capsys: pytest.CaptureFixture[str]) -> None:
     words = [
         "--train.learning_rate",

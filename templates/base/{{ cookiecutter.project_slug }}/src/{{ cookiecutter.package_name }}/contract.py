@@ -12,7 +12,8 @@ Each domain supplies these names, with the same meaning:
                           ``vocabularies(Preprocessing)``; ``settle(Artifact, Data, Config)``:
                           the artifact to be saved, with what the validation split chooses once
                           the weights stand; ``LAYOUT``: how large weights are divided among
-                          devices
+                          devices; ``FITTED``: patterns of the paths of weights that ``build``
+                          computes from the data, which ``train.init_from`` leaves as built
 ``objective``             ``LOSSES`` and ``METRICS`` by name, each made by ``(Config,
                           Preprocessing)``; ``example_weights``; ``reduced(raw, outputs,
                           Preprocessing)``: what is kept of a batch's outputs; ``answers`` of it

@@ -21,8 +21,8 @@ from .evaluate import find_artifact
 from .interruption import StopRequest
 from .journal import Journal
 from .meters import Meters
+from .model import FITTED, phases, vocabularies
 from .model import build as build_model
-from .model import phases, vocabularies
 from .optimizers import make_optimizer
 from .pipeline import ShuffledOrder, evaluation_batches, training_batches
 from .preprocessing import augment
@@ -72,7 +72,7 @@ def build(config: Config, preprocessing: Preprocessing, devices: Devices) -> ker
         if config.train.init_from:
             earlier = find_artifact(config.train.init_from, config, "train.init_from")[0]
             before, now = vocabularies(earlier.preprocessing), vocabularies(preprocessing)
-            copied = warm_start(core, earlier, before, now)
+            copied = warm_start(core, earlier, before, now, FITTED)
             if copied == 0:
                 raise UsageProblem(
                     f"train.init_from: {config.train.init_from!r} is of another model or input: "

@@ -122,8 +122,16 @@ class Training:
     ) -> None:
         self.core, self.preprocessing, self.config = core, preprocessing, config
         self.devices, self.run, self.stop = devices, run, stop
+        writes = cache.writes_here(devices)
         self.splits = {
-            name: cache.prepared(split, preprocessing, config.data.cache, f"{data.digest}/{name}")
+            name: cache.prepared(
+                split,
+                preprocessing,
+                config.data.cache,
+                f"{data.digest}/{name}",
+                writes,
+                lambda: stop.check("while examples are prepared"),
+            )
             for name, split in (("train", data.train), ("validation", data.validation))
         }
         drawn = self.splits["train"] = self.splits["train"].epoch()

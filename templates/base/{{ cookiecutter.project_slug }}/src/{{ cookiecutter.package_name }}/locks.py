@@ -29,18 +29,24 @@ class Lock:
         self.close()
 
 
-def try_lock(file: Path) -> Lock | None:
-    """A lock on the file, which is made where it is missing; None if another process has it."""
+def try_lock(file: Path, shared: bool = False) -> Lock | None:
+    """A lock on the file, which is made where it is missing; None if another process has it.
+
+    Args:
+        shared: several processes may have it together, but none of them with one that has it alone.
+    """
     opened = file.open("w")
     if fcntl is None:
         return Lock(opened.close)
     try:
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(opened, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         opened.close()
         return None
     except OSError as error:  # some network storage has no locks (ENOSYS, ENOLCK, EOPNOTSUPP)
         opened.close()
+        if shared:
+            return Lock(lambda: None)
         return _try_name(file.with_name(f"{file.name}.owner"), str(error.strerror))
     return Lock(opened.close)
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from pathlib import Path
 
 import mlflow
@@ -199,6 +200,20 @@ def test_refused(
     assert captured.startswith("error: ")
     assert captured.count("\n") == 1
     assert all_runs() == [], "nothing half-written"
+
+
+@pytest.mark.parametrize("name", ["baselines", "inputs", "report"])
+def test_what_is_used_after_training_is_tried_before_it(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = sys.modules[artifact.__package__]
+    monkeypatch.delattr(package, name, raising=False)
+    monkeypatch.setitem(sys.modules, f"{package.__name__}.{name}", None)  # cannot be imported
+    assert main(QUICK) == 1
+    message = capsys.readouterr().err
+    assert f"{package.__name__}.{name}" in message
+    assert message.count("\n") == 1
+    assert all_runs() == []
 
 
 def test_no_permission_to_write(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

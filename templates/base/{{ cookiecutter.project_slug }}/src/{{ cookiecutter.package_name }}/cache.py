@@ -178,30 +178,24 @@ def _lock_of(file: Path, shared: bool = False) -> Lock | None:
 def _from_disk(
     file: Path, source: _Source, writes: bool, check: Callable[[], None]
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    stored, lock = _open(file, source, writes, check)
-
-    def rows(positions: np.ndarray) -> np.ndarray:
-        assert lock  # it is held as long as the rows may be read
-        return stored[positions]
+    stored = _open(file, source, writes, check)
 
     def fetch(positions: tf.Tensor) -> tf.Tensor:
-        batch = tf.numpy_function(rows, [positions], source.spec.dtype, False)
+        batch = tf.numpy_function(stored.read, [positions], source.spec.dtype, False)
         return tf.ensure_shape(batch, source.spec.shape)
 
     return fetch
 
 
-def _open(
-    file: Path, source: _Source, writes: bool, check: Callable[[], None]
-) -> tuple[np.ndarray, Lock]:
-    """The rows of a cache, which this process or another one makes first where it is missing."""
+def _open(file: Path, source: _Source, writes: bool, check: Callable[[], None]) -> "_Stored":
+    """A cache on disk, which this process or another one makes first where it is missing."""
     part = _Part(file, source)
     seen, since = None, time.monotonic()
     while True:
         lock = _lock_of(file, shared=True)
         if lock and file.is_file():
             os.utime(file)  # it was used now
-            return np.load(file, mmap_mode="r"), lock
+            return _Stored(np.load(file, mmap_mode="r"), lock)
         if lock:
             lock.close()
         writer = _lock_of(part.path) if writes else None
@@ -219,6 +213,17 @@ def _open(
                 f"{PATIENCE:.0f} seconds; end it, or use data.cache none."
             )
         time.sleep(0.2)
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """The rows of a cache, and the lock that keeps it while they may be read."""
+
+    rows: np.ndarray
+    lock: Lock
+
+    def read(self, positions: np.ndarray) -> np.ndarray:
+        return self.rows[positions]
 
 
 @dataclass(frozen=True)

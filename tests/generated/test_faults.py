@@ -403,6 +403,32 @@ def peak_memory(demo: Path, folder: str, cache: str) -> float:
     return largest
 
 
+def test_full_disk_while_preparing(demo: Path) -> None:
+    """The cache is 13 MB of pixels; its file system has room for 4."""
+    make = [str(project_python()), "-c", MAKE_IMAGES, "images", "500"]
+    subprocess.run(make, cwd=demo, env=environment_of(demo), check=True, capture_output=True)
+    (demo / ".cache").mkdir()
+    words = [*QUICK, "--data.source", "folder", "--data.path", "images", "--data.cache", "disk"]
+    train = [str(project_python()), "-m", "demo.train", *words, "--data.image_size", "96"]
+    inside = f"mount -t tmpfs -o size=4m tmpfs {demo / '.cache'} && " + (
+        '"$@"; code=$?; find .cache/prepared -type f; exit $code'
+    )
+    private = ["unshare", "--mount"] if os.getuid() == 0 else ["unshare", "-Urm"]
+    done = subprocess.run(
+        [*private, "sh", "-c", inside, "sh", *train],
+        cwd=demo,
+        env=environment_of(demo),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stderr.startswith("error: data.cache: 10 MB of prepared examples cannot be written")
+    assert done.stderr.count("\n") == 1
+    said, _, left = done.stdout.partition("examples on disk (10 MB): ")
+    assert said.endswith("Preparing 350 "), "before it is tried"
+    assert left.count("\n") == 1, "nothing of it stays"
+
+
 def test_memory_stays_flat_when_the_data_grows_tenfold(demo: Path) -> None:
     few, many = 1_000, 10_000
     for count in (few, many):

@@ -1,5 +1,6 @@
 """Each test works in an empty folder of its own; one small trained run is shared."""
 
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,6 +58,16 @@ def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def quick() -> Config:
     """The default configuration, cut to seconds."""
     return load_config(QUICK)
+
+
+@pytest.fixture
+def storage_without_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As some network storage: ``flock`` is not implemented."""
+
+    def flock(*_: object) -> None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr("fcntl.flock", flock)
 
 
 @pytest.fixture

@@ -1,4 +1,13 @@
+import errno
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
 from itertools import chain
+from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -6,7 +15,9 @@ import tensorflow as tf
 
 from {{ cookiecutter.package_name }} import cache
 from {{ cookiecutter.package_name }}.contract import Split
-from {{ cookiecutter.package_name }}.distribution import Share
+from {{ cookiecutter.package_name }}.distribution import Devices, Share
+from {{ cookiecutter.package_name }}.errors import Interrupted, ProjectError
+from {{ cookiecutter.package_name }}.interruption import StopRequest
 from {{ cookiecutter.package_name }}.pipeline import (
     InOrder,
     ShuffledOrder,
@@ -160,6 +171,153 @@ def test_disk_cache_is_used_again_and_named_after_the_data(split: Split, own_fol
     cache.prepared(split, Doubling(), "disk", "first")
     cache.prepared(split, Doubling(), "disk", "second")
     assert len(list((own_folder / ".cache" / "prepared").iterdir())) == 2
+
+
+class Noting(Doubling):
+    """Notes which examples it prepared."""
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+    def prepare(self, raw):
+        def note(numbers: np.ndarray) -> np.ndarray:
+            self.seen += numbers.tolist()
+            return 2 * numbers
+
+        return tf.ensure_shape(tf.numpy_function(note, [raw], tf.int32), (None,))
+
+
+@pytest.fixture
+def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "CHUNK", 2)
+
+
+@pytest.mark.usefixtures("small_chunks")
+@pytest.mark.parametrize("mode", ["memory", "disk"])
+def test_a_signal_is_heard_while_examples_are_prepared(split: Split, mode: str) -> None:
+    looks = []
+
+    def look() -> None:
+        looks.append(1)
+        if len(looks) == 4:
+            os.kill(os.getpid(), signal.SIGTERM)
+        stop.check("while examples are prepared")
+
+    with StopRequest() as stop, pytest.raises(Interrupted) as stopped:
+        cache.prepared(split, Doubling(), mode, "x", check=look)
+    assert str(stopped.value) == (
+        "stopped by SIGTERM while examples are prepared; the same command goes on."
+    )
+    assert len(looks) == 4
+    again = Noting()
+    prepared = cache.prepared(split, again, mode, "x")
+    rows = prepared.fetch(tf.range(SIZE, dtype=tf.int64))
+    assert rows.numpy().tolist() == list(range(0, 2 * SIZE, 2))
+    # Four chunks of two examples are on disk.
+    assert sorted(again.seen) == list(range(0 if mode == "memory" else 8, SIZE))
+
+
+@pytest.mark.usefixtures("small_chunks")
+def test_what_is_damaged_of_an_interrupted_cache_is_made_anew(
+    split: Split, own_folder: Path
+) -> None:
+    def stop() -> None:
+        raise Interrupted("stopped")
+
+    with pytest.raises(Interrupted):
+        cache.prepared(split, Doubling(), "disk", "x", check=stop)
+    folder = own_folder / ".cache" / "prepared"
+    (part,) = folder.glob("*.part")
+    part.write_bytes(part.read_bytes()[:-3])
+    prepared = cache.prepared(split, Doubling(), "disk", "x")
+    rows = prepared.fetch(tf.range(SIZE, dtype=tf.int64))
+    assert rows.numpy().tolist() == list(range(0, 2 * SIZE, 2))
+    assert [file.suffix for file in folder.iterdir()] == [".npy"]
+
+
+@pytest.mark.parametrize("moment", ["before", "while it is written"])
+def test_full_disk(
+    split: Split, moment: str, own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if moment == "before":
+        usage = SimpleNamespace(free=SIZE)
+        monkeypatch.setattr(cache.shutil, "disk_usage", lambda _: usage)
+    else:
+        full = OSError(errno.ENOSPC, "No space left on device")
+        monkeypatch.setattr(cache.os, "fsync", Mock(side_effect=full))
+    with pytest.raises(ProjectError, match=r"data\.cache: 0 MB of prepared .*; make room, or use"):
+        cache.prepared(split, Doubling(), "disk", "x")
+    assert list((own_folder / ".cache" / "prepared").iterdir()) == []
+
+
+def test_old_caches_make_room(split: Split, own_folder: Path, monkeypatch: pytest.MonkeyPatch):
+    """Those that were not used for longest go first; one that is in use stays."""
+    folder = own_folder / ".cache" / "prepared"
+    used = cache.prepared(split, Doubling(), "disk", "used")
+    (in_use,) = folder.iterdir()
+    for days, name in enumerate(("new.npy", "fresh.part", "old.npy", "left.part", ".x-new.npy")):
+        (folder / name).write_bytes(bytes(100))
+        os.utime(folder / name, (time.time() - days * 90_000,) * 2)
+    os.utime(in_use, (0, 0))
+    (folder / "fresh.part").touch()
+    monkeypatch.setattr(cache, "KEPT", in_use.stat().st_size + 4 * SIZE + 250)
+    cache.prepared(split, Doubling(), "disk", "another")
+    left = {file.name for file in folder.iterdir()} - {"new.npy", "fresh.part", in_use.name}
+    assert len(left) == 1
+    assert (folder / left.pop()).stat().st_size == in_use.stat().st_size
+    assert used.fetch(tf.constant([3], tf.int64)).numpy() == [6]
+
+
+def test_others_wait_for_the_one_that_writes(split: Split, own_folder: Path) -> None:
+    preparing = threading.Event()
+
+    def write() -> None:
+        def slow() -> None:
+            preparing.set()
+            time.sleep(0.5)
+
+        cache.prepared(split, Doubling(), "disk", "x", check=slow)
+
+    waiting = Noting()
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert preparing.wait(20)
+    for writes in (False, True):  # a worker of the same run, and another run
+        prepared = cache.prepared(split, waiting, "disk", "x", writes)
+        assert prepared.fetch(tf.constant([3], tf.int64)).numpy() == [6]
+    writer.join()
+    assert waiting.seen == []
+
+
+def test_waiting_for_one_that_does_not_get_on_ends(
+    split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "PATIENCE", 0.3)
+    with pytest.raises(ProjectError, match=r"another process that prepares .* has not got on"):
+        cache.prepared(split, Doubling(), "disk", "x", writes=False)
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_chief_writes_where_all_see_it(shared: bool, own_folder: Path) -> None:
+    """Two processes of a run: with one disk, or each with its own."""
+    told: list[str | None] = []
+
+    class Told(Devices):
+        def from_chief(self, value):
+            if self.is_chief:
+                told.append(value)
+                if value is None:
+                    answers.append(cache.writes_here(replace(self, process=1)))
+                return value
+            if not shared:
+                return "not-here"
+            return told[0]
+
+    answers: list[bool] = []
+    chief = Told("tensorflow", "multi_worker", 2, "", processes=2)
+    assert cache.writes_here(chief)
+    assert answers == [not shared]
+    assert list((own_folder / ".cache" / "prepared").iterdir()) == []
 
 
 # === Examples of different lengths ===

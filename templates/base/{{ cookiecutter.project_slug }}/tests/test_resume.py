@@ -10,12 +10,14 @@ import keras
 import numpy as np
 import pytest
 
-from {{ cookiecutter.package_name }} import baselines, evaluate, fitting, report
+from {{ cookiecutter.package_name }} import baselines, evaluate, fitting, report, resuming
 from {{ cookiecutter.package_name }}.checkpoints import Checkpoints, newest, read
+from {{ cookiecutter.package_name }}.config import Config
 from {{ cookiecutter.package_name }}.contract import Phase
-from {{ cookiecutter.package_name }}.errors import Diverged, Interrupted, ProjectError
+from {{ cookiecutter.package_name }}.errors import Diverged, Interrupted, ProjectError, UsageProblem
 from {{ cookiecutter.package_name }}.interruption import StopRequest
-from {{ cookiecutter.package_name }}.runs import Run, all_runs
+from {{ cookiecutter.package_name }}.locks import Lock
+from {{ cookiecutter.package_name }}.runs import Run, all_runs, start_run
 from {{ cookiecutter.package_name }}.train import main
 
 from . import domain
@@ -184,6 +186,51 @@ def test_a_run_that_is_worked_on_is_left_alone(
         assert f"another process works on {run.id}" in capsys.readouterr().err
         assert main(LONG) == 0
     assert len(all_runs()) == 2
+
+
+def test_a_new_run_is_locked_before_others_can_take_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process with the same command looks at it as soon as its record is there."""
+    write, taken = Run.write, []
+
+    def write_and_look(run: Run, name: str, value: dict) -> None:
+        write(run, name, value)
+        if name == "record":
+            taken.append(run.claim())
+
+    monkeypatch.setattr(Run, "write", write_and_look)
+    assert main([*UNRECORDED, "--train.max_steps", "1"]) == 0
+    assert taken == [None]
+
+
+def test_a_run_that_was_finished_meanwhile_is_not_resumed(
+    quick: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other process ends between the look at the run and the lock on it."""
+    facts = {"digest": "some", "backend": "tensorflow"}
+    run, lock = start_run(quick)
+    run.write("record", facts)
+    checkpoints = Checkpoints(run.checkpoints_dir, keep=2, every_steps=1, every_seconds=1.0)
+    checkpoints.save(1, {"a/0000": np.array([1])}, {"step": 1})
+    checkpoints.wait()
+    lock.close()
+    with resuming._newest_alike(quick, facts).lock, pytest.raises(UsageProblem, match="another pr"):
+        resuming._going_on(run, quick, facts)
+    claim = Run.claim
+
+    def finish_and_claim(run: Run, name: str = "run") -> Lock | None:
+        run.write_summary({"run_id": run.id})
+        return claim(run, name)
+
+    monkeypatch.setattr(Run, "claim", finish_and_claim)
+    assert resuming._newest_alike(quick, facts) is None
+    (run.path / "summary.json").unlink()
+    with pytest.raises(UsageProblem, match="is finished"):
+        resuming._going_on(run, quick, facts)
+
+
+@pytest.mark.usefixtures("storage_without_locks")
+def test_training_without_locks() -> None:
+    assert main([*UNRECORDED, "--train.max_steps", "1"]) == 0
 
 
 def truncated(file: Path) -> None:

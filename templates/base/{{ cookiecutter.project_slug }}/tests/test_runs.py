@@ -1,20 +1,33 @@
 import json
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+from {{ cookiecutter.package_name }} import locks
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.errors import UsageProblem
-from {{ cookiecutter.package_name }}.runs import find_run, main, start_run
+from {{ cookiecutter.package_name }}.runs import Run, find_run, main, start_run
+
+
+def started(*words: str) -> Run:
+    """A run that no process works on any more."""
+    run, lock = start_run(load_config(words))
+    lock.close()
+    return run
 
 
 def finished(accuracy: float, epochs: int = 3):
-    run = start_run(load_config(["--train.epochs", str(epochs)]))
+    run = started("--train.epochs", str(epochs))
     data = {"source": "some"}
     metrics = {"test/accuracy": accuracy}
     run.write_summary(
         {"run_id": run.id, "model": "m", "steps": 7, "data": data, "metrics": metrics}
     )
+    run.write("tracking", {"complete": True})
     return run
 
 
@@ -22,14 +35,14 @@ def test_latest_is_the_newest_finished_run() -> None:
     with pytest.raises(UsageProblem, match="there is no finished run"):
         find_run("latest")
     run = finished(0.5)
-    start_run(load_config())
+    started()
     assert find_run("latest") == run
     with pytest.raises(UsageProblem, match=f"Did you mean '{run.id}'"):
         find_run(run.id[:-1] + "x")
 
 
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
-    run, other = finished(0.5), start_run(load_config())
+    run, other = finished(0.5), started()
     assert main(["list"]) == 0
     shown = capsys.readouterr().out
     assert f"{run.id}  finished    m      some  7      test/accuracy 0.5000\n" in shown
@@ -47,13 +60,71 @@ def test_compare_shows_what_differs(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_prune_keeps_the_newest_and_what_is_unfinished(own_folder: Path) -> None:
     runs = sorted([finished(0.1), finished(0.2), finished(0.3)], key=lambda run: run.id)
-    unfinished = start_run(load_config())
+    unfinished = started()
     assert main(["prune", "--keep", "1", "--dry-run"]) == 0
     assert len(list((own_folder / "runs").iterdir())) == 4
     assert main(["prune", "--keep", "1"]) == 0
     assert set((own_folder / "runs").iterdir()) == {runs[-1].path, unfinished.path}
     assert main(["prune", "--keep", "0", "--unfinished"]) == 0
     assert list((own_folder / "runs").iterdir()) == []
+
+
+def test_prune_leaves_runs_that_are_worked_on(
+    own_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, lock = start_run(load_config())
+    sent = finished(0.5)
+    with lock, sent.claim("tracking"):
+        assert main(["prune", "--keep", "0", "--unfinished", "--unrecorded"]) == 0
+    shown = capsys.readouterr().out
+    for left in (run, sent):
+        assert left.config_file.is_file()
+        assert f"left {left.path}: another process works on it.\n" in shown
+    assert main(["prune", "--keep", "0", "--unfinished"]) == 0
+    assert list((own_folder / "runs").iterdir()) == []
+
+
+@pytest.mark.parametrize("state", [None, {"run_id": "1", "complete": False}])
+def test_prune_leaves_what_mlflow_does_not_have(
+    state: dict | None, own_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, sent = finished(0.5), finished(0.6)
+    if state is None:
+        (run.path / "tracking.json").unlink()
+    else:
+        run.write("tracking", state)
+    assert main(["prune", "--keep", "0"]) == 0
+    shown = capsys.readouterr().out
+    assert f"removed {sent.path}\n" in shown
+    assert f"tracking replay {run.id}; to remove it nevertheless: --unrecorded.\n" in shown
+    assert shown.endswith("1 runs stay.\n")
+    assert run.summary
+    assert main(["prune", "--keep", "0", "--unrecorded"]) == 0
+    assert list((own_folder / "runs").iterdir()) == []
+
+
+@pytest.mark.usefixtures("storage_without_locks")
+def test_storage_without_locks(caplog: pytest.LogCaptureFixture) -> None:
+    """Among the processes of one machine a run is still worked on by one at a time."""
+    locks._warn.cache_clear()
+    run, lock = start_run(load_config())
+    (owner,) = run.path.glob("*.owner")
+    lock.close()
+    assert not owner.exists()
+    assert caplog.messages == [
+        "this storage has no locks (Function not implemented): do not work on one run from several "
+        "machines at once"
+    ]
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        owner.write_text(f"{socket.gethostname()} {other.pid}")
+        assert run.claim() is None
+        with run.claim("tracking"):
+            pass
+        other.communicate()
+    with run.claim():
+        assert owner.read_text() == f"{socket.gethostname()} {os.getpid()}"
+    owner.write_text("another-machine 1")
+    assert run.claim() is not None
 
 
 @pytest.mark.parametrize("words", [[], ["lst"], ["prune", "--keep", "-1"], ["list", "--jsn"]])

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from pathlib import Path
 
 import mlflow
@@ -113,6 +114,32 @@ def test_weights_of_an_earlier_run(trained: Path) -> None:
         np.testing.assert_array_equal(weight, theirs[weight.path])
 
 
+def test_weights_of_an_earlier_run_leave_those_that_come_from_the_data(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from {{ cookiecutter.package_name }}.distribution import connect
+    from {{ cookiecutter.package_name }}.model import LAYOUT
+    from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
+
+    config = load_config(QUICK)
+    preprocessing = Preprocessing.fit(load(config).train, config)
+    devices = connect(config.runtime, LAYOUT)
+    earlier = artifact.load(find_run("latest").model_file)
+    for weight in earlier.core.weights:
+        weight.assign(np.array(weight) + 1)
+    theirs = {weight.path: np.array(weight) for weight in earlier.core.weights}
+    monkeypatch.setattr(fitting, "find_artifact", lambda *_: (earlier, config))
+    later = load_config([*QUICK, "--train.init_from", "latest"])
+    core = fitting.build(config, preprocessing, devices)
+    kept = next(weight.path for weight in core.trainable_weights if weight.path in theirs)
+    monkeypatch.setattr(fitting, "FITTED", (f"^{kept}$",))
+    core = fitting.build(later, preprocessing, devices)
+    found = {weight.path: np.array(weight) for weight in core.trainable_weights}
+    assert not np.array_equal(found.pop(kept), theirs[kept])
+    for path in found.keys() & theirs.keys():
+        np.testing.assert_array_equal(found[path], theirs[path])
+
+
 def test_divergence_is_exit_code_4(capsys: pytest.CaptureFixture[str]) -> None:
     words = [
         "--train.learning_rate",
@@ -173,6 +200,20 @@ def test_refused(
     assert captured.startswith("error: ")
     assert captured.count("\n") == 1
     assert all_runs() == [], "nothing half-written"
+
+
+@pytest.mark.parametrize("name", ["baselines", "inputs", "report"])
+def test_what_is_used_after_training_is_tried_before_it(
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package = sys.modules[artifact.__package__]
+    monkeypatch.delattr(package, name, raising=False)
+    monkeypatch.setitem(sys.modules, f"{package.__name__}.{name}", None)  # cannot be imported
+    assert main(QUICK) == 1
+    message = capsys.readouterr().err
+    assert f"{package.__name__}.{name}" in message
+    assert message.count("\n") == 1
+    assert all_runs() == []
 
 
 def test_no_permission_to_write(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -133,6 +133,30 @@ def test_costs_choose_the_operating_point() -> None:
     assert points[0] > points[-1]
 
 
+@pytest.mark.parametrize("name", ["logistic", "ensemble"])
+def test_earlier_weights_leave_a_regression_that_stays_as_it_was_fitted(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = [*fields(patients(200)), "--model.name", name]
+    earlier, _ = made(load_config(words))
+    monkeypatch.setattr(fitting, "find_artifact", lambda *_: (earlier, None))
+    later = load_config([*words, "--data.split_seed", "1", "--train.init_from", "latest"])
+    monkeypatch.setattr(model, "settle", lambda artifact, *_: artifact)
+    trained, _ = made(later)
+    theirs = {weight.path: np.array(weight) for weight in earlier.core.weights}
+    reference = np.array(trained.preprocessing.reference, "float32")
+    assert not np.allclose(reference, earlier.preprocessing.reference, atol=1e-3)
+    copied = 0
+    for weight in trained.core.weights:
+        if weight.path.startswith("fitted_reference"):
+            expected = reference[:-1, None] if "kernel" in weight.path else reference[-1:]
+            np.testing.assert_allclose(weight, np.broadcast_to(expected, weight.shape))
+        else:
+            np.testing.assert_array_equal(weight, theirs[weight.path])
+            copied += 1
+    assert copied >= 2
+
+
 # === Reasons ===
 
 

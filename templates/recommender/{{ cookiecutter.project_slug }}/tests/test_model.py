@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from {{ cookiecutter.package_name }} import artifact, inputs, linear
+from {{ cookiecutter.package_name }} import artifact, fitting, inputs, linear
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.contract import Data
 from {{ cookiecutter.package_name }}.data import load
+from {{ cookiecutter.package_name }}.distribution import connect
 from {{ cookiecutter.package_name }}.model import LAYOUT, build, scoring
 from {{ cookiecutter.package_name }}.networks import Network
 from {{ cookiecutter.package_name }}.preprocessing import FIRST, START, Preprocessing
@@ -128,6 +129,30 @@ def test_large_catalogues_are_compared_with_some_items(
         first = np.log(np.exp(logits).sum()) - logits[0]
         alone = given | {"weights": np.array([[1, 1e-6, 1e-6], [1, 1, 0]], "float32")}
         np.testing.assert_allclose(np.asarray(core(alone))[0, 0], first, rtol=1e-3)
+
+
+def test_earlier_weights_leave_shares_and_features(
+    preprocessing: Preprocessing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["--model.name", "two_tower", "--train.init_from", "latest"]
+    config = load_config(words, environment={})
+    before, now = (
+        replace(
+            preprocessing,
+            counts=preprocessing.counts[::step],
+            user_table=np.full((len(preprocessing.users), 2), step, "float32"),
+            item_table=np.full((len(preprocessing.items), 3), step, "float32"),
+        )
+        for step in (1, -1)
+    )
+    theirs = network(built("two_tower", before))
+    earlier = artifact.Artifact(scoring(theirs), before)
+    monkeypatch.setattr(fitting, "find_artifact", lambda *_: (earlier, config))
+    layer = network(fitting.build(config, now, connect(config.runtime, LAYOUT)))
+    np.testing.assert_allclose(layer.shares, np.log(linear.shares(now.counts)), rtol=1e-5)
+    for kept, table in ((layer.user_table, now.user_table), (layer.item_table, now.item_table)):
+        np.testing.assert_array_equal(np.array(kept)[-len(table) :], table)
+    np.testing.assert_array_equal(layer.item_embedding, theirs.item_embedding)
 
 
 def test_layout_names_weights_that_exist(preprocessing: Preprocessing) -> None:

@@ -9,7 +9,7 @@ from {{ cookiecutter.package_name }} import artifact
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.data import load
 from {{ cookiecutter.package_name }}.lookup import find
-from {{ cookiecutter.package_name }}.model import LAYOUT, Pretrained, build
+from {{ cookiecutter.package_name }}.model import FITTED, LAYOUT, Pretrained, build
 from {{ cookiecutter.package_name }}.ngrams import NGramLogits, ngrams
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 from {{ cookiecutter.package_name }}.registry import MODELS
@@ -131,6 +131,10 @@ def test_ngrams_of_other_words_are_not_taken_over(preprocessing: Preprocessing) 
     earlier = artifact.Artifact(built("bag_cnn", preprocessing), preprocessing)
     core = built("bag_cnn", other)
     before = np.asarray(core.get_layer("ngrams").table).copy()
-    artifact.warm_start(core, earlier, vocabularies(preprocessing), vocabularies(other))
+    rarity = np.asarray(core.get_layer("ngrams").rarity).copy()
+    assert not np.array_equal(rarity, earlier.core.get_layer("ngrams").rarity)
+    artifact.warm_start(core, earlier, vocabularies(preprocessing), vocabularies(other), FITTED)
     after = np.asarray(core.get_layer("ngrams").table)
     np.testing.assert_array_equal(after[4:], before[4:])
+    # How rare an n-gram is comes from the new texts.
+    np.testing.assert_array_equal(core.get_layer("ngrams").rarity, rarity)

@@ -6,9 +6,10 @@ more entry in its zip archive, ``preprocessing.json``. So the two cannot be mixe
 
 import hashlib
 import json
+import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -103,7 +104,13 @@ def load(path: Path) -> Artifact:
         raise DataProblem(f"model file: {str(path)!r} is refused: {reason}") from None
 
 
-def warm_start(core: keras.Model, earlier: Artifact, vocabularies: dict[str, Any], now: Any) -> int:
+def warm_start(
+    core: keras.Model,
+    earlier: Artifact,
+    vocabularies: dict[str, Any],
+    now: Any,
+    fitted: Sequence[str] = (),
+) -> int:
     """Copy an earlier model's weights where layer, name and shape agree.
 
     Layers that count classes or ids are matched entry by entry, so some may be added or removed.
@@ -112,6 +119,8 @@ def warm_start(core: keras.Model, earlier: Artifact, vocabularies: dict[str, Any
         core: the new model, whose weights are changed.
         vocabularies: name of a layer or weight -> (axis, entries) of the earlier model.
         now: the same of the new one.
+        fitted: patterns of the paths of weights that were computed from the new model's data; they
+            stay as they are.
 
     Returns:
         How many weights were copied; 0 if none but the last layer's agree.
@@ -120,6 +129,8 @@ def warm_start(core: keras.Model, earlier: Artifact, vocabularies: dict[str, Any
     copied = {True: 0, False: 0}  # of layers whose outputs are counted, of others
     for weight in core.weights:
         if weight.path not in old_weights:
+            continue
+        if any(re.search(pattern, weight.path) for pattern in fitted):
             continue
         old, new = np.array(old_weights[weight.path]), np.array(weight)
         names = weight.path.split("/")

@@ -12,7 +12,8 @@ Each domain supplies these names, with the same meaning:
                           ``vocabularies(Preprocessing)``; ``settle(Artifact, Data, Config)``:
                           the artifact to be saved, with what the validation split chooses once
                           the weights stand; ``LAYOUT``: how large weights are divided among
-                          devices
+                          devices; ``FITTED``: patterns of the paths of weights that ``build``
+                          computes from the data, which ``train.init_from`` leaves as built
 ``registry``              ``MODELS``, ``SOURCES``, ``LOSSES``, ``METRICS``: names and places of what
                           the domain has; losses and metrics are made by ``(Config,
                           Preprocessing)``

@@ -22,8 +22,8 @@ from .interruption import StopRequest
 from .journal import Journal
 from .lookup import find
 from .meters import Meters
+from .model import FITTED, phases, vocabularies
 from .model import build as build_model
-from .model import phases, vocabularies
 from .optimizers import make_optimizer
 from .pipeline import ShuffledOrder, evaluation_batches, training_batches
 from .preprocessing import augment
@@ -74,7 +74,7 @@ def build(config: Config, preprocessing: Preprocessing, devices: Devices) -> ker
         if config.train.init_from:
             earlier = find_artifact(config.train.init_from, config, "train.init_from")[0]
             before, now = vocabularies(earlier.preprocessing), vocabularies(preprocessing)
-            copied = warm_start(core, earlier, before, now)
+            copied = warm_start(core, earlier, before, now, FITTED)
             if copied == 0:
                 raise UsageProblem(
                     f"train.init_from: {config.train.init_from!r} is of another model or input: "
@@ -125,8 +125,16 @@ class Training:
     ) -> None:
         self.core, self.preprocessing, self.config = core, preprocessing, config
         self.devices, self.run, self.stop = devices, run, stop
+        writes = cache.writes_here(devices)
         self.splits = {
-            name: cache.prepared(split, preprocessing, config.data.cache, f"{data.digest}/{name}")
+            name: cache.prepared(
+                split,
+                preprocessing,
+                config.data.cache,
+                f"{data.digest}/{name}",
+                writes,
+                lambda: stop.check("while examples are prepared"),
+            )
             for name, split in (("train", data.train), ("validation", data.validation))
         }
         drawn = self.splits["train"] = self.splits["train"].epoch()

@@ -24,6 +24,15 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    def check(self, doing: str) -> None:
+        """Leave what is being done, in words, if a signal has arrived.
+
+        Raises:
+            Interrupted: one has.
+        """
+        if self.wished:
+            raise Interrupted(f"stopped by {self.wished} {doing}; the same command goes on.")
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
         if self.wished:

@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 import yaml
 
@@ -11,8 +11,9 @@ from .config import Config
 from .contract import Data
 from .distribution import Devices
 from .errors import DataProblem, ProjectError, UsageProblem
+from .locks import Lock
 from .provenance import environment_tags
-from .runs import Run, all_runs, runs_dir, start_run
+from .runs import Run, all_runs, find_unfinished, runs_dir, start_run
 
 log = logging.getLogger(__package__)
 
@@ -26,7 +27,7 @@ class Begun:
 
     run: Run
     checkpoint: Checkpoint | None
-    lock: IO[str] | None = None
+    lock: Lock | None = None
 
 
 def begin(
@@ -73,7 +74,8 @@ def _decide(config: Config, data: Data, devices: Devices, resume: Run | None, fr
         step = begun.checkpoint.state["step"]
         log.info("Run %s goes on after step %d (--fresh starts anew)", begun.run.id, step)
         return begun
-    run = begun.run if begun else start_run(config)
+    # Before anybody else can take it for a run to go on with, the lock on a new one is held.
+    run, lock = (begun.run, begun.lock) if begun else start_run(config)
     run.cut_metrics(0)
     run.write(
         "record",
@@ -87,7 +89,7 @@ def _decide(config: Config, data: Data, devices: Devices, resume: Run | None, fr
             "tags": environment_tags(),
         },
     )
-    return begun or Begun(run, None, run.claim())
+    return Begun(run, None, lock)
 
 
 def _going_on(run: Run, config: Config, facts: dict[str, Any]) -> Begun:
@@ -101,6 +103,7 @@ def _going_on(run: Run, config: Config, facts: dict[str, Any]) -> Begun:
     lock = run.claim()
     if lock is None:
         raise UsageProblem(f"--resume: another process works on {run.id}.")
+    find_unfinished(run.id)  # whoever held the lock until now may have finished it
     return Begun(run, newest(run.checkpoints_dir), lock)
 
 
@@ -111,7 +114,7 @@ def _newest_alike(config: Config, facts: dict[str, Any]) -> Begun | None:
         lock = run.claim()
         if lock is None:
             continue
-        checkpoint = newest(run.checkpoints_dir)
+        checkpoint = None if run.summary else newest(run.checkpoints_dir)  # it may be finished now
         if checkpoint is not None:
             return Begun(run, checkpoint, lock)
         lock.close()

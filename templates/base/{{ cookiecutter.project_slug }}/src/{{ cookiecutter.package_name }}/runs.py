@@ -10,20 +10,17 @@ import json
 import secrets
 import shutil
 import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from typing import Any
 
 from .config import Config, Parser
-from .errors import UsageProblem, command, unknown
+from .errors import ProjectError, UsageProblem, command, unknown
 from .files import project_root, write_json, write_text
+from .locks import Lock, try_lock
 
 
 @dataclass(frozen=True)
@@ -103,16 +100,17 @@ class Run:
         with self.metrics_file.open(encoding="utf-8") as file:
             return [json.loads(line) for line in islice(file, first, None) if line[-1] == "\n"]
 
-    def claim(self, name: str = "run") -> IO[str] | None:
-        """A lock on the run, held until the file is closed; None if another process has it."""
-        file = (self.path / f".{name}.lock").open("w")
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                file.close()
-                return None
-        return file
+    def lock_file(self, name: str) -> Path:
+        """The file of one of the run's locks, see ``claim``."""
+        return self.path / f".{name}.lock"
+
+    def claim(self, name: str = "run") -> Lock | None:
+        """A lock on the run, held until it is closed; None if another process has it.
+
+        Args:
+            name: ``run`` to write the run's folder, ``tracking`` to send it.
+        """
+        return try_lock(self.lock_file(name))
 
 
 def runs_dir() -> Path:
@@ -120,13 +118,17 @@ def runs_dir() -> Path:
     return project_root() / "runs"
 
 
-def start_run(config: Config) -> Run:
-    """Make the folder of a new run and write its configuration."""
+def start_run(config: Config) -> tuple[Run, Lock]:
+    """Make the folder of a new run and write its configuration; the lock on it is held."""
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     run = Run(runs_dir() / f"{stamp}-{secrets.token_hex(2)}")
     run.path.mkdir(parents=True)
+    lock = run.claim()
+    if lock is None:
+        raise ProjectError(f"{run.path}: another process has locked it.")
+    # Last: with it the folder is a run that others find.
     write_text(run.config_file, config.to_yaml())
-    return run
+    return run, lock
 
 
 def all_runs() -> list[Run]:
@@ -218,11 +220,35 @@ def _prune(arguments: argparse.Namespace) -> None:
     unfinished = [run for run in runs if run.summary is None]
     finished = [run for run in runs if run.summary is not None]
     doomed = [*(unfinished if arguments.unfinished else []), *finished[: -arguments.keep or None]]
+    removed = 0
     for run in doomed:
-        if not arguments.dry_run:
-            shutil.rmtree(run.path)
+        with ExitStack() as held:
+            reason = _reason_to_stay(run, arguments, held)
+            if reason is None and not arguments.dry_run:
+                shutil.rmtree(run.path)
+        if reason:
+            print(f"left {run.path}: {reason}")
+            continue
+        removed += 1
         print(f"{'would remove' if arguments.dry_run else 'removed'} {run.path}")
-    print(f"{len(runs) - len(doomed)} runs {'would stay' if arguments.dry_run else 'stay'}.")
+    print(f"{len(runs) - removed} runs {'would stay' if arguments.dry_run else 'stay'}.")
+
+
+def _reason_to_stay(run: Run, arguments: argparse.Namespace, held: ExitStack) -> str | None:
+    """Why a run must not be removed; None: nothing speaks against it, and its locks are held."""
+    for name in ("run", "tracking"):
+        lock = run.claim(name)
+        if lock is None:
+            return "another process works on it."
+        held.enter_context(lock)
+    if run.summary is None:
+        return None if arguments.unfinished else "it is not finished."
+    if arguments.unrecorded or (run.read("tracking") or {}).get("complete"):
+        return None
+    return (
+        "MLflow does not have all of it, so this is the only copy; to send it: python -m "
+        f"{__package__}.tracking replay {run.id}; to remove it nevertheless: --unrecorded."
+    )
 
 
 def _flat_config(run: Run) -> dict[str, Any]:
@@ -267,6 +293,11 @@ def main(argv: list[str]) -> None:
     pruner = commands.add_parser("prune", help="remove old finished runs (MLflow is left alone)")
     pruner.add_argument("--keep", type=_count, default=5, metavar="N", help="newest to keep (5)")
     pruner.add_argument("--unfinished", action="store_true", help="remove unfinished runs as well")
+    pruner.add_argument(
+        "--unrecorded",
+        action="store_true",
+        help="remove finished runs as well of which MLflow does not have everything",
+    )
     pruner.add_argument("--dry-run", action="store_true", help="only say what would be removed")
     pruner.set_defaults(do=_prune)
     arguments = parser.parse_args(argv)

@@ -27,11 +27,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
 # A server that is down must not hold anyone up for minutes.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -53,6 +48,7 @@ from . import settings
 from .config import Config, Parser, fields, load_config, without_password
 from .errors import ProjectError, command
 from .files import project_root, write_text
+from .locks import wait_lock
 from .provenance import installed
 from .recording import PATIENCE, experiment_name, tracking_uri
 from .runs import Run, find_run
@@ -264,7 +260,8 @@ def follow(run: Run) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.nice(10)
     config = load_config(environment={}, base=run.config_file)
-    with contextlib.closing(_waited_for(run)):
+    # Whoever followed it before an interruption may still be at it.
+    with wait_lock(run.lock_file("tracking")):
         if not (run.path / "environment.txt").is_file():
             write_text(run.path / "environment.txt", installed())
         sender = Sender(config, run, os.environ["MLFLOW_TRACKING_URI"])
@@ -287,13 +284,6 @@ def follow(run: Run) -> None:
     # Past MLflow's exit handlers, which would ask a server that is down once more.
     sys.stdout.flush()
     os._exit(0)
-
-
-def _waited_for(run: Run) -> Any:
-    """The lock on sending a run: whoever followed it before an interruption may still be at it."""
-    while (lock := run.claim("tracking")) is None:
-        time.sleep(0.2)
-    return lock
 
 
 def _metrics_of(line: dict[str, Any]) -> Iterator[Metric]:
@@ -336,13 +326,12 @@ def _reason(error: Exception, uri: str) -> str:
 @contextlib.contextmanager
 def _alone(uri: str) -> Iterator[None]:
     # Two runs that begin together in a new project would both make the same tables.
-    if not uri.startswith("sqlite") or fcntl is None:
+    if not uri.startswith("sqlite"):
         yield
         return
-    lock = project_root() / ".cache" / "mlflow.lock"
-    lock.parent.mkdir(exist_ok=True)
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    file = project_root() / ".cache" / "mlflow.lock"
+    file.parent.mkdir(exist_ok=True)
+    with wait_lock(file):
         yield
 
 

@@ -34,8 +34,9 @@ def train(config: Config, resume: Run | None = None, fresh: bool = False) -> dic
     """
     began = time.perf_counter()
     distribution.prepare(config.runtime)
-    # Only from here on is TensorFlow imported: `train --help` needs none of it.
-    from . import evaluate, fitting, recording, resuming, seeds
+    # Only from here on is TensorFlow imported: `train --help` needs none of it. What is used after
+    # training is imported now as well: a typo in it must not show after hours.
+    from . import baselines, evaluate, fitting, inputs, recording, report, resuming, seeds
     from .artifact import Artifact
     from .data import load
     from .model import LAYOUT, settle
@@ -68,9 +69,6 @@ def train(config: Config, resume: Run | None = None, fresh: bool = False) -> dic
         evaluate.check_reload(trained, run.model_file, data.test)
         metrics = evaluate.evaluate(trained, data, "test", config, run.report_dir)
         evaluate.draw_history(run)
-        # Only now: their libraries take seconds that the first step need not wait for.
-        from . import baselines, inputs, report
-
         measured = baselines.measure(data, preprocessing, config)
 
         summary = {

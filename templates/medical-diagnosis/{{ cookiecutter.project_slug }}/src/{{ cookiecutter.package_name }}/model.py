@@ -64,6 +64,10 @@ LAYOUT: dict[str, tuple[str | None, ...]] = {
     "dense_2_of_each/kernel": (None, "model", None),
 }
 
+# Weights that ``build`` computes from the data: patterns of their paths. ``train.init_from`` leaves
+# them as they were built.
+FITTED: tuple[str, ...] = ("^fitted_reference",)
+
 
 def build(config: Config, preprocessing: Preprocessing) -> keras.Model:
     """The configured model as it learns."""
@@ -136,7 +140,8 @@ def _intercept(config: Config, preprocessing: Preprocessing) -> float:
 def _reference(x: Any, config: Config, preprocessing: Preprocessing, trainable: bool = True) -> Any:
     """The logistic regression that was fitted to the training split."""
     weights = np.array(preprocessing.reference, "float32")
-    layer = _layer(x, 1, "reference", trainable=trainable)
+    name = "reference" if trainable else "fitted_reference"
+    layer = _layer(x, 1, name, trainable=trainable)
     logits = layer(x)
     layer.kernel.assign(np.broadcast_to(weights[:-1, None], layer.kernel.shape))
     layer.bias.assign(np.broadcast_to(_intercept(config, preprocessing), layer.bias.shape))

@@ -64,6 +64,10 @@ LAYOUT: dict[str, tuple[str | None, ...]] = {
     "/attention/(query|key|value)/kernel": (None, "model", None),  # (width, heads, size)
 }
 
+# Weights that ``build`` computes from the data: patterns of their paths. ``train.init_from`` leaves
+# them as they were built.
+FITTED: tuple[str, ...] = ("/(shares|user_table|item_table)$",)
+
 
 def build(config: Config, preprocessing: Preprocessing) -> keras.Model:
     """The configured model as it learns: see ``Learner``."""
@@ -133,9 +137,7 @@ def vocabularies(preprocessing: Preprocessing) -> dict[str, tuple[int, tuple[Any
     items = ("<padding>", "<unknown>", "<start>", *preprocessing.items)
     return {
         "item_embeddings": (0, items),
-        "item_table": (0, items),
         "user_embeddings": (0, ("<unknown>", *preprocessing.users)),
-        "user_table": (0, ("<unknown>", *preprocessing.users)),
         "popularity": (0, preprocessing.items),
     }
 

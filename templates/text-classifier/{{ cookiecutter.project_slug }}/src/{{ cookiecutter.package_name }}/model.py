@@ -124,6 +124,10 @@ LAYOUT: dict[str, tuple[str | None, ...]] = {
     "block.*_attention/(query|key|value)/kernel": (None, "model", None),  # (width, heads, size)
 }
 
+# Weights that ``build`` computes from the data: patterns of their paths. ``train.init_from`` leaves
+# them as they were built.
+FITTED: tuple[str, ...] = ("ngrams/rarity$",)
+
 
 def build(config: Config, preprocessing: Preprocessing) -> keras.Model:
     """The configured model."""

@@ -140,6 +140,10 @@ LAYOUT: dict[str, tuple[str | None, ...]] = {
     "block.*_conv/kernel": (None, None, None, "model"),  # the largest of vgg16, efficientnet
 }
 
+# Weights that ``build`` computes from the data: patterns of their paths. ``train.init_from`` leaves
+# them as they were built.
+FITTED: tuple[str, ...] = ()
+
 
 def build(config: Config, preprocessing: Preprocessing) -> keras.Model:
     """The configured model."""

@@ -22,6 +22,7 @@ _HOSTS = {
     "bb": "https://bitbucket.org/{}.git",
 }
 _SCHEMES = ("https", "http", "ssh", "git", "file")
+_DEEPEST = 100  # folders in each other; what walks through them calls itself for each
 _REVISION = re.compile(r"[\w][\w./+@^~-]*")
 _AT_HOST = re.compile(r"[\w.-]+@[\w.-]+:[^:].*")  # git@github.com:owner/repository.git
 
@@ -69,6 +70,7 @@ def open_source(word: str, checkout: str | None, directory: str | None) -> Itera
         folder = Path(word).resolve()
         if not (folder / (directory or ".") / MANIFEST).is_file():
             raise UsageProblem(f"template: {word!r} has no {MANIFEST}.")
+        _check_depth(folder)
         yield _foreign(word, folder, directory, str(folder), _hash_of(folder))
         return
     if checkout is not None and not _REVISION.fullmatch(checkout):
@@ -79,6 +81,7 @@ def open_source(word: str, checkout: str | None, directory: str | None) -> Itera
         if checkout is not None:
             _git(clone, "checkout", "--quiet", checkout, "--")
         commit = _git(clone, "rev-parse", "HEAD").strip()
+        _check_depth(clone)
         yield replace(_foreign(word, clone, directory, url, commit), commit=commit)
 
 
@@ -125,6 +128,21 @@ def _foreign(word: str, root: Path, directory: str | None, address: str, version
     return Source(foreign_template(folder, word), place, version, folder)
 
 
+def _check_depth(folder: Path) -> None:
+    """Raises UsageProblem if folders lie deeper in each other than any template needs."""
+    waiting = [(folder, 0)]
+    while waiting:
+        place, depth = waiting.pop()
+        if depth > _DEEPEST:
+            raise UsageProblem(f"template: it has folders more than {_DEEPEST} deep.")
+        with os.scandir(place) as entries:
+            waiting += [
+                (Path(entry.path), depth + 1)
+                for entry in entries
+                if entry.is_dir(follow_symlinks=False)
+            ]
+
+
 def _check_links(folder: Path) -> None:
     """No link leads out: what it points to would be copied into the project."""
     for path in folder.rglob("*"):
@@ -144,7 +162,7 @@ def _hash_of(folder: Path) -> str:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and ".git" not in path.relative_to(folder).parts:
             name = path.relative_to(folder).as_posix()
-            made.update(f"{name}\0{path.stat().st_size}\0".encode())
+            made.update(os.fsencode(f"{name}\0{path.stat().st_size}\0"))
             with path.open("rb") as file:
                 made.update(hashlib.file_digest(file, "sha256").digest())
     return made.hexdigest()

@@ -270,7 +270,7 @@ def test_session_of_the_readme_is_what_is_said() -> None:
 def test_what_is_wrong_already_is_said_before_the_first_question(isolated: Path) -> None:
     for words, message in (
         (["--with", "dockr"], "feature: 'dockr' is unknown."),
-        (["-o", "nowhere"], "output folder: 'nowhere' is not an existing folder."),
+        (["-o", "/dev/null"], "output folder: '/dev/null' is not a folder."),
     ):
         shown = on_terminal(["\r"], "new", "vision-classifier", *words)
         assert message in shown

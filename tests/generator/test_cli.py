@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -343,3 +344,22 @@ def test_messages_at_a_prompt_are_whole_on_a_narrow_terminal(
     keys = ["\r", f"{CTRL_U}class\r", CTRL_C]
     shown = on_terminal(keys, "new", "vision-classifier", "demo", columns=40)
     assert "try 'my_class'." in shown.replace("\r", "").replace("\n", "")
+
+
+def test_typing_and_pasting_replace_the_default(isolated: Path) -> None:
+    settings = ("organisation=o", "license=MIT", "python_version=3.12", "tracking_uri=")
+    words = [word for setting in settings for word in ("--set", setting)]
+    keys = [
+        "\x1b[200~My App\n\x1b[201~",  # a pasted line
+        "\r",
+        "\x1b[D\x1b[Fx\r",  # an arrow begins to edit what stands there
+        "\r",  # package
+        "\x7f\r",  # nothing is an answer, too
+        "Ada\r",
+        *FEATURES,
+    ]
+    shown = on_terminal(keys, "new", "vision-classifier", *words)
+    assert "Made my-appx" in shown
+    recorded = tomllib.loads((isolated / "my-appx/.aistart/answers.toml").read_text())["answers"]
+    assert recorded["project_name"] == "My App"
+    assert (recorded["description"], recorded["author"]) == ("", "Ada")

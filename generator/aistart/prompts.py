@@ -62,6 +62,13 @@ class Terminal:
             self._features = _selected(asked)
             raise
 
+    def template(self, templates: Iterable[Template]) -> str:
+        """The name of one of the templates."""
+        import questionary
+
+        choices = [questionary.Choice(offered.title, offered.name) for offered in templates]
+        return str(questionary.select("Template:", choices).unsafe_ask())
+
     def trust(self, word: str) -> str:
         """Whether another's template may run: 'no', 'once' or 'always'."""
         import questionary

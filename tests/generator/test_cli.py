@@ -363,3 +363,12 @@ def test_typing_and_pasting_replace_the_default(isolated: Path) -> None:
     recorded = tomllib.loads((isolated / "my-appx/.aistart/answers.toml").read_text())["answers"]
     assert recorded["project_name"] == "My App"
     assert (recorded["description"], recorded["author"]) == ("", "Ada")
+
+
+def test_templates_are_offered_where_none_is_named(aistart: Call, isolated: Path) -> None:
+    shown = on_terminal([f"{DOWN}\r", CTRL_C], "new")
+    assert "Image classifier" in shown
+    assert "Name of the project: My Recommender" in shown
+    result = aistart("new", "-y")
+    assert result.exit_code == 2
+    assert result.output.startswith("Error: TEMPLATE: it is missing; ")

@@ -594,3 +594,10 @@ def test_next_are_targets_that_there_are(aistart: Call, isolated: Path) -> None:
         result = aistart("new", "./team", f"demo{number}", "-y", "--trust")
         said = result.output.partition("\nNext:\n")[2].partition("\n\n")[0]
         assert [line.strip() for line in said.splitlines()] == [f"cd demo{number}", *steps]
+
+
+def test_markup_of_prompts_is_not_shown(aistart: Call, isolated: Path) -> None:
+    prompts = {"project_name": "[bold]Name[/] of it", "bucket": "[/] odd [x]", "project_slug": "a"}
+    team_template(isolated / "team", __prompts__=prompts)
+    found = json.loads(aistart("show", "./team", "--trust", "--json").stdout)["questions"]
+    assert [q["prompt"] for q in found] == ["Name of it", "a", "store", "[/] odd [x]"]

@@ -78,9 +78,7 @@ def _parsed(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".toml":
             return tomllib.loads(text)
-        import yaml
-
-        found = yaml.safe_load(text)
+        found = _parsed_yaml(text)
     except OSError as error:
         raise UsageProblem(f"--answers: {str(path)!r}: {error.strerror}.") from None
     except Exception as error:  # a parser's own classes
@@ -89,6 +87,24 @@ def _parsed(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UsageProblem(f"--answers: {str(path)!r} must hold a table of answers.")
     return found
+
+
+def _parsed_yaml(text: str) -> Any:
+    """What a YAML file holds, in which an alias may stand for a text only.
+
+    Aliases of lists and tables, nested, make gigabytes of a few lines.
+    """
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def compose_node(self, parent: Any, index: Any) -> Any:
+            is_alias = self.check_event(yaml.AliasEvent)
+            node = super().compose_node(parent, index)
+            if is_alias and not isinstance(node, yaml.ScalarNode):
+                raise ValueError("an alias (*) may stand for a text only")
+            return node
+
+    return yaml.load(text, Loader)
 
 
 def _texts(values: dict[str, Any], path: Path) -> dict[str, str]:

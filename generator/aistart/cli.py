@@ -11,7 +11,7 @@ import click
 
 from aistart import __version__, completion
 from aistart.cli_profile import profile
-from aistart.errors import AistartError
+from aistart.errors import AistartError, UsageProblem
 
 if TYPE_CHECKING:
     from aistart.prompts import Terminal
@@ -93,7 +93,7 @@ Examples:
   aistart new gh:your-team/templates app --directory vision --trust
 """
 )
-@click.argument("template", shell_complete=completion.templates)
+@click.argument("template", required=False, shell_complete=completion.templates)
 @click.argument("name", required=False)
 @click.option(
     "-o",
@@ -152,7 +152,7 @@ Examples:
 @click.pass_context
 def new(
     context: click.Context,
-    template: str,
+    template: str | None,
     name: str | None,
     output_dir: Path,
     settings: tuple[str, ...],
@@ -172,16 +172,22 @@ def new(
     """Make a new project from TEMPLATE, called NAME.
 
     TEMPLATE is a name that `aistart list` shows, a folder, or a git repository: a URL, or
-    gh:owner/repository.
+    gh:owner/repository. Without TEMPLATE a terminal offers those of the list.
     """
     from aistart import answers_file as files
     from aistart import describe
     from aistart import profile as profiles
     from aistart.answers import choose_features, resolve
+    from aistart.catalog import find_templates
     from aistart.project import Request, check_free, check_output, create, preview
 
     ask = None if defaults or not _on_terminal() else _terminal()
     usual = profiles.read(profile_file)
+    if template is None:
+        if ask is None:
+            raise UsageProblem("TEMPLATE: it is missing; `aistart list` shows what there is.")
+        offered = find_templates().values()
+        template = ask.template({each.name: each.title for each in offered})
     with _opened(
         template, checkout, directory, ask, trust=trust, always=trust_always, picks=True
     ) as source:
@@ -364,7 +370,7 @@ def _opened(
         _check_trust(source, ask, trust=trust, always=always)
         template = opened.enter_context(after_first_hook(source.template))
         while picks and (several := template.own.nested):
-            name = ask.nested(several) if ask else next(iter(several))
+            name = ask.template(several) if ask else next(iter(several))
             template = opened.enter_context(after_first_hook(nested_template(template, name)))
         yield replace(source, template=template)
 

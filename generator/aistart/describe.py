@@ -1,5 +1,6 @@
 """What is said of templates and projects, as text for people and as objects for scripts."""
 
+import re
 from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
@@ -127,8 +128,18 @@ def taken_from(profile: Profile, request: Request) -> list[str]:
 
 def next_steps(target: Path, template: Template) -> list[str]:
     """Commands to type next, for the shell at hand."""
-    steps = [quoted("cd", str(target))]
-    return [*steps, "make setup", "make train"] if (target / "Makefile").is_file() else steps
+    has = _targets(target / "Makefile")
+    steps = [f"make {name}" for name in ("setup", "train") if name in has]
+    return [quoted("cd", str(target)), *steps]
+
+
+def _targets(makefile: Path) -> set[str]:
+    """Names that stand before a colon in a Makefile; none if there is no such file."""
+    if not makefile.is_file():
+        return set()
+    text = makefile.read_text(encoding="utf-8", errors="replace")
+    rules = re.findall(r"^([^\s#:=][^#:=\n]*):(?![:=]*=)", text, flags=re.MULTILINE)
+    return {name for rule in rules for name in rule.split()}
 
 
 def same_again(

@@ -1,5 +1,6 @@
 """What can go wrong, as one line for the user and an exit code for scripts."""
 
+import reprlib
 from collections.abc import Iterable
 from typing import IO, Any
 
@@ -40,7 +41,11 @@ def unknown(kind: str, value: str, allowed: Iterable[str]) -> UsageProblem:
 
 def shown(value: object) -> str:
     """A value as messages name it: quoted, and not longer than a person reads."""
-    text = repr(value)
+    # Of what holds itself many times over only the beginning is written out.
+    short = reprlib.Repr()
+    short.maxlevel = 3
+    short.maxother = short.maxlong = short.maxstring = 2 * _SHOWN
+    text = repr(value[: _SHOWN + 1]) if isinstance(value, str) else short.repr(value)
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 2]}…{text[0]}"
 
 

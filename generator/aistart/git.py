@@ -17,6 +17,9 @@ _FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"
 _FALLBACK_IDENTITY = ("-c", "user.name=aistart", "-c", "user.email=aistart@localhost")
 # All files into one pack, not into a file in a folder each; git packs them anew in time.
 _PACKED = ("-c", "core.bigFileThreshold=1", "-c", "core.compression=1")
+# What the user ignores everywhere, *.lock for one, is committed all the same; what the project's
+# own .gitignore names, secrets among it, is not.
+_OWN_IGNORES = ("-c", f"core.excludesFile={os.devnull}")
 # The user's hooks and signing key belong to the user's own commits; there is nothing to maintain.
 _PLAIN = (
     *("-c", "commit.gpgsign=false", "-c", f"core.hooksPath={os.devnull}"),
@@ -25,14 +28,15 @@ _PLAIN = (
 
 
 def first_commit(project: Path, message: str) -> None:
-    """Make the folder a git repository that holds all its files; without git, say so and go on."""
+    """Make the folder a git repository that holds its files, but for those that its own
+    ``.gitignore`` names; without git, say so and go on."""
     if shutil.which("git") is None:
         click.echo("git is not installed: the project has no repository yet.", err=True)
         return
+    # Without a template there is no info/exclude either.
     _git(project, "init", "--quiet", "--initial-branch=main", "--template=")
-    # Even what the user ignores everywhere, such as *.lock.
-    _git(project, *_PACKED, "add", "--all", "--force")
-    commit = (*_PLAIN, "commit", "--quiet", "--message", message)
+    _git(project, *_PACKED, *_OWN_IGNORES, "add", "--all")
+    commit = (*_PLAIN, "commit", "--quiet", "--allow-empty", "--message", message)
     if _git(project, *commit, check=False).returncode:  # who commits may be unknown
         _git(project, *_FALLBACK_IDENTITY, *commit)
 

@@ -4,7 +4,8 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -65,7 +66,7 @@ def create(request: Request) -> Path:
     check_free(target)
     try:
         # Beside the target it is on the target's own file system: the last step is one rename.
-        with staged(target.parent) as stage:
+        with _existing(request.output_dir), staged(target.parent) as stage:
             rendering = _prepared(request, stage)
             if rendering.has_hooks:
                 return _create_with_hooks(request, rendering, target)
@@ -162,13 +163,30 @@ def _prepared(request: Request, stage: Path) -> Rendering:
 
 
 def check_output(folder: Path) -> None:
-    """Projects can be made in existing folders.
+    """A project can be made in the folder: it is one, or can become one.
 
     Raises:
-        UsageProblem: it is none.
+        UsageProblem: it, or what it would lie in, is something else.
     """
-    if not folder.is_dir():
-        raise UsageProblem(f"output folder: {str(folder)!r} is not an existing folder.")
+    for place in (folder, *folder.parents):
+        if place.is_dir():
+            return
+        if os.path.lexists(place):
+            raise UsageProblem(f"output folder: {str(place)!r} is not a folder.")
+
+
+@contextmanager
+def _existing(folder: Path) -> Iterator[None]:
+    """The folder is there; if what follows fails, those that were made for it are gone again."""
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        with suppress(OSError):  # another program may use it by now
+            for place in missing:
+                place.rmdir()
+        raise
 
 
 def check_free(target: Path) -> None:
@@ -186,6 +204,8 @@ def check_free(target: Path) -> None:
 
 
 def _move(made: Path, target: Path) -> None:
+    if target.is_dir():
+        shutil.copymode(target, made)  # who may enter is the user's choice
     if os.name == "nt" and target.is_dir():
         target.rmdir()  # Windows renames onto nothing, not onto an empty folder
     try:

@@ -42,6 +42,7 @@ class Terminal:
                 default=question.default or "",
                 validate=lambda text: _said(question, text, dependencies),
             )
+            _replace_default_by_typing(asked.application)
         return str(_answered(asked))
 
     def features(self, template: Template, preset: list[str]) -> list[str]:
@@ -61,11 +62,11 @@ class Terminal:
             self._features = _selected(asked)
             raise
 
-    def nested(self, several: Mapping[str, str]) -> str:
-        """Which of the templates that one offers, by their titles."""
+    def template(self, titles: Mapping[str, str]) -> str:
+        """The name of one of several templates, which are offered by their titles."""
         import questionary
 
-        choices = [questionary.Choice(title or name, name) for name, title in several.items()]
+        choices = [questionary.Choice(title or name, name) for name, title in titles.items()]
         return str(questionary.select("Template:", choices).unsafe_ask())
 
     def trust(self, word: str) -> str:
@@ -89,6 +90,7 @@ def _answered(asked: Any) -> Any:
 
     @keys.add("s-tab", eager=True)
     def back(event: KeyPressEvent) -> None:
+        event.app.erase_when_done = True  # it is asked again later
         event.app.exit(result=_BACK)
 
     application = asked.application
@@ -102,6 +104,36 @@ def _answered(asked: Any) -> Any:
     if answer is _BACK:
         raise Back
     return answer
+
+
+def _replace_default_by_typing(application: Any) -> None:
+    """Mark the default as selected: typing or pasting replaces it, arrow keys begin to edit it."""
+    from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
+
+    buffer = application.current_buffer
+    if buffer.text:
+        buffer.cursor_position = 0
+        buffer.start_selection()
+        buffer.selection_state.enter_shift_mode()
+        buffer.cursor_position = len(buffer.text)
+    keys = KeyBindings()
+
+    @keys.add("<bracketed-paste>", eager=True)
+    def paste(event: KeyPressEvent) -> None:
+        text = event.data.replace("\r\n", "\n").replace("\r", "\n")
+        event.current_buffer.cut_selection()
+        event.current_buffer.insert_text(text.rstrip("\n"))
+
+    @keys.add("c-u", eager=True)
+    def clear(event: KeyPressEvent) -> None:
+        event.current_buffer.reset()
+
+    @keys.add("enter", eager=True)
+    def accept(event: KeyPressEvent) -> None:
+        event.current_buffer.exit_selection()
+        event.current_buffer.validate_and_handle()
+
+    application.key_bindings = merge_key_bindings([application.key_bindings or KeyBindings(), keys])
 
 
 def _said(question: Question, text: str, dependencies: Iterable[str]) -> bool | str:

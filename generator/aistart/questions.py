@@ -75,11 +75,13 @@ def _question(key: str, value: Any, declared: Mapping[str, Any], *, plain: bool)
     prompt = (prompts.get(key) or key) if isinstance(prompts, dict) else key
     labels: dict[str, str] = {}
     if isinstance(prompt, dict):  # cookiecutter's way to show choices by other words
-        labels = {choice: str(said) for choice, said in prompt.items() if choice != "__prompt__"}
+        labels = {
+            choice: _plain(str(said)) for choice, said in prompt.items() if choice != "__prompt__"
+        }
         prompt = prompt.get("__prompt__", key)
     question = Question(
         key,
-        str(prompt),
+        _plain(str(prompt)),
         default=None,
         labels=labels,
         only_if={} if plain else declared.get("_only_if", {}).get(key, {}),
@@ -92,6 +94,19 @@ def _question(key: str, value: Any, declared: Mapping[str, Any], *, plain: bool)
         usual = YES if value else NO
         return replace(question, default=usual, choices=(YES, NO))
     return question if value is None else replace(question, default=str(value))
+
+
+def _plain(text: str) -> str:
+    """A prompt without the markup of Rich, in which cookiecutter shows it."""
+    if "[" not in text:
+        return text
+    from rich.errors import MarkupError
+    from rich.text import Text
+
+    try:
+        return Text.from_markup(text).plain
+    except MarkupError:
+        return text
 
 
 def _not_one_of(value: str, choices: tuple[str, ...]) -> str:

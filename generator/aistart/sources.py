@@ -29,6 +29,7 @@ _HOSTS = {
     "bb": "https://bitbucket.org/{}.git",
 }
 _SCHEMES = ("https", "http", "ssh", "git", "file")
+_DEEPEST = 100  # folders in each other; what walks through them calls itself for each
 _REVISION = re.compile(r"[\w][\w./+@^~-]*")
 _AT_HOST = re.compile(r"[\w.-]+@[\w.-]+:[^:].*")  # git@github.com:owner/repository.git
 
@@ -76,6 +77,7 @@ def open_source(word: str, checkout: str | None, directory: str | None) -> Itera
         folder = Path(word).resolve()
         if not (folder / (directory or ".") / MANIFEST).is_file():
             raise UsageProblem(f"template: {word!r} has no {MANIFEST}.")
+        _check_depth(folder)
         source = _foreign(word, folder, directory, str(folder))
         yield _told(replace(source, version=_hash_of(folder)), word, directory, None)
         return
@@ -87,6 +89,7 @@ def open_source(word: str, checkout: str | None, directory: str | None) -> Itera
         if checkout is not None:
             _git(clone, "checkout", "--quiet", checkout, "--")
         commit = _git(clone, "rev-parse", "HEAD").strip()
+        _check_depth(clone)
         source = replace(_foreign(word, clone, directory, url), version=commit, commit=commit)
         yield _told(source, str(clone), directory, checkout)
 
@@ -144,6 +147,21 @@ def _foreign(word: str, root: Path, directory: str | None, address: str) -> Sour
     # Trust is given to what was shown, which lies in this folder.
     place = address if folder == root.resolve() else f"{address}//{path}"
     return Source(foreign_template(folder, word), place, root=folder)
+
+
+def _check_depth(folder: Path) -> None:
+    """Raises UsageProblem if folders lie deeper in each other than any template needs."""
+    waiting = [(folder, 0)]
+    while waiting:
+        place, depth = waiting.pop()
+        if depth > _DEEPEST:
+            raise UsageProblem(f"template: it has folders more than {_DEEPEST} deep.")
+        with os.scandir(place) as entries:
+            waiting += [
+                (Path(entry.path), depth + 1)
+                for entry in entries
+                if entry.is_dir(follow_symlinks=False)
+            ]
 
 
 def _check_links(root: Path, folder: Path) -> None:

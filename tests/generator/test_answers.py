@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from aistart.errors import shown
 from tests.generator.foreign import PROJECT, team_template, write
 from tests.generator.terminal import on_terminal
 from tests.generator.test_new import assert_refused
@@ -255,3 +256,24 @@ def test_a_wrong_value_in_a_profile_can_be_put_right(aistart: Call, isolated: Pa
     assert aistart(*words, "show").exit_code == 2
     assert aistart(*words, "set", "license", "MIT").exit_code == 0
     assert aistart(*words, "show").output == "team.toml\n  license = MIT\n"
+
+
+def test_aliases_that_hold_each_other(aistart: Call, isolated: Path) -> None:
+    lists = ["a0: &a0 [xxxxxxxxxx, xxxxxxxxxx]"]
+    lists += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
+    tables = ["b0: &b0 {x: y}"] + [f"b{n}: &b{n} {{<<: [*b{n - 1}, *b{n - 1}]}}" for n in (1, 2)]
+    for lines in (lists, tables):
+        (isolated / "a.yaml").write_text("\n".join(lines))
+        result = aistart("new", "recommender", "demo", "-y", "--answers", "a.yaml")
+        assert result.exit_code == 2
+        assert result.output.endswith("an alias (*) may stand for a text only.\n")
+    (isolated / "a.yaml").write_text("author: &me Ada\norganisation: *me\n")
+    result = aistart("new", "recommender", "demo", "-y", "--answers", "a.yaml")
+    assert result.exit_code == 0, result.output
+
+
+def test_values_that_hold_each_other_are_short_in_messages() -> None:
+    value: object = ["x" * 10] * 9
+    for _ in range(12):
+        value = [value] * 9
+    assert len(shown(value)) <= 120

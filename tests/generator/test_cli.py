@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -285,7 +286,7 @@ def test_session_of_the_readme_is_what_is_said() -> None:
 def test_what_is_wrong_already_is_said_before_the_first_question(isolated: Path) -> None:
     for words, message in (
         (["--with", "dockr"], "feature: 'dockr' is unknown."),
-        (["-o", "nowhere"], "output folder: 'nowhere' is not an existing folder."),
+        (["-o", "/dev/null"], "output folder: '/dev/null' is not a folder."),
     ):
         shown = on_terminal(["\r"], "new", "vision-classifier", *words)
         assert message in shown
@@ -358,3 +359,31 @@ def test_messages_at_a_prompt_are_whole_on_a_narrow_terminal(
     keys = ["\r", f"{CTRL_U}class\r", CTRL_C]
     shown = on_terminal(keys, "new", "vision-classifier", "demo", columns=40)
     assert "try 'my_class'." in shown.replace("\r", "").replace("\n", "")
+
+
+def test_typing_and_pasting_replace_the_default(isolated: Path) -> None:
+    settings = ("organisation=o", "license=MIT", "python_version=3.12", "tracking_uri=")
+    words = [word for setting in settings for word in ("--set", setting)]
+    keys = [
+        "\x1b[200~My App\n\x1b[201~",  # a pasted line
+        "\r",
+        "\x1b[D\x1b[Fx\r",  # an arrow begins to edit what stands there
+        "\r",  # package
+        "\x7f\r",  # nothing is an answer, too
+        "Ada\r",
+        *FEATURES,
+    ]
+    shown = on_terminal(keys, "new", "vision-classifier", *words)
+    assert "Made my-appx" in shown
+    recorded = tomllib.loads((isolated / "my-appx/.aistart/answers.toml").read_text())["answers"]
+    assert recorded["project_name"] == "My App"
+    assert (recorded["description"], recorded["author"]) == ("", "Ada")
+
+
+def test_templates_are_offered_where_none_is_named(aistart: Call, isolated: Path) -> None:
+    shown = on_terminal([f"{DOWN}\r", CTRL_C], "new")
+    assert "Image classifier" in shown
+    assert "Name of the project: My Recommender" in shown
+    result = aistart("new", "-y")
+    assert result.exit_code == 2
+    assert result.output.startswith("Error: TEMPLATE: it is missing; ")

@@ -92,7 +92,7 @@ every_template = pytest.mark.parametrize("template", TEMPLATES)
         (["demo", "--set", "license"], "is not of the form KEY=VALUE"),
         (["demo", "--with", "dokcer"], "feature: 'dokcer' is unknown."),
         # 6: where a project cannot be
-        (["demo", "-o", "missing"], "'missing' is not an existing folder"),
+        (["demo", "-o", "/dev/null/x"], "output folder: '/dev/null' is not a folder."),
     ],
 )
 def test_refused(

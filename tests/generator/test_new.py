@@ -12,6 +12,7 @@ import yaml
 from click.testing import Result
 
 from aistart.catalog import find_templates
+from tests.generator.foreign import PROJECT, team_template, write
 
 Call = Callable[..., Result]
 
@@ -139,6 +140,38 @@ def test_what_the_user_ignores_everywhere_is_committed_all_the_same(
     assert git(isolated / "demo", "ls-files", "requirements.lock") == "requirements.lock"
 
 
+def test_what_the_project_itself_ignores_is_not_committed(aistart: Call, isolated: Path) -> None:
+    team = team_template(isolated / "team")
+    write(team / PROJECT / ".gitignore", "*.pem\n/notes/\n.env\n!kept.pem\n")
+    for name in (".env", "secret.pem", "kept.pem", "notes/own.md"):
+        write(team / PROJECT / name, "secret\n")
+    write(team / PROJECT / "docs" / ".gitignore", "draft\n")
+    write(team / PROJECT / "docs" / "draft", "secret\n")
+    ignore = Path.home() / ".config" / "git" / "ignore"
+    write(ignore, "*.txt\n")
+    assert aistart("new", "./team", "demo", "-y", "--trust").exit_code == 0
+    assert git(isolated / "demo", "ls-files").splitlines() == [
+        ".gitignore",
+        "README.md",
+        "docs.md",
+        "docs/.gitignore",
+        "kept.pem",
+        "store.txt",
+        "tests/test_store.py",
+    ]
+    assert (isolated / "demo" / "secret.pem").is_file()
+    write(team / PROJECT / ".gitignore", "*\n")
+    assert aistart("new", "./team", "empty", "-y", "--trust").exit_code == 0
+    assert git(isolated / "empty", "ls-files") == ""
+    assert git(isolated / "empty", "rev-list", "--count", "HEAD") == "1"
+
+
+@pytest.mark.parametrize("template", find_templates())
+def test_all_files_of_our_own_are_committed(template: str, aistart: Call, isolated: Path) -> None:
+    aistart("new", template, "demo", "-y", "--with", "kubernetes")
+    assert git(isolated / "demo", "ls-files").splitlines() == tree(isolated / "demo")
+
+
 def test_failure_of_git_is_said_and_leaves_nothing(
     aistart: Call, isolated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -218,10 +251,24 @@ def test_output_dir(aistart: Call, isolated: Path) -> None:
     assert (isolated / "with space/demo/README.md").is_file()
 
 
+def test_output_dir_is_made(aistart: Call, isolated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["new", "vision-classifier", "demo", "-y", "-o", "new/folder"]
+    assert aistart(*words, "--dry-run").exit_code == 0
+    assert list(isolated.iterdir()) == []
+    monkeypatch.setenv("GIT_AUTHOR_DATE", "no date")
+    assert aistart(*words).exit_code == 1
+    assert list(isolated.iterdir()) == [], "what was made for it is gone if it fails"
+    monkeypatch.delenv("GIT_AUTHOR_DATE")
+    assert aistart(*words).exit_code == 0
+    assert (isolated / "new/folder/demo/README.md").is_file()
+
+
 def test_empty_folder_is_filled(aistart: Call, isolated: Path) -> None:
     (isolated / "demo").mkdir()
+    (isolated / "demo").chmod(0o2750)
     assert aistart("new", "vision-classifier", "demo", "-y").exit_code == 0
     assert (isolated / "demo/README.md").is_file()
+    assert stat.S_IMODE((isolated / "demo").stat().st_mode) == 0o2750
 
 
 def test_answers_are_recorded(aistart: Call, isolated: Path) -> None:

@@ -1,6 +1,7 @@
 """Templates that are not aistart's: folders, repositories, cookiecutter's own; and trust."""
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -654,3 +655,44 @@ def test_python_of_the_tests(aistart: Call, isolated: Path) -> None:
     result = aistart("test", "./team", "--trust", "--python", "nosuch")
     assert result.exit_code == 2
     assert result.output.endswith("Error: --python: 'nosuch' is not a program.\n")
+
+
+def test_names_that_are_not_utf_8(aistart: Call, isolated: Path) -> None:
+    team = team_template(isolated / "team")
+    name = os.fsdecode(b"\xff.txt")
+    write(team / PROJECT / name, "x\n")
+    assert aistart("new", "./team", "demo", "-y", "--trust").exit_code == 0
+    assert (isolated / "demo" / name).read_text() == "x\n"
+
+
+def test_folders_that_lie_too_deep(aistart: Call, isolated: Path) -> None:
+    team = team_template(isolated / "team")
+    place = team / PROJECT
+    for count, code in ((20, 0), (1500, 2)):
+        subprocess.run(["mkdir", "-p", place / "/".join(["d"] * count)], check=True)
+        result = aistart("new", "./team", str(count), "-y", "--trust")
+        assert result.exit_code == code, result.output
+    assert result.output == "Error: template: it has folders more than 100 deep.\n"
+    subprocess.run(["rm", "-r", str(team)], check=True)
+
+
+def test_next_are_targets_that_there_are(aistart: Call, isolated: Path) -> None:
+    team = team_template(isolated / "team")
+    for number, (text, steps) in enumerate(
+        (
+            ("train := x\n\nlint:\n\ttrain:\n", []),
+            ("lint train: x\n\ttrue\n", ["make train"]),
+            ("setup:\ntrain:\n", ["make setup", "make train"]),
+        )
+    ):
+        write(team / PROJECT / "Makefile", text)
+        result = aistart("new", "./team", f"demo{number}", "-y", "--trust")
+        said = result.output.partition("\nNext:\n")[2].partition("\n\n")[0]
+        assert [line.strip() for line in said.splitlines()] == [f"cd demo{number}", *steps]
+
+
+def test_markup_of_prompts_is_not_shown(aistart: Call, isolated: Path) -> None:
+    prompts = {"project_name": "[bold]Name[/] of it", "bucket": "[/] odd [x]", "project_slug": "a"}
+    team_template(isolated / "team", __prompts__=prompts)
+    found = json.loads(aistart("show", "./team", "--trust", "--json").stdout)["questions"]
+    assert [q["prompt"] for q in found] == ["Name of it", "a", "store", "[/] odd [x]"]

@@ -12,6 +12,7 @@ import json
 import statistics
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -63,7 +64,9 @@ def main() -> None:
     reduced(slice(0, batch))
     start = time.perf_counter()
     outputs = np.concatenate([reduced(slice(row, row + batch)) for row in range(0, users, batch)])
-    module["report"].measure(ids[:, -1:], outputs, preprocessing)
+    targets = np.empty(users, dtype=object)
+    targets[:] = [(row[-1],) for row in ids]
+    module["report"].measure(SimpleNamespace(targets=targets), outputs, preprocessing)
     seconds = time.perf_counter() - start
     each = []
     for row in range(ASKED):

@@ -327,6 +327,69 @@ def test_every_model_on_several_devices(
     assert len({summary["model"] for summary in summaries}) == len(summaries) >= 4
 
 
+# The core alone: baselines and reports, which no precision changes, would take minutes.
+HALF_PRECISION = """
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from demo import fitting, model
+from demo.artifact import Artifact
+from demo.config import load_config
+from demo.data import load
+from demo.distribution import connect
+from demo.lookup import find
+from demo.preprocessing import Preprocessing
+from demo.registry import MODELS
+from demo.runs import start_run
+
+pretrained = getattr(model, "Pretrained", ())
+words = {name: [] for name in MODELS if not isinstance(find(MODELS, name), pretrained)}
+if Path("tiny").exists():
+    words["preset"] = ["--model.preset", "tiny"]
+for name, own in words.items():
+    for precision in ("mixed_bfloat16", "mixed_float16"):
+        given = ["--model.name", name, "--runtime.precision", precision, *own]
+        config = load_config([*sys.argv[1:], *given])
+        data = load(config)
+        preprocessing = Preprocessing.fit(data.train, config)
+        devices = connect(config.runtime, model.LAYOUT)
+        core = fitting.build(config, preprocessing, devices)
+        run = start_run(config)
+        assert fitting.fit(core, data, preprocessing, config, devices, run, None).steps == 1
+        trained = model.settle(Artifact(core, preprocessing), data, config)
+        outputs = trained(data.test.fetch(np.arange(4)))
+        assert outputs.dtype == "float32", (name, precision, outputs.dtype)
+        assert np.isfinite(outputs).all(), (name, precision)
+        print(name, precision)
+"""
+
+
+@pytest.mark.parametrize("template", find_templates())
+def test_every_model_in_half_precision(template: str, aistart: Callable, isolated: Path) -> None:
+    assert aistart("new", template, "demo", "-y").exit_code == 0
+    demo = isolated / "demo"
+    words = ["--train.max_steps", "1", "--data.limit", "60", "--data.batch_size", "16"]
+    if template == "vision-classifier":
+        words += ["--data.image_size", "32", "--model.weights", "none"]
+    if template == "recommender":
+        words += ["--data.max_history", "4", "--model.blocks", "1"]
+    if template == "text-classifier":
+        preset = [str(project_python()), "-c", TINY_PRESET]
+        subprocess.run(preset, cwd=demo, check=True, capture_output=True)
+    done = subprocess.run(
+        [str(project_python()), "-c", HALF_PRECISION, *words],
+        cwd=demo,
+        env={**os.environ, "PYTHONPATH": str(demo / "src")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len(done.stdout.splitlines()) >= 8
+
+
 def test_tickets_beat_the_baseline(text_demo: Path, run_in: Run) -> None:
     done = run_in(text_demo, "demo.train", "--train.epochs", "8")
     assert done.returncode == 0, done.stderr

@@ -13,6 +13,7 @@ from mlflow.pyfunc import scoring_server
 from {{ cookiecutter.package_name }} import (
     cross_validate,
     fitting,
+    inputs,
     model,
     objective,
     predict,
@@ -71,6 +72,18 @@ def made(config: Config) -> tuple[Artifact, Any]:
 
 
 # === What they are worth ===
+
+
+@pytest.mark.parametrize("name", registry.MODELS)
+def test_half_precision_tells_as_many_patients_apart(name: str) -> None:
+    words = ["--data.source", "cohort", "--data.limit", "1000", "--model.name", name]
+    distinct = {}
+    for precision in ("mixed_bfloat16", "float32"):  # in this order: what comes later is float32
+        trained, data = made(load_config([*words, "--runtime.precision", precision]))
+        outputs = trained.predict_split(data.train, 256)
+        assert outputs.dtype == "float32"
+        distinct[precision] = len(np.unique(outputs))
+    assert distinct["mixed_bfloat16"] >= 0.99 * distinct["float32"] > 600
 
 
 def test_random_labels_stay_at_chance_although_patients_come_again() -> None:
@@ -235,6 +248,35 @@ def test_a_column_that_is_missing_is_said(capsys: pytest.CaptureFixture[str]) ->
         "warning: column 'y' is missing in every row, and hardly was in training; the model takes "
         "it for usual.\n"
     )
+
+
+def test_a_table_is_predicted_part_by_part(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = patients(200)
+    assert train([*fields(frame), *SHORT, "--model.name", "logistic"]) == 0
+    asked = frame.drop(columns=["who", "died"])[:50]
+    asked.to_csv("asked.csv", index=False)
+    said, sizes, predict_split = [], [], Artifact.predict_split
+
+    def recorded(model: Artifact, split: Any, batch_size: int) -> np.ndarray:
+        sizes.append(len(split))
+        return predict_split(model, split, batch_size)
+
+    monkeypatch.setattr(Artifact, "predict_split", recorded)
+    for rows in (4_096, 20):
+        monkeypatch.setattr(inputs, "ROWS", rows)
+        capsys.readouterr()
+        assert predict.main(["asked.csv", "--json", "--reasons", "1"]) == 0
+        said.append([json.loads(line) for line in capsys.readouterr().out.splitlines()])
+    assert sizes == [50, 20, 20, 10]
+    assert [row["id"] for row in said[1]] == [str(number) for number in range(1, 51)]
+    assert [row["risk"] for row in said[1]] == pytest.approx([row["risk"] for row in said[0]])
+    asked.assign(x=["1"] * 45 + ["zzz"] * 5).to_csv("asked.csv", index=False)
+    assert predict.main(["asked.csv", "--json"]) == 3
+    captured = capsys.readouterr()
+    assert captured.err == "error: asked.csv: row 46: x is not a number; nothing was predicted.\n"
+    assert captured.out == ""
 
 
 def test_every_answer_can_be_traced(capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 import io
 import sqlite3
 import time
+import tracemalloc
 import urllib.error
 import urllib.request
 import zipfile
@@ -16,7 +17,7 @@ import pytest
 from {{ cookiecutter.package_name }} import movielens, settings
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.contract import Data
-from {{ cookiecutter.package_name }}.data import load
+from {{ cookiecutter.package_name }}.data import _asked, load
 from {{ cookiecutter.package_name }}.errors import DataProblem, ProjectError, UsageProblem
 from {{ cookiecutter.package_name }}.events import (
     Reader,
@@ -448,6 +449,56 @@ def test_the_split_by_time_holds_in_what_is_trained_on(own_folder: Path) -> None
     for name, split in data.splits.items():
         for begin, known in zip(split.begins, split.knowns, strict=True):
             assert name == "train" or (split.log.times[begin:known] < first[name]).all()
+
+
+def test_what_is_held_out_takes_no_room_for_the_busiest_user() -> None:
+    # 2,000 users with an event a day, and one with 20,000: as wide as that, an array of what came
+    # next would take 60 MB.
+    users = np.concatenate([np.repeat(np.arange(2_000), 10), np.full(20_000, 2_000)])
+    times = np.concatenate([np.tile(np.arange(10.0), 2_000), np.linspace(0, 9, 20_000)])
+    items = np.arange(len(users)) % 500
+    ids = (np.arange(count).astype(str).astype(object) for count in (2_001, 500))
+    log = in_order(users, items, times, np.ones(len(users)), *ids)
+    parts = divided(log, "time", 0.2, 0.2)
+    tracemalloc.start()
+    split = _asked(log, parts.test, 50, {})
+    events = split.events
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 6e6
+    assert len(events) == sum(map(len, split.targets)) > 4_000
+    np.testing.assert_array_equal(log.item_ids[log.items[events]], np.concatenate(split.targets))
+    assert split.fetch(np.array([len(split) - 1]))["next"].shape == (1, 50), "more are not learnt"
+
+
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        ("", True),
+        ("--data.test_fraction 0.3", False),
+        ("--data.validation_fraction 0.3", False),
+        ("--data.split last", False),
+        ("--data.max_history 9", False),
+        ("--data.repeats keep", False),
+        ("--data.split_seed 7", False),
+        ("--data.limit 30", False),
+    ],
+)
+def test_the_digest_tells_splits_apart(words: str, same: bool, own_folder: Path) -> None:
+    file = table(own_folder / "log.csv", told(chance()))
+    given = ["--data.path", str(file), "--data.limit", "35", "--data.split", "time"]
+    usual = loaded("csv", *given).digest
+    assert (loaded("csv", *given, *words.split()).digest == usual) is same
+
+
+def test_the_digest_tells_features_apart(own_folder: Path) -> None:
+    file, items = table(own_folder / "log.csv", told(chance())), own_folder / "items.csv"
+    given = ["--data.path", str(file)]
+    digests = {loaded("csv", *given).digest}
+    for colour in ("red", "blue"):
+        table(items, [(number, colour) for number in range(30)], columns=("item", "colour"))
+        digests.add(loaded("csv", *given, "--data.item_features", str(items)).digest)
+    assert len(digests) == 3
 
 
 @pytest.mark.parametrize(

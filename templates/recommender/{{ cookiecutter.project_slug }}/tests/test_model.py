@@ -1,16 +1,21 @@
 import re
+import tracemalloc
 from dataclasses import replace
+from types import SimpleNamespace
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import sparse
 
-from {{ cookiecutter.package_name }} import artifact, fitting, inputs, linear
+from {{ cookiecutter.package_name }} import artifact, fitting, inputs, linear, ranking
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.contract import Data
-from {{ cookiecutter.package_name }}.data import load
+from {{ cookiecutter.package_name }}.data import Histories, load
 from {{ cookiecutter.package_name }}.distribution import connect
+from {{ cookiecutter.package_name }}.features import Features
+from {{ cookiecutter.package_name }}.log import in_order
 from {{ cookiecutter.package_name }}.model import LAYOUT, build, scoring
 from {{ cookiecutter.package_name }}.networks import Network
 from {{ cookiecutter.package_name }}.preprocessing import FIRST, START, Preprocessing
@@ -131,6 +136,11 @@ def test_large_catalogues_are_compared_with_some_items(
         np.testing.assert_allclose(np.asarray(core(alone))[0, 0], first, rtol=1e-3)
 
 
+def _described(size: int, value: float) -> np.ndarray:
+    """Features of ``size`` users or items that have one number, the same for all."""
+    return np.tile(np.array([[0, value]], "float32"), (size, 1, 1))
+
+
 def test_earlier_weights_leave_shares_and_features(
     preprocessing: Preprocessing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -140,8 +150,10 @@ def test_earlier_weights_leave_shares_and_features(
         replace(
             preprocessing,
             counts=preprocessing.counts[::step],
-            user_table=np.full((len(preprocessing.users), 2), step, "float32"),
-            item_table=np.full((len(preprocessing.items), 3), step, "float32"),
+            user_table=_described(len(preprocessing.users), step),
+            item_table=_described(len(preprocessing.items), step),
+            user_features=Features({"age": (0.0, 1.0)}, {}),
+            item_features=Features({"price": (0.0, 1.0)}, {}),
         )
         for step in (1, -1)
     )
@@ -153,6 +165,37 @@ def test_earlier_weights_leave_shares_and_features(
     for kept, table in ((layer.user_table, now.user_table), (layer.item_table, now.item_table)):
         np.testing.assert_array_equal(np.array(kept)[-len(table) :], table)
     np.testing.assert_array_equal(layer.item_embedding, theirs.item_embedding)
+
+
+def test_a_network_of_ones_own_may_end_in_half_precision(
+    preprocessing: Preprocessing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learner = built("mf", preprocessing).get_layer("learner")
+    half, queries = keras.layers.Dense(64, dtype="mixed_bfloat16"), learner.network.queries
+    monkeypatch.setattr(learner.network, "queries", lambda *given: half(queries(*given)))
+    items, weights = np.array([[START, 5, 9]], "int32"), np.ones((1, 2), "float32")
+    given = {"user": np.array([1], "int32"), "items": items, "weights": weights}
+    assert learner(given | without_transitions(weights)).dtype == "float32"
+
+
+def test_what_is_drawn_is_as_frequent_as_it_is_popular(
+    preprocessing: Preprocessing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("{{ cookiecutter.package_name }}.model.WHOLE", 10)
+    learner = built("sasrec", preprocessing, "--model.negatives", "50000").get_layer("learner")
+    expected = linear.shares(preprocessing.counts)
+    numbers, categorical = [], keras.random.categorical
+
+    def drawn(logits, count, **options):
+        numbers.append(logits.shape[0] * logits.shape[1] * count)
+        return categorical(logits, count, **options)
+
+    monkeypatch.setattr(keras.random, "categorical", drawn)
+    share = np.bincount(np.asarray(learner._drawn()), minlength=len(expected)) / 50_000
+    assert len(share) == len(expected), "nothing beyond the catalogue"
+    assert np.abs(share - expected).max() < 0.002
+    # At a time: draws times the root of the catalogue, not draws times the catalogue.
+    assert max(numbers) <= 50_000 * (len(expected) ** 0.5 + 1)
 
 
 def test_layout_names_weights_that_exist(preprocessing: Preprocessing) -> None:
@@ -192,7 +235,9 @@ def test_what_is_learnt_beside_transitions_is_what_is_scored(
         scoring(learner.network, preprocessing.transitions.table(), learner.gate), preprocessing
     )(few)
     np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1, rtol=1e-4)
-    place = preprocessing.catalogue_numbers(data.test.targets[:20, 0])
+    place = preprocessing.catalogue_numbers(
+        np.array([first for first, *_ in data.test.targets[:20]], dtype=object)
+    )
     known = place >= 0
     expected = -scores[np.arange(20), place]
     np.testing.assert_allclose(held[known, 0], expected[known], rtol=1e-3)
@@ -238,9 +283,49 @@ def test_items_without_events_are_known_by_their_features(
     assert np.abs(vectors[0] - vectors[-2]).max() > 0.01, "with events an item is itself"
 
 
-def test_ease_by_hand() -> None:
-    from scipy import sparse
+def test_baselines_of_a_large_catalogue_keep_little() -> None:
+    items = 400_000
+    preprocessing = SimpleNamespace(
+        items=range(items), unseen_only=True, catalogue_numbers=lambda ids: ids.astype(int)
+    )
+    ids = np.arange(items).astype(str).astype(object)
+    users = np.arange(64)
+    log = in_order(users, users * 3, users, np.ones(64), users.astype(str).astype(object), ids)
+    split = Histories(users, users, None, log=log, begins=users, knowns=users + 1, ends=users + 1)
+    shapes = []
 
+    def popularity(had: sparse.csr_matrix) -> np.ndarray:
+        shapes.append(had.shape)
+        return np.tile(np.arange(items, dtype=float), (had.shape[0], 1))
+
+    tracemalloc.start()
+    outputs = linear.recommended(split, preprocessing, popularity)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert outputs.shape == (64, ranking.MOST, 2)
+    assert (outputs[:, 0, 0] == items - 1).all()
+    assert sum(rows for rows, _ in shapes) == 64
+    # All at once they would be 205 MB, and as much again for each copy.
+    assert max(rows * columns for rows, columns in shapes) <= ranking.SCORES
+    assert peak < 200e6
+
+
+def test_neighbours_part_by_part_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    had = sparse.csr_matrix(np.random.default_rng(0).random((60, 40)) < 0.2, dtype=float)
+    whole = linear.neighbours(had, most=5)
+    counts = np.sqrt(had.toarray().sum(axis=0))
+    cosines = (had.T @ had).toarray() / (np.outer(counts, counts) + 10)
+    np.fill_diagonal(cosines, 0)
+    few = np.sort(cosines, axis=1)[:, -5, None]
+    np.testing.assert_allclose(whole.toarray(), np.where(cosines >= few, cosines, 0))
+    parts, nearest = [], linear._nearest
+    monkeypatch.setattr(linear, "_nearest", lambda *a: parts.append(a[2]) or nearest(*a))
+    monkeypatch.setattr(linear, "PRODUCTS", 200)
+    np.testing.assert_allclose(linear.neighbours(had, most=5).toarray(), whole.toarray())
+    assert len(parts) > 5
+
+
+def test_ease_by_hand() -> None:
     had = sparse.csr_matrix(np.array([[1, 1, 0], [1, 1, 1], [0, 1, 1], [1, 0, 0]], float))
     weights = linear.ease(had, ridge=1.0)
     assert np.diag(weights).tolist() == [0, 0, 0]

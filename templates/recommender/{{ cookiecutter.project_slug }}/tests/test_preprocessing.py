@@ -11,8 +11,9 @@ from {{ cookiecutter.package_name }} import inputs
 from {{ cookiecutter.package_name }}.config import Config, load_config
 from {{ cookiecutter.package_name }}.contract import Data
 from {{ cookiecutter.package_name }}.data import Histories, load
-from {{ cookiecutter.package_name }}.features import Features
+from {{ cookiecutter.package_name }}.features import MOST_PARTS, Features
 from {{ cookiecutter.package_name }}.log import Log
+from {{ cookiecutter.package_name }}.networks import _described
 from {{ cookiecutter.package_name }}.preprocessing import (
     FIRST,
     START,
@@ -135,6 +136,11 @@ def test_saved_and_read_again(preprocessing: Preprocessing) -> None:
     assert again == preprocessing
 
 
+def dense(packed: np.ndarray, width: int) -> np.ndarray:
+    """What the core makes of features (size, kept, 2): (size, width)."""
+    return np.asarray(_described(packed, np.eye(width, dtype="float32"), np.arange(len(packed))))
+
+
 def test_features() -> None:
     columns = {
         "age": np.array(["10", "", "30"], dtype=object),
@@ -142,10 +148,22 @@ def test_features() -> None:
     }
     features = Features.fit(columns)
     assert features.width == 4
-    table = features(columns, 3)
+    packed = features(columns, 3)
+    assert packed.shape == (3, 4, 2)
+    table = dense(packed, features.width)
     np.testing.assert_allclose(table[:, :2], [[-1, 1], [0, 0], [1, 1]])
     np.testing.assert_allclose(table[:, 2:], [[0.5**0.5, 0.5**0.5], [1, 0], [0, 0]])
     again = Features.from_config(json.loads(json.dumps(features.to_config())))
-    np.testing.assert_array_equal(
-        again({"kind": np.array(["c", "b"], dtype=object)}, 2)[1], [0, 0, 0, 1]
-    )
+    few = again({"kind": np.array(["c", "b"], dtype=object)}, 2)
+    np.testing.assert_array_equal(dense(few, again.width)[1], [0, 0, 0, 1])
+
+
+def test_features_take_room_for_what_a_row_has() -> None:
+    draw = np.random.default_rng(0).integers(0, 900, (3, 2_000))
+    columns = {f"kind{n}": np.array([f"k{i}" for i in row], object) for n, row in enumerate(draw)}
+    columns["tags"] = np.array(["a|b"] * 1_999 + ["|".join(map(str, range(500)))], dtype=object)
+    features = Features.fit(columns)
+    assert features.width > 2_500
+    packed = features(columns, 2_000)
+    assert packed.shape == (2_000, 3 + MOST_PARTS, 2)  # 0.6 MB; with all categories over 20 MB
+    np.testing.assert_allclose(np.square(packed[:, :, 1]).sum(axis=1), 4, rtol=1e-5)

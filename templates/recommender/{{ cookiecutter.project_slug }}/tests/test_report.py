@@ -30,9 +30,15 @@ def recommended(*rows: str) -> np.ndarray:
     return made
 
 
+def next_items(*rows: tuple[str, ...]) -> np.ndarray:
+    made = np.empty(len(rows), dtype=object)
+    made[:] = rows
+    return made
+
+
 def test_metrics_by_hand() -> None:
     outputs = recommended("abc", "hgfe", "a")
-    targets = np.array([["b", ""], ["g", "a"], ["z", ""]], dtype=object)
+    targets = next_items(("b",), ("g", "a"), ("z",))
     of_users = ranking.per_user(targets, outputs, CATALOGUE)
     gain = 1 / np.log2(3)
     np.testing.assert_allclose(of_users["ndcg_10"], [gain, gain / (1 + gain), 0])
@@ -42,6 +48,24 @@ def test_metrics_by_hand() -> None:
     assert next(iter(measured)) == "ndcg_10"
     assert measured["coverage_10"] == 7 / 8
     assert measured["ndcg_10_low"] <= measured["ndcg_10"] <= measured["ndcg_10_high"]
+
+
+def test_what_came_again_is_one_item() -> None:
+    # "a" came three times, and what is not in the catalogue twice.
+    targets = next_items(("a", "b", "a", "a"), ("y", "c", "z", "y"))
+    of_users = ranking.per_user(targets, recommended("ab", "c"), CATALOGUE)
+    discount = 1 / np.log2([2, 3, 4])
+    np.testing.assert_allclose(of_users["ndcg_10"], [1, 1 / discount.sum()])
+    np.testing.assert_allclose(of_users["recall_10"], [1, 1 / 3])
+    np.testing.assert_allclose(of_users["mrr"], [1, 1])
+
+
+def test_metrics_of_parts_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs, targets = recommended("abc", "hgfe", "a"), next_items(("b",), ("g", "a"), ("z",))
+    whole = ranking.per_user(targets, outputs, CATALOGUE)
+    monkeypatch.setattr(ranking, "USERS", 2)
+    for name, values in ranking.per_user(targets, outputs, CATALOGUE).items():
+        np.testing.assert_array_equal(values, whole[name])
 
 
 def test_what_was_seen_is_not_recommended() -> None:
@@ -83,6 +107,9 @@ def test_predict(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     history = f"{items[0]},{items[1]}"
     (row,) = said(capsys, "--history", history, "--top-k", "3")
     assert not {items[0], items[1]} & set(row["scores"])
+    several = [word for name in (user, "nobody", user) for word in ("--user", name)]
+    (first, _, last) = said(capsys, *several, "--batch-size", "2")
+    assert first["scores"].keys() == last["scores"].keys()
     assert predict.main(["--user", user, "--user", "nobody"]) == 0
     assert capsys.readouterr().out.count("\n   10  ") == 2
 

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -100,3 +102,18 @@ def test_every_split_has_every_class() -> None:
         splits = divided(labels, groups)
         for name in ("train", "validation", "test"):
             assert set(labels[splits == name]) == set("abc")
+
+
+def test_many_groups_and_classes_take_no_table_of_both() -> None:
+    # 30,000 groups and 1,000 classes: a table of both would take 240 MB.
+    classes = np.array([f"c{number:03d}" for number in range(1_000)])
+    labels, groups = np.tile(classes, 40), np.arange(40_000) // 2 * 2
+    groups[:20_000] = np.arange(20_000)
+    keys = np.arange(len(labels)).astype(str)
+    tracemalloc.start()
+    splits = divided(labels, groups, keys)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60e6
+    for name in ("train", "validation", "test"):
+        assert len(np.unique(labels[splits == name])) == 1_000

@@ -2,14 +2,16 @@
 
 import csv
 import json
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from {{ cookiecutter.package_name }} import predict
+from {{ cookiecutter.package_name }} import answering, inputs, predict
 from {{ cookiecutter.package_name }}.config import Config, load_config
 from {{ cookiecutter.package_name }}.contract import Data
 from {{ cookiecutter.package_name }}.data import load
@@ -382,3 +384,33 @@ def test_fetching_gives_the_texts_in_any_order() -> None:
     texts = list(texts_of(data.train))
     places = tf.constant([5, 0, 5], tf.int64)
     assert [t.decode() for t in data.train.fetch(places).numpy()] == [texts[i] for i in (5, 0, 5)]
+
+
+def test_predict_reads_and_answers_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = []
+
+    def lines() -> Iterator[str]:
+        for number in range(50_000):
+            read.append(number)
+            yield f"text {number}\n"
+
+    def predict_split(split: inputs.Split, batch_size: int) -> np.ndarray:
+        assert len(split) <= batch_size
+        return np.zeros((len(split), 2))
+
+    classes = SimpleNamespace(classes=("no", "yes"), separator="")
+    model = SimpleNamespace(predict_split=predict_split, preprocessing=classes)
+    arguments = SimpleNamespace(input=["-"], batch_size=100)
+    monkeypatch.setattr(sys, "stdin", lines())
+    answers = answering.answer(model, arguments, load_config([], environment={}))
+    assert next(answers)["id"] == "1"
+    assert len(read) == 100
+    assert next(answering.table(answers)).startswith("2 ")
+    assert len(read) <= 1_200
+
+
+def test_predict_says_what_is_wrong_before_the_first_answer(own_folder: Path) -> None:
+    (own_folder / "a.jsonl").write_text('{"text": "one"}\n' * 9 + "no JSON\n")
+    parts = inputs.read(["first", "a.jsonl"], load_config([], environment={}), 1)
+    with pytest.raises(DataProblem, match="row 10: no JSON"):
+        next(parts)

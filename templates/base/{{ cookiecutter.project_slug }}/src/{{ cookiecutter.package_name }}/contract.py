@@ -25,7 +25,8 @@ Each domain supplies these names, with the same meaning:
                           Artifact, Data, summary, Config)``: what is written once all is known
 ``inspection.inspect``    ``(Path, Config, names of given fields) -> Findings`` about a user's data
 ``answering``             what ``predict`` is asked and says: ``add_arguments(parser)``,
-                          ``answer(Artifact, arguments, Config) -> rows``, ``table(rows)``
+                          ``answer(Artifact, arguments, Config) -> rows`` and ``table(rows) ->
+                          lines``, one after the other, never all at once
 ``inputs``                ``signature``, ``example`` and ``from_frame`` of a request to a served
                           model
 ========================  =========================================================================

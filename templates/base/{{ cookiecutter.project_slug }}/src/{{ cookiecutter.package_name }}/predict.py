@@ -2,13 +2,15 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from . import answering, distribution
 from .config import Parser, load_config, positive
 from .errors import command
 from .evaluate import find_artifact, is_uri
-from .files import write_text
+from .files import written_whole
 from .runs import find_run
 
 
@@ -29,14 +31,31 @@ def main(argv: list[str]) -> None:
     distribution.prepare(load_config().runtime)
     model, config_file = find_artifact(arguments.run)
     rows = answering.answer(model, arguments, load_config(base=config_file))
-    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
+    # Row by row: the input may be larger than the memory.
     if arguments.output:
-        write_text(arguments.output, "".join(f"{line}\n" for line in lines))
-        print(f"{len(rows)} predictions: {arguments.output}")
-    elif arguments.json:
-        print("\n".join(lines))
-    else:
-        print("\n".join(answering.table(rows)))
+        print(f"{_write(arguments.output, rows)} predictions: {arguments.output}")
+        return
+    lines = map(_as_json, rows) if arguments.json else answering.table(rows)
+    for line in lines:
+        print(line)
+
+
+def _write(path: Path, rows: Iterator[dict[str, Any]]) -> int:
+    """Write JSON lines in one step; the file is there whole or not at all.
+
+    Returns:
+        How many there are.
+    """
+    count = 0
+    with written_whole(path) as beside, beside.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(f"{_as_json(row)}\n")
+            count += 1
+    return count
+
+
+def _as_json(row: dict[str, Any]) -> str:
+    return json.dumps(row, ensure_ascii=False)
 
 
 if __name__ == "__main__":

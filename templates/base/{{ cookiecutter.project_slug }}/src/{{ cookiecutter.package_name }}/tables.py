@@ -1,10 +1,23 @@
-"""Tables as files."""
+"""Tables as files, and rows in parts."""
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 from .files import written_whole
+
+Row = TypeVar("Row")
+SHOWN = 1_000  # rows of a printed table whose columns are aligned
+
+
+def in_parts(rows: Iterable[Row], size: int = SHOWN) -> Iterator[list[Row]]:
+    """Yield the rows in lists of ``size``, the last one with the rest; each is read when it is
+    asked for."""
+    iterator = iter(rows)
+    while part := list(islice(iterator, size)):
+        yield part
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -1,9 +1,11 @@
 """What ``predict`` is asked, and how its answers are shown."""
 
 import argparse
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from .config import Config
+from .tables import in_parts
 
 if TYPE_CHECKING:
     from .artifact import Artifact
@@ -16,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def answer(
     model: "Artifact", arguments: argparse.Namespace, config: Config
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """Answers for what the words name, each with ``id``, ``prediction`` and ``scores``.
 
     Raises:
@@ -24,18 +26,18 @@ def answer(
     """
     from . import inputs, objective
 
-    requests = inputs.read(arguments.input, config)
-    outputs = model.predict_split(requests, arguments.batch_size)
-    answers = objective.answers(outputs, model.preprocessing)
-    return [{"id": str(key), **answer} for key, answer in zip(requests.ids, answers, strict=True)]
+    for requests in inputs.read(arguments.input, config, arguments.batch_size):
+        outputs = model.predict_split(requests, arguments.batch_size)
+        answers = objective.answers(outputs, model.preprocessing)
+        for key, answer in zip(requests.ids, answers, strict=True):
+            yield {"id": str(key), **answer}
 
 
-def table(rows: list[dict[str, Any]]) -> list[str]:
+def table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     """A line for each answer, with the likeliest classes."""
-    width = max(len(row["id"]) for row in rows)
-    lines = []
-    for row in rows:
-        best = sorted(row["scores"].items(), key=lambda item: -item[1])[:3]
-        scores = "  ".join(f"{name} {score:.3f}" for name, score in best)
-        lines.append(f"{row['id']:<{width}}  {row['prediction'] or '(none)'}  ({scores})")
-    return lines
+    for part in in_parts(rows):
+        width = max(len(row["id"]) for row in part)
+        for row in part:
+            best = sorted(row["scores"].items(), key=lambda item: -item[1])[:3]
+            scores = "  ".join(f"{name} {score:.3f}" for name, score in best)
+            yield f"{row['id']:<{width}}  {row['prediction'] or '(none)'}  ({scores})"

@@ -2,10 +2,12 @@
 
 import argparse
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .config import Config, positive
+from .tables import in_parts
 
 if TYPE_CHECKING:
     from .artifact import Artifact
@@ -25,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def answer(
     model: "Artifact", arguments: argparse.Namespace, config: Config
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """Answers with ``id`` (the row's number), ``prediction``, ``risk`` and what they come from.
 
     Raises:
@@ -33,36 +35,37 @@ def answer(
     """
     from . import inputs, objective
 
-    asked = inputs.read(arguments.input, model.preprocessing)
-    for name in inputs.lacking(asked, model.preprocessing):
+    # The whole file is read before the first row is predicted.
+    for name in inputs.lacking(arguments.input, model.preprocessing):
         print(
             f"warning: column {name!r} is missing in every row, and hardly was in training; the "
             "model takes it for usual.",
             file=sys.stderr,
         )
-    outputs = model.predict_split(asked, arguments.batch_size)
-    rows = objective.answers(outputs, model.preprocessing)
-    reasons = _reasons(model, asked, arguments.reasons) if arguments.reasons else [{}] * len(rows)
-    return [
-        {"id": str(key), **row, **reason}
-        for key, row, reason in zip(asked.ids, rows, reasons, strict=True)
-    ]
+    for asked in inputs.read(arguments.input, model.preprocessing):
+        outputs = model.predict_split(asked, arguments.batch_size)
+        rows = objective.answers(outputs, model.preprocessing)
+        why = _reasons(model, asked, arguments.reasons) if arguments.reasons else [{}] * len(rows)
+        for key, row, reason in zip(asked.ids, rows, why, strict=True):
+            yield {"id": str(key), **row, **reason}
 
 
-def table(rows: list[dict[str, Any]]) -> list[str]:
+def table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     """A line for each row, and what the answers are not."""
-    width = max(len("row"), *(len(row["id"]) for row in rows))
-    names = max(len(row["prediction"]) for row in rows)
-    lines = [f"{'row':>{width}}  {'risk':>6}  at the operating point"]
-    for row in rows:
-        line = f"{row['id']:>{width}}  {row['risk']:>6.3f}  {row['prediction']:<{names}}"
-        shown = (f"{name} {value:+.2f}" for name, value in row.get("reasons", {}).items())
-        lines.append(f"{line}  {', '.join(shown)}".rstrip())
-    first = rows[0]
-    lines.append(f"\nModel {first['model']}, schema {first['schema']}.")
-    if "reasons" in first:
-        lines.append(f"Reasons are {first['reasons_of']}.")
-    return [*lines, first["notice"]]
+    row: dict[str, Any] = {}
+    for number, part in enumerate(in_parts(rows)):
+        width = max(len("row"), *(len(row["id"]) for row in part))
+        names = max(len(row["prediction"]) for row in part)
+        if number == 0:
+            yield f"{'row':>{width}}  {'risk':>6}  at the operating point"
+        for row in part:
+            line = f"{row['id']:>{width}}  {row['risk']:>6.3f}  {row['prediction']:<{names}}"
+            shown = (f"{name} {value:+.2f}" for name, value in row.get("reasons", {}).items())
+            yield f"{line}  {', '.join(shown)}".rstrip()
+    yield f"\nModel {row['model']}, schema {row['schema']}."
+    if "reasons" in row:
+        yield f"Reasons are {row['reasons_of']}."
+    yield row["notice"]
 
 
 def _reasons(model: "Artifact", asked: Any, most: int) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """What ``predict`` reads, and what a request to a served model looks like: rows of the schema."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,32 +11,46 @@ import tensorflow as tf
 from .contract import Data
 from .data import Visits, visits
 from .errors import DataProblem
-from .frames import parts_of, whole
+from .frames import parts_of
 from .preprocessing import Preprocessing
 from .schema import Column, Records, Schema
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
+ROWS = 4_096  # that are predicted at a time
 
 
-def read(path: Path, preprocessing: Preprocessing) -> Visits:
-    """Rows of a file that are to be predicted.
+def read(path: Path, preprocessing: Preprocessing) -> Iterator[Visits]:
+    """Yield the rows of a file that are to be predicted, some thousand at a time.
 
     Raises:
         DataProblem: it cannot be read, has no rows, or one breaks the schema.
     """
     if path.suffix not in SUFFIXES or not path.is_file():
         raise DataProblem(f"input: {str(path)!r} is no file that ends with {', '.join(SUFFIXES)}.")
-    frame = whole(parts_of(path), f"input: there are no rows in {str(path)!r}.")
-    return visits(_asked(frame, preprocessing.schema, f"{path}: "), preprocessing.schema)
+    schema, before = preprocessing.schema, 0
+    for frame in parts_of(path):
+        for start in range(0, len(frame), ROWS):
+            few = frame.iloc[start : start + ROWS]
+            yield visits(_asked(few, schema, f"{path}: ", before), schema)
+            before += len(few)
+    if before == 0:
+        raise DataProblem(f"input: there are no rows in {str(path)!r}.")
 
 
-def lacking(asked: Visits, preprocessing: Preprocessing) -> list[str]:
-    """Columns without any value, which most training rows had."""
-    schema = asked.schema
-    empty = dict(zip(schema.numbers, np.isnan(asked.numbers).all(axis=0), strict=True))
-    empty |= dict(zip(schema.categories, (asked.categories == "").all(axis=0), strict=True))
-    missing = preprocessing.missing
-    return [name for name in schema.columns if empty.get(name) and missing.get(name, 0) < 0.5]
+def lacking(path: Path, preprocessing: Preprocessing) -> list[str]:
+    """Read a whole file, and return the columns without any value which most training rows had.
+
+    Raises:
+        DataProblem: as ``read``.
+    """
+    schema, missing = preprocessing.schema, preprocessing.missing
+    names = [*schema.numbers, *schema.categories]
+    empty = np.ones(len(names), dtype=bool)
+    for asked in read(path, preprocessing):
+        numbers, categories = np.isnan(asked.numbers), asked.categories == ""
+        empty &= np.concatenate([numbers.all(axis=0), categories.all(axis=0)])
+    without = {name for name, none in zip(names, empty, strict=True) if none}
+    return [name for name in schema.columns if name in without and missing.get(name, 0) < 0.5]
 
 
 def signature(preprocessing: Preprocessing) -> dict[str, Any]:
@@ -86,8 +101,8 @@ def from_frame(frame: pd.DataFrame, preprocessing: Preprocessing) -> dict[str, t
     return visits(records, preprocessing.schema).fetch(tf.range(len(records), dtype=tf.int64))
 
 
-def _asked(frame: pd.DataFrame, schema: Schema, origin: str = "") -> Records:
-    records = schema.parsed(frame, asked=True)
+def _asked(frame: pd.DataFrame, schema: Schema, origin: str = "", before: int = 0) -> Records:
+    records = schema.parsed(frame, asked=True, before=before)
     if records.problems:
         row, reason = records.problems[0]
         raise DataProblem(f"{origin}{row}: {reason}; nothing was predicted.")

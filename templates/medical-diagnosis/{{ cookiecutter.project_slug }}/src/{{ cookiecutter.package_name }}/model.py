@@ -48,12 +48,16 @@ def wide_deep(x: Any, config: Config, preprocessing: Preprocessing) -> Any:
     """What a logistic regression misses: a curve for each number, and an ``mlp`` beside them (after
     Cheng et al., DLRS 2016). The regression itself stays as it was fitted."""
     linear = _reference(x, config, preprocessing, trainable=False)
-    curves = Curves(preprocessing.quantiles, name="curves")(x)
+    curves = Curves(preprocessing.quantiles, dtype=EXACT, name="curves")(x)
     wide = _dense(curves, 1, 0.0, config, "wide")
-    return layers.Add(name="wide_deep")([linear, wide, _deep(x, config)])
+    return layers.Add(dtype=EXACT, name="wide_deep")([linear, wide, _deep(x, config)])
 
 
 SEVERAL = ("ensemble",)  # models that are several networks
+
+# Of what comes before the hidden layers and of logits, whatever the precision: half of it has so
+# few numbers that patients of different risk get the same.
+EXACT = "float32"
 
 # How large weights are divided among devices (runtime.strategy model_parallel): a pattern of the
 # weight's path -> an entry for each axis. Weights without a line are whole on every device.
@@ -73,9 +77,14 @@ def build(config: Config, preprocessing: Preprocessing) -> keras.Model:
     """The configured model as it learns."""
     inputs = keras.Input((preprocessing.width,), name="inputs")
     members = config.model.members if config.model.name in SEVERAL else 1
-    x = inputs if members == 1 else layers.RepeatVector(members, name="members")(inputs)
+    x = (
+        inputs
+        if members == 1
+        else layers.RepeatVector(members, dtype=EXACT, name="members")(inputs)
+    )
     logits = find(MODELS, config.model.name)(x, config, preprocessing)
-    return keras.Model(inputs, layers.Reshape((members,))(logits), name=config.model.name)
+    logits = layers.Reshape((members,), dtype=EXACT)(logits)
+    return keras.Model(inputs, logits, name=config.model.name)
 
 
 def phases(config: Config) -> list[Phase]:
@@ -151,6 +160,8 @@ def _reference(x: Any, config: Config, preprocessing: Preprocessing, trainable: 
 def _layer(x: Any, units: int, name: str, **options: Any) -> layers.Layer:
     """A dense layer for inputs (batch, inputs); one of each member's for (batch, members, inputs),
     which takes twice the time where there is one member."""
+    if units == 1:  # logits
+        options["dtype"] = EXACT
     if x.ndim == 2:
         return layers.Dense(units, name=name, **options)
     return layers.EinsumDense(

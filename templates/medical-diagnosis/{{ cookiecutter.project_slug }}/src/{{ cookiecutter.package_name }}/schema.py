@@ -198,12 +198,13 @@ class Schema(BaseModel):
         named = {"reviewed_by": self.reviewed_by, "columns": columns}
         return yaml.safe_dump(named, sort_keys=False, allow_unicode=True)
 
-    def parsed(self, frame: pd.DataFrame, asked: bool = False) -> Records:
+    def parsed(self, frame: pd.DataFrame, asked: bool = False, before: int = 0) -> Records:
         """Rows of a table, without those that break a rule.
 
         Args:
             frame: cells of any type; empty ones and NaN are missing.
             asked: the rows are to be predicted: they need no outcome, patient, site or split.
+            before: rows of the table that stand before these.
 
         Raises:
             DataProblem: a column is missing or unknown, or is written in another unit.
@@ -246,13 +247,13 @@ class Schema(BaseModel):
         texts = [cells.get(name, nothing) for name in (self.patient, self.site, self.split)]
         good = reasons == ""
         return Records(
-            np.arange(1, size + 1)[good],
+            before + np.arange(1, size + 1)[good],
             numbers[good],
             categories[good],
             outcome[good] if len(outcome) else outcome,
             *(values[good] for values in texts),
             times[good],
-            tuple((f"row {i + 1}", reasons[i]) for i in np.flatnonzero(~good)),
+            tuple((f"row {before + i + 1}", reasons[i]) for i in np.flatnonzero(~good)),
         )
 
     def _cells(self, name: str, values: pd.Series) -> np.ndarray:

@@ -1,6 +1,7 @@
 """What ``predict`` is asked, and how its answers are shown."""
 
 import argparse
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,50 +29,69 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def answer(
     model: "Artifact", arguments: argparse.Namespace, config: Config
-) -> list[dict[str, Any]]:
+) -> Iterator[dict[str, Any]]:
     """Answers, each with ``id``, ``prediction`` (the best item) and ``scores`` by item.
 
     Raises:
         UsageProblem: an item is unknown.
         DataProblem: the log cannot be read.
     """
-    import numpy as np
-
-    from . import inputs, objective, ranking
+    from . import objective, ranking
 
     preprocessing = model.preprocessing
     allowed = _allowed(arguments.only, preprocessing)
-    if arguments.similar_to:
-        (place,) = _places([arguments.similar_to], preprocessing, "--similar-to")
-        vectors = np.asarray(model.core.get_layer("scores").index)
-        lengths = np.maximum(np.linalg.norm(vectors, axis=1), 1e-9)
-        scores = (vectors @ vectors[place] / (lengths * lengths[place]))[None]
-        scores[:, place] = -np.inf
-        ids = [arguments.similar_to]
-    else:
-        ids, histories = _asked(arguments, preprocessing, config)
-        raw = inputs.raw(ids, histories)
+    score = _similar if arguments.similar_to else _recommended
+    for ids, scores in score(model, arguments, config):
+        if allowed is not None:
+            scores[:, ~allowed] = -float("inf")
+        answers = objective.answers(ranking.best(scores, arguments.top_k), preprocessing)
+        for name, row in zip(ids, answers, strict=True):
+            yield {"id": name, **row}
+
+
+def table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """A line for each recommendation."""
+    for row in rows:
+        yield row["id"]
+        if not row["scores"]:
+            yield "  (nothing is left to recommend)"
+        width = max(map(len, row["scores"]), default=0)
+        for number, (item, score) in enumerate(row["scores"].items(), start=1):
+            yield f"  {number:>3}  {item:<{width}}  {score:.3f}"
+
+
+def _similar(
+    model: "Artifact", arguments: argparse.Namespace, config: Config
+) -> Iterator[tuple[list[str], Any]]:
+    """The item that is asked about, and how near all others are (1, items)."""
+    import numpy as np
+
+    (place,) = _places([arguments.similar_to], model.preprocessing, "--similar-to")
+    vectors = np.asarray(model.core.get_layer("scores").index)
+    lengths = np.maximum(np.linalg.norm(vectors, axis=1), 1e-9)
+    scores = (vectors @ vectors[place] / (lengths * lengths[place]))[None]
+    scores[:, place] = -np.inf
+    yield [arguments.similar_to], scores
+
+
+def _recommended(
+    model: "Artifact", arguments: argparse.Namespace, config: Config
+) -> Iterator[tuple[list[str], Any]]:
+    """Users, ``--batch-size`` at a time, and the scores of all items (batch, items)."""
+    import numpy as np
+
+    from . import inputs, ranking
+
+    preprocessing, size = model.preprocessing, arguments.batch_size
+    users, histories = _asked(arguments, preprocessing, config)
+    for start in range(0, len(users), size):
+        ids = users[start : start + size]
+        raw = inputs.raw(ids, histories[start : start + size])
         scores = np.array(model(raw))
         if preprocessing.unseen_only and not arguments.include_seen:
             had = preprocessing.catalogue_numbers(np.asarray(raw["known"]))
             scores = ranking.without(scores, had)
-    if allowed is not None:
-        scores[:, ~allowed] = -np.inf
-    answers = objective.answers(ranking.best(scores, arguments.top_k), preprocessing)
-    return [{"id": name, **row} for name, row in zip(ids, answers, strict=True)]
-
-
-def table(rows: list[dict[str, Any]]) -> list[str]:
-    """A line for each recommendation."""
-    lines = []
-    for row in rows:
-        lines.append(row["id"])
-        if not row["scores"]:
-            lines.append("  (nothing is left to recommend)")
-        width = max(map(len, row["scores"]), default=0)
-        for number, (item, score) in enumerate(row["scores"].items(), start=1):
-            lines.append(f"  {number:>3}  {item:<{width}}  {score:.3f}")
-    return lines
+        yield ids, scores
 
 
 def _asked(

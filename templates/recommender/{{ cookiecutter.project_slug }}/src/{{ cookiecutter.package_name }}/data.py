@@ -6,6 +6,7 @@ line to ``SOURCES`` in ``registry.py``.
 
 import hashlib
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -19,7 +20,7 @@ from .contract import Data, Split
 from .errors import DataProblem
 from .events import Reader, concatenated, read_features
 from .frames import from_database, from_file
-from .log import HeldOut, Log, core, divided, first_of_each, in_order, kept, twice
+from .log import HeldOut, Log, Parts, core, divided, first_of_each, in_order, kept, twice
 from .lookup import find
 from .registry import SOURCES
 
@@ -35,6 +36,13 @@ class Table:
 
     ids: np.ndarray
     columns: dict[str, np.ndarray]
+
+    def texts(self) -> Iterator[str]:
+        """All that it says, for a digest."""
+        yield from self.ids
+        for name, values in self.columns.items():
+            yield name
+            yield from values
 
     def of(self, ids: np.ndarray) -> dict[str, np.ndarray]:
         """The columns of these ids (size,)."""
@@ -69,8 +77,8 @@ class Histories(Split):
 
     ``fetch`` gives ``user`` (batch,) and ``known`` (batch, …), ids, the oldest first and '' behind
     them; and what came next: ``next`` (batch, …) ids with ``weights`` (batch, …), 0 where there is
-    nothing to learn. Targets are the ids that came next (size, …), '' behind them; of training
-    histories how many there are (size,).
+    nothing to learn. Targets are tuples of the ids that came next (size,); of training histories
+    how many there are (size,).
 
     Attributes:
         log: what users did.
@@ -88,8 +96,10 @@ class Histories(Split):
     @property
     def events(self) -> np.ndarray:
         """Places in the log of all that came next."""
-        places = _ragged(self.knowns, self.ends)
-        return places[places >= 0]
+        counts = self.ends - self.knowns
+        # How far each place of all is behind the beginning of its history.
+        before = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return np.repeat(self.knowns, counts) + before
 
 
 # === Sources ===
@@ -166,8 +176,8 @@ def load(config: Config, preprocessing: Any = None) -> Data:
     tables = {"user_features": events.user_features, "item_features": events.item_features}
     splits = {
         "train": _windows(log, parts.train, data.max_history, tables),
-        "validation": _asked(log, parts.validation, tables),
-        "test": _asked(log, parts.test, tables),
+        "validation": _asked(log, parts.validation, data.max_history, tables),
+        "test": _asked(log, parts.test, data.max_history, tables),
     }
     for name, split in splits.items():
         if len(split) == 0:
@@ -188,7 +198,7 @@ def load(config: Config, preprocessing: Any = None) -> Data:
             notes |= _best_reachable(events, splits["test"])
     return Data(
         source=data.source,
-        digest=_digest(log, data),
+        digest=_digest(log, parts, data, [table for table in tables.values() if table]),
         **splits,
         duplicates=duplicates,
         unreadable=events.unreadable,
@@ -255,21 +265,21 @@ def _windows(log: Log, ends: np.ndarray, most: int, tables: dict[str, Any]) -> H
     learnt = np.concatenate([[0], np.cumsum(log.weights > 0)])
     count = learnt[end] - learnt[known]
     useful = count > 0
-    return _histories(
-        log, user[useful], begin[useful], known[useful], end[useful], count[useful], tables
-    )
+    places = (begin[useful], known[useful], end[useful])
+    return _histories(log, user[useful], *places, count[useful], most, tables)
 
 
-def _asked(log: Log, held: HeldOut, tables: dict[str, Any]) -> Histories:
+def _asked(log: Log, held: HeldOut, most: int, tables: dict[str, Any]) -> Histories:
     """Histories of users of whom it is asked what comes next."""
     positive = np.concatenate([[0], np.cumsum(log.weights > 0)])
     counts = positive[held.ends] - positive[held.known]
     users, known, ends = (part[counts > 0] for part in (held.users, held.known, held.ends))
-    targets = np.full((len(users), counts.max(initial=0)), "", dtype=object)
+    # Not an array of ids: as wide as the busiest user's it would be mostly empty.
+    targets = np.empty(len(users), dtype=object)
     for row, (first, end) in enumerate(zip(known, ends, strict=True)):
         found = log.items[first:end][log.weights[first:end] > 0]
-        targets[row, : len(found)] = log.item_ids[found]
-    return _histories(log, users, log.starts()[users], known, ends, targets, tables)
+        targets[row] = tuple(log.item_ids[found])
+    return _histories(log, users, log.starts()[users], known, ends, targets, most, tables)
 
 
 def _histories(
@@ -279,13 +289,16 @@ def _histories(
     knowns: np.ndarray,
     ends: np.ndarray,
     targets: np.ndarray,
+    most: int,
     tables: dict[str, Any],
 ) -> Histories:
+    """A split; of what came next ``fetch`` gives the first ``most``, more are not learnt."""
     ids = np.append(log.item_ids, "")  # the last one stands behind the others
 
     def rows(positions: np.ndarray) -> tuple[np.ndarray, ...]:
         known = _ragged(begins[positions], knowns[positions])
-        after = _ragged(knowns[positions], ends[positions])
+        last = np.minimum(ends[positions], knowns[positions] + most)
+        after = _ragged(knowns[positions], last)
         weights = np.where(after < 0, 0, log.weights[after]).astype("float32")
         items = (ids[np.where(part < 0, -1, log.items[part])] for part in (known, after))
         return (log.user_ids[users[positions]], *items, weights)
@@ -354,10 +367,15 @@ def _read(reader: Reader, data: settings.Data) -> Events:
     return Events(log, tuple(reader.unreadable), **tables)
 
 
-def _digest(log: Log, data: settings.Data) -> str:
+def _digest(log: Log, parts: Parts, data: settings.Data, tables: list[Table]) -> str:
+    """Of the events, of what is held out, and of features."""
     made = hashlib.sha256(f"{data.split}/{data.repeats}/{data.max_history}".encode())
-    for array in (log.users, log.items, log.times, log.weights):
+    # The places themselves, whatever fields decide them.
+    held = [(part.users, part.known, part.ends) for part in (parts.validation, parts.test)]
+    places = (parts.train, *(array for arrays in held for array in arrays))
+    for array in (log.users, log.items, log.times, log.weights, *places):
+        made.update(f"/{len(array)}/".encode())
         made.update(np.ascontiguousarray(array).tobytes())
-    for ids in (log.user_ids, log.item_ids):
-        made.update("\n".join(ids).encode("utf-8", "replace"))
+    for texts in (log.user_ids, log.item_ids, *(table.texts() for table in tables)):
+        made.update("\n".join(texts).encode("utf-8", "replace"))
     return made.hexdigest()

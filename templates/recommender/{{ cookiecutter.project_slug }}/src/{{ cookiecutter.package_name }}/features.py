@@ -4,6 +4,7 @@ Numbers are scaled by mean and spread, everything else is a category; a list in 
 by ``|``, is several of them. What is missing counts as nothing.
 """
 
+from array import array
 from collections import Counter
 from dataclasses import dataclass
 
@@ -11,6 +12,7 @@ import numpy as np
 
 SEPARATOR = "|"
 MOST_CATEGORIES = 1_000  # of a column; rarer ones count as missing
+MOST_PARTS = 32  # of a field; rarer ones do not count
 
 
 @dataclass(frozen=True)
@@ -43,27 +45,34 @@ class Features:
 
     @property
     def width(self) -> int:
-        """Numbers of a user or item."""
+        """Columns of numbers that a user or item could have."""
         return 2 * len(self.numbers) + sum(map(len, self.categories.values()))
 
     def __call__(self, columns: dict[str, np.ndarray], size: int) -> np.ndarray:
-        """Columns (size,) of text -> (size, width) float32; missing columns are missing values."""
-        table = np.zeros((size, self.width), "float32")
+        """Columns (size,) of text -> (size, kept, 2) float32: the places in ``width`` where a row
+        has a number other than 0, and these numbers; behind them zeros. ``kept`` is what the row
+        with the most of them needs. Missing columns are missing values."""
+        # Of a thousand categories a row has a few: whole rows would be gigabytes of zeros.
+        rows, places, values = array("q"), array("q"), array("f")
         place = 0
         for name, (mean, spread) in self.numbers.items():
             for row, value in enumerate(columns.get(name, ())):
                 number = _numbers([value]) if value else None
                 if number is not None:
-                    table[row, place : place + 2] = (number[0] - mean) / spread, 1.0
+                    rows.extend((row, row))
+                    places.extend((place, place + 1))
+                    values.extend(((number[0] - mean) / spread, 1.0))
             place += 2
         for name, known in self.categories.items():
             index = {value: place + i for i, value in enumerate(known)}
             for row, value in enumerate(columns.get(name, ())):
-                chosen = [index[part] for part in _parts(value) if part in index]
-                if chosen:
-                    table[row, chosen] = 1 / len(chosen) ** 0.5
+                found = sorted({index[part] for part in _parts(value) if part in index})
+                found = found[:MOST_PARTS]
+                rows.extend([row] * len(found))
+                places.extend(found)
+                values.extend([1 / len(found) ** 0.5 for _ in found])
             place += len(known)
-        return table
+        return _packed(np.array(rows), np.array(places), np.array(values), size)
 
     def to_config(self) -> dict:
         """As JSON."""
@@ -79,6 +88,16 @@ class Features:
             {name: tuple(pair) for name, pair in config["numbers"].items()},
             {name: tuple(values) for name, values in config["categories"].items()},
         )
+
+
+def _packed(rows: np.ndarray, places: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
+    """Entries (entries,) of a sparse matrix -> (size, kept, 2), see ``Features``."""
+    order = np.argsort(rows, kind="stable")
+    rows = rows[order]
+    rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    table = np.zeros((size, int(rank.max(initial=0)) + 1, 2), "float32")
+    table[rows, rank] = np.stack([places[order], values[order]], axis=-1)
+    return table
 
 
 def _parts(value: str) -> list[str]:

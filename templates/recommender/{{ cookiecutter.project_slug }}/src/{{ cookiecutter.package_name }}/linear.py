@@ -7,9 +7,11 @@ from scipy import sparse
 
 from .contract import Preprocessing
 from .data import Histories
-from .ranking import MOST, best, per_user
+from .ranking import MOST, best, per_user, rows_at_a_time
 
 MOST_ITEMS = 6_000  # of a catalogue for which a matrix (items, items) is made
+PRODUCTS = 2**24  # pairs of events that neighbours are counted from at a time
+MOST_ROWS = 512  # of histories that are scored at a time
 HALF_LIFE = 5.0  # events after which one counts half: what is older says less
 Scores = Callable[[sparse.csr_matrix], np.ndarray]  # of weighted histories (batch, items)
 RIDGE = (30.0, 100.0, 300.0, 1000.0)  # strengths of EASE's regularisation, to be chosen from
@@ -62,13 +64,42 @@ def fitted_ease(
 def neighbours(had: sparse.csr_matrix, most: int = 100, shrink: float = 10.0) -> sparse.csr_matrix:
     """Cosines (items, items) of who had them, the nearest of each item alone."""
     counts = np.sqrt(np.asarray(had.sum(axis=0)).ravel())
-    together = (had.T @ had).tocsr()
-    together.setdiag(0)
-    together = together.tocoo()
-    scaled = together.data / (counts[together.row] * counts[together.col] + shrink)
-    cosines = sparse.csr_matrix((scaled, (together.row, together.col)), shape=together.shape)
-    for row in range(cosines.shape[0]):
-        part = slice(cosines.indptr[row], cosines.indptr[row + 1])
+    of_item = had.T.tocsr()
+    # All pairs of a large catalogue would fill the memory; few of each item's are kept.
+    products = np.cumsum(of_item @ np.asarray(had.sum(axis=1)).ravel())
+    borders = np.flatnonzero(np.diff(products // PRODUCTS)) + 1
+    ends = [*borders.tolist(), len(counts)]
+    return sparse.vstack(
+        [
+            _nearest(of_item, had, slice(start, end), counts, most, shrink)
+            for start, end in zip([0, *ends[:-1]], ends, strict=True)
+        ],
+        format="csr",
+    )
+
+
+def _nearest(
+    of_item: sparse.csr_matrix,
+    had: sparse.csr_matrix,
+    items: slice,
+    counts: np.ndarray,
+    most: int,
+    shrink: float,
+) -> sparse.csr_matrix:
+    """Rows (rows, items) of ``neighbours``.
+
+    Args:
+        of_item: (items, users) who had each item.
+        counts: (items,) roots of how many had them.
+    """
+    together = (of_item[items] @ had).tocoo()
+    row, column = together.row + items.start, together.col
+    others = row != column
+    scaled = together.data[others] / (counts[row] * counts[column] + shrink)[others]
+    place = (together.row[others], column[others])
+    cosines = sparse.csr_matrix((scaled, place), shape=together.shape)
+    for number in range(cosines.shape[0]):
+        part = slice(cosines.indptr[number], cosines.indptr[number + 1])
         if part.stop - part.start > most:
             few = np.partition(cosines.data[part], -most)[-most]
             cosines.data[part] = np.where(cosines.data[part] >= few, cosines.data[part], 0)
@@ -97,10 +128,12 @@ def recommended(
 
 
 def histories(
-    split: Histories, preprocessing: Preprocessing, half_life: float | None, batch: int = 512
+    split: Histories, preprocessing: Preprocessing, half_life: float | None
 ) -> Iterator[tuple[sparse.csr_matrix, sparse.csr_matrix]]:
-    """Weighted histories (batch, items): of the events that count, and of all."""
+    """Weighted histories (batch, items): of the events that count, and of all; the larger the
+    catalogue, the fewer at a time."""
     log = split.log
+    batch = min(MOST_ROWS, rows_at_a_time(len(preprocessing.items)))
     place = preprocessing.catalogue_numbers(log.item_ids)
     for start in range(0, len(split), batch):
         part = slice(start, min(start + batch, len(split)))

@@ -8,6 +8,7 @@ While it learns, a core gives each history its loss; what is saved scores the wh
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from . import linear
 from .config import Config
 from .contract import Data, Phase
 from .distribution import of_all_replicas
+from .features import Features
 from .lookup import find
 from .networks import MatrixFactorisation, Network, SelfAttention, TwoTower
 from .preprocessing import FIRST, PADDING
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 
 # Catalogues up to this size are compared with as a whole in training; of larger ones some items.
 WHOLE = 20_000
+PART = 20_000  # items whose vectors are computed at a time for the index
 NEVER = -1e9
 
 
@@ -125,7 +128,7 @@ def scoring(
     followers = 0 if transitions is None else transitions.shape[1]
     layer = Scores(network, followers, dtype="float32", name="scores")
     core = keras.Model(inputs, layer(inputs), name="scoring")
-    layer.index.assign(network.vectors())
+    layer.index.assign(_vectors(network))
     if followers:
         layer.transitions.assign(transitions)
         layer.gate.assign(gate)
@@ -178,7 +181,9 @@ class Learner(layers.Layer):
 
     def call(self, inputs, training=False):
         items, weights = inputs["items"], inputs["weights"]
+        # A network of one's own may end in a layer of half precision.
         queries = self.network.queries(inputs["user"], items[:, :-1], training)
+        queries = ops.cast(queries, self.compute_dtype)
         targets = items[:, 1:]
         place = ops.maximum(targets - FIRST, 0)
         if self.in_batch:
@@ -187,8 +192,7 @@ class Learner(layers.Layer):
             own = self._own(queries, place, self.network.level())
             likely = own - ops.logsumexp(self.network.scores(queries), axis=-1)
         else:
-            shares = ops.expand_dims(self.network.shares, 0)
-            drawn = keras.random.categorical(shares, self.negatives, seed=self.generator)[0]
+            drawn = self._drawn()
             likely = self._compared(queries, place, FIRST + drawn, drawn)
         popularity = ops.take(self.network.shares, place)
         if self.transitions:
@@ -207,6 +211,22 @@ class Learner(layers.Layer):
         every = of_all_replicas(ops.where(weights > 0, targets, PADDING))
         others = ops.reshape(every, (-1,))
         return self._compared(queries, place, others, ops.maximum(others - FIRST, 0))
+
+    def _drawn(self):
+        """Places (negatives,) in the catalogue, each as often as it is popular.
+
+        A block of the catalogue is drawn first, then an item of it: to draw from all at once takes
+        a number for each item and draw.
+        """
+        side = math.isqrt(self.network.items - 1) + 1
+        missing = side * side - self.network.items
+        shares = ops.pad(self.network.shares, [[0, missing]], constant_values=NEVER)
+        shares = ops.reshape(shares, (side, side))
+        blocks = ops.expand_dims(ops.logsumexp(shares, axis=1), 0)
+        block = keras.random.categorical(blocks, self.negatives, seed=self.generator)[0]
+        inside = ops.take(shares, block, axis=0)  # (negatives, side)
+        place = keras.random.categorical(inside, 1, seed=self.generator)[:, 0]
+        return block * side + place
 
     def _compared(self, queries, place, numbers, places):
         """How likely it is, against items by number and place in the catalogue."""
@@ -270,7 +290,7 @@ class Scores(layers.Layer):
     def call(self, inputs, training=False):
         user, items = inputs["user"], inputs["items"]
         newest = ops.sum(ops.cast(items != PADDING, "int32"), axis=1, keepdims=True) - 1
-        queries = self.network.queries(user, items, False)
+        queries = ops.cast(self.network.queries(user, items, False), self.compute_dtype)
         at = ops.minimum(newest, ops.shape(queries)[1] - 1)
         query = ops.squeeze(ops.take_along_axis(queries, at[..., None], axis=1), 1)
         logits = ops.matmul(query, ops.transpose(self.index)) + self.network.level()
@@ -310,8 +330,8 @@ class Scores(layers.Layer):
 
 
 def _sizes(config: Config, preprocessing: Preprocessing) -> dict[str, Any]:
-    def width(table: np.ndarray | None) -> int:
-        return 0 if table is None else table.shape[1]
+    def shape(table: np.ndarray | None, features: dict[str, Any]) -> tuple[int, int] | None:
+        return None if table is None else (table.shape[1], Features.from_config(features).width)
 
     return {
         "users": len(preprocessing.users),
@@ -320,10 +340,23 @@ def _sizes(config: Config, preprocessing: Preprocessing) -> dict[str, Any]:
         "width": config.model.width,
         "dropout": config.model.dropout,
         "seed": config.train.seed,
-        "user_width": width(preprocessing.user_table),
-        "item_width": width(preprocessing.item_table),
+        "user_shape": shape(preprocessing.user_table, preprocessing.user_features),
+        "item_shape": shape(preprocessing.item_table, preprocessing.item_features),
         "name": "network",
     }
+
+
+def _vectors(network: Network) -> np.ndarray:
+    """Vectors (items, width) of the whole catalogue, part by part: features take several times
+    their size."""
+    numbers = np.arange(FIRST, FIRST + network.items, dtype="int32")
+    starts = range(0, len(numbers), PART)
+    return np.concatenate(
+        [
+            ops.convert_to_numpy(network.vectors(ops.convert_to_tensor(numbers[i : i + PART])))
+            for i in starts
+        ]
+    )
 
 
 def _restored(config: dict[str, Any]) -> Network:

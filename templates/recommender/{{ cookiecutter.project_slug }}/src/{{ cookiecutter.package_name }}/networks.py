@@ -18,8 +18,8 @@ class Network(layers.Layer):
 
     Args:
         users, items: how many different ones; the first ``trained`` items have training events.
-        item_table: (items, …) features, or None.
-        user_table: (users, …) features, or None.
+        user_shape, item_shape: of their features, see ``features.Features``: how many a row of
+            the table keeps, and of how many; None: there are no features.
     """
 
     # Whether it is known by itself how popular an item is.
@@ -33,14 +33,14 @@ class Network(layers.Layer):
         width: int,
         dropout: float = 0.0,
         seed: int = 0,
-        user_width: int = 0,
-        item_width: int = 0,
+        user_shape: tuple[int, int] | None = None,
+        item_shape: tuple[int, int] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.users, self.items, self.trained = users, items, trained
         self.width, self.rate, self.seed = width, dropout, seed
-        self.user_width, self.item_width = user_width, item_width
+        self.user_shape, self.item_shape = user_shape, item_shape
 
     def build(self, shape=None) -> None:
         small = keras.initializers.RandomNormal(0.02, seed=self.seed)
@@ -51,13 +51,14 @@ class Network(layers.Layer):
         self.bias = None
         if self.biased:
             self.bias = self.add_weight((self.items,), "zeros", name="popularity")
-        for name, rows, columns in (
-            ("user_table", 1 + self.users, self.user_width),
-            ("item_table", FIRST + self.items, self.item_width),
+        for name, rows, shape in (
+            ("user_table", 1 + self.users, self.user_shape),
+            ("item_table", FIRST + self.items, self.item_shape),
         ):
             table = described = None
-            if columns:
-                table = self.add_weight((rows, columns), "zeros", trainable=False, name=name)
+            if shape:
+                kept, columns = shape
+                table = self.add_weight((rows, kept, 2), "zeros", trainable=False, name=name)
                 described = self.add_weight((columns, self.width), small, name=f"{name}_kernel")
             setattr(self, name, table)
             setattr(self, f"{name}_kernel", described)
@@ -72,6 +73,7 @@ class Network(layers.Layer):
 
         Args:
             popularity: (items,) logarithms of shares.
+            user_table, item_table: (users, kept, 2) and (items, kept, 2) features, or None.
         """
         self.shares.assign(popularity)
         if self.biased:
@@ -89,8 +91,8 @@ class Network(layers.Layer):
         raise NotImplementedError
 
     def vectors(self, numbers: Any = None) -> Any:
-        """Vectors (…, width) of item numbers (…), or of the whole catalogue (items, width): each
-        item's own and what its features say. New items are unknown ones with features."""
+        """Vectors (…, width) float32 of item numbers (…), or of the whole catalogue (items, width):
+        each item's own and what its features say. New items are unknown ones with features."""
         if numbers is None:
             numbers = ops.arange(FIRST, FIRST + self.items, dtype="int32")
         known = ops.where(numbers < FIRST + self.trained, numbers, UNKNOWN)
@@ -110,15 +112,18 @@ class Network(layers.Layer):
         return ops.matmul(queries, ops.transpose(self.vectors())) + self.level()
 
     def get_config(self) -> dict[str, Any]:
-        names = ("users", "items", "trained", "width", "seed", "user_width", "item_width")
+        names = ("users", "items", "trained", "width", "seed", "user_shape", "item_shape")
         own = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **own, "dropout": self.rate}
 
 
 def _described(table: Any, kernel: Any, numbers: Any) -> Any:
+    """What features say of numbers (…): (…, width), or 0 where there are none."""
     if table is None:
         return 0.0
-    return ops.matmul(ops.take(table, numbers, axis=0), kernel)
+    columns, values = ops.split(ops.take(table, numbers, axis=0), 2, axis=-1)  # (…, kept, 1)
+    found = ops.take(kernel, ops.cast(ops.squeeze(columns, -1), "int32"), axis=0)
+    return ops.sum(found * values, axis=-2)
 
 
 @keras.saving.register_keras_serializable(__package__)
@@ -153,7 +158,8 @@ class TwoTower(Network):
     def _tower(self, name: str, inputs: int) -> list[layers.Layer]:
         made = [
             layers.Dense(2 * self.width, activation="relu", name=f"{name}_hidden"),
-            layers.Dense(self.width, name=f"{name}_out"),
+            # float32 whatever the precision, as what it is multiplied with.
+            layers.Dense(self.width, dtype="float32", name=f"{name}_out"),
         ]
         made[0].build((None, inputs))
         made[1].build((None, 2 * self.width))
@@ -244,7 +250,8 @@ class SelfAttention(Network):
         ]
         for block in self.made:
             block.build((None, None, self.width))
-        self.norm = layers.LayerNormalization(epsilon=1e-6, name="norm")
+        # float32 whatever the precision, as the vectors that queries are multiplied with.
+        self.norm = layers.LayerNormalization(epsilon=1e-6, dtype="float32", name="norm")
         self.norm.build((None, None, self.width))
 
     def queries(self, user, items, training):

@@ -36,7 +36,8 @@ class Preprocessing:
         recent: the same of the newest events.
         max_history: events of a history that are used.
         unseen_only: what a user had is not recommended.
-        user_table, item_table: features (users, …) and (items, …); only while it is trained.
+        user_table, item_table: features (users, kept, 2) and (items, kept, 2), see ``Features``;
+            only while it is trained.
         transitions: of the training events; only while it is trained.
     """
 
@@ -160,8 +161,8 @@ class Preprocessing:
 
     def encode_targets(self, targets: np.ndarray) -> np.ndarray:
         """How many events are to be learnt (size,) float32; ``next`` says which."""
-        if targets.ndim == 2:
-            targets = np.count_nonzero(targets != "", axis=1)
+        if targets.dtype == object:
+            targets = np.array([len(ids) for ids in targets])
         return targets.astype("float32")
 
     def to_config(self) -> dict[str, Any]:

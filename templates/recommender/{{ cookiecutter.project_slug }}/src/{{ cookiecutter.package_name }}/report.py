@@ -9,7 +9,7 @@ from .config import Config
 from .contract import Data, Preprocessing
 from .data import Histories
 from .figures import figure
-from .ranking import per_user
+from .ranking import per_user, places_of
 from .tables import write_csv
 
 RESAMPLED = 200  # times that users are drawn anew, for intervals
@@ -89,9 +89,9 @@ def _slices(
         for low, high in SLICES
     }
     masks["users without training events"] = ~np.isin(split.ids, preprocessing.users)
-    place = preprocessing.catalogue_numbers(split.targets)
-    new = (split.targets != "") & ((place < 0) | (place >= preprocessing.trained))
-    masks["what came next was new"] = new.any(axis=1)
+    rows, places = places_of(split.targets, preprocessing)
+    new = (places < 0) | (places >= preprocessing.trained)
+    masks["what came next was new"] = np.isin(np.arange(len(split)), rows[new])
     return [
         (name, int(mask.sum()), *(round(float(of_users[m][mask].mean()), 6) for m in OF_BASELINES))
         for name, mask in masks.items()
@@ -109,7 +109,7 @@ def _write_examples(
         had = split.log.item_ids[split.log.items[max(begin, known - SHOWN) : known]]
         places = outputs[row, :SHOWN, 0].astype(int)
         got = [preprocessing.items[place] for place in places if place >= 0]
-        after = [target for target in split.targets[row] if target][:SHOWN]
+        after = split.targets[row][:SHOWN]
         shown = (" ".join(map(str, part)) for part in (had, got, after))
         rows.append((split.ids[row], *shown))
     write_csv(path, ["id", "last_events", "recommended", "next"], rows)
@@ -133,12 +133,12 @@ def _draw_popularity(
     part_of = np.empty(len(order), dtype=int)
     part_of[order] = np.arange(len(order)) * 10 // len(order)
     top = outputs[:, :10, 0].astype(int)
-    place = preprocessing.catalogue_numbers(split.targets)
+    place = places_of(split.targets, preprocessing)[1]
     with figure(path, 6.4, 3.8) as axis:
         for number, (label, found, color) in enumerate(
             (
                 ("recommended, first ten", top[top >= 0], "#1d4ed8"),
-                ("what came next", place[(place >= 0) & (split.targets != "")], "#7a8ba3"),
+                ("what came next", place[place >= 0], "#7a8ba3"),
             )
         ):
             shares = np.bincount(part_of[found], minlength=10) / max(len(found), 1)

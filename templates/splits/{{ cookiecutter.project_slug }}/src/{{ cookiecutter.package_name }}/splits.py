@@ -3,7 +3,7 @@
 import hashlib
 
 import numpy as np
-from scipy.sparse import coo_matrix
+from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from .errors import DataProblem, UsageProblem
@@ -128,18 +128,24 @@ def assign_splits(
     names = [name for name, share in shares.items() if share > 0]
     classes, encoded = np.unique(labels, return_inverse=True)
     numbers, member_of = np.unique(groups, return_inverse=True)
-    counts = np.zeros((len(numbers), len(classes)), dtype=int)  # of examples, by group and class
-    np.add.at(counts, (member_of, encoded), 1)
+    ones = np.ones(len(labels), dtype=int)
+    # Of examples, by group and class; most groups have few classes.
+    counts = csr_matrix((ones, (member_of, encoded)), shape=(len(numbers), len(classes)))
     _check_enough(counts, classes, len(names))
-    order = _order(member_of, keys, counts.sum(axis=1), seed)
-    wanted = np.outer([shares[name] for name in names], counts.sum(axis=0)).astype(float)
+    order = _order(member_of, keys, _sums(counts, axis=1), seed)
+    wanted = np.outer([shares[name] for name in names], _sums(counts, axis=0)).astype(float)
     split_of = _place(order, counts, wanted)
     _fill_gaps(split_of, counts, len(names))
     return np.array(names)[split_of[member_of]]
 
 
-def _check_enough(counts: np.ndarray, classes: np.ndarray, splits: int) -> None:
-    standing_in = (counts > 0).sum(axis=0)
+def _sums(counts: csr_matrix, axis: int) -> np.ndarray:
+    """Examples of each group (axis 1) or class (axis 0)."""
+    return np.asarray(counts.sum(axis=axis)).ravel()
+
+
+def _check_enough(counts: csr_matrix, classes: np.ndarray, splits: int) -> None:
+    standing_in = counts.getnnz(axis=0)
     for name, number in zip(classes, standing_in, strict=True):
         if number < splits:
             raise DataProblem(
@@ -157,7 +163,7 @@ def _order(member_of: np.ndarray, keys: np.ndarray, sizes: np.ndarray, seed: int
     return np.array(sorted(range(len(sizes)), key=lambda group: (-sizes[group], first[group])))
 
 
-def _place(order: np.ndarray, counts: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def _place(order: np.ndarray, counts: csr_matrix, wanted: np.ndarray) -> np.ndarray:
     """Give each group to the split that then still lacks the largest share of what it should have.
 
     Args:
@@ -165,20 +171,22 @@ def _place(order: np.ndarray, counts: np.ndarray, wanted: np.ndarray) -> np.ndar
         wanted: (splits, classes) examples.
     """
     lacking = wanted.copy()
-    split_of = np.zeros(len(counts), dtype=int)
-    sizes = counts.sum(axis=1)
+    split_of = np.zeros(counts.shape[0], dtype=int)
+    sizes = _sums(counts, axis=1)
     for group in order[sizes[order] > 1]:
-        inside = np.flatnonzero(counts[group])
-        own = counts[group, inside]
+        row = slice(counts.indptr[group], counts.indptr[group + 1])
+        inside, own = counts.indices[row], counts.data[row]
         left = (lacking[:, inside] - own) / wanted[:, inside]
         split = int(np.argmax(left @ own))
         lacking[split, inside] -= own
         split_of[group] = split
     # Single examples, mostly the bulk, fill what is left, class by class.
     alone = order[sizes[order] == 1]
-    class_of = counts[alone].argmax(axis=1)
-    for column in range(counts.shape[1]):
-        own, start = alone[class_of == column], 0
+    class_of = counts.indices[counts.indptr[alone]]
+    by_class = alone[np.argsort(class_of, kind="stable")]
+    ends = np.cumsum(np.bincount(class_of, minlength=counts.shape[1]))
+    for column, own in enumerate(np.split(by_class, ends[:-1])):
+        start = 0
         for split in reversed(range(1, len(wanted))):
             number = max(0, round(lacking[split, column]))
             split_of[own[start : start + number]] = split
@@ -186,19 +194,21 @@ def _place(order: np.ndarray, counts: np.ndarray, wanted: np.ndarray) -> np.ndar
     return split_of
 
 
-def _fill_gaps(split_of: np.ndarray, counts: np.ndarray, splits: int) -> None:
+def _fill_gaps(split_of: np.ndarray, counts: csr_matrix, splits: int) -> None:
     """Where a split lacks a class, move the smallest group that has it from where it stands most.
 
     The training split, the first, is filled last, so that it never lacks one in the end.
     """
+    by_class, sizes = counts.tocsc(), _sums(counts, axis=1)
+    by_class.sort_indices()
     for split in reversed(range(splits)):
         for column in range(counts.shape[1]):
-            holding = counts[:, column] > 0
-            if np.any(holding & (split_of == split)):
+            holding = by_class.indices[by_class.indptr[column] : by_class.indptr[column + 1]]
+            if np.any(split_of[holding] == split):
                 continue
             standing = np.bincount(split_of[holding], minlength=splits)
-            candidates = np.flatnonzero(holding & (split_of == standing.argmax()))
-            split_of[candidates[counts[candidates].sum(axis=1).argmin()]] = split
+            candidates = holding[split_of[holding] == standing.argmax()]
+            split_of[candidates[sizes[candidates].argmin()]] = split
 
 
 def stratified_order(labels: np.ndarray, seed: int) -> np.ndarray:

@@ -14,22 +14,29 @@ from .contract import Data, Split
 from .errors import DataProblem
 from .preprocessing import Preprocessing, texts_of
 from .rows import read_texts
+from .tables import in_parts
 
 # A request is a row with a text; an answer has a class and scores.
 
 
-def read(words: list[str], config: Config) -> Split:
-    """Texts, files of them (tables, or a text a line), or ``-`` for lines of standard input.
+def read(words: list[str], config: Config, size: int) -> Iterator[Split]:
+    """Yield texts, ``size`` at a time: of files (tables, or a text a line), of standard input
+    (``-``, a text a line), and the words themselves.
 
     Raises:
         DataProblem: a file cannot be read, or there is no text.
     """
-    found = [row for word in words for row in _texts(word, config)]
-    if not found:
+    # All files are read before the first text is predicted, so that it is all of them or none.
+    for word in words:
+        if _is_file(word):
+            for _ in _texts(word, config):
+                pass
+    empty = True
+    for part in in_parts((row for word in words for row in _texts(word, config)), size):
+        empty = False
+        yield _split(part)
+    if empty:
         raise DataProblem(f"input: there are no texts in {', '.join(map(repr, words))}.")
-    ids, texts = zip(*found, strict=True)
-    constant = tf.constant([text.encode("utf-8", "replace") for text in texts])
-    return Split(np.array(ids, dtype=object), np.array([]), lambda i: tf.gather(constant, i))
 
 
 def signature(preprocessing: Preprocessing) -> dict[str, Any]:
@@ -51,6 +58,12 @@ def example(data: Data, preprocessing: Preprocessing) -> pd.DataFrame:
 def from_frame(frame: pd.DataFrame, preprocessing: Preprocessing) -> tf.Tensor:
     """Rows of a request -> texts (batch,) string."""
     return tf.constant([str(text) for text in frame["text"]], tf.string)
+
+
+def _split(rows: list[tuple[str, str]]) -> Split:
+    ids, texts = zip(*rows, strict=True)
+    constant = tf.constant([text.encode("utf-8", "replace") for text in texts])
+    return Split(np.array(ids, dtype=object), np.array([]), lambda i: tf.gather(constant, i))
 
 
 def _texts(word: str, config: Config) -> Iterator[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """What ``predict`` reads, and what a request to a served model looks like: encoded images."""
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,14 @@ from .contract import Data, Split
 from .errors import DataProblem
 from .images import find_images, scan
 from .preprocessing import Preprocessing
+from .tables import in_parts
 
 # A request is a row with the bytes of an image file; an answer has a class and scores.
 
 
-def read(words: list[str], config: Config) -> Split:
-    """Image files, folders of them, or ``-`` for paths on standard input, one a line.
+def read(words: list[str], config: Config, size: int) -> Iterator[Split]:
+    """Yield images, ``size`` at a time: of files, of folders, and of paths on standard input
+    (``-``), one a line.
 
     Raises:
         DataProblem: a file is missing or holds no image.
@@ -29,12 +32,8 @@ def read(words: list[str], config: Config) -> Split:
     for path, found in zip(paths, scan(paths), strict=True):
         if found.error:
             raise DataProblem(f"input: {path!r}: {found.error}.")
-    constant = tf.constant(paths)
-    return Split(
-        ids=np.array(paths),
-        targets=np.array([]),
-        fetch=lambda positions: tf.map_fn(tf.io.read_file, tf.gather(constant, positions)),
-    )
+    for part in in_parts(paths, size):
+        yield _split(part)
 
 
 def signature(preprocessing: Preprocessing) -> dict[str, Any]:
@@ -57,6 +56,15 @@ def example(data: Data, preprocessing: Preprocessing) -> pd.DataFrame:
 def from_frame(frame: pd.DataFrame, preprocessing: Preprocessing) -> tf.Tensor:
     """Rows of a request -> encoded images (batch,) string."""
     return tf.constant(list(frame["image"]), tf.string)
+
+
+def _split(paths: list[str]) -> Split:
+    constant = tf.constant(paths)
+    return Split(
+        ids=np.array(paths),
+        targets=np.array([]),
+        fetch=lambda positions: tf.map_fn(tf.io.read_file, tf.gather(constant, positions)),
+    )
 
 
 def _paths(word: str) -> list[Path]:

@@ -152,8 +152,8 @@ def test_earlier_weights_leave_shares_and_features(
             counts=preprocessing.counts[::step],
             user_table=_described(len(preprocessing.users), step),
             item_table=_described(len(preprocessing.items), step),
-            user_features=Features({"age": (0.0, 1.0)}, {}),
-            item_features=Features({"price": (0.0, 1.0)}, {}),
+            user_features=Features({"age": (0.0, 1.0)}, {}).to_config(),
+            item_features=Features({"price": (0.0, 1.0)}, {}).to_config(),
         )
         for step in (1, -1)
     )

@@ -10,11 +10,22 @@ import keras
 import numpy as np
 import pytest
 
-from {{ cookiecutter.package_name }} import baselines, evaluate, fitting, report, resuming
+from {{ cookiecutter.package_name }} import (
+    baselines,
+    evaluate,
+    fitting,
+    report,
+    resuming,
+)
 from {{ cookiecutter.package_name }}.checkpoints import Checkpoints, newest, read
 from {{ cookiecutter.package_name }}.config import Config
 from {{ cookiecutter.package_name }}.contract import Phase
-from {{ cookiecutter.package_name }}.errors import Diverged, Interrupted, ProjectError, UsageProblem
+from {{ cookiecutter.package_name }}.errors import (
+    Diverged,
+    Interrupted,
+    ProjectError,
+    UsageProblem,
+)
 from {{ cookiecutter.package_name }}.interruption import StopRequest
 from {{ cookiecutter.package_name }}.locks import Lock
 from {{ cookiecutter.package_name }}.runs import Run, all_runs, start_run

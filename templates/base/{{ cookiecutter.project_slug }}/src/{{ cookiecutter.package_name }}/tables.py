@@ -4,15 +4,14 @@ import csv
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any
 
 from .files import written_whole
 
-Row = TypeVar("Row")
 SHOWN = 1_000  # rows of a printed table whose columns are aligned
 
 
-def in_parts(rows: Iterable[Row], size: int = SHOWN) -> Iterator[list[Row]]:
+def in_parts(rows: Iterable[Any], size: int = SHOWN) -> Iterator[list[Any]]:
     """Yield the rows in lists of ``size``, the last one with the rest; each is read when it is
     asked for."""
     iterator = iter(rows)

@@ -1,6 +1,7 @@
 """Risk models: what they are worth, why they say it, and that nothing of a patient leaks."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from mlflow.pyfunc import scoring_server
 
 from {{ cookiecutter.package_name }} import (
+    baselines,
     cross_validate,
     fitting,
     model,
@@ -24,6 +26,7 @@ from {{ cookiecutter.package_name }}.config import Config, load_config
 from {{ cookiecutter.package_name }}.data import load
 from {{ cookiecutter.package_name }}.distribution import connect
 from {{ cookiecutter.package_name }}.evaluate import main as evaluate
+from {{ cookiecutter.package_name }}.optimizers import make_optimizer
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 from {{ cookiecutter.package_name }}.runs import all_runs, find_run
 from {{ cookiecutter.package_name }}.schema import Column, Schema
@@ -95,6 +98,39 @@ def test_the_default_finds_what_there_is() -> None:
     summary = find_run("latest").summary
     baselines = {row["name"]: row["metrics"]["test/auroc"] for row in summary["baselines"]}
     assert summary["metrics"]["test/auroc"] > baselines["logistic regression, tuned"] + 0.2
+
+
+def test_networks_learn_what_pairs_miss_where_there_are_many_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the decay of a few hundred rows they would not."""
+    monkeypatch.setattr(baselines, "measure", lambda *given: [])
+    frame = patients(8000)
+    random = np.random.default_rng(1)
+    risk = 1 / (1 + np.exp(-3 * frame["x"] * frame["y"] * frame["a"]))
+    frame["died"] = (random.random(len(frame)) < risk).astype(int)
+    words = [*fields(frame), *UNTRACKED, "--model.name", "wide_deep", "--train.epochs", "12"]
+    assert train(words) == 0
+    assert find_run("latest").summary["metrics"]["test/auroc"] > 0.65
+
+
+@pytest.mark.parametrize(("rows", "decay"), [(300, 5.0), (1000, 5.0), (40_000, 0.125)])
+def test_decay_counts_less_with_many_rows(rows: int, decay: float) -> None:
+    config = load_config([])
+    (phase,) = model.phases(config)
+    scale = phase.decay_scale(rows)
+    optimizer = make_optimizer(config.train, phase.learning_rate, 10, scale)
+    assert optimizer.weight_decay == pytest.approx(decay)
+
+
+def test_weights_that_are_fitted_are_named() -> None:
+    trained, _ = made(load_config(["--data.source", "cohort"]))
+    fitted = [
+        weight.path
+        for weight in trained.core.weights
+        if any(re.search(pattern, weight.path) for pattern in model.FITTED)
+    ]
+    assert fitted == ["additive/kernel", "additive/bias"]
 
 
 @pytest.mark.parametrize("imbalance", ["weights", "resample"])

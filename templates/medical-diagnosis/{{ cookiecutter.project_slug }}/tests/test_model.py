@@ -1,6 +1,7 @@
 """Risk models: what they are worth, why they say it, and that nothing of a patient leaks."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from mlflow.pyfunc import scoring_server
 
 from {{ cookiecutter.package_name }} import (
+    baselines,
     cross_validate,
     fitting,
     inputs,
@@ -26,6 +28,7 @@ from {{ cookiecutter.package_name }}.config import Config, load_config
 from {{ cookiecutter.package_name }}.data import load
 from {{ cookiecutter.package_name }}.distribution import connect
 from {{ cookiecutter.package_name }}.evaluate import main as evaluate
+from {{ cookiecutter.package_name }}.optimizers import make_optimizer
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 from {{ cookiecutter.package_name }}.runs import all_runs, find_run
 from {{ cookiecutter.package_name }}.schema import Column, Schema
@@ -111,6 +114,39 @@ def test_the_default_finds_what_there_is() -> None:
     assert summary["metrics"]["test/auroc"] > baselines["logistic regression, tuned"] + 0.2
 
 
+def test_networks_learn_what_pairs_miss_where_there_are_many_rows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With the decay of a few hundred rows they would not."""
+    monkeypatch.setattr(baselines, "measure", lambda *given: [])
+    frame = patients(8000)
+    random = np.random.default_rng(1)
+    risk = 1 / (1 + np.exp(-3 * frame["x"] * frame["y"] * frame["a"]))
+    frame["died"] = (random.random(len(frame)) < risk).astype(int)
+    words = [*fields(frame), *UNTRACKED, "--model.name", "wide_deep", "--train.epochs", "12"]
+    assert train(words) == 0
+    assert find_run("latest").summary["metrics"]["test/auroc"] > 0.65
+
+
+@pytest.mark.parametrize(("rows", "decay"), [(300, 5.0), (1000, 5.0), (40_000, 0.125)])
+def test_decay_counts_less_with_many_rows(rows: int, decay: float) -> None:
+    config = load_config([])
+    (phase,) = model.phases(config)
+    scale = phase.decay_scale(rows)
+    optimizer = make_optimizer(config.train, phase.learning_rate, 10, scale)
+    assert optimizer.weight_decay == pytest.approx(decay)
+
+
+def test_weights_that_are_fitted_are_named() -> None:
+    trained, _ = made(load_config(["--data.source", "cohort"]))
+    fitted = [
+        weight.path
+        for weight in trained.core.weights
+        if any(re.search(pattern, weight.path) for pattern in model.FITTED)
+    ]
+    assert fitted == ["additive/kernel", "additive/bias"]
+
+
 @pytest.mark.parametrize("imbalance", ["weights", "resample"])
 def test_what_is_learnt_of_a_rare_outcome_is_set_right(imbalance: str) -> None:
     frame = patients(800)
@@ -157,12 +193,13 @@ def test_earlier_weights_leave_a_regression_that_stays_as_it_was_fitted(
     monkeypatch.setattr(model, "settle", lambda artifact, *_: artifact)
     trained, _ = made(later)
     theirs = {weight.path: np.array(weight) for weight in earlier.core.weights}
-    reference = np.array(trained.preprocessing.reference, "float32")
-    assert not np.allclose(reference, earlier.preprocessing.reference, atol=1e-3)
+    fitted = np.array(trained.preprocessing.additive, "float32")
+    before = earlier.preprocessing.additive
+    assert len(fitted) != len(before) or not np.allclose(fitted, before, atol=1e-3)
     copied = 0
     for weight in trained.core.weights:
-        if weight.path.startswith("fitted_reference"):
-            expected = reference[:-1, None] if "kernel" in weight.path else reference[-1:]
+        if weight.path.startswith("additive/"):
+            expected = fitted[:-1, None] if "kernel" in weight.path else fitted[-1:]
             np.testing.assert_allclose(weight, np.broadcast_to(expected, weight.shape))
         else:
             np.testing.assert_array_equal(weight, theirs[weight.path])

@@ -33,11 +33,10 @@ SIZE = 400
 
 
 def visits(**other: object) -> SimpleNamespace:
-    """Two rows of each patient; the risks of men tell nothing, and three rows have no sex."""
+    """Two rows of each patient; the risks of men tell nothing."""
     random = np.random.default_rng(0)
     risk = expit(1.5 * random.normal(size=SIZE) - 1)
     sex = np.where(np.arange(SIZE) % 4 < 2, "female", "male").astype(object)
-    sex[:3] = ""
     given = {
         "ids": np.arange(7_100_001, 7_100_001 + SIZE).astype(str),
         "targets": (random.random(SIZE) < risk).astype("float32"),
@@ -135,8 +134,8 @@ def test_thresholds(tmp_path: Path) -> None:
 
 def test_worst_subgroups() -> None:
     split = visits()
-    female, male, missing = report.subgroups(split, risks(outputs(split)), 0.25)
-    assert [g["value"] for g in (female, male, missing)] == ["female", "male", "(missing)"]
+    female, male = report.subgroups(split, risks(outputs(split)), 0.25)
+    assert [g["value"] for g in (female, male)] == ["female", "male"]
     assert female["auroc"] > 0.7 > 0.4 > male["auroc"]
     assert {"auroc", "auprc", "sensitivity", "brier", "ece"} <= set(male["worst"])
     assert not set(male["worst"]) & set(female["worst"])
@@ -144,28 +143,56 @@ def test_worst_subgroups() -> None:
         worse = max(male, female, key=lambda group: abs(group[name] - ideal))
         assert name in worse["worst"]
     assert male["auroc_low"] < male["auroc"] < male["auroc_high"]
-    assert (male["rows"], male["patients"]) == (199, 100)
-    assert missing == {
-        **{"column": "sex", "value": "(missing)", "rows": 3, "patients": 2},
-        "too_few": True,
-    }, "nothing that could be somebody's outcome"
+    assert (male["rows"], male["patients"]) == (200, 100)
     assert male["events"] == split.targets[split.subgroups["sex"] == "male"].sum()
 
 
 def test_too_few_are_not_measured_nor_the_worst() -> None:
-    truth = np.repeat([1, 0, 1, 0], [9, 100, 10, 10]).astype("float32")
-    sites = np.repeat(["site 10", "site 2"], [109, 20]).astype(object)
+    truth = np.repeat([1, 0, 1, 0, 1, 0], [9, 100, 10, 10, 8, 50]).astype("float32")
+    sites = np.repeat(["site 10", "site 2", "site 30"], [109, 20, 58]).astype(object)
     size = len(truth)
     split = visits(
         targets=truth, sites=sites, subgroups={}, patients=np.full(size, "", dtype=object)
     )
-    second, tenth = report.subgroups(split, np.linspace(0, 1, size), 0.5)
+    second, tenth, last = report.subgroups(split, np.linspace(0, 1, size), 0.5)
     assert (second["value"], tenth["value"]) == ("site 2", "site 10")
-    assert tenth["too_few"]
-    assert "auroc" not in tenth
+    assert tenth == {
+        **{"column": "site", "value": "site 10", "rows": 109, "patients": None},
+        "too_few": True,
+    }, "nothing that could be somebody's outcome"
+    assert last["too_few"]
     assert second["events"] == 10
     assert second["worst"] == [], "it is the only one"
     assert second["patients"] is None, "nobody says whose rows these are"
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({"a": (40, 60), "b": (30, 70), "c": (50, 50)}, "abc"),
+        ({"a": (40, 60), "b": (30, 70), "c": (1, 2)}, "a"),
+        ({"a": (40, 60), "b": (30, 70), "c": (1, 2), "d": (2, 0)}, "a"),
+        ({"a": (40, 60), "b": (30, 70), "c": (6, 20), "d": (7, 30)}, "ab"),
+        ({"a": (40, 60), "b": (1, 2)}, ""),
+    ],
+)
+def test_what_is_hidden_cannot_be_had_by_subtraction(
+    counts: dict[str, tuple[int, int]], told: str
+) -> None:
+    """All events are known; less those that are told, they are the events of the others."""
+    truth = np.concatenate([np.repeat([1, 0], pair) for pair in counts.values()])
+    values = np.repeat(list(counts), [sum(pair) for pair in counts.values()]).astype(object)
+    size = len(truth)
+    split = visits(
+        **{"targets": truth.astype("float32"), "subgroups": {"group": values}},
+        **{name: np.full(size, "", dtype=object) for name in ("patients", "sites")},
+    )
+    found = report.subgroups(split, np.linspace(0, 1, size), 0.5)
+    assert "".join(group["value"] for group in found if "events" in group) == told
+    assert all(group["too_few"] == ("auroc" not in group) for group in found)
+    hidden = [counts[group["value"]] for group in found if group["too_few"]]
+    assert len(hidden) != 1
+    assert all(sum(column) >= report.FEWEST for column in zip(*hidden, strict=True))
 
 
 def test_ages_in_their_order() -> None:

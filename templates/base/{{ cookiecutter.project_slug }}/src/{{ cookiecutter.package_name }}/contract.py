@@ -116,12 +116,22 @@ class Data:
 
 @dataclass(frozen=True)
 class Phase:
-    """A part of training: some epochs with their own learning rate and trainable layers."""
+    """A part of training: some epochs with their own learning rate and trainable layers.
+
+    Attributes:
+        decay_rows: examples of an epoch from which on ``train.weight_decay`` falls, in proportion
+            to their number; None: it is the same for any number.
+    """
 
     name: str
     epochs: int
     learning_rate: float
     prepare: Callable[[keras.Model], None] = lambda model: None
+    decay_rows: int | None = None
+
+    def decay_scale(self, examples: int) -> float:
+        """The factor of ``train.weight_decay`` where an epoch has so many examples."""
+        return min(1.0, self.decay_rows / examples) if self.decay_rows else 1.0
 
 
 class Preprocessing(Protocol):

@@ -234,7 +234,9 @@ class Training:
 
     def _make_engine(self, phase: Phase, steps: int) -> None:
         with self.devices.scope():
-            self.optimizer = make_optimizer(self.config.train, phase.learning_rate, steps)
+            self.optimizer = make_optimizer(
+                self.config.train, phase.learning_rate, steps, phase.decay_scale(self.order.size)
+            )
             self.optimizer.build(self.core.trainable_variables)
         given = self.config, self.preprocessing
         self.meters = Meters([find(registry.METRICS, name)(*given) for name in registry.METRICS])

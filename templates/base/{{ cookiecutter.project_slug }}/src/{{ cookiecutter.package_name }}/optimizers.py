@@ -47,9 +47,14 @@ class WarmUpThenDecay(keras.optimizers.schedules.LearningRateSchedule):
 
 
 def make_optimizer(
-    train: TrainSection, learning_rate: float, total_steps: int
+    train: TrainSection, learning_rate: float, total_steps: int, decay_scale: float = 1.0
 ) -> keras.optimizers.Optimizer:
-    """The configured optimizer for a phase of ``total_steps`` steps."""
+    """The configured optimizer for a phase of ``total_steps`` steps.
+
+    Args:
+        decay_scale: factor of ``train.weight_decay``.
+    """
+    weight_decay = decay_scale * train.weight_decay
     warmup_steps = round(train.warmup_fraction * total_steps)
     rate = WarmUpThenDecay(learning_rate, warmup_steps, total_steps, train.schedule)
     if train.optimizer == "sgd":
@@ -57,12 +62,12 @@ def make_optimizer(
             rate,
             momentum=train.momentum,
             nesterov=train.momentum > 0,
-            weight_decay=train.weight_decay,
+            weight_decay=weight_decay,
             global_clipnorm=train.gradient_clip_norm,
         )
     else:
         optimizer = keras.optimizers.AdamW(
-            rate, weight_decay=train.weight_decay, global_clipnorm=train.gradient_clip_norm
+            rate, weight_decay=weight_decay, global_clipnorm=train.gradient_clip_norm
         )
     # Decay pulls weights towards zero; biases and normalisation scales are meant to be elsewhere.
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])

@@ -248,8 +248,9 @@ def _subgroups(groups: list[dict[str, Any]]) -> list[str]:
     header = ("column", "value", *COUNTS, *map(report.label, report.OF_SUBGROUPS), "")
     text = (
         f"At the operating point. Groups with fewer than {report.FEWEST} events or others are not "
-        "measured. AUPRC, PPV, NPV and Brier score depend on how frequent the outcome is in a "
-        "group, and those of small groups are uncertain."
+        "measured, nor others from which they could be had by subtraction. AUPRC, PPV, NPV and "
+        "Brier score depend on how frequent the outcome is in a group, and those of small groups "
+        "are uncertain."
     )
     question = "whether these differences are acceptable, and which groups are not in the data."
     return ["## Subgroups", text, _table(header, rows), *_worst(groups), _person(question)]
@@ -257,7 +258,7 @@ def _subgroups(groups: list[dict[str, Any]]) -> list[str]:
 
 def _verdict(group: dict[str, Any]) -> str:
     if group["too_few"]:
-        return "too few"
+        return "too few, or hidden for those"
     return f"worst in {_listed(group['worst'])}" if group["worst"] else ""
 
 

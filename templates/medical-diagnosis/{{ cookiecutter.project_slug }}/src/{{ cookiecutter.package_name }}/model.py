@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from . import clinical
 from .config import Config
 from .contract import Data, Phase
 from .lookup import find
-from .networks import Curves, Recalibration
+from .networks import Recalibration, Terms
 from .registry import MODELS
 
 if TYPE_CHECKING:
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
 # Outcomes of the validation split, of either kind, from which isotonic regression is trusted.
 MANY = 200
 
+# Training rows up to which train.weight_decay holds. It is a prior, and with more rows counts less.
+DECAY_ROWS = 1000
+
 
 def logistic(x: Any, config: Config, preprocessing: Preprocessing) -> Any:
     """Logistic regression, begun where it is fitted exactly."""
@@ -41,16 +45,14 @@ def logistic(x: Any, config: Config, preprocessing: Preprocessing) -> Any:
 
 def mlp(x: Any, config: Config, preprocessing: Preprocessing) -> Any:
     """Two dense layers with dropout."""
-    return _deep(x, config, _intercept(config, preprocessing))
+    return _deep(x, config, _intercept(preprocessing.reference, config, preprocessing))
 
 
 def wide_deep(x: Any, config: Config, preprocessing: Preprocessing) -> Any:
-    """What a logistic regression misses: a curve for each number, and an ``mlp`` beside them (after
-    Cheng et al., DLRS 2016). The regression itself stays as it was fitted."""
-    linear = _reference(x, config, preprocessing, trainable=False)
-    curves = Curves(preprocessing.quantiles, dtype=EXACT, name="curves")(x)
-    wide = _dense(curves, 1, 0.0, config, "wide")
-    return layers.Add(dtype=EXACT, name="wide_deep")([linear, wide, _deep(x, config)])
+    """A logistic regression with curves and pairs of inputs, and an ``mlp`` beside it that learns
+    what they miss (after Cheng et al., DLRS 2016). The regression stays as it was fitted."""
+    wide = _additive(x, config, preprocessing)
+    return layers.Add(dtype=EXACT, name="wide_deep")([wide, _deep(x, config)])
 
 
 SEVERAL = ("ensemble",)  # models that are several networks
@@ -70,18 +72,16 @@ LAYOUT: dict[str, tuple[str | None, ...]] = {
 
 # Weights that ``build`` computes from the data: patterns of their paths. ``train.init_from`` leaves
 # them as they were built.
-FITTED: tuple[str, ...] = ("^fitted_reference",)
+FITTED: tuple[str, ...] = ("additive/",)
 
 
 def build(config: Config, preprocessing: Preprocessing) -> keras.Model:
     """The configured model as it learns."""
     inputs = keras.Input((preprocessing.width,), name="inputs")
     members = config.model.members if config.model.name in SEVERAL else 1
-    x = (
-        inputs
-        if members == 1
-        else layers.RepeatVector(members, dtype=EXACT, name="members")(inputs)
-    )
+    x = inputs
+    if members > 1:
+        x = layers.RepeatVector(members, dtype=EXACT, name="members")(x)
     logits = find(MODELS, config.model.name)(x, config, preprocessing)
     logits = layers.Reshape((members,), dtype=EXACT)(logits)
     return keras.Model(inputs, logits, name=config.model.name)
@@ -89,7 +89,8 @@ def build(config: Config, preprocessing: Preprocessing) -> keras.Model:
 
 def phases(config: Config) -> list[Phase]:
     """One phase."""
-    return [Phase("all", config.train.epochs, config.train.learning_rate)]
+    train = config.train
+    return [Phase("all", train.epochs, train.learning_rate, decay_rows=DECAY_ROWS)]
 
 
 def settle(trained: Artifact, data: Data, config: Config) -> Artifact:
@@ -139,21 +140,32 @@ def _dense(x: Any, units: int, spread: float, config: Config, name: str, begin: 
     )(x)
 
 
-def _intercept(config: Config, preprocessing: Preprocessing) -> float:
-    """That of the fitted logistic regression, as if both outcomes were as frequent where the model
-    learns as if they were."""
+def _intercept(weights: Sequence[float], config: Config, preprocessing: Preprocessing) -> float:
+    """That of a fitted regression, as if both outcomes were as frequent where the model learns as
+    if they were."""
     balanced = config.train.imbalance != "none"
-    return preprocessing.reference[-1] - (logit(preprocessing.prevalence) if balanced else 0.0)
+    return weights[-1] - (logit(preprocessing.prevalence) if balanced else 0.0)
 
 
-def _reference(x: Any, config: Config, preprocessing: Preprocessing, trainable: bool = True) -> Any:
+def _reference(x: Any, config: Config, preprocessing: Preprocessing) -> Any:
     """The logistic regression that was fitted to the training split."""
     weights = np.array(preprocessing.reference, "float32")
-    name = "reference" if trainable else "fitted_reference"
-    layer = _layer(x, 1, name, trainable=trainable)
+    layer = _layer(x, 1, "reference")
     logits = layer(x)
     layer.kernel.assign(np.broadcast_to(weights[:-1, None], layer.kernel.shape))
-    layer.bias.assign(np.broadcast_to(_intercept(config, preprocessing), layer.bias.shape))
+    intercept = _intercept(weights, config, preprocessing)
+    layer.bias.assign(np.broadcast_to(intercept, layer.bias.shape))
+    return logits
+
+
+def _additive(x: Any, config: Config, preprocessing: Preprocessing) -> Any:
+    """The regression with curves and pairs that was fitted to the training split, in float32."""
+    learnt = preprocessing
+    terms = Terms(learnt.knots, learnt.pairs, learnt.usual, name="terms")(x)
+    layer = layers.Dense(1, trainable=False, dtype=EXACT, name="additive")
+    logits = layer(terms)
+    layer.kernel.assign(np.array(learnt.additive[:-1], "float32")[:, None])
+    layer.bias.assign([_intercept(learnt.additive, config, preprocessing)])
     return logits
 
 

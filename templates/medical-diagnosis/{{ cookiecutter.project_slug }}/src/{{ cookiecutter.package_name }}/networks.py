@@ -1,4 +1,4 @@
-"""Layers of risk models: curves over numbers, and recalibration."""
+"""Layers of risk models: curves and pairs of inputs, and recalibration."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,31 +9,56 @@ from keras import layers, ops
 
 
 @keras.saving.register_keras_serializable(__package__)
-class Curves(layers.Layer):
-    """Inputs (…, width) -> how far each number is through each piece of its range (…, pieces), 0
-    to 1; a linear layer on it is a curve of straight pieces for each number (Gorishniy
-    et al., NeurIPS 2022).
+class Terms(layers.Layer):
+    """Inputs (…, width) -> the terms (…, terms) of a regression with curves and pairs: the inputs,
+    how far each number is beyond each of its knots, and products of two inputs. All in float32.
+
+    A linear layer on it is a curve of straight pieces for each number (Hastie & Tibshirani, 1990,
+    generalised additive models), and an interaction of each pair.
 
     Args:
-        borders: of each of the first inputs, rising.
+        knots: of each of the first inputs; empty: no curves.
+        pairs: positions of two inputs each.
+        usual: (width,) what inputs are before they are multiplied less of.
     """
 
-    def __init__(self, borders: Sequence[Sequence[float]], **options: Any) -> None:
-        super().__init__(**options)
-        self.borders = [list(map(float, row)) for row in borders]
+    def __init__(
+        self,
+        knots: Sequence[Sequence[float]],
+        pairs: Sequence[Sequence[int]],
+        usual: Sequence[float],
+        **options: Any,
+    ) -> None:
+        super().__init__(**{"dtype": "float32", **options})
+        self.knots = [list(map(float, row)) for row in knots]
+        self.pairs = [list(map(int, pair)) for pair in pairs]
+        self.usual = list(map(float, usual))
+
+    @property
+    def groups(self) -> np.ndarray:
+        """The group (terms,) of each term: inputs 0, then curves and pairs, as far as there are."""
+        sizes = [len(self.usual), sum(map(len, self.knots)), len(self.pairs)]
+        sizes = [size for size in sizes if size]
+        return np.repeat(np.arange(len(sizes)), sizes)
 
     def call(self, inputs):
-        places = [place for place, row in enumerate(self.borders) for _ in row[1:]]
-        low = np.array([border for row in self.borders for border in row[:-1]], "float32")
-        high = np.array([border for row in self.borders for border in row[1:]], "float32")
-        numbers = ops.take(inputs, np.array(places, "int32"), axis=-1)
-        return ops.clip((numbers - low) / (high - low), 0.0, 1.0)
+        parts = [inputs]
+        if places := [place for place, row in enumerate(self.knots) for _ in row]:
+            knots = np.array([knot for row in self.knots for knot in row], "float32")
+            numbers = ops.take(inputs, np.array(places, "int32"), axis=-1)
+            parts.append(ops.relu(numbers - knots))
+        if self.pairs:
+            apart = inputs - np.array(self.usual, "float32")
+            first, second = np.array(self.pairs, "int32").T
+            parts.append(ops.take(apart, first, axis=-1) * ops.take(apart, second, axis=-1))
+        return ops.concatenate(parts, axis=-1)
 
     def compute_output_shape(self, shape):
-        return (*shape[:-1], sum(len(row) - 1 for row in self.borders))
+        return (*shape[:-1], len(self.groups))
 
     def get_config(self):
-        return {**super().get_config(), "borders": self.borders}
+        own = {"knots": self.knots, "pairs": self.pairs, "usual": self.usual}
+        return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable(__package__)

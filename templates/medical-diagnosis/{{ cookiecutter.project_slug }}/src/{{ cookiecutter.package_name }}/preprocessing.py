@@ -5,6 +5,7 @@ and is noted as missing, since that may mean something. Categories become a numb
 Everything is learnt from the training split alone.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from . import additive
 from .config import Config
 from .contract import Uniform
 from .data import Visits
@@ -37,6 +39,9 @@ class Preprocessing:
         quantiles: (numbers, …) of the scaled numbers, rising.
         usual: (width,) means of the inputs: a patient without anything remarkable.
         reference: (width + 1,) weights of a logistic regression, and its intercept.
+        knots, pairs: of a regression with curves and pairs of inputs, see ``Terms``; empty where
+            they gain nothing.
+        additive: (terms + 1,) its weights, and its intercept.
         prevalence: share of the training rows with the outcome.
         recalibration: how risks were set right, once the model is settled.
         operating_point: risk from which the outcome is predicted; the validation split chooses it.
@@ -52,6 +57,9 @@ class Preprocessing:
     quantiles: tuple[tuple[float, ...], ...] = field(default=(), repr=False)
     usual: tuple[float, ...] = field(default=(), repr=False)
     reference: tuple[float, ...] = field(default=(), repr=False)
+    knots: tuple[tuple[float, ...], ...] = field(default=(), repr=False)
+    pairs: tuple[tuple[int, int], ...] = field(default=(), repr=False)
+    additive: tuple[float, ...] = field(default=(), repr=False)
     prevalence: float = 0.5
     recalibration: str = "none"
     operating_point: float = 0.5
@@ -97,7 +105,11 @@ class Preprocessing:
         )
         inputs = made.of(train)
         weights = logistic_weights(inputs, train.targets, train.people)
-        learnt = {"usual": inputs.mean(axis=0), "reference": weights}
+        learnt = {"usual": inputs.mean(axis=0), "reference": weights, "additive": weights}
+        found = additive.fit(inputs, train.targets, train.people, made.inputs, made.quantiles)
+        if found:
+            terms, learnt["additive"] = found
+            made = replace(made, knots=_tuples(terms.knots), pairs=_tuples(terms.pairs))
         return replace(made, **{name: tuple(map(float, v)) for name, v in learnt.items()})
 
     @cached_property
@@ -152,18 +164,21 @@ class Preprocessing:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Preprocessing":
+        learnt = ("usual", "reference", "additive")
         lists = {
             name: tuple(config[name])
-            for name in ("logarithmic", "centre", "spread", "gaps", "usual", "reference")
+            for name in ("logarithmic", "centre", "spread", "gaps", *learnt)
         }
-        quantiles = tuple(tuple(row) for row in config["quantiles"])
+        rows = {name: _tuples(config[name]) for name in ("quantiles", "knots", "pairs")}
         schema = Schema.model_validate(config["schema"])
-        return cls(**{**config, **lists, "quantiles": quantiles, "schema": schema})
+        return cls(**{**config, **lists, **rows, "schema": schema})
 
     def notes(self) -> dict[str, Any]:
         return {
             "inputs": self.width,
             "logarithmic": list(self.logarithmic),
+            "curves": sum(1 for row in self.knots if row),
+            "pairs": len(self.pairs),
             "missing": self.missing,
             "recalibration": self.recalibration,
             "operating_point": self.operating_point,
@@ -176,6 +191,10 @@ class Preprocessing:
 def augment(prepared: tf.Tensor, uniform: Uniform, config: Config) -> tf.Tensor:
     """Patients are learnt as they are."""
     return prepared
+
+
+def _tuples(rows: Iterable[Iterable[Any]]) -> tuple[tuple[Any, ...], ...]:
+    return tuple(map(tuple, rows))
 
 
 def _has_tail(values: np.ndarray) -> bool:

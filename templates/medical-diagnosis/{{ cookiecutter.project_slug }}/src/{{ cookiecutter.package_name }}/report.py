@@ -113,8 +113,9 @@ def conclude(
 def subgroups(split: "Visits", risk: np.ndarray, threshold: float) -> list[dict[str, Any]]:
     """How good risks (size,) are for each value of the columns that make subgroups, and each site.
 
-    Values with fewer than 10 events or 10 others are marked ``too_few``. Of them neither metrics
-    nor events are told, so that nobody is singled out; they are never the worst.
+    Values with fewer than 10 events or 10 others are marked ``too_few``, and as many more of the
+    column as it takes to keep them from being found by subtraction from all rows. Of them neither
+    metrics nor events are told, so that nobody is singled out; they are never the worst.
 
     Returns:
         ``column``, ``value``, ``rows``, ``patients`` (None if unknown), ``too_few``, and of the
@@ -127,9 +128,12 @@ def subgroups(split: "Visits", risk: np.ndarray, threshold: float) -> list[dict[
     groups = []
     for column, values in columns.items():
         values = np.where(values == "", MISSING, values).astype(str)
+        names = sorted(set(values), key=_natural)
+        hidden = _hidden(split.targets, values)
         found = [
-            {"column": column, "value": value} | _subgroup(split, risk, threshold, values == value)
-            for value in sorted(set(values), key=_natural)
+            {"column": column, "value": name}
+            | _subgroup(split, risk, threshold, values == name, name in hidden)
+            for name in names
         ]
         _mark_worst([group for group in found if not group["too_few"]])
         groups += found
@@ -153,16 +157,35 @@ def label(metric: str) -> str:
     return LABELS.get(metric, metric.replace("_", " "))
 
 
+def _hidden(truth: np.ndarray, values: np.ndarray) -> set[str]:
+    """Values (size,) of a column of which nothing is told.
+
+    Those that have too few events or others; then the smallest of the rest, until there are two at
+    least, and together enough. For all rows less the values that are told is what is hidden.
+    """
+    counts = {}  # events, and others
+    for value in np.unique(values):
+        of_value = truth[values == value]
+        counts[value] = np.array([of_value.sum(), len(of_value) - of_value.sum()])
+    rest = sorted(counts, key=lambda value: (counts[value].min(), value))
+    hidden: list[str] = []
+    while rest and (
+        counts[rest[0]].min() < FEWEST
+        or len(hidden) == 1
+        or (hidden and sum(counts[value] for value in hidden).min() < FEWEST)
+    ):
+        hidden.append(rest.pop(0))
+    return set(hidden)
+
+
 def _subgroup(
-    split: "Visits", risk: np.ndarray, threshold: float, mask: np.ndarray
+    split: "Visits", risk: np.ndarray, threshold: float, mask: np.ndarray, hidden: bool
 ) -> dict[str, Any]:
     truth, patients = split.targets[mask], split.patients[mask]
-    events = int(truth.sum())
-    group = {"rows": len(truth), "patients": patient_count(patients)}
-    group["too_few"] = min(events, len(truth) - events) < FEWEST
-    if group["too_few"]:
+    group = {"rows": len(truth), "patients": patient_count(patients), "too_few": hidden}
+    if hidden:
         return group
-    group |= {"events": events, **measured(truth, risk[mask], threshold), "worst": []}
+    group |= {"events": int(truth.sum()), **measured(truth, risk[mask], threshold), "worst": []}
     return group | clinical.intervals(truth, risk[mask], patients, ("auroc",), RESAMPLED)
 
 

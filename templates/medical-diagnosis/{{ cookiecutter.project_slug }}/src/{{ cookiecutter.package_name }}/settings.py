@@ -86,8 +86,14 @@ class Train(TrainSection):
     )
     epochs: int = Field(60, ge=1, description="passes over the training split")
     learning_rate: float = Field(2e-3, gt=0, le=10, description="peak learning rate, per step")
-    # Much decay: clinical sets are small, and training begins at a logistic regression.
-    weight_decay: float = Field(5.0, ge=0, le=20, description="decoupled decay, per step and rate")
+    # Much decay: clinical sets are small, and training begins at a regression that is fitted.
+    weight_decay: float = Field(
+        5.0,
+        ge=0,
+        le=20,
+        description="decoupled decay, per step and rate; with more than 1,000 training rows less, "
+        "in proportion",
+    )
 
 
 class Runtime(RuntimeSection):

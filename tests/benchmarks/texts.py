@@ -1,8 +1,9 @@
 """How well and how fast the text template learns, against TF-IDF and a plain Keras script.
 
-    python -m tests.benchmarks.texts [tickets|en|ja|speed ...]
+    python -m tests.benchmarks.texts [tickets|waimai|en|ja|speed ...]
 
-``tickets`` are the generated ones; ``en`` and ``ja`` are descriptions of Debian's packages by
+``tickets`` are the generated ones; ``waimai`` are short Chinese reviews, read from
+``../shared/data`` where they are there; ``en`` and ``ja`` are descriptions of Debian's packages by
 section (``descriptions.py``, which asks the network). ``speed`` is in tokens a second, padding not
 counted, on generated texts of very different lengths. Exits with 1 if a limit does not hold.
 """
@@ -22,6 +23,7 @@ from tests.benchmarks.training import compare, project_rate, run, script_rate
 from tests.environments import project_python
 
 SEEDS = (0, 1, 2)
+WAIMAI = Path(__file__).parents[3] / "shared" / "data" / "waimai_10k.csv"
 FROM_BEST = 0.01  # of what can be reached with the generated tickets
 MOST_SECONDS = 600
 MOST_TOKENS = 512
@@ -32,7 +34,13 @@ EPOCHS = (12, 4)  # project, plain script
 def learnt(project: Path, name: str) -> Lines:
     """A line of the table for each seed, and whether it is as it must be."""
     words: list[str] = []
-    if name != "tickets":
+    if name == "waimai":
+        if not WAIMAI.is_file():
+            print(f"`waimai` could not be measured: there is no {WAIMAI}")
+            return
+        words = ["--data.source", "csv", "--data.path", str(WAIMAI)]
+        words += ["--data.text_column", "review"]
+    elif name != "tickets":
         file = project / f"{name}.csv"
         descriptions.write(name, file)
         words = ["--data.source", "csv", "--data.path", str(file)]
@@ -87,6 +95,7 @@ def speed(project: Path) -> Lines:
 HEADER = "| texts | training texts | seed | accuracy | TF-IDF | best reachable | seconds | |"
 MEASUREMENTS: dict[str, Callable[[Path], Lines]] = {
     "tickets": partial(learnt, name="tickets"),
+    "waimai": partial(learnt, name="waimai"),
     "en": partial(learnt, name="en"),
     "ja": partial(learnt, name="ja"),
     "speed": speed,

@@ -86,6 +86,22 @@ def test_metrics_by_hand() -> None:
     assert measured["auroc"] == pytest.approx((2 / 3 + 1 + 2 / 4) / 3)
 
 
+def test_classes_that_a_split_lacks_do_not_count() -> None:
+    ten = SimpleNamespace(classes=tuple("abcdefghij"), separator="")
+    truth = np.arange(8)
+    right = report.measure_probabilities(truth, np.eye(10)[truth], ten)
+    assert right["macro_f1"] == right["macro_precision"] == right["macro_recall"] == 1.0
+    # Taken for a class that is not there, an example is missed where it belongs.
+    said = np.where(truth == 0, 9, truth)
+    assert report.measure_probabilities(truth, np.eye(10)[said], ten)["macro_f1"] == 7 / 8
+    several = SimpleNamespace(classes=ten.classes, separator=";")
+    both = report.measure_probabilities(np.eye(10)[truth], np.eye(10)[truth], several)
+    assert both["macro_f1"] == 1.0
+    assert report.measure_probabilities(np.eye(10)[truth], np.eye(10)[said], several)[
+        "micro_f1"
+    ] == pytest.approx(7 / 8), "a yes too many"
+
+
 def test_calibration_error_by_hand() -> None:
     # Four answers with confidence 0.75, three of them right, and two with 0.95, none right.
     scores = np.array([[0.75, 0.25]] * 4 + [[0.95, 0.05]] * 2)

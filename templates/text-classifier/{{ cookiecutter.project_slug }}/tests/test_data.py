@@ -287,6 +287,38 @@ def test_rows_in_another_encoding(own_folder: Path) -> None:
     assert from_csv(file).unreadable == (("42", "not utf-8"),)
 
 
+def test_quotation_marks_of_tsv_are_characters(own_folder: Path) -> None:
+    rows = [
+        (f'"text {n}' if n % 10 == 3 else f"text {n}", label) for n, (_, label) in enumerate(ROWS)
+    ]
+    file = own_folder / "t.tsv"
+    file.write_text("\n".join(map("\t".join, [("text", "label"), *rows])) + "\n")
+    data = load(configured("tsv", "--data.path", str(file)))
+    assert data.unreadable == ()
+    assert all_texts(data) == {text for text, _ in rows}
+
+
+@pytest.mark.parametrize("closing", ["", '"'])
+def test_a_quotation_mark_that_is_not_closed_is_refused(closing: str, own_folder: Path) -> None:
+    lines = [f"text {n},{label}" for n, (_, label) in enumerate(ROWS)]
+    lines[4], lines[30] = '"' + lines[4], closing + lines[30]
+    file = own_folder / "t.csv"
+    file.write_text("\n".join(["text,label", *lines]) + "\n")
+    with pytest.raises(DataProblem, match=r"t\.csv, line 6: a row runs over \d\d lines; is a quot"):
+        from_csv(file)
+
+
+def test_texts_of_several_lines_are_texts(own_folder: Path) -> None:
+    rows = [
+        (f"{text},\nhello\n\nwhere, or when, is it?\nbye {n}", label)
+        for n, (text, label) in enumerate(ROWS)
+    ]
+    assert all_texts(from_csv(write_csv(own_folder / "t.csv", rows))) == {text for text, _ in rows}
+    endless = [*ROWS, ("line\n" * 1_500, "a")]
+    with pytest.raises(DataProblem, match=r"line \d+: a row of over 1000 lines; is a quotation"):
+        from_csv(write_csv(own_folder / "t.csv", endless))
+
+
 def with_bad_label(folder: Path) -> list[str]:
     write_csv(
         folder / "t.csv",

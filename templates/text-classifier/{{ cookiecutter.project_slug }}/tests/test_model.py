@@ -4,13 +4,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy.sparse import csr_matrix
 
-from {{ cookiecutter.package_name }} import artifact
+from {{ cookiecutter.package_name }} import artifact, views
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.data import load
 from {{ cookiecutter.package_name }}.lookup import find
 from {{ cookiecutter.package_name }}.model import FITTED, LAYOUT, Pretrained, build
-from {{ cookiecutter.package_name }}.ngrams import NGramLogits, ngrams
+from {{ cookiecutter.package_name }}.ngrams import fit, ngrams, regression
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 from {{ cookiecutter.package_name }}.registry import MODELS
 from {{ cookiecutter.package_name }}.runs import find_run
@@ -76,32 +77,74 @@ def test_every_option_trains(words: str) -> None:
 
 
 def test_ngrams() -> None:
-    ids, there = ngrams(tf.constant([[2, 3, 0], [2, 3, 4]]), 10, 3)
-    ids, there = np.asarray(ids), np.asarray(there)
-    assert ids.shape == there.shape == (2, 9)
-    assert there[0].tolist() == [1, 1, 0, 1, 0, 0, 0, 0, 0]
-    assert there[1].tolist() == [1, 1, 1, 1, 1, 0, 1, 0, 0]
-    assert ids[0, 3] == ids[1, 3] >= 10, "the same pair has the same number"
+    slots, checks, counts = ngrams(tf.constant([[2, 3, 0, 0], [2, 3, 4, 1]]), 3)
+    slots, checks, counts = map(np.asarray, (slots, checks, counts))
+    assert slots.shape == counts.shape == (2, 12)
+    assert counts[0].tolist() == [1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]
+    assert counts[1].tolist() == [1, 1, 1, 0, 1, 1, 0, 0, 1, 0, 0, 0], "none with an unknown token"
+    assert slots[0, 4] == slots[1, 4], "the same pair has the same number"
+    assert checks[0, 4] == checks[1, 4]
+    assert len(set(slots[1, [0, 1, 2, 4, 5, 8]])) == 6
 
 
-def test_rare_ngrams_count_more_and_single_ones_nothing() -> None:
-    layer = NGramLogits(6, 2, longest=1)
-    layer.build((None, None))
-    layer.learn_rarity([np.array([[2, 2, 0], [2, 3, 0]]), np.array([[2, 3, 4], [2, 0, 0]])])
-    rarity = np.asarray(layer.rarity)
-    assert rarity[3] == pytest.approx(np.log(5 / 3) + 1), "in two of four texts"
-    assert rarity[2] == pytest.approx(1.0), "in all of them"
-    assert rarity[4] == rarity[5] == 0
+def test_ngrams_are_those_of_scikit_learn(preprocessing: Preprocessing) -> None:
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    places = preprocessing.training_sample(150)
+    truth = preprocessing.encode_targets(preprocessing.train.targets[places])
+    batches = lambda: preprocessing.training_batches(places)  # noqa: E731
+    layer = fit(batches, truth, 6, longest=2)
+    inputs = layer.matrix(batches())
+    # The same texts, of known tokens alone, as scikit-learn sees them.
+    texts = [" ".join(map(str, row[row > 0])) for tokens in batches() for row in tokens]
+    apart = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\d+").build_analyzer()
+    known = lambda text: [gram for gram in apart(text) if "1" not in gram.split()]  # noqa: E731
+    expected = TfidfVectorizer(analyzer=known, min_df=2, sublinear_tf=True).fit_transform(texts)
+    # Two n-grams of one slot are rare; where there are none the matrices are the same.
+    np.testing.assert_allclose(inputs.getnnz(axis=1), expected.getnnz(axis=1), atol=1)
+    ours, others = (np.sort(m.toarray(), axis=1)[:, ::-1][:, :40] for m in (inputs, expected))
+    np.testing.assert_allclose(ours, others, atol=0.02)
+    logits = np.concatenate([np.asarray(layer(tokens)) for tokens in batches()])
+    np.testing.assert_allclose(
+        logits, inputs @ np.asarray(layer.table) + np.asarray(layer.bias), atol=1e-4
+    )
+    assert np.mean(logits.argmax(axis=-1) == truth) > 0.8
+
+
+def test_a_regression_of_two_or_of_several_classes_is_that_of_scikit_learn() -> None:
+    random = np.random.default_rng(0)
+    inputs = csr_matrix(random.normal(size=(200, 5)))
+    truth = (inputs @ random.normal(size=(5, 3)) > 0).astype("float32")
+    for target in (truth[:, 0].astype(int), truth):
+        weights, bias = regression(inputs, target)
+        logits = inputs @ weights + bias
+        right = logits.argmax(axis=-1) == target if target.ndim == 1 else (logits > 0) == target
+        assert right.mean() > 0.95
+
+
+def test_the_fitted_model_stays_and_the_network_counts_as_validation_says(
+    preprocessing: Preprocessing,
+) -> None:
+    core = build(load_config([], environment={}), preprocessing)
+    assert not [w.path for w in core.trainable_weights if w.path.startswith("ngrams/")]
+    assert {w.path for w in core.weights if re.search(FITTED[0], w.path)} == {
+        f"ngrams/{name}" for name in ("rows", "checks", "rarity", "table", "bias")
+    }
+    # A network that always says another class is not listened to.
+    data = load(load_config(["--data.limit", "200"], environment={}))
+    fitted = core.get_layer("ngrams").output
+    layer = views.Views(name=views.NAME)
+    worse = keras.Model(core.input, layer([fitted, keras.ops.roll(fitted, 1, axis=-1)]))
+    views.weigh(artifact.Artifact(worse, preprocessing), data.train, 32)
+    weights = np.asarray(layer.weighing)
+    assert weights[0] > 0.5
+    assert weights[1] == 0
 
 
 def test_layout_names_weights_that_exist(preprocessing: Preprocessing) -> None:
+    weights = [weight for name in OWN for weight in built(name, preprocessing).weights]
     for pattern, axes in LAYOUT.items():
-        found = [
-            weight
-            for name in OWN
-            for weight in built(name, preprocessing).weights
-            if re.search(pattern, weight.path)
-        ]
+        found = [weight for weight in weights if re.search(pattern, weight.path)]
         assert found or pattern in OF_PRESETS, pattern
         assert all(len(weight.shape) == len(axes) for weight in found), pattern
 
@@ -121,20 +164,17 @@ def test_words_may_be_added_to_earlier_weights(preprocessing: Preprocessing) -> 
     np.testing.assert_array_equal(ours[5:], theirs[4:])
 
 
-def test_ngrams_of_other_words_are_not_taken_over(preprocessing: Preprocessing) -> None:
+def test_ngrams_of_earlier_texts_are_not_taken_over(preprocessing: Preprocessing) -> None:
     from dataclasses import replace
 
     from {{ cookiecutter.package_name }}.model import vocabularies
 
     swapped = (*preprocessing.vocabulary[1::-1], *preprocessing.vocabulary[2:])
-    other = replace(preprocessing, vocabulary=swapped, train=None)
+    other = replace(preprocessing, vocabulary=swapped)
     earlier = artifact.Artifact(built("bag_cnn", preprocessing), preprocessing)
     core = built("bag_cnn", other)
-    before = np.asarray(core.get_layer("ngrams").table).copy()
-    rarity = np.asarray(core.get_layer("ngrams").rarity).copy()
-    assert not np.array_equal(rarity, earlier.core.get_layer("ngrams").rarity)
+    before = [np.array(weight) for weight in core.get_layer("ngrams").weights]
+    earlier.core.get_layer("ngrams").set_weights([weight + 1 for weight in before])
     artifact.warm_start(core, earlier, vocabularies(preprocessing), vocabularies(other), FITTED)
-    after = np.asarray(core.get_layer("ngrams").table)
-    np.testing.assert_array_equal(after[4:], before[4:])
-    # How rare an n-gram is comes from the new texts.
-    np.testing.assert_array_equal(core.get_layer("ngrams").rarity, rarity)
+    for weight, kept in zip(core.get_layer("ngrams").weights, before, strict=True):
+        np.testing.assert_array_equal(weight, kept)

@@ -15,7 +15,7 @@ from {{ cookiecutter.package_name }}.errors import ProjectError, UsageProblem
 from {{ cookiecutter.package_name }}.evaluate import find_artifact
 from {{ cookiecutter.package_name }}.model import LAYOUT, build, phases
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
-from {{ cookiecutter.package_name }}.presets import BACKBONE, PresetInputs
+from {{ cookiecutter.package_name }}.presets import BACKBONE, PresetInputs, tokenizer
 from {{ cookiecutter.package_name }}.runs import find_run
 from {{ cookiecutter.package_name }}.train import main as train
 
@@ -59,7 +59,7 @@ def test_tuning(
     tuning: str, preset: Path, own_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     more = ("--model.tuning", tuning, "--model.lora_rank", "2", "--train.epochs", "1")
-    assert train(words_for(preset, *more, "--model.fine_tune_epochs", "1")) == 0
+    assert train(words_for(preset, *more)) == 0
     artifact = find_artifact("latest")[0]
     before = hub.models.Backbone.from_preset(str(preset))
     after = {weight.path: weight for weight in artifact.core.get_layer(BACKBONE).weights}
@@ -124,6 +124,10 @@ def test_phases(preset: Path) -> None:
         (phase,) = phases(load_config(words_for(preset, "--model.tuning", tuning)))
         rates[tuning] = (phase.epochs, phase.learning_rate)
     assert rates == {"full": (4, 5e-5), "frozen": (20, 2e-3), "lora": (4, pytest.approx(5e-4))}
+    for tuning in rates:
+        words = ["--model.tuning", tuning, "--train.epochs", "3", "--train.learning_rate", "1e-4"]
+        (phase,) = phases(load_config(words_for(preset, *words)))
+        assert (phase.epochs, phase.learning_rate) == (3, 1e-4)
 
 
 def test_what_cannot_be_is_said(preset: Path, tmp_path: Path) -> None:
@@ -137,3 +141,17 @@ def test_what_cannot_be_is_said(preset: Path, tmp_path: Path) -> None:
         fitted(preset, "--data.tokens", "word")
     with pytest.raises(UsageProblem, match=r"data.tokens: 'preset' does not go with model.name"):
         fitted(preset, "--model.name", "cnn", "--data.tokens", "preset")
+
+
+@pytest.mark.parametrize("name", ["../outside", "/elsewhere", "a\\b", "..", "C:x"])
+def test_files_of_a_tokeniser_stay_in_its_folder(name: str) -> None:
+    made = hub.tokenizers.BertTokenizer(vocabulary=[*SPECIAL, *WORDS])
+    saved = {"tokenizer": keras.saving.serialize_keras_object(made), "files": {name: "AAAA"}}
+    with pytest.raises(ValueError, match=f"tokeniser's file {re.escape(repr(name))} is no bare"):
+        tokenizer(json.dumps(saved))
+
+
+def test_only_tokenisers_of_kerashub_are_made() -> None:
+    layer = keras.saving.serialize_keras_object(keras.layers.Dense(2))
+    with pytest.raises(ValueError, match="its tokeniser 'Dense' is none of KerasHub"):
+        tokenizer(json.dumps({"tokenizer": layer, "files": {}}))

@@ -31,20 +31,27 @@ def measure_probabilities(
 ) -> dict[str, float]:
     """Metrics of probabilities (size, classes) against targets as numbers.
 
-    ``auroc`` is that of each class against the others, their mean; ``calibration_error`` is the
-    expected calibration error (Guo 2017) with 10 bins. Where an example may have several classes,
+    Macro averages are over the classes that stand in ``truth``. ``auroc`` is that of each class
+    against the others, their mean; ``calibration_error`` is the expected calibration error (Guo
+    2017) with 10 bins. Where an example may have several classes,
     ``micro_f1`` counts all their yeses alike, and ``exact`` is the share of examples of which
     nothing is wrong.
     """
     several = bool(preprocessing.separator)
     classes = len(preprocessing.classes)
+    # A class that the split lacks can be neither found nor missed; for ``micro`` it can be wrong.
+    there = np.flatnonzero(truth.any(axis=0)) if several else np.unique(truth)
     predicted = chosen(scores, preprocessing.separator)
     measured: dict[str, float] = {}
     if not several:
         measured["accuracy"] = float(np.mean(predicted == truth))
     for average in ("micro",) * several + ("macro", "weighted"):
         p, r, f, _ = sk.precision_recall_fscore_support(
-            truth, predicted, labels=range(classes), average=average, zero_division=0
+            truth,
+            predicted,
+            labels=there if average == "macro" and len(there) else range(classes),
+            average=average,
+            zero_division=0,
         )
         names = (f"{average}_{name}" for name in ("f1", "precision", "recall"))
         measured |= dict(zip(names, map(float, (f, p, r)), strict=True))

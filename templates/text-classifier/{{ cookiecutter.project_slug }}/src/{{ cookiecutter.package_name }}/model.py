@@ -17,7 +17,7 @@ from .config import Config
 from .contract import Data, Phase
 from .errors import UsageProblem
 from .lookup import find
-from .ngrams import BUCKETS, NGramLogits
+from .ngrams import fit as fit_ngrams
 from .registry import MODELS
 
 if TYPE_CHECKING:
@@ -25,13 +25,15 @@ if TYPE_CHECKING:
     from .preprocessing import Preprocessing
 
 HEAD = "logits"
+EPOCHS, RATE = 20, 2e-3  # where the configuration says nothing else
 WIDTHS = (2, 4, 7)  # tokens that a filter of the CNN sees
 FILTERS = 100
 BLOCKS, HEADS = 2, 4  # of the transformer
+MOST_FITTED = 50_000  # training texts that a logistic regression is fitted to
 
 
 def bag(config: Config, preprocessing: Preprocessing) -> keras.Model:
-    """A weight for each n-gram and class, without hidden layers: Joulin et al., EACL 2017."""
+    """TF-IDF with logistic regression, begun where it is fitted exactly."""
     # === Layers ===
     tokens = _tokens()
     return keras.Model(tokens, _ngram_logits(tokens, preprocessing), name="bag")
@@ -46,12 +48,13 @@ def cnn(config: Config, preprocessing: Preprocessing) -> keras.Model:
 
 
 def bag_cnn(config: Config, preprocessing: Preprocessing) -> keras.Model:
-    """The weighted sum of what n-grams and what convolutions say; each learns on its own."""
+    """The logistic regression of n-grams, which stays as it was fitted, and convolutions, which
+    count as far as the validation split finds them useful."""
     # === Layers ===
     tokens = _tokens()
-    x = _convolved(tokens, config, preprocessing)
-    both = [_ngram_logits(tokens, preprocessing), _head(x, config, preprocessing)]
-    logits = views.Views(config.train.seed, dtype="float32", name=views.NAME)(both)
+    fitted = _ngram_logits(tokens, preprocessing, trainable=False)
+    network = _head(_convolved(tokens, config, preprocessing), config, preprocessing)
+    logits = views.Views(dtype="float32", name=views.NAME)([fitted, network])
     return keras.Model(tokens, logits, name="bag_cnn")
 
 
@@ -126,7 +129,7 @@ LAYOUT: dict[str, tuple[str | None, ...]] = {
 
 # Weights that ``build`` computes from the data: patterns of their paths. ``train.init_from`` leaves
 # them as they were built.
-FITTED: tuple[str, ...] = ("ngrams/rarity$",)
+FITTED: tuple[str, ...] = ("ngrams/",)
 
 
 def build(config: Config, preprocessing: Preprocessing) -> keras.Model:
@@ -136,9 +139,13 @@ def build(config: Config, preprocessing: Preprocessing) -> keras.Model:
 
 def phases(config: Config) -> list[Phase]:
     """One phase; of pretrained models as ``model.tuning`` says."""
-    if preset_for(config):
-        return presets.phases(config)
-    return [Phase("all", config.train.epochs, config.train.learning_rate)]
+    pretrained = preset_for(config) is not None
+    if pretrained and config.model.tuning != "frozen":
+        return [presets.tuning_phase(config)]
+    epochs, rate = config.train.epochs or EPOCHS, config.train.learning_rate or RATE
+    if pretrained:
+        return [Phase("frozen", epochs, rate, presets.freeze)]
+    return [Phase("all", epochs, rate)]
 
 
 def preset_for(config: Config) -> str | None:
@@ -164,12 +171,9 @@ def settle(trained: Artifact, data: Data, config: Config) -> Artifact:
 def vocabularies(preprocessing: Preprocessing) -> dict[str, tuple[int, tuple[str, ...]]]:
     """Layers whose weights have an entry for each class or token: name -> (axis, entries)."""
     numbers = ("<padding>", "<unknown>", *preprocessing.vocabulary)
-    # Longer n-grams are counted by the numbers of their tokens: with others they are others.
-    pairs = ((numbers, bucket) for bucket in range(BUCKETS))
     return {
         HEAD: (-1, preprocessing.classes),
         "tokens": (0, numbers),
-        "ngrams": (0, (*numbers, *pairs)),
     }
 
 
@@ -230,14 +234,19 @@ def _mean(x, mask):
     return ops.sum(_covered(x, mask), axis=1) / ops.cast(count, x.dtype)
 
 
-def _ngram_logits(tokens, preprocessing: Preprocessing):
-    longest = 3 if preprocessing.tokens in ("character", "character_ngram") else 2
-    layer = NGramLogits(
-        preprocessing.numbers, len(preprocessing.classes), longest, dtype="float32", name="ngrams"
+def _ngram_logits(tokens, preprocessing: Preprocessing, trainable: bool = True):
+    spaceless = preprocessing.tokens in ("character", "character_ngram")
+    places = preprocessing.training_sample(MOST_FITTED)
+    layer = fit_ngrams(
+        lambda: preprocessing.training_batches(places),
+        preprocessing.encode_targets(preprocessing.train.targets[places]),
+        len(preprocessing.classes),
+        longest=3 if spaceless else 2,
+        trainable=trainable,
+        dtype="float32",
+        name="ngrams",
     )
-    logits = layer(tokens)
-    layer.learn_rarity(preprocessing.training_batches(most=100_000))
-    return logits
+    return layer(tokens)
 
 
 def _head(x, config: Config, preprocessing: Preprocessing):

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from . import presets
 from .cache import CHUNK
-from .classes import class_names, encoded
+from .classes import class_names, encoded, strata
 from .config import Config
 from .contract import Split, Uniform
 from .errors import DataProblem, UsageProblem
@@ -22,6 +22,7 @@ from .lookup import find
 from .model import preset_for
 from .pipeline import padded
 from .registry import TOKENS
+from .splits import stratified_order
 from .tokens import (
     SAMPLE,
     fitting_kind,
@@ -155,11 +156,15 @@ class Preprocessing:
         """The tokens of a text as it comes."""
         return self._split(normalised(text, self.lowercase))
 
-    def training_batches(self, most: int) -> Iterator[np.ndarray]:
-        """Token numbers (batch, max_tokens) of at most so many training texts; nothing of a
-        preprocessing that was loaded."""
-        for places in _chunks(np.arange(len(self.train))[:most] if self.train else []):
-            yield np.asarray(self.prepare(self.train.fetch(places)))
+    def training_sample(self, most: int) -> np.ndarray:
+        """Places of at most so many training texts, in a random order, with the classes in their
+        proportions."""
+        return stratified_order(strata(self.train.targets, self.separator), seed=0)[:most]
+
+    def training_batches(self, places: np.ndarray) -> Iterator[np.ndarray]:
+        """Token numbers (batch, max_tokens) of the training texts at these places."""
+        for part in _chunks(places):
+            yield np.asarray(self.prepare(self.train.fetch(part)))
 
     @cached_property
     def _split(self) -> Callable[[str], list[str]]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 KIND = "preset"  # of tokens: those of the preset
 BACKBONE = "backbone"
 SPECIAL = 2  # tokens that are put around a text
+EPOCHS, RATE = 4, 5e-5  # of tuning, where the configuration says nothing else
 # Low-rank adapters learn best at about ten times the rate of all weights (J. Schulman et al., LoRA
 # Without Regret, 2025).
 ADAPTERS_FASTER = 10
@@ -60,14 +61,11 @@ def encoded(tokens: Any, name: str, config: Config, preprocessing: Preprocessing
     return ops.sum(said * mask, axis=1) / ops.sum(mask, axis=1)
 
 
-def phases(config: Config) -> list[Phase]:
-    """One phase: the head alone, adapters with it, or all."""
-    model, train = config.model, config.train
-    if model.tuning == "frozen":
-        return [Phase("frozen", train.epochs, train.learning_rate, _freeze)]
-    rate = model.fine_tune_learning_rate
-    faster = ADAPTERS_FASTER if model.tuning == "lora" else 1
-    return [Phase("fine-tuning", model.fine_tune_epochs, rate * faster)]
+def tuning_phase(config: Config) -> Phase:
+    """All weights, or adapters and the head, as long and as fast as suits them."""
+    rate = RATE * ADAPTERS_FASTER if config.model.tuning == "lora" else RATE
+    train = config.train
+    return Phase("fine-tuning", train.epochs or EPOCHS, train.learning_rate or rate)
 
 
 def learnt(name: str) -> str:
@@ -85,10 +83,20 @@ def learnt(name: str) -> str:
 
 
 def tokenizer(saved: str) -> Any:
-    """The tokeniser that ``learnt`` gave."""
-    _hub()
+    """The tokeniser that ``learnt`` gave, from a model file that need not be one's own.
+
+    Raises:
+        ValueError: it is no tokeniser of KerasHub, or a file's name leads to another folder.
+    """
     content = json.loads(saved)
-    tokeniser = keras.saving.deserialize_keras_object(content["tokenizer"])
+    kinds, made = _tokenizers(), content["tokenizer"]
+    if made["class_name"] not in kinds:
+        raise ValueError(f"its tokeniser {made['class_name']!r} is none of KerasHub.")
+    for name in content["files"]:
+        # Of Windows too, whose separators and drives other systems take for letters.
+        if name in ("", ".", "..") or set(name) & set("/\\:\0"):
+            raise ValueError(f"its tokeniser's file {name!r} is no bare name.")
+    tokeniser = kinds[made["class_name"]].from_config(made["config"])
     with tempfile.TemporaryDirectory() as folder:
         for name, data in content["files"].items():
             Path(folder, name).write_bytes(base64.b64decode(data))
@@ -149,7 +157,8 @@ class PresetInputs(layers.Layer):
         return {**super().get_config(), **own}
 
 
-def _freeze(core: keras.Model) -> None:
+def freeze(core: keras.Model) -> None:
+    """Leave the encoder as it is; the head alone is trained."""
     core.get_layer(BACKBONE).trainable = False
 
 
@@ -163,6 +172,16 @@ def _marks(tokeniser: Any) -> dict[str, int]:
         "end": number("end", "sep"),
         "padding": number("pad"),
         "unknown": number("mask", "unk"),
+    }
+
+
+def _tokenizers() -> dict[str, type]:
+    """All tokenisers that KerasHub publishes, by the names of their classes."""
+    known = _hub().tokenizers
+    return {
+        name: kind
+        for name, kind in vars(known).items()
+        if isinstance(kind, type) and issubclass(kind, known.Tokenizer)
     }
 
 

@@ -12,6 +12,8 @@ from .errors import DataProblem, UsageProblem
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 LONGEST_FIELD = 2**30  # characters; Python's csv refuses more than 131,072 without being told
+MOST_LINES = 1_000  # that a row of a csv file may run over
+FEWEST_SWALLOWED = 3  # lines within a row from which it is told that they are rows themselves
 
 
 class Row(NamedTuple):
@@ -91,18 +93,66 @@ def records(
             if line.strip():
                 yield number, _checked(_json(line), encoding)
     else:
-        csv.field_size_limit(LONGEST_FIELD)
-        between = "\t" if path.suffix == ".tsv" else delimiter
-        reader = csv.DictReader(_lines(path, encoding), delimiter=between)
-        try:
-            for number, record in enumerate(reader, start=2):
-                complete = None not in record and None not in record.values()
-                yield (
-                    number,
-                    _checked(record, encoding) if complete else "another number of fields",
+        for number, record in enumerate(_separated(path, encoding, delimiter), start=2):
+            complete = None not in record and None not in record.values()
+            yield number, _checked(record, encoding) if complete else "another number of fields"
+
+
+def _separated(path: Path, encoding: str, delimiter: str) -> Iterator[dict[str, Any]]:
+    """Fields of each row of a csv or tsv file.
+
+    In tsv a quotation mark is a character as any other.
+
+    Raises:
+        DataProblem: a row of a csv file runs over lines that are rows themselves, or over very
+            many: a quotation mark is not closed, and rows would be lost.
+    """
+    csv.field_size_limit(LONGEST_FIELD)
+    lines = _Remembered(_lines(path, encoding))
+    if path.suffix == ".tsv":
+        reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    else:
+        reader = csv.DictReader(lines, delimiter=delimiter)
+    try:
+        width = len(reader.fieldnames or ())
+        first = reader.line_num + 1
+        lines.recent.clear()
+        for record in reader:
+            if _swallows_rows(lines.recent, width, delimiter):
+                raise DataProblem(
+                    f"{path}, line {first}: a row runs over {len(lines.recent)} lines; is a "
+                    "quotation mark not closed? Within quotation marks it is doubled."
                 )
-        except csv.Error as error:
-            raise DataProblem(f"{path}, row {reader.line_num}: {error}.") from None
+            first = reader.line_num + 1
+            lines.recent.clear()
+            yield record
+    except csv.Error as error:
+        raise DataProblem(f"{path}, line {reader.line_num}: {error}") from None
+
+
+class _Remembered:
+    """Lines, and which of them were read since ``recent`` was emptied."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines, self.recent = lines, list[str]()
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        self.recent.append(next(self._lines))
+        if len(self.recent) > MOST_LINES:
+            raise csv.Error(f"a row of over {MOST_LINES} lines; is a quotation mark not closed?")
+        return self.recent[-1]
+
+
+def _swallows_rows(lines: list[str], width: int, delimiter: str) -> bool:
+    """Whether all lines of a row between its first and its last have as many fields as the
+    header. Of a single column that says nothing."""
+    within = lines[1:-1]
+    if width < 2 or len(within) < FEWEST_SWALLOWED:
+        return False
+    return all(len(fields) == width for fields in csv.reader(within, delimiter=delimiter))
 
 
 def _require(columns: Iterable[str], record: dict[str, Any], path: Path) -> None:

@@ -77,12 +77,6 @@ class Model(ModelSection):
         description="pretrained models: train all weights, the head alone, or low-rank adapters",
     )
     lora_rank: int = Field(8, ge=1, le=1024, description="rank of the adapters of tuning lora")
-    fine_tune_epochs: int = Field(
-        4, ge=1, description="pretrained models: epochs of tuning full and lora"
-    )
-    fine_tune_learning_rate: float = Field(
-        5e-5, gt=0, le=1, description="learning rate of tuning full; that of lora is 10 times it"
-    )
     dropout: float = Field(0.5, ge=0, lt=1, description="share dropped before the last layer")
     width: int = Field(128, ge=4, le=4096, description="numbers that stand for a token")
 
@@ -90,8 +84,19 @@ class Model(ModelSection):
 class Train(ClassifierTrain):
     """How the model is trained."""
 
-    epochs: int = Field(20, ge=1, description="passes over the training split")
-    learning_rate: float = Field(2e-3, gt=0, le=10, description="peak learning rate, per step")
+    epochs: int | None = Field(
+        None,
+        ge=1,
+        description="passes over the training split; unset: 20, of pretrained models with tuning "
+        "full or lora 4",
+    )
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        le=10,
+        description="peak learning rate, per step; unset: 2e-3, of pretrained models with tuning "
+        "full 5e-5, with lora 5e-4",
+    )
     label_smoothing: float = Field(
         0.1, ge=0, lt=1, description="share of each target spread over all classes"
     )

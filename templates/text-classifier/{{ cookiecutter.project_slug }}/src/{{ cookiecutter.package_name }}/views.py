@@ -1,7 +1,9 @@
-"""Several models in one, each of which learns on its own: views of the same text.
+"""A fitted model and a network that say different things of the same text, in one.
 
-Their logits are added with weights that the validation split chooses (D. Wolpert, Stacked
-generalization, Neural Networks 5, 1992), so a view that does not help does not harm either.
+The network learns on its own: of the training texts themselves the fitted model misses next to
+nothing, so nothing would be left to learn. How much each counts is chosen on the validation split
+(D. Wolpert, Stacked generalization, Neural Networks 5, 1992); a network that does not help counts
+nothing.
 """
 
 from __future__ import annotations
@@ -22,36 +24,26 @@ if TYPE_CHECKING:
 
 NAME = "views"
 MOST = 8.0  # times that a view's logits may be made larger
+ALONE = (1.0, 0.0)  # weights with which the fitted model stands alone
 
 
 @keras.saving.register_keras_serializable(__package__)
 class Views(layers.Layer):
-    """The weighted sum of several logits (batch, classes) for the same texts; their mean until
-    ``weigh`` sets the weights. In training each text has those of one view, drawn at random, so
-    that none leans on the others."""
-
-    def __init__(self, seed: int, **options) -> None:
-        super().__init__(**options)
-        self.seed = seed
-        self.generator = keras.random.SeedGenerator(seed)
+    """The weighted sum of a fitted model's and a network's logits (batch, classes) for the same
+    texts; their mean until ``weigh`` sets the weights. In training the network's alone."""
 
     def build(self, shapes) -> None:
-        mean = keras.initializers.Constant(1 / len(shapes))
-        self.weighing = self.add_weight((len(shapes),), mean, trainable=False, name="weighing")
+        mean = keras.initializers.Constant(0.5)
+        self.weighing = self.add_weight((2,), mean, trainable=False, name="weighing")
 
     def call(self, views, training=False):
-        stacked = ops.stack(views, axis=1)  # (batch, views, classes)
-        if not training:
-            return ops.sum(stacked * ops.reshape(self.weighing, (1, -1, 1)), axis=1)
-        drawn = keras.random.randint((ops.shape(stacked)[0],), 0, len(views), seed=self.generator)
-        chosen = ops.one_hot(drawn, len(views), dtype=stacked.dtype)
-        return ops.sum(stacked * ops.expand_dims(chosen, -1), axis=1)
+        fitted, network = views
+        if training:
+            return network
+        return fitted * self.weighing[0] + network * self.weighing[1]
 
     def compute_output_shape(self, shapes):
         return shapes[0]
-
-    def get_config(self):
-        return {**super().get_config(), "seed": self.seed}
 
 
 def weigh(trained: Artifact, validation: Split, batch_size: int) -> None:
@@ -60,13 +52,13 @@ def weigh(trained: Artifact, validation: Split, batch_size: int) -> None:
     apart = keras.Model(trained.core.input, ops.stack(layer.input, axis=1))
     logits = replace(trained, core=apart).predict_split(validation, batch_size)
     truth = trained.preprocessing.encode_targets(validation.targets)
-    mean = np.full(logits.shape[1], 1 / logits.shape[1])
+    begin = np.array(ALONE)
 
     def loss(weights: np.ndarray) -> float:
         summed = np.einsum("evc,v->ec", logits.astype("float64"), weights)
-        # Few examples shall not lead far away from the mean.
-        far = np.sum((weights - mean) ** 2) / len(logits)
+        # Few examples shall not lead far away from the fitted model.
+        far = np.sum((weights - begin) ** 2) / len(logits)
         return mean_loss(truth, probabilities(summed, trained.preprocessing)) + far
 
-    found = minimize(loss, mean, bounds=[(0.0, MOST)] * len(mean), method="L-BFGS-B")
+    found = minimize(loss, begin, bounds=[(0.0, MOST)] * 2, method="L-BFGS-B")
     layer.weighing.assign(found.x.astype("float32"))

@@ -60,11 +60,14 @@ def test_a_table(own_folder: Path) -> None:
     assert train(["--config", "configs/my_data.yaml", *TRAIN]) == 0
 
 
-def test_photographs_may_be_mirrored(own_folder: Path) -> None:
+@pytest.mark.parametrize(("size", "photos"), [(120, True), (32, True), (16, False)])
+def test_photographs_are_mirrored(own_folder: Path, size: int, photos: bool) -> None:
     for number in range(20):
-        draw(own_folder / "photos" / "ab"[number % 2] / f"{number}.png", number, size=120)
+        draw(own_folder / "photos" / "ab"[number % 2] / f"{number}.png", number, size=size)
     assert inspect_data.main(["photos"]) == 0
-    assert yaml.safe_load(Path("configs/my_data.yaml").read_text())["data"]["augment_flip"] is True
+    fields = yaml.safe_load(Path("configs/my_data.yaml").read_text())["data"]
+    assert fields.get("augment_flip", False) is photos
+    assert fields.get("augment_rotation", 10.0) == (0.0 if photos else 10.0)
 
 
 @pytest.mark.parametrize(

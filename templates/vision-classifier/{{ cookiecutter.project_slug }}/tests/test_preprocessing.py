@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from {{ cookiecutter.package_name }} import artifact, model
 from {{ cookiecutter.package_name }}.config import load_config
+from {{ cookiecutter.package_name }}.data import ImageSplit
 from {{ cookiecutter.package_name }}.errors import DataProblem
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing, augment
 
@@ -64,7 +65,13 @@ def test_crop_keeps_the_middle_and_pad_the_whole() -> None:
 
 def test_fit_takes_the_images_own_size_if_it_is_small() -> None:
     def fitted(shapes: list, *words: str) -> tuple[int, int, int]:
-        split = type("Split", (), {"shapes": np.array(shapes), "targets": np.array(["a", "b"])})
+        first = tf.zeros((1, *shapes[0]), tf.uint8)
+        split = ImageSplit(
+            np.array(["1", "2"]),
+            np.array(["a", "b"]),
+            lambda positions: tf.repeat(first, tf.size(positions), axis=0),
+            shapes=np.array(shapes),
+        )
         return Preprocessing.fit(split, load_config(list(words))).input_shape
 
     assert fitted([(8, 10, 1), (8, 10, 1)]) == (8, 10, 1)
@@ -72,6 +79,32 @@ def test_fit_takes_the_images_own_size_if_it_is_small() -> None:
     assert fitted([(500, 500, 3)] * 2, "--model.name", "vgg16") == (224, 224, 3)
     assert fitted([(500, 500, 3)] * 2, "--data.image_size", "32") == (32, 32, 3)
     assert fitted([(8, 8, 3)] * 2, "--data.channels", "1") == (8, 8, 1)
+
+
+def test_fit_measures_each_channel() -> None:
+    pixels = np.zeros((4, 6, 6, 3), "uint8")
+    pixels[2:, ..., 0], pixels[..., 1] = 255, 51  # half and half; the same everywhere; black
+    split = ImageSplit(
+        np.arange(4).astype(str),
+        np.array(["a", "b"] * 2),
+        lambda positions: tf.gather(tf.constant(pixels), positions),
+        shapes=np.array([(6, 6, 3)] * 4),
+    )
+    fitted = Preprocessing.fit(split, load_config([]))
+    assert fitted.mean == (0.5, 0.2, 0.0)
+    assert fitted.std == (0.5, 0.0039, 0.0039), "never zero: it is divided by"
+    core = model.build(load_config(["--model.name", "resnet"]), fitted)
+    seen = core.get_layer("standard")(fitted(tf.constant(pixels)))
+    np.testing.assert_allclose(seen[0, 0, 0], (-1, 0, 0), atol=1e-4)
+
+
+def test_images_that_are_only_shifted_are_not_blurred() -> None:
+    words = ["--data.augment_rotation", "0", "--data.augment_zoom", "0"]
+    images = np.stack([picture(8, 8, 3)] * BATCH)
+    words += ["--data.augment_shift", "0.3"]
+    changed = augment(images, drawn(1), load_config(words)).numpy()
+    assert (changed != images).any()
+    assert set(np.unique(changed)) <= set(np.unique(images))
 
 
 def test_unknown_class_is_named() -> None:

@@ -16,6 +16,14 @@ from .images import SUFFIXES, find_images, scan
 PATH_NAMES = ("path", "file", "filename", "image", "image_path")
 LABEL_NAMES = ("label", "class", "category", "target", "diagnosis", "species", "kind")
 GROUP_NAMES = ("patient", "subject", "group", "camera", "person")
+SMALLEST_PHOTO = 24  # pixels of the shorter side; smaller images in colour are icons and signs
+# Photographs may be mirrored; to turn and to zoom them costs more than few epochs gain from it.
+OF_PHOTOS = {
+    "augment_flip": True,
+    "augment_rotation": 0.0,
+    "augment_zoom": 0.0,
+    "batch_size": 64,
+}
 
 
 def inspect(path: Path, config: Config, given: set[str]) -> Findings:
@@ -122,9 +130,12 @@ def _look_at(paths: list[Path], labels: list[str], findings: Findings) -> None:
     kinds = Counter("grey" if found.channels < 3 else "colour" for found in good)
     findings.fact("channels", listed(kinds))
     findings.fact("duplicates", str(len(good) - len({found.sha256 for found in good})))
-    if kinds["colour"] and np.median(shortest) >= 96:
-        # Photographs may be mirrored; digits and text may not.
-        findings.fields["augment_flip"] = True
+    if kinds["colour"] > kinds["grey"] and np.median(shortest) >= SMALLEST_PHOTO:
+        findings.fields |= OF_PHOTOS
+        findings.fact("taken for", "photos: trained mirrored and shifted, 64 in a batch")
+        findings.warn(
+            "where left and right differ (digits, text, signs), set data.augment_flip false."
+        )
 
 
 def _range(values: list[int]) -> str:

@@ -40,28 +40,31 @@ def cnn(config: Config, preprocessing: Preprocessing) -> keras.Model:
     """Three convolutions and a dense layer, after LeNet: LeCun et al., Proc. IEEE 86(11), 1998."""
     # === Layers ===
     image = keras.Input(preprocessing.input_shape, name="image")
-    x = image
-    for number, filters in enumerate((32, 64, 64)):
-        if number and min(x.shape[1:3]) >= 4:
+    x = _standardized(image, preprocessing)
+    for number, filters in enumerate((32, 48, 64), start=1):
+        name = f"conv_{number}"
+        x = layers.Conv2D(filters, 3, padding="same", kernel_initializer="he_uniform", name=name)(x)
+        if number < 3 and min(x.shape[1:3]) >= 4:
             x = layers.MaxPooling2D(name=f"pool_{number}")(x)
-        name = f"conv_{number + 1}"
-        x = layers.Conv2D(filters, 3, padding="same", activation="relu", name=name)(x)
+        # After pooling, which gives the same on a quarter of the values.
+        x = layers.ReLU()(x)
     x = layers.Flatten()(x)
-    x = layers.Dense(64, activation="relu", name="dense")(x)
+    x = layers.Dense(64, activation="relu", kernel_initializer="he_uniform", name="dense")(x)
     return keras.Model(image, _head(x, config, preprocessing), name="cnn")
 
 
 def resnet(config: Config, preprocessing: Preprocessing) -> keras.Model:
-    """A residual network of 14 layers for images of 28 to 64 pixels: He et al., CVPR 2016."""
+    """A residual network of nine layers for images of 28 to 64 pixels: He et al., CVPR 2016."""
     # === Layers ===
     image = keras.Input(preprocessing.input_shape, name="image")
-    x = layers.Conv2D(16, 3, padding="same", use_bias=False, name="stem")(image)
-    for stage, filters in enumerate((16, 32, 64)):
-        for block in range(2):
-            stride = 2 if stage and not block and min(x.shape[1:3]) >= 4 else 1
-            x = _residual(x, filters, stride, f"stage_{stage + 1}_block_{block + 1}")
-    x = _normalised(x, "norm")
-    x = layers.ReLU()(x)
+    x = _standardized(image, preprocessing)
+    x = layers.ReLU()(_convolved(x, 16, "stem"))
+    # Few of the layers work on many pixels: those cost most and see least.
+    for number, (filters, residual) in enumerate(((32, True), (64, False), (96, True)), start=1):
+        x = _convolved(x, filters, f"stage_{number}", pool=True)
+        x = layers.ReLU()(x)
+        if residual:
+            x = _residual(x, f"stage_{number}")
     x = layers.GlobalAveragePooling2D()(x)
     return keras.Model(image, _head(x, config, preprocessing), name="resnet")
 
@@ -201,20 +204,23 @@ def _head(x, config: Config, preprocessing: Preprocessing):
     return layers.Dense(len(preprocessing.classes), dtype="float32", name=HEAD)(x)
 
 
-def _residual(x, filters: int, stride: int, name: str):
-    """Normalise and activate before each of two convolutions; add what came in."""
-    shortcut = x
-    y = _normalised(x, f"{name}_norm_1")
-    y = layers.ReLU()(y)
-    if stride != 1 or x.shape[-1] != filters:
-        shortcut = layers.Conv2D(filters, 1, stride, use_bias=False, name=f"{name}_shortcut")(y)
-    y = layers.Conv2D(filters, 3, stride, padding="same", use_bias=False, name=f"{name}_conv_1")(y)
-    y = _normalised(y, f"{name}_norm_2")
-    y = layers.ReLU()(y)
-    y = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"{name}_conv_2")(y)
-    return layers.Add()([shortcut, y])
+def _standardized(image, preprocessing: Preprocessing):
+    """Pixels whose channels have mean 0 and deviation 1 over the training split."""
+    variance = [std**2 for std in preprocessing.std]
+    return layers.Normalization(mean=preprocessing.mean, variance=variance, name="standard")(image)
 
 
-def _normalised(x, name: str):
+def _residual(x, name: str):
+    """Two convolutions; add what came in."""
+    y = layers.ReLU()(_convolved(x, x.shape[-1], f"{name}_residual_1"))
+    y = _convolved(y, x.shape[-1], f"{name}_residual_2")
+    return layers.ReLU()(layers.Add()([x, y]))
+
+
+def _convolved(x, filters: int, name: str, pool: bool = False):
+    """A convolution, half the size where there is enough of it, and normalisation."""
+    x = layers.Conv2D(filters, 3, padding="same", use_bias=False, name=f"conv_{name}")(x)
+    if pool and min(x.shape[1:3]) >= 4:
+        x = layers.MaxPooling2D(name=f"pool_{name}")(x)
     # Keras's momentum of 0.99 takes some thousand steps to forget how the network began.
-    return layers.BatchNormalization(momentum=0.9, name=name)(x)
+    return layers.BatchNormalization(momentum=0.9, name=f"norm_{name}")(x)

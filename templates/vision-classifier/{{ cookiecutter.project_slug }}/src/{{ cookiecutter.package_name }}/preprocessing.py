@@ -1,7 +1,7 @@
 """From images to the numeric core's inputs, the same in tf.data, ``predict`` and serving."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -9,29 +9,42 @@ import tensorflow as tf
 
 from .classes import encoded
 from .config import Config
-from .contract import Uniform
+from .contract import Split, Uniform
 from .images import decode
 from .model import preferred_size
 
 OWN_SIZE_LIMIT = 96  # pixels up to which images keep their own size
+MOST_MEASURED = 1_024  # training images whose mean and deviation stand for all
+LEAST_STD = 1 / 255  # of a channel that is the same everywhere
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Decode, resize, scale to [0, 1]; and the classes that targets are counted by."""
+    """Decode, resize, scale to [0, 1]; and the classes that targets are counted by.
+
+    Attributes:
+        mean: of each channel in [0, 1], over the training split.
+        std: standard deviation of each channel, over the training split.
+    """
 
     height: int
     width: int
     channels: int
     resize: str
     classes: tuple[str, ...]
+    mean: tuple[float, ...] = (0.5,)
+    std: tuple[float, ...] = (0.25,)
 
     lengths = None  # all images have one shape
     separator = ""  # each has one class
 
     @classmethod
     def fit(cls, train, config: Config) -> "Preprocessing":
-        """Learn size, channels and classes from the training split (an ``ImageSplit``)."""
+        """Learn size, channels, their scale, and classes from the training split.
+
+        Args:
+            train: an ``ImageSplit``.
+        """
         heights, widths, channels = train.shapes.T
         same = len(set(heights)) == len(set(widths)) == 1
         if config.data.image_size:
@@ -42,13 +55,15 @@ class Preprocessing:
             height = width = preferred_size(config)
         wish = config.data.channels
         found = 1 if max(channels) < 3 else 3
-        return cls(
+        unscaled = cls(
             height=height,
             width=width,
             channels=found if wish == "auto" else int(wish),
             resize=config.data.resize,
             classes=tuple(str(name) for name in np.unique(train.targets)),
         )
+        mean, std = _channel_statistics(train, unscaled)
+        return replace(unscaled, mean=mean, std=std)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -90,7 +105,8 @@ class Preprocessing:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Preprocessing":
-        return cls(**{**config, "classes": tuple(config["classes"])})
+        lists = ("classes", "mean", "std")
+        return cls(**{**config, **{name: tuple(config[name]) for name in lists if name in config}})
 
     def notes(self) -> dict[str, Any]:
         return {"input_shape": list(self.input_shape)}
@@ -113,6 +129,18 @@ class Preprocessing:
                 pixels = tf.image.crop_to_bounding_box(pixels, *box)
             resized = tf.image.resize(pixels, size, antialias=True)
         return tf.cast(tf.round(tf.clip_by_value(resized, 0.0, 255.0)), tf.uint8)
+
+
+def _channel_statistics(
+    train: Split, preprocessing: Preprocessing
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel in [0, 1], of images spread over the split."""
+    positions = np.unique(np.linspace(0, len(train) - 1, MOST_MEASURED).astype("int64"))
+    pixels = preprocessing(train.fetch(tf.constant(positions))).numpy().astype("float64")
+    # Rounded: they are shown, and must not depend on the order in which a machine sums.
+    mean = pixels.mean(axis=(0, 1, 2)).round(4)
+    std = np.maximum(pixels.std(axis=(0, 1, 2)), LEAST_STD).round(4)
+    return tuple(map(float, mean)), tuple(map(float, std))
 
 
 def augment(prepared: tf.Tensor, uniform: Uniform, config: Config) -> tf.Tensor:
@@ -139,6 +167,9 @@ def _moved(images: tf.Tensor, draws: tf.Tensor, config: Config) -> tf.Tensor:
     flip = tf.where(draws[2] < 0.0, -1.0, 1.0) if data.augment_flip else tf.ones_like(draws[2])
     shift_y = draws[3] * data.augment_shift * size[0]
     shift_x = draws[4] * data.augment_shift * size[1]
+    if not (data.augment_rotation or data.augment_zoom):
+        # By whole pixels: between them an image would be blurred for nothing.
+        shift_y, shift_x = tf.round(shift_y), tf.round(shift_x)
     middle_y, middle_x = (size[0] - 1.0) / 2.0, (size[1] - 1.0) / 2.0
     # Rows of the matrix that gives, for a pixel of the result, its place in the image.
     a, b = tf.cos(angle) * zoom * flip, -tf.sin(angle) * zoom

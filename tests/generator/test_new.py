@@ -31,7 +31,7 @@ src/demo/checkpoints.py src/demo/config.py src/demo/contract.py src/demo/data.py
 src/demo/distribution.py src/demo/distribution_jax.py src/demo/distribution_tensorflow.py
 src/demo/errors.py src/demo/evaluate.py src/demo/figures.py src/demo/files.py src/demo/findings.py
 src/demo/fitting.py src/demo/inputs.py src/demo/inspect_data.py src/demo/inspection.py
-src/demo/interruption.py src/demo/journal.py src/demo/launch.py src/demo/logs.py
+src/demo/interruption.py src/demo/journal.py src/demo/launch.py src/demo/locks.py src/demo/logs.py
 src/demo/lookup.py src/demo/meters.py src/demo/mlflow_model.py src/demo/model.py
 src/demo/objective.py
 src/demo/optimizers.py src/demo/pipeline.py src/demo/predict.py src/demo/preprocessing.py
@@ -53,10 +53,10 @@ tests/test_objective.py tests/test_splits.py
 """
 ADDED = {
     "medical-diagnosis": """\
-src/demo/card.py src/demo/clinical.py src/demo/cohort.py src/demo/cross_validate.py
+src/demo/additive.py src/demo/card.py src/demo/clinical.py src/demo/cohort.py src/demo/cross_validate.py
 src/demo/frames.py src/demo/guard.py src/demo/guessing.py src/demo/leaks.py src/demo/networks.py
 src/demo/reasons.py src/demo/schema.py src/demo/splits.py src/demo/tuning.py
-tests/test_clinical.py tests/test_guard.py tests/test_leaks.py tests/test_report.py
+tests/test_additive.py tests/test_clinical.py tests/test_guard.py tests/test_leaks.py tests/test_report.py
 tests/test_schema.py tests/test_splits.py
 """,
     "recommender": """\
@@ -65,7 +65,7 @@ src/demo/movielens.py
 src/demo/networks.py src/demo/ranking.py src/demo/shop.py src/demo/transitions.py
 tests/test_report.py
 """,
-    "vision-classifier": f"{CLASSIFIER} src/demo/images.py",
+    "vision-classifier": f"{CLASSIFIER} src/demo/images.py tests/test_baselines.py",
     "text-classifier": f"""{CLASSIFIER}
 src/demo/ngrams.py src/demo/presets.py src/demo/rows.py src/demo/texts.py src/demo/tickets.py
 src/demo/tokens.py src/demo/views.py

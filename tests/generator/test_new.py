@@ -53,10 +53,12 @@ tests/test_objective.py tests/test_splits.py
 """
 ADDED = {
     "medical-diagnosis": """\
-src/demo/additive.py src/demo/card.py src/demo/clinical.py src/demo/cohort.py src/demo/cross_validate.py
+src/demo/additive.py src/demo/card.py src/demo/clinical.py src/demo/cohort.py
+src/demo/cross_validate.py
 src/demo/frames.py src/demo/guard.py src/demo/guessing.py src/demo/leaks.py src/demo/networks.py
 src/demo/reasons.py src/demo/schema.py src/demo/splits.py src/demo/tuning.py
-tests/test_additive.py tests/test_clinical.py tests/test_guard.py tests/test_leaks.py tests/test_report.py
+tests/test_additive.py tests/test_clinical.py tests/test_guard.py tests/test_leaks.py
+tests/test_report.py
 tests/test_schema.py tests/test_splits.py
 """,
     "recommender": """\

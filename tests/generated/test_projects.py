@@ -356,7 +356,7 @@ for name, own in words.items():
         preprocessing = Preprocessing.fit(data.train, config)
         devices = connect(config.runtime, model.LAYOUT)
         core = fitting.build(config, preprocessing, devices)
-        run = start_run(config)
+        run, lock = start_run(config)
         assert fitting.fit(core, data, preprocessing, config, devices, run, None).steps == 1
         trained = model.settle(Artifact(core, preprocessing), data, config)
         outputs = trained(data.test.fetch(np.arange(4)))

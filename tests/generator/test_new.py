@@ -32,7 +32,7 @@ src/demo/distribution.py src/demo/distribution_jax.py src/demo/distribution_tens
 src/demo/errors.py src/demo/evaluate.py src/demo/figures.py src/demo/files.py src/demo/findings.py
 src/demo/fitting.py src/demo/inputs.py src/demo/inspect_data.py src/demo/inspection.py
 src/demo/interruption.py src/demo/journal.py src/demo/launch.py src/demo/logs.py
-src/demo/lookup.py src/demo/meters.py src/demo/mlflow_model.py src/demo/model.py
+src/demo/locks.py src/demo/lookup.py src/demo/meters.py src/demo/mlflow_model.py src/demo/model.py
 src/demo/objective.py
 src/demo/optimizers.py src/demo/pipeline.py src/demo/predict.py src/demo/preprocessing.py
 src/demo/provenance.py src/demo/recording.py src/demo/registry.py src/demo/report.py

@@ -15,7 +15,7 @@ from aistart.answers_file import PLACE, keep
 from aistart.catalog import Layer, Template, hooks_of
 from aistart.errors import AistartError, UsageProblem
 from aistart.render import Rendering, folder_of, prepare, render_text
-from aistart.staging import made_in_place, staged
+from aistart.staging import made_in_place, staged, sweep
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +55,9 @@ def create(request: Request) -> Path:
 
     With hooks of another's template it is made where it will lie, as cookiecutter does it: they may
     write its path down, as an environment of Python has it, or rename it. It is removed again if
-    anything fails or ends the program; of a program that is killed a part may stay. The folder that
-    is returned is then the one that the hooks leave.
+    anything fails or ends the program. The folder that is returned is then the one that the hooks
+    leave. Of a program that is killed a part may stay, and its stage until the next project is made
+    beside it.
 
     Raises:
         UsageProblem: the target exists and is not an empty folder.
@@ -64,6 +65,7 @@ def create(request: Request) -> Path:
     """
     target = request.target
     check_free(target)
+    sweep(target.parent)
     try:
         # Beside the target it is on the target's own file system: the last step is one rename.
         with _existing(request.output_dir), staged(target.parent) as stage:

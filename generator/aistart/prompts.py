@@ -83,8 +83,9 @@ class Terminal:
 
 def _answered(asked: Any) -> Any:
     """The answer to a question of ``questionary`` that Shift-Tab leaves."""
-    from prompt_toolkit.filters import Always
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
+
+    from aistart.wrapping import wrap_words
 
     keys = KeyBindings()
 
@@ -94,11 +95,7 @@ def _answered(asked: Any) -> Any:
         event.app.exit(result=_BACK)
 
     application = asked.application
-    for window in application.layout.find_all_windows():
-        # Long lines, such as why an answer is refused, are cut at the edge otherwise.
-        window.wrap_lines = Always()
-        if window.height == 1:
-            window.height = None
+    wrap_words(application)
     application.key_bindings = merge_key_bindings([application.key_bindings or KeyBindings(), keys])
     answer = asked.unsafe_ask()
     if answer is _BACK:

@@ -1,6 +1,7 @@
 """Folders for what is not finished, which are gone afterwards however the program ends."""
 
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -11,6 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_STAGE = re.compile(r"\.aistart-[0-9a-f]{16}")
 
 # SIGHUP, where there is one, comes when the terminal is closed.
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -25,7 +33,8 @@ class Ended(SystemExit):
 
 @contextmanager
 def staged(folder: Path | None = None) -> Iterator[Path]:
-    """A new folder that is gone afterwards, also after Ctrl-C or SIGTERM at any moment.
+    """A new folder that is gone afterwards, also after Ctrl-C or SIGTERM at any moment. It is
+    locked, so that ``sweep`` tells it from one that a killed program left.
 
     Args:
         folder: to make it in; None: among the temporary files.
@@ -34,17 +43,65 @@ def staged(folder: Path | None = None) -> Iterator[Path]:
     # One that is ignored, as by nohup, stays so.
     heard = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: _on_signal(number, _leave) for number in heard}
+    held = None
     try:
         try:
-            stage.mkdir()
+            held = _make_locked(stage)
             yield stage
         finally:
             _removed(stage)
     finally:
         # A signal that fell into the line above has ended it; the second one is complete.
         _removed(stage)
+        if held is not None:
+            os.close(held)
         for number, handler in before.items():
             _on_signal(number, handler)
+
+
+def sweep(folder: Path) -> None:
+    """Remove the user's stages in a folder that programs left when they were killed; those in use,
+    and what cannot be removed, stay."""
+    if fcntl is None:
+        return
+    with suppress(OSError):
+        for path in list(folder.iterdir()):
+            if _STAGE.fullmatch(path.name):
+                _remove_unused(path)
+
+
+def _make_locked(stage: Path) -> int | None:
+    """Make the folder and lock it.
+
+    Returns:
+        the descriptor that holds the lock, which the kernel frees however the program ends;
+        None: there are no locks.
+    """
+    if fcntl is None:
+        stage.mkdir()
+        return None
+    while True:
+        stage.mkdir()
+        with suppress(FileNotFoundError):  # swept before it was locked
+            held = os.open(stage, os.O_RDONLY | os.O_DIRECTORY)
+            with suppress(OSError):  # NFS, for one, locks no folders: nothing is swept there
+                fcntl.flock(held, fcntl.LOCK_EX)
+            if _is_at(stage, os.fstat(held)):
+                return held
+            os.close(held)
+
+
+def _remove_unused(stage: Path) -> None:
+    with suppress(OSError):
+        held = os.open(stage, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            found = os.fstat(held)
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Another sweeper may have removed it before, and its maker begun anew.
+            if found.st_uid == os.geteuid() and _is_at(stage, found):
+                shutil.rmtree(stage)
+        finally:
+            os.close(held)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -358,7 +359,12 @@ def test_messages_at_a_prompt_are_whole_on_a_narrow_terminal(
 ) -> None:
     keys = ["\r", f"{CTRL_U}class\r", CTRL_C]
     shown = on_terminal(keys, "new", "vision-classifier", "demo", columns=40)
-    assert "try 'my_class'." in shown.replace("\r", "").replace("\n", "")
+    assert "try 'my_class'." in " ".join(shown.split())
+
+
+def test_words_at_a_prompt_are_whole_on_a_narrow_terminal(isolated: Path) -> None:
+    shown = on_terminal(["\r", CTRL_C], "new", "vision-classifier", columns=40)
+    assert re.search(r"project: My Image\s+Classifier", shown)
 
 
 def test_typing_and_pasting_replace_the_default(isolated: Path) -> None:

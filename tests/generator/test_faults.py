@@ -20,7 +20,7 @@ from aistart import naming
 from aistart.answers import resolve
 from aistart.catalog import find_template, find_templates
 from aistart.errors import UsageProblem
-from aistart.staging import staged
+from aistart.staging import staged, sweep
 from tests.generator.foreign import plain_template, write
 from tests.generator.test_new import assert_refused, tree
 
@@ -311,6 +311,43 @@ def test_program_that_goes_on_in_what_is_removed(isolated: Path) -> None:
                 time.sleep(0.001)
         writer.wait(20)
         assert list(isolated.iterdir()) == []
+
+
+def test_stage_of_a_killed_run_is_swept_and_one_in_use_stays(aistart: Call, isolated: Path) -> None:
+    plain_template(isolated / "plain")
+    hook = "from pathlib import Path\nimport time\n\nPath('begun').touch()\ntime.sleep(30)\n"
+    write(isolated / "plain" / "hooks" / "post_gen_project.py", hook)
+    process = started([*AISTART, "new", "./plain", "demo", "-y", "--trust"])
+    while not (isolated / "demo/begun").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    (stage,) = isolated.glob(".aistart-*")
+    sweep(isolated)
+    assert stage.is_dir()
+
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert stage.is_dir()
+    assert aistart("new", "recommender", "next", "-y").exit_code == 0
+    assert not stage.exists()
+
+
+def test_what_is_no_stage_is_not_swept(isolated: Path) -> None:
+    name = f".aistart-{'0f' * 8}"
+    kept = isolated / "kept"
+    for other in ["kept", f"{name}0", name[:-1], name.upper(), f"x{name}"]:
+        write(isolated / other / "file", "")
+    (isolated / name).symlink_to(kept)
+    write(isolated / f".aistart-{'1' * 16}", "a file")
+    before = tree(isolated)
+    sweep(isolated)
+    assert tree(isolated) == before
+    assert (isolated / name).is_symlink()
+
+    (isolated / name).unlink()
+    kept.rename(isolated / name)
+    sweep(isolated)
+    assert not (isolated / name).exists()
 
 
 def test_what_nohup_ignores_stays_ignored(isolated: Path) -> None:

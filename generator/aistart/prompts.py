@@ -67,7 +67,7 @@ class Terminal:
         import questionary
 
         choices = [questionary.Choice(title or name, name) for name, title in titles.items()]
-        return str(questionary.select("Template:", choices).unsafe_ask())
+        return str(_ask(questionary.select("Template:", choices)))
 
     def trust(self, word: str) -> str:
         """Whether another's template may run: 'no', 'once' or 'always'."""
@@ -78,14 +78,20 @@ class Terminal:
             questionary.Choice("yes, this once", "once"),
             questionary.Choice("yes, and remember it for this version", "always"),
         ]
-        return str(questionary.select(f"Run the code of {word}?", choices).unsafe_ask())
+        return str(_ask(questionary.select(f"Run the code of {word}?", choices)))
+
+
+def _ask(asked: Any) -> Any:
+    """The answer to a question of ``questionary``, whose words are whole on any terminal."""
+    from aistart.wrapping import wrap_words
+
+    wrap_words(asked.application)
+    return asked.unsafe_ask()
 
 
 def _answered(asked: Any) -> Any:
     """The answer to a question of ``questionary`` that Shift-Tab leaves."""
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
-
-    from aistart.wrapping import wrap_words
 
     keys = KeyBindings()
 
@@ -95,9 +101,8 @@ def _answered(asked: Any) -> Any:
         event.app.exit(result=_BACK)
 
     application = asked.application
-    wrap_words(application)
     application.key_bindings = merge_key_bindings([application.key_bindings or KeyBindings(), keys])
-    answer = asked.unsafe_ask()
+    answer = _ask(asked)
     if answer is _BACK:
         raise Back
     return answer

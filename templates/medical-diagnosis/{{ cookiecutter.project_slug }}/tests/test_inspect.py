@@ -196,6 +196,8 @@ def test_the_patient(columns: str, patient: str) -> None:
 def test_splits_that_are_there() -> None:
     assert column_x(["train", "test"] * 200, "split")[0] == Column(kind="split")
     assert column_x(["A", "B"] * 200, "set")[0].kind == "category"
+    # A model would see it otherwise.
+    assert column_x(["train", "dev"] * 200, "cohort")[0] == Column(kind="split")
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,60 @@ def test_columns_and_encodings(own_folder: Path) -> None:
         assert not authors[0] & authors[1] | authors[0] & authors[2] | authors[1] & authors[2]
 
 
+def test_other_names_of_split_folders(own_folder: Path) -> None:
+    for number, (text, label) in enumerate(ROWS):
+        part = ("train", "train", "valid", "dev", "testing")[number // 8]
+        path = own_folder / "p" / part / label / f"{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    data = load(configured("folder", "--data.path", "p"))
+    assert data.sizes() == {"train": 16, "validation": 16, "test": 8}
+
+
+@pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
+def test_a_split_column(kind: str, own_folder: Path) -> None:
+    import pandas as pd
+
+    parts = ["train", "Training", "dev", "test ", "valid"]
+    rows = [(text, label, parts[n // 2 % 5]) for n, (text, label) in enumerate(ROWS)]
+    frame = pd.DataFrame(rows, columns=["text", "label", "part"])
+    file = own_folder / f"table.{kind}"
+    if kind == "jsonl":
+        frame.to_json(file, orient="records", lines=True)
+    elif kind == "parquet":
+        frame.to_parquet(file)
+    else:
+        frame.to_csv(file, index=False, sep="\t" if kind == "tsv" else ",")
+    data = load(configured(kind, "--data.path", str(file), "--data.split_column", "part"))
+    assert data.sizes() == {"train": 16, "validation": 16, "test": 8}
+    part_of = {text: part for text, _, part in rows}
+    assert {part_of[text] for text in texts_of(data.validation)} == {"dev", "valid"}
+
+
+@pytest.mark.parametrize(
+    ("parts", "column", "message"),
+    [
+        (["train", "exam"], "part", "row 3: column 'part': 'exam' is not one of train, training, "),
+        (["train", ""], "part", "row 3: column 'part': '' is not one of train, training, "),
+        (["train", "test"], "split", ": there is no column 'split'; found: text, label, part."),
+        (["dev", "test"], "part", "data: class 'a' has no example in the training split."),
+    ],
+)
+def test_a_wrong_split_column(
+    parts: list[str], column: str, message: str, own_folder: Path
+) -> None:
+    rows = [(*row, parts[n % 2]) for n, row in enumerate(ROWS)]
+    file = write_csv(own_folder / "table.csv", rows, ("text", "label", "part"))
+    with pytest.raises(DataProblem) as caught:
+        from_csv(file, "--data.split_column", column)
+    assert message in str(caught.value)
+    if "row" in message:
+        assert str(caught.value) == (
+            f"{file}, row 3: column 'part': {parts[1]!r} is not one of train, training, "
+            "validation, valid, val, dev, test, testing."
+        )
+
+
 @pytest.mark.parametrize("divided", [False, True])
 def test_folders(divided: bool, own_folder: Path) -> None:
     for number, (text, label) in enumerate(ROWS):

@@ -131,6 +131,83 @@ def test_what_is_given_is_not_guessed(own_folder: Path) -> None:
     assert (data.text_column, data.label_column) == ("subject", "queue")
 
 
+def reviews(**columns: str) -> list[dict[str, str]]:
+    """90 reviews; of each further column, a row's value is the next letter or word of a few."""
+    rows = [{"review": row["body"]} for row in mails()]
+    return [
+        row | {name: values.split()[n % len(values.split())] for name, values in columns.items()}
+        for n, row in enumerate(rows)
+    ]
+
+
+def inspected(file: Path, *words: str) -> tuple[dict, str]:
+    """The fields that it writes, and the comments above them."""
+    assert inspect_data.main([str(file), "--force", *words]) == 0
+    text = Path("configs/my_data.yaml").read_text()
+    return yaml.safe_load(text)["data"], text
+
+
+@pytest.mark.parametrize("name", ["rating", "star_rating", "stars", "score", "labels"])
+def test_usual_names_of_labels(name: str, own_folder: Path) -> None:
+    rows = reviews(verified_purchase="yes no", part="train valid test", **{name: "1 2 3 4 5"})
+    data, text = inspected(write(own_folder / "reviews.csv", rows))
+    assert data["label_column"] == name
+    assert "by a guess" not in text
+
+
+def test_a_guess_is_said(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = reviews(split="train dev test", verified_purchase="no yes", shop="a b c")
+    data, text = inspected(write(own_folder / "reviews.csv", rows))
+    warning = (
+        "column 'verified_purchase' is taken for the labels by a guess, as none is named as labels "
+        "are and this has the fewest different values; it may be 'shop' instead. "
+        "--data.label_column names another.\n"
+    )
+    assert data["label_column"] == "verified_purchase"
+    assert f"\nwarning: {warning}" in capsys.readouterr().out
+    assert f"\n# {warning}" in text
+    data, text = inspected(own_folder / "reviews.csv", "--data.label_column", "shop")
+    assert data["label_column"] == "shop"
+    assert "by a guess" not in text
+
+    write(own_folder / "two.csv", reviews(score="1 2 3", category="a b"))
+    data, text = inspected(own_folder / "two.csv")
+    assert data["label_column"] == "category"
+    assert (
+        "# column 'category' is taken for the labels by a guess, as several columns are named as "
+        "labels are; it may be 'score' instead. --data.label_column names another.\n"
+    ) in text
+
+    rows = [{"said": row["review"], "kind": row["kind"]} for row in reviews(kind="a b c")]
+    data, text = inspected(write(own_folder / "said.csv", rows))
+    assert data["text_column"] == "said"
+    assert (
+        "# column 'said' is taken for the texts by a guess, as none is named as texts are and this "
+        "has the longest values; it may be 'kind' instead. --data.text_column names another.\n"
+    ) in text
+
+
+def test_a_split_column_is_found(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = reviews(split="train train Valid test train", kind="a b c d")
+    file = write(own_folder / "reviews.csv", rows)
+    data, _ = inspected(file)
+    assert (data["label_column"], data["split_column"]) == ("kind", "split")
+    shown = capsys.readouterr().out
+    assert "column split   the splits; 3 different values\n" in shown
+    assert "splits         train 54, validation 18, test 18\n" in shown
+    words = ["--config", "configs/my_data.yaml", "--train.max_steps", "2", "--model.name", "bag"]
+    assert train([*words, "--tracking.enabled", "false"]) == 0
+    sizes = find_run("latest").summary["data"]
+    assert [sizes[name] for name in ("train", "validation", "test")] == [54, 18, 18]
+
+    rows[3]["split"] = ""
+    data, text = inspected(write(file, rows))
+    assert "split_column" not in data
+    assert "# column 'split' names splits, but 1 of its cells are empty; it is not used.\n" in text
+    assert inspect_data.main([str(file), "--force", "--data.split_column", "part"]) == 3
+    assert "data.split_column: there is no column 'part'; found: " in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("words", "message", "code"),
     [

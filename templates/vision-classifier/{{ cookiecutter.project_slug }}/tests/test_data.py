@@ -132,6 +132,27 @@ def test_csv_groups_stay_together(own_folder: Path) -> None:
     assert {name for names in where.values() for name in names} == set(data.splits)
 
 
+def test_csv_split_column(own_folder: Path) -> None:
+    rows = []
+    for number in range(30):
+        draw(own_folder / f"{number}.png", number)
+        part = ("train", "valid", "Test")[number // 2 % 3]
+        rows.append(f"{number}.png,{'ab'[number % 2]},p{number},{part}")
+    file = manifest(own_folder, rows, "path,label,who,part")
+    words = ["--data.path", str(file), "--data.split_column", "part"]
+    for more in ([], ["--data.group_column", "who"]):
+        data = load(configured("csv", *words, *more))
+        assert data.sizes() == {"train": 10, "validation": 10, "test": 10}
+        assert {int(name.removesuffix(".png")) // 2 % 3 for name in ids(data, "test")} == {2}
+    manifest(own_folder, [*rows, "0.png,a,p0,exam"], "path,label,who,part")
+    with pytest.raises(DataProblem) as caught:
+        load(configured("csv", *words))
+    assert str(caught.value) == (
+        f"{file}, line 32: column 'part': 'exam' is not one of train, training, validation, valid, "
+        "val, dev, test, testing."
+    )
+
+
 def keras_files(name: str, folder: Path) -> Callable:
     """Small files in the formats that Keras downloads; returns its ``get_file``."""
     random = np.random.default_rng(0)

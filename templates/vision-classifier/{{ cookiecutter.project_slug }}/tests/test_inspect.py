@@ -8,6 +8,8 @@ import tensorflow as tf
 import yaml
 
 from {{ cookiecutter.package_name }} import inspect_data
+from {{ cookiecutter.package_name }}.config import load_config
+from {{ cookiecutter.package_name }}.data import load
 from {{ cookiecutter.package_name }}.runs import find_run
 from {{ cookiecutter.package_name }}.train import main as train
 
@@ -58,6 +60,35 @@ def test_a_table(own_folder: Path) -> None:
         "group_column": "patient",
     }
     assert train(["--config", "configs/my_data.yaml", *TRAIN]) == 0
+
+
+def test_labels_and_splits_of_a_table(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows, guessed = ["split,picture,sharp,rating"], ["split,picture,camera,sharp,place"]
+    for number in range(30):
+        draw(own_folder / f"{number}.png", number)
+        part, sharp = ("train", "val", "test")[number // 4 % 3], number % 2
+        rows.append(f"{part},{number}.png,{sharp},{number % 3}")
+        guessed.append(f"{part},{number}.png,c{number % 2},{sharp},{number % 3}")
+    (own_folder / "table.csv").write_text("\n".join(rows))
+    assert inspect_data.main(["table.csv"]) == 0
+    assert "splits      train 12, validation 10, test 8\n" in capsys.readouterr().out
+    text = Path("configs/my_data.yaml").read_text()
+    assert "guess" not in text
+    assert yaml.safe_load(text)["data"] == {
+        "source": "csv",
+        "path": "table.csv",
+        "path_column": "picture",
+        "label_column": "rating",
+        "split_column": "split",
+    }
+    assert load(load_config(["--config", "configs/my_data.yaml"])).sizes()["test"] == 8
+    (own_folder / "table.csv").write_text("\n".join(guessed))
+    assert inspect_data.main(["table.csv", "--force"]) == 0
+    assert (
+        "\n# column 'sharp' is taken for the labels by a guess, as none is named as labels are and "
+        "this has the fewest different values; it may be 'place' instead. --data.label_column "
+        "names another.\n"
+    ) in Path("configs/my_data.yaml").read_text()
 
 
 @pytest.mark.parametrize(("size", "photos"), [(120, True), (32, True), (16, False)])

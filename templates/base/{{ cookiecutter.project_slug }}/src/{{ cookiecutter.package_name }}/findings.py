@@ -30,6 +30,24 @@ class Findings:
     def warn(self, text: str) -> None:
         self.warnings.append(text)
 
+    def warn_of_guess(
+        self, what: str, field: str, column: str, reason: str, others: Sequence[str]
+    ) -> None:
+        """Say that a column may be the wrong one.
+
+        Args:
+            what: what it is taken for, such as "labels".
+            field: the ``data`` field that names another.
+            others: columns that it may be instead.
+        """
+        instead = (
+            f"it may be {' or '.join(map(repr, others))} instead" if others else "no other fits"
+        )
+        self.warn(
+            f"column {column!r} is taken for the {what} by a guess, as {reason}; {instead}. "
+            f"--data.{field} names another."
+        )
+
 
 def listed(counts: dict[str, int], most: int = 12) -> str:
     """``a 12, b 7, …`` with the largest first."""

@@ -6,9 +6,7 @@ from typing import Any
 
 from .errors import DataProblem, ProjectError, UsageProblem
 from .sections import DataSection
-from .splits import TEST, TRAIN, VALIDATION
-
-SPLITS = {"train": TRAIN, "validation": VALIDATION, "val": VALIDATION, "test": TEST}
+from .splits import SPLIT_NAMES
 
 
 @contextmanager
@@ -59,7 +57,7 @@ def tfds_builder(data: DataSection, columns: Sequence[str]) -> Any:
 def labelled_splits(names: Iterable[str]) -> dict[str, str]:
     """The splits of a data set that are of use: name -> training, validation or test; '' where
     the set is not divided. Others, such as ``unsupervised``, have no labels."""
-    known = {name: SPLITS[name] for name in names if name in SPLITS}
+    known = {name: SPLIT_NAMES[name] for name in names if name in SPLIT_NAMES}
     return known or dict.fromkeys(names, "")
 
 

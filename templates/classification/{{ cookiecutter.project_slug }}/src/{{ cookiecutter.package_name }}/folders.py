@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from .downloads import SPLITS
 from .errors import DataProblem, UsageProblem
 from .sections import DataSection
+from .splits import SPLIT_NAMES
 
 
 class Labelled(NamedTuple):
@@ -47,7 +47,7 @@ def find_labelled(root: Path, find: Callable[[Path], Iterable[Path]]) -> Found:
         DataProblem: there are no folders named after classes.
     """
     divided = (root / "train").is_dir()
-    parts = {root / name: split for name, split in SPLITS.items()} if divided else {root: ""}
+    parts = {root / name: split for name, split in SPLIT_NAMES.items()} if divided else {root: ""}
     files, classes = [], set()
     for part, split in parts.items():
         for class_dir in sorted(p for p in part.glob("*") if p.is_dir() and p.name[0] != "."):

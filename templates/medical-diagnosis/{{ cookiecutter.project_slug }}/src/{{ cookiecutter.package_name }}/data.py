@@ -24,8 +24,17 @@ from .frames import from_database, from_file, whole
 from .leaks import giving_away
 from .lookup import find
 from .registry import SOURCES
-from .schema import SPLIT_NAMES, Records, Schema, as_text, read
-from .splits import TEST, TRAIN, VALIDATION, assign_splits, divided, joined_groups, limited
+from .schema import Records, Schema, as_text, read
+from .splits import (
+    SPLIT_NAMES,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    assign_splits,
+    divided,
+    joined_groups,
+    limited,
+)
 
 if TYPE_CHECKING:
     from .preprocessing import Preprocessing

@@ -12,7 +12,8 @@ import pandas as pd
 from .errors import DataProblem
 from .findings import FEWEST_ROWS, Findings
 from .guard import DATE_FORM, NEARLY_ALL, identifying, words_of
-from .schema import SPLIT_NAMES, Column, as_days
+from .schema import Column, as_days
+from .splits import names_splits
 
 OUTCOMES = (
     *("outcome", "diagnosis", "target", "label", "event", "death", "died", "dead", "deceased"),
@@ -200,10 +201,9 @@ def known(name: str) -> tuple[str, float, float] | None:
 def _singles(cells: dict[str, np.ndarray], findings: Findings) -> dict[str, Column]:
     """Split, outcome, patient and site."""
     columns: dict[str, Column] = {}
-    for name in (name for name in cells if " ".join(words_of(name)) in SPLITS):
-        there = {value.lower() for value in cells[name] if value}
-        if there and there <= set(SPLIT_NAMES) and not columns:
-            columns[name] = Column(kind="split")
+    splits = [name for name in cells if names_splits(cells[name])]
+    for name in sorted(splits, key=lambda name: " ".join(words_of(name)) not in SPLITS)[:1]:
+        columns[name] = Column(kind="split")
     outcome, column = _outcome({n: v for n, v in cells.items() if n not in columns}, findings)
     columns[outcome] = column
     for kind, find in (("patient", _patient), ("site", _site)):

@@ -19,7 +19,6 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from .errors import DataProblem, UsageProblem
-from .splits import TEST, TRAIN, VALIDATION
 
 Kind = Literal[
     "number",
@@ -35,11 +34,6 @@ Kind = Literal[
 ]
 ONCE = ("patient", "site", "time", "outcome", "split")  # kinds that one column may have
 # How tables write the splits.
-SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training"), TRAIN),
-    **dict.fromkeys(("validation", "valid", "val", "dev"), VALIDATION),
-    **dict.fromkeys(("test", "testing"), TEST),
-}
 MISPLACED = 0.2  # share of a column outside its range from which its unit is doubted
 FEWEST = 20  # values from which a share says something
 DAY = np.timedelta64(1, "D")

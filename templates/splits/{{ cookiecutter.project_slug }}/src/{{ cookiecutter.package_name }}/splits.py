@@ -1,6 +1,7 @@
 """Splits that do not leak: stratified by class, and never cutting through a group."""
 
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 from scipy.sparse import coo_matrix, csr_matrix
@@ -10,6 +11,36 @@ from .errors import DataProblem, UsageProblem
 from .sections import DataSection
 
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
+# How folders, data sets and columns name them, in small letters.
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), TRAIN),
+    **dict.fromkeys(("validation", "valid", "val", "dev"), VALIDATION),
+    **dict.fromkeys(("test", "testing"), TEST),
+}
+
+
+def names_splits(values: Iterable[str]) -> bool:
+    """Whether a column says which split each row belongs to: its cells, but for empty ones, are
+    names of splits, the training split among them."""
+    there = {value.strip().lower() for value in values} - {""}
+    return there <= set(SPLIT_NAMES) and TRAIN in {SPLIT_NAMES[name] for name in there}
+
+
+def split_named(value: str, column: str, place: str) -> str:
+    """The split that a cell of a column names.
+
+    Args:
+        place: file and row, for the message.
+
+    Raises:
+        DataProblem: it names none.
+    """
+    name = value.strip().lower()
+    if name not in SPLIT_NAMES:
+        raise DataProblem(
+            f"{place}: column {column!r}: {value!r} is not one of {', '.join(SPLIT_NAMES)}."
+        )
+    return SPLIT_NAMES[name]
 
 
 def divided(

@@ -8,19 +8,25 @@ from pathlib import Path
 
 import numpy as np
 
-from .class_findings import look_at_classes, tolerate
+from .class_findings import (
+    find_label_column,
+    find_split_column,
+    look_at_classes,
+    look_at_splits,
+    tolerate,
+)
 from .classes import parted
 from .config import Config
 from .errors import DataProblem
 from .findings import Findings, giving_away, listed, named_like
 from .folders import find_labelled
 from .rows import SUFFIXES, as_text, find_texts, read_whole, records
+from .splits import names_splits
 from .texts import content_key
 
 LOOKED_AT = 20_000  # rows that are kept for a closer look; all are counted
 SAMPLE = 2**20  # bytes that encoding and delimiter are told from
 TEXT_NAMES = ("text", "body", "message", "content", "review", "comment", "sentence", "title")
-LABEL_NAMES = ("label", "class", "category", "target", "sentiment", "intent", "topic", "kind")
 MOST_CLASSES = 500
 SEPARATORS = ("|", ";", ",")  # that may stand between the labels of a row
 JOIN = SEPARATORS[0]  # put between those that come as a list
@@ -111,21 +117,30 @@ def _from_table(
                 values.extend([""] * (len(ids) - len(values)))
     if not ids:
         raise DataProblem(f"PATH: {str(path)!r} has no rows that can be read.")
-    text = _chosen(config.data.text_column, "text_column", given, table) or _text_column(table)
+    text = _chosen(config.data.text_column, "text_column", given, table)
+    text = text or _text_column(table, findings)
     label = _chosen(config.data.label_column, "label_column", given, table)
-    label = label or _label_column(table, text)
+    label = label or _label_column(table, text, findings)
+    split = config.data.split_column
+    if "split_column" not in given:
+        rest = {name: table[name] for name in table if name not in (text, label)}
+        split = find_split_column(rest, findings)
+    elif split:
+        _chosen(split, "split_column", given, table)
     separator = config.data.label_separator
     if "label_separator" not in given:
         separator = _separator(table[label])
     kind = path.suffix.removeprefix(".")
     findings.fact("file", f"{rows} rows, {kind}" + ("" if binary else f", {encoding}"))
     for name, values in table.items():
-        findings.fact(f"column {name}", _described(values, name, text, label))
+        findings.fact(f"column {name}", _described(values, name, text, label, split))
     if rows > len(ids) + sum(broken.values()):
         findings.fact("looked at", f"the first {len(ids)} rows")
     for problem, count in broken.items():
         findings.warn(f"{count} rows cannot be read: {problem}.")
-    for name in giving_away(table, label, text):
+    if split:
+        look_at_splits(table[split], findings)
+    for name in giving_away({n: table[n] for n in table if n != split}, label, text):
         findings.warn(
             f"column {name!r} tells the label nearly always; it is not used. Make sure that the "
             "text does not hold the same."
@@ -133,6 +148,7 @@ def _from_table(
     findings.fields |= {"source": kind, "path": str(path)}
     findings.fields |= {"text_column": text, "label_column": label}
     findings.fields |= {"label_separator": separator} if separator else {}
+    findings.fields |= {"split_column": split} if split else {}
     findings.fields |= {} if binary else {"encoding": encoding}
     findings.fields |= {"delimiter": delimiter} if kind == "csv" else {}
     labels = [value.strip() or (NONE if separator else "") for value in table[label]]
@@ -233,15 +249,20 @@ def _chosen(wish: str, field: str, given: set[str], table: dict[str, list[str]])
     return wish
 
 
-def _text_column(table: dict[str, list[str]]) -> str:
+def _text_column(table: dict[str, list[str]], findings: Findings) -> str:
     lengths = {name: np.mean([len(value) for value in table[name]]) for name in table}
     longest = max(lengths, key=lengths.get)
     named = [name for name in named_like(list(table), *TEXT_NAMES) if lengths[name] > 0]
     # A title is a text too, but the body says more.
-    return max(named, key=lengths.get) if named else longest
+    if named:
+        return max(named, key=lengths.get)
+    reason = "none is named as texts are and this has the longest values"
+    others = [name for name in table if name != longest]
+    findings.warn_of_guess("texts", "text_column", longest, reason, others)
+    return longest
 
 
-def _label_column(table: dict[str, list[str]], text: str) -> str:
+def _label_column(table: dict[str, list[str]], text: str, findings: Findings) -> str:
     rows = len(table[text])
     distinct = {
         name: len({part for value in table[name] for part in parted(value.strip(), mark) if part})
@@ -249,14 +270,17 @@ def _label_column(table: dict[str, list[str]], text: str) -> str:
         for mark in [_separator(table[name])]
     }
     most = max(2, min(MOST_CLASSES, rows // 3))
-    possible = [name for name in table if name != text and 2 <= distinct[name] <= most]
+    possible = {
+        name: count
+        for name, count in distinct.items()
+        if name != text and 2 <= count <= most and not names_splits(table[name])
+    }
     if not possible:
         found = ", ".join(f"{name} ({count} different values)" for name, count in distinct.items())
         raise DataProblem(
             f"PATH: no column looks like labels; found: {found}. Name one with --data.label_column."
         )
-    named = [name for name in named_like(list(table), *LABEL_NAMES) if name in possible]
-    return named[0] if named else min(possible, key=distinct.get)
+    return find_label_column(possible, findings)
 
 
 def _separator(values: list[str]) -> str:
@@ -274,8 +298,8 @@ def _separator(values: list[str]) -> str:
     return ""
 
 
-def _described(values: list[str], name: str, text: str, label: str) -> str:
-    use = {text: "the texts; ", label: "the labels; "}.get(name, "")
+def _described(values: list[str], name: str, text: str, label: str, split: str | None) -> str:
+    use = {text: "the texts; ", label: "the labels; ", split: "the splits; "}.get(name, "")
     empty = sum(not value.strip() for value in values)
     missing = f", {empty} empty" if empty else ""
     return f"{use}{len(set(values))} different values{missing}"

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from . import settings
 from .errors import DataProblem, UsageProblem
+from .splits import split_named
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 LONGEST_FIELD = 2**30  # characters; Python's csv refuses more than 131,072 without being told
@@ -31,10 +32,11 @@ def read_table(path: Path, data: settings.Data) -> Iterator[Row]:
     """Rows of a csv, tsv, jsonl or parquet file, in its order.
 
     Raises:
-        DataProblem: the file is not of its kind, or a column is missing.
+        DataProblem: the file is not of its kind, a column is missing, or a cell of
+            ``data.split_column`` names no split.
     """
     wanted = [data.text_column, data.label_column]
-    wanted += [name for name in (data.id_column, data.group_column) if name]
+    wanted += [name for name in (data.id_column, data.group_column, data.split_column) if name]
     for number, record in records(path, data.encoding, data.delimiter):
         if isinstance(record, str):
             yield Row(str(number), "", "", problem=record)
@@ -44,8 +46,13 @@ def read_table(path: Path, data: settings.Data) -> Iterator[Row]:
             id=as_text(record[data.id_column]) if data.id_column else str(number),
             text=as_text(record[data.text_column]),
             label=as_label(record[data.label_column], data.label_separator),
+            split=_split_of(record, data.split_column, f"{path}, row {number}"),
             group=as_text(record[data.group_column]) if data.group_column else "",
         )
+
+
+def _split_of(record: dict[str, Any], column: str | None, place: str) -> str:
+    return split_named(as_text(record[column]), column, place) if column else ""
 
 
 def read_texts(path: Path, data: settings.Data) -> Iterator[tuple[str, str]]:

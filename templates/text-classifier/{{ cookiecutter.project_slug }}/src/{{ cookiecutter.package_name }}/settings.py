@@ -33,6 +33,9 @@ class Data(DataSection):
     group_column: str | None = Field(
         None, description="files: column (author, thread, …) whose values stay in one split each"
     )
+    split_column: str | None = Field(
+        None, description="files: column that says train, validation or test; unset: none"
+    )
     encoding: str = Field(
         "utf-8", description="of csv, tsv, jsonl and txt files, as Python names it (gb18030, …)"
     )

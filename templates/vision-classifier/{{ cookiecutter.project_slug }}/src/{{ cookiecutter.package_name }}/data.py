@@ -19,14 +19,14 @@ import tensorflow as tf
 from . import settings
 from .config import Config
 from .contract import Data, Split
-from .downloads import SPLITS, keras_download, tfds_builder
+from .downloads import keras_download, tfds_builder
 from .errors import DataProblem
 from .files import project_root, written_whole
 from .folders import existing, find_labelled
 from .images import Scan, content_hash, find_images, scan
 from .lookup import find
 from .registry import SOURCES
-from .splits import TEST, TRAIN, VALIDATION, divided, limited
+from .splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION, divided, limited, split_named
 
 log = logging.getLogger(__package__)
 
@@ -102,8 +102,10 @@ def folder(data: settings.Data) -> Images:
 def csv_manifest(data: settings.Data) -> Images:
     """A CSV file with a row for each image; paths are relative to the file's folder."""
     file = existing(data, Path.is_file, "file")
-    columns = [data.path_column, data.label_column, *filter(None, [data.group_column])]
+    columns = [data.path_column, data.label_column]
+    columns += [name for name in (data.group_column, data.split_column) if name]
     rows: list[list[str]] = []
+    splits: list[str] = []
     try:
         with file.open(newline="", encoding="utf-8-sig") as opened:
             reader = csv.DictReader(opened)
@@ -117,6 +119,9 @@ def csv_manifest(data: settings.Data) -> Images:
                     empty = columns[0] if not values[0] else columns[1]
                     raise DataProblem(f"{file}, line {number}: column {empty!r} is empty.")
                 rows.append(values)
+                if data.split_column:
+                    place = f"{file}, line {number}"
+                    splits.append(split_named(values[-1], data.split_column, place))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataProblem(f"{file}: not a CSV file in UTF-8: {error}") from None
     table = np.array(rows, dtype=str).reshape(len(rows), len(columns))
@@ -124,6 +129,7 @@ def csv_manifest(data: settings.Data) -> Images:
         ids=table[:, 0],
         labels=table[:, 1],
         paths=np.array([str(file.parent / path) for path in table[:, 0]], dtype=str),
+        splits=np.array(splits, dtype=str) if data.split_column else None,
         groups=table[:, 2] if data.group_column else None,
     )
 
@@ -283,7 +289,7 @@ def _extracted(builder, target: Path) -> Images:
                     writer.writerow([f"{split}/{path.name}", label, split])
     with manifest.open(newline="") as file:
         table = np.array(list(csv.reader(file)), dtype=str)
-    splits = np.array([SPLITS.get(name, "") for name in table[:, 2]])
+    splits = np.array([SPLIT_NAMES.get(name, "") for name in table[:, 2]])
     images = Images(
         ids=table[:, 0],
         labels=table[:, 1],

@@ -6,15 +6,22 @@ from pathlib import Path
 
 import numpy as np
 
-from .class_findings import look_at_classes, tolerate
+from .class_findings import (
+    LABEL_NAMES,
+    find_label_column,
+    find_split_column,
+    look_at_classes,
+    look_at_splits,
+    tolerate,
+)
 from .config import Config
 from .errors import DataProblem
 from .findings import Findings, giving_away, listed, named_like
 from .folders import find_labelled
 from .images import SUFFIXES, find_images, scan
+from .splits import names_splits
 
 PATH_NAMES = ("path", "file", "filename", "image", "image_path")
-LABEL_NAMES = ("label", "class", "category", "target", "diagnosis", "species", "kind")
 GROUP_NAMES = ("patient", "subject", "group", "camera", "person")
 SMALLEST_PHOTO = 24  # pixels of the shorter side; smaller images in colour are icons and signs
 # Photographs may be mirrored; to turn and to zoom them costs more than few epochs gain from it.
@@ -73,11 +80,19 @@ def _from_table(
     table = {name: [row[name] or "" for row in rows] for name in rows[0] if name}
     data = config.data
     where = data.path_column if "path_column" in given else _path_column(table)
-    labels = [name for name in named_like(list(table), *LABEL_NAMES) if name != where]
     counts = {name: len(set(values)) for name, values in table.items() if name != where}
-    possible = [name for name, count in counts.items() if 2 <= count <= max(2, len(rows) // 3)]
-    guessed = next((name for name in (*labels, *possible) if name in possible), None)
-    label = data.label_column if "label_column" in given else guessed
+    groups = [name for name in named_like(list(table), *GROUP_NAMES) if name != where]
+    possible = {
+        name: count
+        for name, count in counts.items()
+        if 2 <= count <= max(2, len(rows) // 3) and not names_splits(table[name])
+    }
+    # What may not be torn apart is a label only where nothing else is.
+    apart = set(groups) - set(named_like(groups, *LABEL_NAMES))
+    possible = {name: possible[name] for name in possible if name not in apart} or possible
+    label = data.label_column if "label_column" in given else ""
+    if not label and possible:
+        label = find_label_column(possible, findings)
     if label not in table:
         found = ", ".join(table)
         raise DataProblem(
@@ -86,12 +101,20 @@ def _from_table(
     findings.fields |= {"source": "csv", "path": str(path)}
     findings.fields |= {"path_column": where, "label_column": label}
     findings.fact("table", f"{len(rows)} rows; images in {where!r}, labels in {label!r}")
-    groups = [name for name in named_like(list(table), *GROUP_NAMES) if name not in (where, label)]
+    rest = {name: table[name] for name in table if name not in (where, label)}
+    split = data.split_column if "split_column" in given else find_split_column(rest, findings)
+    if split:
+        if split not in table:
+            found = ", ".join(table)
+            raise DataProblem(f"data.split_column: there is no column {split!r}; found: {found}.")
+        findings.fields["split_column"] = split
+        look_at_splits(table[split], findings)
+    groups = [name for name in groups if name not in (label, split)]
     if groups:
         findings.fields["group_column"] = groups[0]
         findings.fact("groups", f"{counts[groups[0]]} in {groups[0]!r}, each in one split")
     for name in giving_away(table, label, where):
-        if name not in groups:
+        if name not in (*groups, split):
             findings.warn(f"column {name!r} tells the label nearly always; it is not used.")
     return [path.parent / value.strip() for value in table[where]], table[label]
 

@@ -23,6 +23,9 @@ class Data(DataSection):
     group_column: str | None = Field(
         None, description="csv: column (patient, camera, …) whose values stay in one split each"
     )
+    split_column: str | None = Field(
+        None, description="csv: column that says train, validation or test; unset: none"
+    )
     image_size: int | None = Field(
         None,
         ge=4,

@@ -141,6 +141,26 @@ def test_the_fitted_model_stays_and_the_network_counts_as_validation_says(
     assert weights[1] == 0
 
 
+@pytest.mark.parametrize(("size", "of_use", "least"), [(40, 0.0, 8), (400, 1.0, 10)])
+def test_few_validation_texts_do_not_let_in_a_network_of_noise(
+    size: int, of_use: float, least: int, preprocessing: Preprocessing
+) -> None:
+    right = 0
+    for seed in range(10):
+        random = np.random.default_rng(seed)
+        truth = random.integers(0, 2, size)
+        # Half the logit of one of two classes whose values are normal around -1 and 1.
+        side = (2 * truth - 1)[:, None]
+        half = random.normal(side * [1.0, of_use], 1.0)  # (texts, views)
+        logits = np.stack([-half, half], axis=2)
+        weights = views.find_weights(logits, truth, preprocessing)
+        if of_use:
+            right += weights[1] > 0.5
+        else:
+            right += tuple(weights) == views.ALONE
+    assert right >= least
+
+
 def test_layout_names_weights_that_exist(preprocessing: Preprocessing) -> None:
     weights = [weight for name in OWN for weight in built(name, preprocessing).weights]
     for pattern, axes in LAYOUT.items():

@@ -3,19 +3,16 @@
 from typing import Any
 
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
-from sklearn.multiclass import OneVsRestClassifier
 
 from .config import Config
 from .contract import Data
-from .objective import mean_loss
+from .ngrams import best
 from .preprocessing import Preprocessing, texts_of
 from .report import baseline_row, majority_row
 from .splits import stratified_order
 from .tokens import words
 
 MOST_EXAMPLES = 50_000  # of training
-STRENGTHS = (1.0, 4.0, 16.0)  # inverse regularisation; the validation split chooses
 
 
 def measure(data: Data, preprocessing: Preprocessing, config: Config) -> list[dict[str, Any]]:
@@ -26,15 +23,8 @@ def measure(data: Data, preprocessing: Preprocessing, config: Config) -> list[di
     few = stratified_order(data.train.targets, seed=0)[:MOST_EXAMPLES]
     features = _vectorizer(preprocessing)
     fitted = features.fit_transform(texts_of(data.train, few))
-    seen, tried = features.transform(texts_of(data.validation)), []
-    for strength in STRENGTHS:
-        model = LogisticRegression(C=strength, max_iter=300)
-        if preprocessing.separator:
-            model = OneVsRestClassifier(model)
-        model.fit(fitted, train[few])
-        loss = mean_loss(validation, model.predict_proba(seen))
-        tried.append((loss, strength, model))
-    model = min(tried, key=lambda row: row[:2])[2]
+    seen = features.transform(texts_of(data.validation))
+    _, model = best(fitted, train[few], seen, validation)
     scores = model.predict_proba(features.transform(texts_of(data.test)))
     return [
         majority_row(train, test, preprocessing),

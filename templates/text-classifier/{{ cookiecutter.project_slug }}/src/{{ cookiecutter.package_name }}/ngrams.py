@@ -141,15 +141,10 @@ def regression(inputs: csr_matrix, truth: np.ndarray) -> tuple[np.ndarray, np.nd
     """Weights (width, classes) and biases (classes,) of the logistic regression of all rows, with
     the strength that predicts a fifth of them best from the others."""
     held = np.arange(len(truth)) % FOLDS == 0
-    model = _model(truth)
-    best, least = STRENGTHS[1], np.inf
-    for strength in STRENGTHS if len(np.unique(truth[~held])) == len(np.unique(truth)) else ():
-        _set(model, strength).fit(inputs[~held], truth[~held])
-        loss = mean_loss(truth[held], model.predict_proba(inputs[held]))
-        if loss > least:
-            break
-        best, least = strength, loss
-    _set(model, best).fit(inputs, truth)
+    strength = STRENGTHS[1]
+    if len(np.unique(truth[~held])) == len(np.unique(truth)):
+        strength, _ = best(inputs[~held], truth[~held], inputs[held], truth[held])
+    model = _model(truth, strength).fit(inputs, truth)
     if truth.ndim == 2:
         found = [(one.coef_[0], one.intercept_[0]) for one in model.estimators_]
         weights, biases = map(np.array, zip(*found, strict=True))
@@ -158,6 +153,23 @@ def regression(inputs: csr_matrix, truth: np.ndarray) -> tuple[np.ndarray, np.nd
         if len(biases) == 1:  # of two classes the second one's, against the first
             weights, biases = (np.concatenate([-half, half]) / 2 for half in (weights, biases))
     return weights.T.astype("float32"), biases.astype("float32")
+
+
+def best(
+    inputs: csr_matrix, truth: np.ndarray, held: csr_matrix, held_truth: np.ndarray
+) -> tuple[float, LogisticRegression | OneVsRestClassifier]:
+    """The strength whose regression of ``inputs`` predicts ``held`` best, and that regression.
+
+    The loss falls to the best strength and rises after it, so the first rise ends the search.
+    """
+    found, least = None, np.inf
+    for strength in STRENGTHS:
+        model = _model(truth, strength).fit(inputs, truth)
+        loss = mean_loss(held_truth, model.predict_proba(held))
+        if loss > least:
+            break
+        found, least = (strength, model), loss
+    return found
 
 
 def frequent(
@@ -223,11 +235,6 @@ def _seen_before(rows):
     return ops.cast(place - ops.take_along_axis(firsts, belongs, axis=1), "float32")
 
 
-def _model(truth: np.ndarray) -> LogisticRegression | OneVsRestClassifier:
-    model = LogisticRegression(max_iter=300)
+def _model(truth: np.ndarray, strength: float) -> LogisticRegression | OneVsRestClassifier:
+    model = LogisticRegression(C=strength, max_iter=300)
     return OneVsRestClassifier(model) if truth.ndim == 2 else model
-
-
-def _set(model, strength: float):
-    name = "estimator__C" if isinstance(model, OneVsRestClassifier) else "C"
-    return model.set_params(**{name: strength})

@@ -21,10 +21,12 @@ from .objective import mean_loss, probabilities
 
 if TYPE_CHECKING:
     from .artifact import Artifact
+    from .preprocessing import Preprocessing
 
 NAME = "views"
 MOST = 8.0  # times that a view's logits may be made larger
 ALONE = (1.0, 0.0)  # weights with which the fitted model stands alone
+PARTS = 10  # of the validation split, each held out once
 
 
 @keras.saving.register_keras_serializable(__package__)
@@ -52,13 +54,36 @@ def weigh(trained: Artifact, validation: Split, batch_size: int) -> None:
     apart = keras.Model(trained.core.input, ops.stack(layer.input, axis=1))
     logits = replace(trained, core=apart).predict_split(validation, batch_size)
     truth = trained.preprocessing.encode_targets(validation.targets)
-    begin = np.array(ALONE)
+    layer.weighing.assign(find_weights(logits, truth, trained.preprocessing).astype("float32"))
 
-    def loss(weights: np.ndarray) -> float:
-        summed = np.einsum("evc,v->ec", logits.astype("float64"), weights)
-        # Few examples shall not lead far away from the fitted model.
-        far = np.sum((weights - begin) ** 2) / len(logits)
-        return mean_loss(truth, probabilities(summed, trained.preprocessing)) + far
 
-    found = minimize(loss, begin, bounds=[(0.0, MOST)] * 2, method="L-BFGS-B")
-    layer.weighing.assign(found.x.astype("float32"))
+def find_weights(logits: np.ndarray, truth: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Weights (2,) of the views' logits (examples, 2, classes) with which the loss is lowest.
+
+    ``ALONE`` if weights that are found without a part of the examples do not predict that part
+    better by more than the gain's standard error: few examples would let in noise.
+    """
+
+    def loss(weights: np.ndarray, of: np.ndarray) -> float:
+        summed = np.einsum("evc,v->ec", logits[of].astype("float64"), weights)
+        return mean_loss(truth[of], probabilities(summed, preprocessing))
+
+    def lowest(of: np.ndarray) -> np.ndarray:
+        def pulled(weights: np.ndarray) -> float:
+            # Few examples shall not lead far away from the fitted model.
+            return loss(weights, of) + np.sum((weights - begin) ** 2) / len(of)
+
+        return minimize(pulled, begin, bounds=[(0.0, MOST)] * 2, method="L-BFGS-B").x
+
+    begin, size = np.array(ALONE), len(logits)
+    order = np.random.default_rng(0).permutation(size)
+    parts = np.array_split(order, min(PARTS, size))
+    if len(parts) < 2:
+        return begin
+    gains = []
+    for part in parts:
+        weights = lowest(np.setdiff1d(order, part))
+        gains.append(loss(begin, part) - loss(weights, part))
+    if np.mean(gains) <= np.std(gains, ddof=1) / np.sqrt(len(gains)):
+        return begin
+    return lowest(order)

@@ -49,8 +49,10 @@ def test_two_replicas_learn_as_one_device(batch_size: str) -> None:
     assert losses(two) == pytest.approx(losses(one), rel=1e-3)
     ends = [line["metrics"] for run in (one, two) for line in run.read_metrics()[-1:]]
     name = f"validation/{METRIC}"
-    right = [end[name] * two.summary["data"]["validation"] for end in ends]
-    assert right[0] == pytest.approx(right[1], abs=1.001), "a tie may fall either way"
+    size = two.summary["data"]["validation"]
+    right = [end[name] * size for end in ends]
+    # Ties may fall either way: one, or of many examples one in a hundred.
+    assert right[0] == pytest.approx(right[1], abs=max(1, 0.01 * size) + 1e-3)
     assert right[1] == pytest.approx(round(right[1]), abs=1e-3), "each example is counted once"
 
 

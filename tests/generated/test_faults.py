@@ -64,15 +64,16 @@ def test_killed_at_random_steps(demo: Path, backend: str, kills: int) -> None:
 # === Row 15 ===
 
 
-def test_full_disk_while_saving(demo: Path, run_in: Run) -> None:
-    """A file system of 2 MB has no room for three checkpoints of the cnn."""
-    (demo / "runs").mkdir()
-    words = [*UNRECORDED, "--train.checkpoint_every_steps", "10", "--train.max_steps", "60"]
-    train = [str(project_python()), "-m", "demo.train", *words]
-    inside = f"mount -t tmpfs -o size=2m tmpfs {demo / 'runs'} && " + (
-        '"$@"; code=$?; cp -r runs kept; exit $code'
+def train_on_small_disk(
+    demo: Path, words: list[str], folder: str, size: str, afterwards: str
+) -> subprocess.CompletedProcess[str]:
+    """Train with a folder of the project on a file system of its own, which has too little room;
+    then, while it is still there, run a command of the shell."""
+    inside = f"mount -t tmpfs -o size={size} tmpfs {demo / folder} && " + (
+        f'"$@"; code=$?; {afterwards}; exit $code'
     )
     private = ["unshare", "--mount"] if os.getuid() == 0 else ["unshare", "-Urm"]
+    train = [str(project_python()), "-m", "demo.train", *words]
     done = subprocess.run(
         [*private, "sh", "-c", inside, "sh", *train],
         cwd=demo,
@@ -81,6 +82,14 @@ def test_full_disk_while_saving(demo: Path, run_in: Run) -> None:
         text=True,
     )
     assert done.returncode == 1, done.stdout + done.stderr
+    return done
+
+
+def test_full_disk_while_saving(demo: Path, run_in: Run) -> None:
+    """A file system of 2 MB has no room for three checkpoints of the cnn."""
+    (demo / "runs").mkdir()
+    words = [*UNRECORDED, "--train.checkpoint_every_steps", "10", "--train.max_steps", "60"]
+    done = train_on_small_disk(demo, words, "runs", "2m", "cp -r runs kept")
     assert done.stderr.count("\n") == 1
     assert "No space left on device; the last good checkpoint is" in done.stderr
     last_good = int(done.stderr.rpartition("step-")[2].split(".")[0])
@@ -409,19 +418,8 @@ def test_full_disk_while_preparing(demo: Path) -> None:
     subprocess.run(make, cwd=demo, env=environment_of(demo), check=True, capture_output=True)
     (demo / ".cache").mkdir()
     words = [*QUICK, "--data.source", "folder", "--data.path", "images", "--data.cache", "disk"]
-    train = [str(project_python()), "-m", "demo.train", *words, "--data.image_size", "96"]
-    inside = f"mount -t tmpfs -o size=4m tmpfs {demo / '.cache'} && " + (
-        '"$@"; code=$?; find .cache/prepared -type f; exit $code'
-    )
-    private = ["unshare", "--mount"] if os.getuid() == 0 else ["unshare", "-Urm"]
-    done = subprocess.run(
-        [*private, "sh", "-c", inside, "sh", *train],
-        cwd=demo,
-        env=environment_of(demo),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1, done.stdout + done.stderr
+    words += ["--data.image_size", "96"]
+    done = train_on_small_disk(demo, words, ".cache", "4m", "find .cache/prepared -type f")
     assert done.stderr.startswith("error: data.cache: 10 MB of prepared examples cannot be written")
     assert done.stderr.count("\n") == 1
     said, _, left = done.stdout.partition("examples on disk (10 MB): ")

@@ -6,12 +6,11 @@ import pytest
 import tensorflow as tf
 from scipy.sparse import csr_matrix
 
-from {{ cookiecutter.package_name }} import artifact, views
+from {{ cookiecutter.package_name }} import artifact, ngrams, views
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.data import load
 from {{ cookiecutter.package_name }}.lookup import find
 from {{ cookiecutter.package_name }}.model import FITTED, LAYOUT, Pretrained, build
-from {{ cookiecutter.package_name }}.ngrams import fit, ngrams, regression
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 from {{ cookiecutter.package_name }}.registry import MODELS
 from {{ cookiecutter.package_name }}.runs import find_run
@@ -77,7 +76,7 @@ def test_every_option_trains(words: str) -> None:
 
 
 def test_ngrams() -> None:
-    slots, checks, counts = ngrams(tf.constant([[2, 3, 0, 0], [2, 3, 4, 1]]), 3)
+    slots, checks, counts = ngrams.ngrams(tf.constant([[2, 3, 0, 0], [2, 3, 4, 1]]), 3)
     slots, checks, counts = map(np.asarray, (slots, checks, counts))
     assert slots.shape == counts.shape == (2, 12)
     assert counts[0].tolist() == [1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]
@@ -93,7 +92,7 @@ def test_ngrams_are_those_of_scikit_learn(preprocessing: Preprocessing) -> None:
     places = preprocessing.training_sample(150)
     truth = preprocessing.encode_targets(preprocessing.train.targets[places])
     batches = lambda: preprocessing.training_batches(places)  # noqa: E731
-    layer = fit(batches, truth, 6, longest=2)
+    layer = ngrams.fit(batches, truth, 6, longest=2)
     inputs = layer.matrix(batches())
     # The same texts, of known tokens alone, as scikit-learn sees them.
     texts = [" ".join(map(str, row[row > 0])) for tokens in batches() for row in tokens]
@@ -111,12 +110,30 @@ def test_ngrams_are_those_of_scikit_learn(preprocessing: Preprocessing) -> None:
     assert np.mean(logits.argmax(axis=-1) == truth) > 0.8
 
 
+def test_texts_that_choose_the_strength_do_not_choose_the_ngrams(
+    preprocessing: Preprocessing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    choose, widths = ngrams.best, []
+
+    def look(known, truth, held, held_truth):
+        widths.append((known.shape, held.shape))
+        return choose(known, truth, held, held_truth)
+
+    monkeypatch.setattr(ngrams, "best", look)
+    places = preprocessing.training_sample(100)
+    truth = preprocessing.encode_targets(preprocessing.train.targets[places])
+    ngrams.fit(lambda: preprocessing.training_batches(places), truth, 6, longest=2)
+    others = places[np.arange(len(places)) % 5 != 0]
+    codes, _ = ngrams.frequent(preprocessing.training_batches(others), 2, 100_000)
+    assert widths == [((80, len(codes) + 1), (20, len(codes) + 1))]
+
+
 def test_a_regression_of_two_or_of_several_classes_is_that_of_scikit_learn() -> None:
     random = np.random.default_rng(0)
     inputs = csr_matrix(random.normal(size=(200, 5)))
     truth = (inputs @ random.normal(size=(5, 3)) > 0).astype("float32")
     for target in (truth[:, 0].astype(int), truth):
-        weights, bias = regression(inputs, target)
+        weights, bias = ngrams.regression(inputs, target, strength=4.0)
         logits = inputs @ weights + bias
         right = logits.argmax(axis=-1) == target if target.ndim == 1 else (logits > 0) == target
         assert right.mean() > 0.95

@@ -125,25 +125,26 @@ def fit(batches: Batches, truth: np.ndarray, classes: int, longest: int, **optio
         truth: (texts,) class numbers, or 0 and 1 (texts, classes) where a text may have several.
         options: of the layer.
     """
-    most = min(MOST_NGRAMS, MOST_WEIGHTS // classes)
-    codes, texts = frequent(batches(), longest, most)
-    layer = NGramLogits(len(codes), classes, longest, **options)
-    layer.build((None, None))
-    if len(codes):
-        layer.count(codes, texts, len(truth))
-        table, bias = regression(layer.matrix(batches()), truth)
+    held = np.arange(len(truth)) % FOLDS == 0
+    strength = STRENGTHS[1]
+    if len(np.unique(truth[~held])) == len(np.unique(truth)):
+        # The n-grams are counted without the texts that choose: those that just one of the others
+        # has in common with them would seem to tell more than they do.
+        layer = _counting(_only(batches, ~held), len(truth[~held]), classes, longest)
+        known, seen = (layer.matrix(_only(batches, part)()) for part in (~held, held))
+        strength, _ = best(known, truth[~held], seen, truth[held])
+    layer = _counting(batches, len(truth), classes, longest, **options)
+    if layer.ngrams:
+        table, bias = regression(layer.matrix(batches()), truth, strength)
         layer.table.assign(table)
         layer.bias.assign(bias)
     return layer
 
 
-def regression(inputs: csr_matrix, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (width, classes) and biases (classes,) of the logistic regression of all rows, with
-    the strength that predicts a fifth of them best from the others."""
-    held = np.arange(len(truth)) % FOLDS == 0
-    strength = STRENGTHS[1]
-    if len(np.unique(truth[~held])) == len(np.unique(truth)):
-        strength, _ = best(inputs[~held], truth[~held], inputs[held], truth[held])
+def regression(
+    inputs: csr_matrix, truth: np.ndarray, strength: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (width, classes) and biases (classes,) of the logistic regression of all rows."""
     model = _model(truth, strength).fit(inputs, truth)
     if truth.ndim == 2:
         found = [(one.coef_[0], one.intercept_[0]) for one in model.estimators_]
@@ -170,6 +171,30 @@ def best(
             break
         found, least = (strength, model), loss
     return found
+
+
+def _counting(batches: Batches, size: int, classes: int, longest: int, **options) -> NGramLogits:
+    """A layer that counts the n-grams of ``size`` texts, and whose table is empty."""
+    most = min(MOST_NGRAMS, MOST_WEIGHTS // classes)
+    codes, texts = frequent(batches(), longest, most)
+    layer = NGramLogits(len(codes), classes, longest, **options)
+    layer.build((None, None))
+    layer.count(codes, texts, size)
+    return layer
+
+
+def _only(batches: Batches, which: np.ndarray) -> Batches:
+    """Batches of those texts for which ``which`` (texts,) is true."""
+
+    def part() -> Iterator[np.ndarray]:
+        place = 0
+        for tokens in batches():
+            kept = tokens[which[place : place + len(tokens)]]
+            place += len(tokens)
+            if len(kept):
+                yield kept
+
+    return part
 
 
 def frequent(

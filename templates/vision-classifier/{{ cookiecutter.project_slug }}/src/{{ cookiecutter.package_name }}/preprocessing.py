@@ -15,6 +15,7 @@ from .model import preferred_size
 
 OWN_SIZE_LIMIT = 96  # pixels up to which images keep their own size
 MOST_MEASURED = 1_024  # training images whose mean and deviation stand for all
+MEASURED_AT_ONCE = 16  # of them: memory is that of a few, whatever their size
 LEAST_STD = 1 / 255  # of a channel that is the same everywhere
 
 
@@ -136,11 +137,16 @@ def _channel_statistics(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of each channel in [0, 1], of images spread over the split."""
     positions = np.unique(np.linspace(0, len(train) - 1, MOST_MEASURED).astype("int64"))
-    pixels = preprocessing(train.fetch(tf.constant(positions))).numpy().astype("float64")
+    pixels, sums, squares = 0, np.zeros(preprocessing.channels), np.zeros(preprocessing.channels)
+    for part in np.array_split(positions, -(-len(positions) // MEASURED_AT_ONCE)):
+        values = preprocessing(train.fetch(tf.constant(part))).numpy().astype("float64")
+        pixels += values[..., 0].size
+        sums += values.sum(axis=(0, 1, 2))
+        squares += np.square(values).sum(axis=(0, 1, 2))
     # Rounded: they are shown, and must not depend on the order in which a machine sums.
-    mean = pixels.mean(axis=(0, 1, 2)).round(4)
-    std = np.maximum(pixels.std(axis=(0, 1, 2)), LEAST_STD).round(4)
-    return tuple(map(float, mean)), tuple(map(float, std))
+    mean = sums / pixels
+    std = np.sqrt(np.maximum(squares / pixels - mean**2, LEAST_STD**2)).round(4)
+    return tuple(map(float, mean.round(4))), tuple(map(float, std))
 
 
 def augment(prepared: tf.Tensor, uniform: Uniform, config: Config) -> tf.Tensor:

@@ -1,12 +1,15 @@
 """Questions on a terminal: arrow keys for choices, checked while typing, a way back."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from aistart.answers import Back
 from aistart.catalog import Template
 from aistart.errors import UsageProblem, shown
 from aistart.questions import Question
+
+if TYPE_CHECKING:
+    from prompt_toolkit.formatted_text import StyleAndTextTuples
 
 _BACK = object()
 _HINT = "(Shift-Tab: back)"
@@ -17,6 +20,7 @@ class Terminal:
 
     def __init__(self) -> None:
         self._features: list[str] | None = None  # as they were when the person went back
+        self._lines: list[StyleAndTextTuples] = []  # answered ones, as they stand on the terminal
 
     def question(self, question: Question, dependencies: Iterable[str]) -> str:
         """As ``answers.Ask``."""
@@ -43,7 +47,7 @@ class Terminal:
                 validate=lambda text: _said(question, text, dependencies),
             )
             _replace_default_by_typing(asked.application)
-        return str(_answered(asked))
+        return str(self._answer(asked, message, lambda value: question.labels.get(value, value)))
 
     def features(self, template: Template, preset: list[str]) -> list[str]:
         """As ``answers.Ask``."""
@@ -57,7 +61,8 @@ class Terminal:
         hint = "(space: choose, enter: go on, Shift-Tab: back)"
         asked = questionary.checkbox("Features:", choices, instruction=hint)
         try:
-            return [str(name) for name in _answered(asked)]
+            names = self._answer(asked, "Features:", lambda names: ", ".join(names) or "none")
+            return [str(name) for name in names]
         except Back:
             self._features = _selected(asked)
             raise
@@ -80,6 +85,32 @@ class Terminal:
         ]
         return str(_ask(questionary.select(f"Run the code of {word}?", choices)))
 
+    def _answer(self, asked: Any, message: str, said: Callable[[Any], str]) -> Any:
+        """The answer to a question of ``questionary``, which stays on the terminal as one line
+        until Shift-Tab leaves the question after it.
+
+        Args:
+            said: gives the answer as it is shown.
+        """
+        from aistart.wrapping import erase_line, print_line
+
+        application = asked.application
+        application.erase_when_done = True
+        _bind_ways_out(application)
+        answer = _ask(asked)
+        if answer is _BACK:
+            if self._lines:
+                erase_line(self._lines.pop(), application.output)
+            raise Back
+        line: StyleAndTextTuples = [
+            ("class:qmark", "?"),
+            ("class:question", f" {message} "),
+            ("class:answer", said(answer)),
+        ]
+        print_line(line, application)
+        self._lines.append(line)
+        return answer
+
 
 def _ask(asked: Any) -> Any:
     """The answer to a question of ``questionary``, whose words are whole on any terminal."""
@@ -89,23 +120,22 @@ def _ask(asked: Any) -> Any:
     return asked.unsafe_ask()
 
 
-def _answered(asked: Any) -> Any:
-    """The answer to a question of ``questionary`` that Shift-Tab leaves."""
+def _bind_ways_out(application: Any) -> None:
+    """Shift-Tab goes back; Ctrl-C leaves what stands on the terminal."""
     from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
 
     keys = KeyBindings()
 
     @keys.add("s-tab", eager=True)
     def back(event: KeyPressEvent) -> None:
-        event.app.erase_when_done = True  # it is asked again later
         event.app.exit(result=_BACK)
 
-    application = asked.application
+    @keys.add("c-c", eager=True)
+    def interrupt(event: KeyPressEvent) -> None:
+        event.app.erase_when_done = False
+        event.app.exit(exception=KeyboardInterrupt, style="class:aborting")
+
     application.key_bindings = merge_key_bindings([application.key_bindings or KeyBindings(), keys])
-    answer = _ask(asked)
-    if answer is _BACK:
-        raise Back
-    return answer
 
 
 def _replace_default_by_typing(application: Any) -> None:

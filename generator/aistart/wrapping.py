@@ -7,10 +7,17 @@ from typing import Any
 
 from prompt_toolkit.application import Application, get_app
 from prompt_toolkit.filters import Always
-from prompt_toolkit.formatted_text import StyleAndTextTuples, split_lines, to_formatted_text
-from prompt_toolkit.formatted_text.utils import fragment_list_len
+from prompt_toolkit.formatted_text import (
+    FormattedText,
+    StyleAndTextTuples,
+    split_lines,
+    to_formatted_text,
+)
+from prompt_toolkit.formatted_text.utils import fragment_list_len, fragment_list_width
 from prompt_toolkit.layout.controls import BufferControl, FormattedTextControl
 from prompt_toolkit.layout.processors import Processor, Transformation, TransformationInput
+from prompt_toolkit.output import Output
+from prompt_toolkit.shortcuts import print_formatted_text
 from prompt_toolkit.utils import get_cwidth
 
 
@@ -29,6 +36,23 @@ def wrap_words(application: Application[Any]) -> None:
             window.get_line_prefix = None
         elif isinstance(control, FormattedTextControl):
             _wrap_text(control)
+
+
+def print_line(line: StyleAndTextTuples, application: Application[Any]) -> None:
+    """Print a line where an application has ended, in its colours; it breaks at spaces."""
+    output = application.output
+    filled, _ = _padded(line, output.get_size().columns)
+    print_formatted_text(FormattedText(filled), style=application.style, output=output)
+
+
+def erase_line(line: StyleAndTextTuples, output: Output) -> None:
+    """Take a line back that ``print_line`` printed last."""
+    columns = output.get_size().columns
+    filled, _ = _padded(line, columns)
+    output.cursor_up(max(1, -(-fragment_list_width(filled) // columns)))
+    output.write_raw("\r")
+    output.erase_down()
+    output.flush()
 
 
 def _wrap_text(control: FormattedTextControl) -> None:

@@ -11,6 +11,9 @@ import sys
 import termios
 import time
 
+import pyte
+
+LINES = 40
 UP, DOWN, SHIFT_TAB, CTRL_C, CTRL_U = "\x1b[A", "\x1b[B", "\x1b[Z", "\x03", "\x15"
 QUIET = 0.4  # seconds without output after which a prompt is taken to wait
 LIMIT = 60
@@ -18,9 +21,20 @@ LIMIT = 60
 
 def on_terminal(answers: list[str], *words: str, columns: int = 80) -> str:
     """Run the tool, type an answer whenever it waits, and return the text that it showed."""
+    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", _output(answers, *words, columns=columns))
+
+
+def screen_after(answers: list[str], *words: str, columns: int = 80) -> list[str]:
+    """The lines that stand on the screen after these answers and Ctrl-C."""
+    screen = pyte.Screen(columns, LINES)
+    pyte.Stream(screen).feed(_output([*answers, CTRL_C], *words, columns=columns))
+    return [line.rstrip() for line in screen.display if line.strip()]
+
+
+def _output(answers: list[str], *words: str, columns: int) -> str:
     process, terminal = pty.fork()
     if process == 0:  # the child: the terminal is its own, so that Ctrl-C reaches it
-        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, columns, 0, 0))
         os.environ |= {"PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm"}
         os.execv(sys.executable, [sys.executable, "-m", "aistart", *words])
     shown, waiting, fresh = "", list(answers), False
@@ -39,4 +53,4 @@ def on_terminal(answers: list[str], *words: str, columns: int = 80) -> str:
         os.kill(process, signal.SIGKILL)
     os.waitpid(process, 0)
     os.close(terminal)
-    return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown)
+    return shown

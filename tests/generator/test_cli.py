@@ -17,7 +17,7 @@ from click.testing import Result
 from aistart.catalog import find_templates
 from tests.environments import REPOSITORY
 from tests.generator.foreign import PROJECT, team_template, write
-from tests.generator.terminal import CTRL_C, CTRL_U, DOWN, SHIFT_TAB, UP, on_terminal
+from tests.generator.terminal import CTRL_C, CTRL_U, DOWN, SHIFT_TAB, UP, on_terminal, screen_after
 
 Call = Callable[..., Result]
 FEATURES = ["\r"]  # the last question
@@ -103,6 +103,17 @@ def test_prompts_on_a_terminal(isolated: Path) -> None:
     assert (project / "src/my_app/train.py").is_file()
     assert (project / "LICENSE").read_text().startswith("MIT License")
     assert "Ada" in (project / "LICENSE").read_text()
+
+
+def test_going_back_takes_the_answered_line_away(isolated: Path) -> None:
+    name = "A name of so many words that it needs two lines on a terminal, or three"
+    # Before the first question there is none to go back to.
+    keys = [SHIFT_TAB, f"{CTRL_U}{name}\r", f"{CTRL_U}app\r", "\r", "\r"]
+    asked = ["Name of the project", "Folder", "Python package", "What it does, in a sentence"]
+    for left in (1, 4):
+        screen = screen_after([*keys, *left * [SHIFT_TAB]], "new", "vision-classifier", columns=40)
+        lines = f" {' '.join(' '.join(screen).split())}".split(" ? ")[1:]
+        assert [line.partition(":")[0] for line in lines] == asked[: 5 - left]
 
 
 def test_what_is_set_is_not_asked(isolated: Path) -> None:

@@ -179,6 +179,7 @@ def new(
     from aistart import profile as profiles
     from aistart.answers import choose_features, resolve
     from aistart.catalog import find_templates
+    from aistart.layout import is_narrow, wrapped
     from aistart.project import Request, check_free, check_output, create, preview
 
     ask = None if defaults or not _on_terminal() else _terminal()
@@ -216,9 +217,12 @@ def new(
         return
     taken = describe.taken_from(usual, request)
     features_said = f", with {', '.join(request.features)}" if request.features else ""
-    click.echo(f"Made {target} ({chosen.title or chosen.name}{features_said}).")
+    said = [f"Made {target} ({chosen.title or chosen.name}{features_said})."]
     if taken:
-        click.echo(f"From the profile {usual.path}: {', '.join(taken)}.")
+        said.append(f"From the profile {usual.path}: {', '.join(taken)}.")
+    for line in said:
+        # The commands below are whole lines in any case: they are to be copied.
+        click.echo(wrapped(line) if is_narrow() else line)
     again = describe.same_again(request, usual, profile_file, source.commit)
     steps = "\n".join(f"  {step}" for step in describe.next_steps(target, chosen))
     click.echo(f"\nNext:\n{steps}\n\nThe same again, without questions:\n  {again}")

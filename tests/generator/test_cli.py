@@ -373,6 +373,20 @@ def test_messages_at_a_prompt_are_whole_on_a_narrow_terminal(
     assert "try 'my_class'." in " ".join(shown.split())
 
 
+def test_what_was_made_is_said_in_whole_words_on_a_narrow_terminal(
+    aistart: Callable, isolated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    (isolated / "team.toml").write_text('author = "The Team"\nlicense = "MIT"\n')
+    words = ["demo", "-y", "--no-git", "--profile", "team.toml", "-o", "."]
+    lines = aistart("new", "vision-classifier", *words).stdout.partition("\n\n")[0].splitlines()
+    assert max(map(len, lines)) <= 40
+    assert " ".join(lines) == (
+        "Made demo (Image classifier, with docker, ci). "
+        "From the profile team.toml: author, license."
+    )
+
+
 def test_words_at_a_prompt_are_whole_on_a_narrow_terminal(isolated: Path) -> None:
     shown = on_terminal(["\r", CTRL_C], "new", "vision-classifier", columns=40)
     assert re.search(r"project: My Image\s+Classifier", shown)

@@ -82,15 +82,22 @@ def test_fit_takes_the_images_own_size_if_it_is_small() -> None:
 
 
 def test_fit_measures_each_channel() -> None:
-    pixels = np.zeros((4, 6, 6, 3), "uint8")
-    pixels[2:, ..., 0], pixels[..., 1] = 255, 51  # half and half; the same everywhere; black
+    pixels = np.zeros((100, 6, 6, 3), "uint8")
+    pixels[50:, ..., 0], pixels[..., 1] = 255, 51  # half and half; the same everywhere; black
+    calls = []
+
+    def fetch(positions: tf.Tensor) -> tf.Tensor:
+        calls.append(positions)
+        return tf.gather(tf.constant(pixels), positions)
+
     split = ImageSplit(
-        np.arange(4).astype(str),
-        np.array(["a", "b"] * 2),
-        lambda positions: tf.gather(tf.constant(pixels), positions),
-        shapes=np.array([(6, 6, 3)] * 4),
+        np.arange(100).astype(str),
+        np.array(["a", "b"] * 50),
+        fetch,
+        shapes=np.array([(6, 6, 3)] * 100),
     )
     fitted = Preprocessing.fit(split, load_config([]))
+    assert len(calls) == 1, "once for the graph, not once for each part"
     assert fitted.mean == (0.5, 0.2, 0.0)
     assert fitted.std == (0.5, 0.0039, 0.0039), "never zero: it is divided by"
     core = model.build(load_config(["--model.name", "resnet"]), fitted)

@@ -7,10 +7,9 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-from . import cache
 from .config import Config
 from .contract import Data, Split
-from .preprocessing import Preprocessing
+from .preprocessing import Preprocessing, inputs_at
 from .report import baseline_row, majority_row
 from .splits import stratified_order
 
@@ -58,6 +57,4 @@ def _logistic_regression(
 
 
 def _pixels(split: Split, places: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    parts = np.array_split(places, -(-len(places) // cache.CHUNK))
-    images = [preprocessing(split.fetch(part)).numpy() for part in parts]
-    return np.concatenate(images).reshape(len(places), -1)
+    return np.concatenate(list(inputs_at(places, split, preprocessing))).reshape(len(places), -1)

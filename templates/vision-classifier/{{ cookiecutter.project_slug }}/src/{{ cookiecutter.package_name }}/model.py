@@ -58,9 +58,9 @@ def resnet(config: Config, preprocessing: Preprocessing) -> keras.Model:
     # === Layers ===
     image = keras.Input(preprocessing.input_shape, name="image")
     x = _standardized(image, preprocessing)
-    x = layers.ReLU()(_convolved(x, 16, "stem"))
+    x = layers.ReLU()(_convolved(x, 24, "stem"))
     # Few of the layers work on many pixels: those cost most and see least.
-    for number, (filters, residual) in enumerate(((32, True), (64, False), (96, True)), start=1):
+    for number, (filters, residual) in enumerate(((48, True), (96, False), (128, True)), start=1):
         x = _convolved(x, filters, f"stage_{number}", pool=True)
         x = layers.ReLU()(x)
         if residual:

@@ -130,9 +130,9 @@ def fit(batches: Batches, truth: np.ndarray, classes: int, longest: int, **optio
     if len(np.unique(truth[~held])) == len(np.unique(truth)):
         # The n-grams are counted without the texts that choose: those that just one of the others
         # has in common with them would seem to tell more than they do.
-        layer = _counting(_only(batches, ~held), len(truth[~held]), classes, longest)
-        known, seen = (layer.matrix(_only(batches, part)()) for part in (~held, held))
-        strength, _ = best(known, truth[~held], seen, truth[held])
+        layer = _counting(_only(batches, ~held), np.sum(~held), classes, longest)
+        inputs = layer.matrix(batches())
+        strength, _ = best(inputs[~held], truth[~held], inputs[held], truth[held])
     layer = _counting(batches, len(truth), classes, longest, **options)
     if layer.ngrams:
         table, bias = regression(layer.matrix(batches()), truth, strength)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
-from tests.benchmarks.printing import Lines, print_table
+from tests.benchmarks.printing import Lines, print_table, table_line
 from tests.benchmarks.training import SCRIPTS, environment_of, run
 from tests.environments import project_python
 
@@ -66,8 +66,7 @@ def learnt(project: Path, model: str) -> Lines:
         f"{ratio:.2f}",
         f"at least {least} in at most {most} x",
     ]
-    holds = accuracy >= least and ratio <= most
-    yield f"| {' | '.join(cells)} | {'holds' if holds else 'does not hold'} |", holds
+    yield table_line(cells, accuracy >= least and ratio <= most)
 
 
 HEADER = "| model | accuracy | plain script's | fit, seconds | plain script's | ratio | limit | |"

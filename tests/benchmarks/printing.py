@@ -3,13 +3,19 @@
 import argparse
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from tests.benchmarks.digits import make_project
 
 # Lines of a table, and whether each is as it must be.
 Lines = Iterator[tuple[str, bool]]
+
+
+def table_line(cells: Iterable[object], holds: bool) -> tuple[str, bool]:
+    """A line of a table, which ends with whether it is as it must be."""
+    said = "holds" if holds else "does not hold"
+    return f"| {' | '.join(map(str, [*cells, said]))} |", holds
 
 
 def print_table(

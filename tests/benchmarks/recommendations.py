@@ -16,7 +16,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.benchmarks.printing import Lines, print_table
+from tests.benchmarks.printing import Lines, print_table, table_line
 from tests.benchmarks.training import (
     SCRIPTS,
     compare,
@@ -104,9 +104,8 @@ def catalogue(project: Path) -> Lines:
         ("answer_milliseconds", MOST_ANSWER_MILLISECONDS),
     ):
         what = f"{name.replace('_', ', ')}: {USERS} users, {ITEMS} items"
-        holds = measured[name] <= most
-        said = "holds" if holds else "does not hold"
-        yield f"| {what} | {measured[name]:.4g} | | | at most {most} | {said} |", holds
+        cells = [what, f"{measured[name]:.4g}", "", "", f"at most {most}"]
+        yield table_line(cells, measured[name] <= most)
 
 
 def _imports(project: Path) -> tuple[Path, int]:
@@ -119,7 +118,7 @@ def _imports(project: Path) -> tuple[Path, int]:
 
 def _line(what: str, ours: float, peer: float, limit: str, holds: bool) -> tuple[str, bool]:
     cells = [what, f"{ours:.4f}", f"{peer:.4f}", f"{ours / peer:.3f}", limit]
-    return f"| {' | '.join(cells)} | {'holds' if holds else 'does not hold'} |", holds
+    return table_line(cells, holds)
 
 
 HEADER = "| what | ours | peer | ratio | limit | |"

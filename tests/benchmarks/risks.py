@@ -18,7 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from tests.benchmarks.printing import Lines, print_table
+from tests.benchmarks.printing import Lines, print_table, table_line
 from tests.benchmarks.training import (
     SCRIPTS,
     compare,
@@ -155,8 +155,7 @@ def speed(project: Path) -> Lines:
 
 
 def _line(cells: list[str], limit: str, holds: bool) -> tuple[str, bool]:
-    said = "holds" if holds else "does not hold"
-    return f"| {' | '.join([*cells, limit, said])} |", holds
+    return table_line([*cells, limit], holds)
 
 
 HEADER = "| what | ours | logistic regression | gradient boosting | limit | |"

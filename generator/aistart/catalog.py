@@ -17,6 +17,7 @@ from aistart.errors import UsageProblem, unknown
 from aistart.manifest import MANIFEST
 
 PROJECT = "{{ cookiecutter.project_slug }}"  # a layer's folder of files
+LAYERS = "layers"  # the folder, beside the templates, of layers that are no templates
 
 
 def templates_root() -> Path:
@@ -39,8 +40,8 @@ class Layer:
 
     @property
     def name(self) -> str:
-        """As templates name it: of ours, its path below their folder."""
-        root = templates_root()
+        """As templates name it: of ours, its path below the folder of layers."""
+        root = templates_root() / LAYERS
         if self.path.is_relative_to(root):
             return self.path.relative_to(root).as_posix()
         return self.path.name
@@ -217,8 +218,9 @@ def find_layer(name: str, beside: Path) -> Layer:
     path = PurePosixPath(name)
     if not is_part(name):
         raise UsageProblem(f"template: the layer {name!r} lies outside of the template.")
-    folder = (beside if name.startswith("./") else templates_root()) / path
-    if not (folder / MANIFEST).is_file():
+    roots = [beside] if name.startswith("./") else [templates_root() / LAYERS, templates_root()]
+    folder = next((root / path for root in roots if (root / path / MANIFEST).is_file()), None)
+    if folder is None:
         raise UsageProblem(f"template: there is no layer {name!r}.")
     return Layer(folder)
 

@@ -144,5 +144,5 @@ def check_files(project: Path) -> None:
 def test_sources_hold_no_template_language() -> None:
     from aistart.catalog import templates_root
 
-    for path in templates_root().glob("*/*/src/**/*.py"):
+    for path in templates_root().glob("**/src/**/*.py"):
         assert "cookiecutter" not in path.read_text(encoding="utf-8"), path

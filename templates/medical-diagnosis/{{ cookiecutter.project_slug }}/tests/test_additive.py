@@ -5,8 +5,8 @@ import pytest
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from {{ cookiecutter.package_name }} import additive
-from {{ cookiecutter.package_name }}.networks import Terms
+from {{ cookiecutter.package_name }}.networks import additive
+from {{ cookiecutter.package_name }}.networks.layers import Terms
 
 COLUMNS = ("x", "y", "z", "site", "site")
 BORDERS = (tuple(np.linspace(-1.6, 1.6, 9).round(2)),) * 3

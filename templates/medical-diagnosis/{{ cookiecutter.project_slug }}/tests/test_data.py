@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from {{ cookiecutter.package_name }} import cohort
+from {{ cookiecutter.package_name }}.datasets import cohort
 from {{ cookiecutter.package_name }}.config import load_config
-from {{ cookiecutter.package_name }}.contract import Data
+from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
 from {{ cookiecutter.package_name }}.data import load
-from {{ cookiecutter.package_name }}.errors import DataProblem, ProjectError, UsageProblem
-from {{ cookiecutter.package_name }}.schema import Column, Schema
+from {{ cookiecutter.package_name }}.engine.errors import DataProblem, ProjectError, UsageProblem
+from {{ cookiecutter.package_name }}.datasets.schema import Column, Schema
 
 SPLITS = ("train", "validation", "test")
 SCHEMA = Schema(
@@ -53,7 +53,7 @@ def written(frame: pd.DataFrame, schema: Schema = SCHEMA) -> list[str]:
     return ["--data.source", "csv", "--data.path", "table.csv", "--data.schema_file", "schema.yaml"]
 
 
-def loaded(frame: pd.DataFrame, *words: str, schema: Schema = SCHEMA) -> Data:
+def loaded(frame: pd.DataFrame, *words: str, schema: Schema = SCHEMA) -> DatasetSplits:
     return load(load_config([*written(frame, schema), *words]))
 
 
@@ -63,11 +63,11 @@ def refused(frame: pd.DataFrame, *words: str, schema: Schema = SCHEMA) -> str:
     return str(caught.value)
 
 
-def people(data: Data) -> list[set[str]]:
+def people(data: DatasetSplits) -> list[set[str]]:
     return [set(data.splits[name].patients) for name in SPLITS]
 
 
-def assert_apart(data: Data) -> None:
+def assert_apart(data: DatasetSplits) -> None:
     train, validation, test = people(data)
     assert not train & validation
     assert not (train | validation) & test

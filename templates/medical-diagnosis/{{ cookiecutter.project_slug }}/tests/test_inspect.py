@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from {{ cookiecutter.package_name }}.config import Config
-from {{ cookiecutter.package_name }}.errors import DataProblem
-from {{ cookiecutter.package_name }}.findings import Findings
-from {{ cookiecutter.package_name }}.inspection import inspect
-from {{ cookiecutter.package_name }}.schema import Column, Schema, read
-from {{ cookiecutter.package_name }}.settings import Data
+from {{ cookiecutter.package_name }}.engine.errors import DataProblem
+from {{ cookiecutter.package_name }}.engine.findings import Findings
+from {{ cookiecutter.package_name }}.inspection.patients import inspect
+from {{ cookiecutter.package_name }}.datasets.schema import Column, Schema, read
+from {{ cookiecutter.package_name }}.config import Data
 
 ROWS = 400
 DAYS = pd.Timestamp("2019-01-01")
@@ -120,19 +120,19 @@ def test_other_tables(name: str) -> None:
 
 
 def test_it_is_written_beside_the_configuration(capsys: pytest.CaptureFixture[str]) -> None:
-    from {{ cookiecutter.package_name }} import inspect_data
+    from .conftest import inspect
 
     Path("pyproject.toml").touch()
     visits().to_csv("t.csv", index=False)
-    assert inspect_data.main(["t.csv"]) == 0
+    assert inspect(["t.csv"]) == 0
     assert "Written to configs/my_data_schema.yaml" in capsys.readouterr().out
     data = yaml.safe_load(Path("configs/my_data.yaml").read_text())["data"]
     assert Path(data["schema_file"]).name == "my_data_schema.yaml"
     assert read(Path(data["schema_file"])).outcome == "died"
     Path("configs/my_data.yaml").unlink()
-    assert inspect_data.main(["t.csv"]) == 2
+    assert inspect(["t.csv"]) == 2
     assert "my_data_schema.yaml' exists; --force replaces it." in capsys.readouterr().err
-    assert inspect_data.main(["t.csv", "--force"]) == 0
+    assert inspect(["t.csv", "--force"]) == 0
 
 
 # === Which column is which ===

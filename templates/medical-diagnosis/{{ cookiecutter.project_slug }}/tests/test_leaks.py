@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_breast_cancer
 
-from {{ cookiecutter.package_name }}.leaks import giving_away
-from {{ cookiecutter.package_name }}.schema import Column, Schema
+from {{ cookiecutter.package_name }}.datasets.target_leakage import find_giveaways
+from {{ cookiecutter.package_name }}.datasets.schema import Column, Schema
 
 ROWS = 400
 OUTCOME = Column(kind="outcome", yes="1", no="0")
@@ -20,7 +20,7 @@ def found(column: Column, values: Any, died: np.ndarray) -> dict[str, float]:
     age = np.random.default_rng(1).normal(60, 10, len(died))
     records = schema.parsed(pd.DataFrame({"x": values, "age": age, "died": died.astype(int)}))
     assert not records.problems
-    return giving_away(records, schema)
+    return find_giveaways(records, schema)
 
 
 @pytest.fixture
@@ -79,4 +79,4 @@ def test_breast_cancer_gives_nothing_away() -> None:
     numbers = {name: Column(kind="number") for name in frame.columns[:-1]}
     schema = Schema(columns=numbers | {"target": OUTCOME})
     records = schema.parsed(frame)
-    assert giving_away(records, schema) == {}
+    assert find_giveaways(records, schema) == {}

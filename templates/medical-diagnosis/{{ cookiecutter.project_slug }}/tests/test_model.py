@@ -11,28 +11,22 @@ import pandas as pd
 import pytest
 from mlflow.pyfunc import scoring_server
 
-from {{ cookiecutter.package_name }} import (
-    baselines,
-    cross_validate,
-    fitting,
-    inputs,
-    model,
-    objective,
-    predict,
-    reasons,
-    registry,
-)
-from {{ cookiecutter.package_name }}.artifact import Artifact
-from {{ cookiecutter.package_name }}.artifact import load as load_model
+from {{ cookiecutter.package_name }} import baselines, inputs, model, objective, registry
+from {{ cookiecutter.package_name }}.__main__ import program
+from {{ cookiecutter.package_name }}.engine import loop
+from {{ cookiecutter.package_name }}.__main__ import predict
+from {{ cookiecutter.package_name }}.evaluation import attributions as reasons
+from {{ cookiecutter.package_name }}.engine.artifact import Artifact
+from {{ cookiecutter.package_name }}.engine.artifact import load as load_model
 from {{ cookiecutter.package_name }}.config import Config, load_config
 from {{ cookiecutter.package_name }}.data import load
-from {{ cookiecutter.package_name }}.distribution import connect
-from {{ cookiecutter.package_name }}.evaluate import main as evaluate
-from {{ cookiecutter.package_name }}.optimizers import make_optimizer
+from {{ cookiecutter.package_name }}.engine.strategy import connect
+from {{ cookiecutter.package_name }}.__main__ import evaluate
+from {{ cookiecutter.package_name }}.engine.optimizers import make_optimizer
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
-from {{ cookiecutter.package_name }}.runs import all_runs, find_run
-from {{ cookiecutter.package_name }}.schema import Column, Schema
-from {{ cookiecutter.package_name }}.train import main as train
+from {{ cookiecutter.package_name }}.engine.runs import all_runs, find_run
+from {{ cookiecutter.package_name }}.datasets.schema import Column, Schema
+from {{ cookiecutter.package_name }}.__main__ import train
 
 UNTRACKED = ["--tracking.enabled", "false"]
 SHORT = [*UNTRACKED, "--data.limit", "200", "--train.max_steps", "6"]
@@ -70,7 +64,7 @@ def made(config: Config) -> tuple[Artifact, Any]:
     """An untrained model, and its data."""
     data = load(config)
     preprocessing = Preprocessing.fit(data.train, config)
-    core = fitting.build(config, preprocessing, connect(config.runtime, model.LAYOUT))
+    core = loop.build(task, config, preprocessing, connect(config.runtime, model.LAYOUT))
     return model.settle(Artifact(core, preprocessing), data, config), data
 
 
@@ -280,7 +274,7 @@ def test_a_column_that_is_missing_is_said(capsys: pytest.CaptureFixture[str]) ->
     assert train([*fields(frame), *SHORT, "--model.name", "logistic"]) == 0
     frame.drop(columns=["who", "died"])[:9].assign(y="").to_csv("asked.csv", index=False)
     capsys.readouterr()
-    assert predict.main(["asked.csv"]) == 0
+    assert predict(["asked.csv"]) == 0
     assert capsys.readouterr().err == (
         "warning: column 'y' is missing in every row, and hardly was in training; the model takes "
         "it for usual.\n"
@@ -304,13 +298,13 @@ def test_a_table_is_predicted_part_by_part(
     for rows in (4_096, 20):
         monkeypatch.setattr(inputs, "ROWS", rows)
         capsys.readouterr()
-        assert predict.main(["asked.csv", "--json", "--reasons", "1"]) == 0
+        assert predict(["asked.csv", "--json", "--reasons", "1"]) == 0
         said.append([json.loads(line) for line in capsys.readouterr().out.splitlines()])
     assert sizes == [50, 20, 20, 10]
     assert [row["id"] for row in said[1]] == [str(number) for number in range(1, 51)]
     assert [row["risk"] for row in said[1]] == pytest.approx([row["risk"] for row in said[0]])
     asked.assign(x=["1"] * 45 + ["zzz"] * 5).to_csv("asked.csv", index=False)
-    assert predict.main(["asked.csv", "--json"]) == 3
+    assert predict(["asked.csv", "--json"]) == 3
     captured = capsys.readouterr()
     assert captured.err == "error: asked.csv: row 46: x is not a number; nothing was predicted.\n"
     assert captured.out == ""
@@ -322,7 +316,7 @@ def test_every_answer_can_be_traced(capsys: pytest.CaptureFixture[str]) -> None:
     asked = frame.drop(columns=["who", "died"])[:3]
     asked.to_csv("asked.csv", index=False)
     capsys.readouterr()
-    assert predict.main(["asked.csv", "--json", "--reasons", "2"]) == 0
+    assert predict(["asked.csv", "--json", "--reasons", "2"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["id"] for row in rows] == ["1", "2", "3"]
     preprocessing = load_model(find_run("latest").model_file).preprocessing
@@ -335,7 +329,7 @@ def test_every_answer_can_be_traced(capsys: pytest.CaptureFixture[str]) -> None:
     assert preprocessing.model_version in card
     assert SCHEMA.digest in card
     assert objective.NOTICE in card
-    assert predict.main(["asked.csv"]) == 0
+    assert predict(["asked.csv"]) == 0
     assert objective.NOTICE in capsys.readouterr().out
 
 
@@ -374,11 +368,11 @@ def test_requests_that_break_the_schema(
         asked.loc[1, name] = value
     asked.to_csv("asked.csv", index=False)
     capsys.readouterr()
-    assert predict.main(["asked.csv"]) == 3
+    assert predict(["asked.csv"]) == 3
     captured = capsys.readouterr()
     assert captured.err == f"error: asked.csv: {reason}\n"
     asked.drop(columns="x").to_csv("asked.csv", index=False)
-    assert predict.main(["asked.csv"]) == 3
+    assert predict(["asked.csv"]) == 3
     assert capsys.readouterr().err == "error: column 'x' of the schema is missing.\n"
 
 
@@ -467,7 +461,7 @@ def test_evaluation_on_patients_of_the_training_is_said(
 
 def test_each_row_is_held_out_once(capsys: pytest.CaptureFixture[str]) -> None:
     words = [*fields(patients(200)), *SHORT, "--model.name", "logistic"]
-    assert cross_validate.main([*words, "--folds", "2", "--repeats", "2"]) == 0
+    assert program.script("cross-validate")([*words, "--folds", "2", "--repeats", "2"]) == 0
     out = capsys.readouterr().out
     assert "2 x 2 folds" in out
     (file,) = Path("reports").iterdir()
@@ -480,5 +474,5 @@ def test_each_row_is_held_out_once(capsys: pytest.CaptureFixture[str]) -> None:
         "gradient boosting, tuned",
     }
     assert 0 <= found["metrics"]["model"]["ece"] <= 1
-    assert cross_validate.main([*words, "--folds", "1"]) == 2
+    assert program.script("cross-validate")([*words, "--folds", "1"]) == 2
     assert capsys.readouterr().err == "error: --folds: 1 is not allowed: 2 to 20.\n"

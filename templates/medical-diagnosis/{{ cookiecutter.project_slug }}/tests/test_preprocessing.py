@@ -9,7 +9,7 @@ import tensorflow as tf
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.data import Visits, visits
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
-from {{ cookiecutter.package_name }}.schema import Schema
+from {{ cookiecutter.package_name }}.datasets.schema import Schema
 
 SCHEMA = Schema.model_validate(
     {

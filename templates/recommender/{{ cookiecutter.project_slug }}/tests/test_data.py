@@ -14,27 +14,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from {{ cookiecutter.package_name }} import movielens, settings
+from {{ cookiecutter.package_name }}.datasets import movielens
+from {{ cookiecutter.package_name }}.config import DataConfig
 from {{ cookiecutter.package_name }}.config import load_config
-from {{ cookiecutter.package_name }}.contract import Data
+from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
 from {{ cookiecutter.package_name }}.data import _asked, load
-from {{ cookiecutter.package_name }}.errors import DataProblem, ProjectError, UsageProblem
-from {{ cookiecutter.package_name }}.events import (
-    Reader,
-    concatenated,
-    read_features,
-)
-from {{ cookiecutter.package_name }}.frames import parts_of
-from {{ cookiecutter.package_name }}.log import (
-    HeldOut,
-    Log,
-    Parts,
-    core,
-    divided,
-    first_of_each,
-    in_order,
-    twice,
-)
+from {{ cookiecutter.package_name }}.engine.errors import DataProblem, ProjectError, UsageProblem
+from {{ cookiecutter.package_name }}.datasets.events import Reader, concatenated, read_features
+from {{ cookiecutter.package_name }}.datasets.frames import parts_of
+from {{ cookiecutter.package_name }}.datasets.interactions import HeldOut, Log, Parts, core, divided, first_of_each, in_order, twice
 
 NOON = 1_700_000_000  # 2023-11-14 22:13:20
 ROWS = [("a", "y", 20, 5.0), ("b", "x", 30, 4.0), ("a", "x", 10, 1.0), ("b", "z", 5, 3.0)]
@@ -49,7 +37,7 @@ def table(file: Path, rows: list, separator: str = ",", columns: tuple = COLUMNS
 
 
 def read(file: Path, **fields: Any) -> Reader:
-    data = settings.Data(path=str(file), **{"rating_column": "rating", **fields})
+    data = DataConfig(path=str(file), **{"rating_column": "rating", **fields})
     return concatenated(parts_of(file), Reader(data), str(file))
 
 
@@ -59,7 +47,7 @@ def told(log: Log) -> list[tuple]:
     return list(zip(users, items, log.times.tolist(), log.weights.tolist(), strict=True))
 
 
-def loaded(source: str, *words: str) -> Data:
+def loaded(source: str, *words: str) -> DatasetSplits:
     return load(load_config(["--data.source", source, *words], environment={}))
 
 
@@ -206,7 +194,7 @@ def test_rows_that_cannot_be_used() -> None:
         *(("a", "x", 1, "good"), ("a", "x", 1, None), ("a", "x", 1, "nan"), ("a", "x", 1, -0.5)),
         *(("a", "x", 1, "inf"), ("", " ", "", ""), ("a", "y", 2, 0)),
     ]
-    reader = Reader(settings.Data(rating_column="rating", max_unreadable=1.0))
+    reader = Reader(DataConfig(rating_column="rating", max_unreadable=1.0))
     frame = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
     reader.add(frame.iloc[:5], "")
     reader.add(frame.iloc[5:], "")

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 import yaml
 
-from {{ cookiecutter.package_name }} import inspect_data
+from .conftest import inspect
 from {{ cookiecutter.package_name }}.config import load_config
-from {{ cookiecutter.package_name }}.contract import Data
+from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
 from {{ cookiecutter.package_name }}.data import load
-from {{ cookiecutter.package_name }}.errors import DataProblem
-from {{ cookiecutter.package_name }}.runs import find_run
-from {{ cookiecutter.package_name }}.train import main as train
+from {{ cookiecutter.package_name }}.engine.errors import DataProblem
+from {{ cookiecutter.package_name }}.engine.runs import find_run
+from {{ cookiecutter.package_name }}.__main__ import train
 
 NOON = 1_700_000_000  # 2023-11-14 22:13
 DAY = 86_400
@@ -47,7 +47,7 @@ def write(file: Path, rows: list[dict], delimiter: str = ",") -> Path:
 
 def inspected(file: Path, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[str, dict]:
     """What is printed, and the ``data`` fields that are written."""
-    assert inspect_data.main([str(file), "--force", *words]) == 0
+    assert inspect([str(file), "--force", *words]) == 0
     return capsys.readouterr().out, written()
 
 
@@ -55,7 +55,7 @@ def written() -> dict[str, Any]:
     return yaml.safe_load(Path("configs/my_data.yaml").read_text(encoding="utf-8"))["data"]
 
 
-def loaded() -> Data:
+def loaded() -> DatasetSplits:
     """What training reads with what was written."""
     return load(load_config(WRITTEN))
 
@@ -405,7 +405,7 @@ def test_refused(
     for name, column in (("alone", "item"), ("lonely", "user")):
         rows = [{"event": f"e{n}", column: f"x{n % 4}", "time": NOON + n} for n in numbers]
         write(own_folder / f"{name}.csv", rows)
-    assert inspect_data.main(words) == code
+    assert inspect(words) == code
     shown = capsys.readouterr().err
     assert message in shown
     assert shown.count("\n") == 1

@@ -9,31 +9,33 @@ import pytest
 import tensorflow as tf
 from scipy import sparse
 
-from {{ cookiecutter.package_name }} import artifact, fitting, inputs, linear, ranking
+from {{ cookiecutter.package_name }}.engine import artifact, loop
+from {{ cookiecutter.package_name }} import inputs, ranking
+from {{ cookiecutter.package_name }}.networks import linear
 from {{ cookiecutter.package_name }}.config import load_config
-from {{ cookiecutter.package_name }}.contract import Data
+from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
 from {{ cookiecutter.package_name }}.data import Histories, load
-from {{ cookiecutter.package_name }}.distribution import connect
-from {{ cookiecutter.package_name }}.features import Features
-from {{ cookiecutter.package_name }}.log import in_order
+from {{ cookiecutter.package_name }}.engine.strategy import connect
+from {{ cookiecutter.package_name }}.networks.features import Features
+from {{ cookiecutter.package_name }}.datasets.interactions import in_order
 from {{ cookiecutter.package_name }}.model import LAYOUT, build, scoring
-from {{ cookiecutter.package_name }}.networks import Network
+from {{ cookiecutter.package_name }}.networks.layers import Network
 from {{ cookiecutter.package_name }}.preprocessing import FIRST, START, Preprocessing
 from {{ cookiecutter.package_name }}.registry import MODELS
-from {{ cookiecutter.package_name }}.runs import find_run
-from {{ cookiecutter.package_name }}.train import main
-from {{ cookiecutter.package_name }}.transitions import PRIOR, Transitions
+from {{ cookiecutter.package_name }}.engine.runs import find_run
+from {{ cookiecutter.package_name }}.__main__ import train as main
+from {{ cookiecutter.package_name }}.networks.transitions import PRIOR, Transitions
 
 from .conftest import QUICK
 
 
 @pytest.fixture(scope="module")
-def data() -> Data:
+def data() -> DatasetSplits:
     return load(load_config(["--data.limit", "200"], environment={}))
 
 
 @pytest.fixture(scope="module")
-def preprocessing(data: Data) -> Preprocessing:
+def preprocessing(data: DatasetSplits) -> Preprocessing:
     return Preprocessing.fit(data.train, load_config([], environment={}))
 
 
@@ -160,7 +162,7 @@ def test_earlier_weights_leave_shares_and_features(
     theirs = network(built("two_tower", before))
     earlier = artifact.Artifact(scoring(theirs), before)
     monkeypatch.setattr(fitting, "find_artifact", lambda *_: (earlier, config))
-    layer = network(fitting.build(config, now, connect(config.runtime, LAYOUT)))
+    layer = network(loop.build(task, config, now, connect(config.runtime, LAYOUT)))
     np.testing.assert_allclose(layer.shares, np.log(linear.shares(now.counts)), rtol=1e-5)
     for kept, table in ((layer.user_table, now.user_table), (layer.item_table, now.item_table)):
         np.testing.assert_array_equal(np.array(kept)[-len(table) :], table)
@@ -224,7 +226,7 @@ def test_transitions_by_hand() -> None:
 
 
 def test_what_is_learnt_beside_transitions_is_what_is_scored(
-    data: Data, preprocessing: Preprocessing
+    data: DatasetSplits, preprocessing: Preprocessing
 ) -> None:
     core = built("sasrec_transitions", preprocessing, "--model.dropout", "0")
     learner = core.get_layer("learner")
@@ -248,7 +250,7 @@ def test_what_is_learnt_beside_transitions_is_what_is_scored(
     assert (learning[counted, 0] > held[counted, 0]).all()
 
 
-def test_counts_of_pairs_are_those_of_the_log(data: Data, preprocessing: Preprocessing) -> None:
+def test_counts_of_pairs_are_those_of_the_log(data: DatasetSplits, preprocessing: Preprocessing) -> None:
     prepared = preprocessing.prepare(data.train.fetch(np.arange(30))).numpy()
     log, places = data.train.log, preprocessing.catalogue_numbers(data.train.log.item_ids)
     learnt = data.train.events

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from {{ cookiecutter.package_name }} import objective, predict, ranking, report
-from {{ cookiecutter.package_name }}.evaluate import find_artifact
+from {{ cookiecutter.package_name }} import objective, ranking, report
+from {{ cookiecutter.package_name }}.__main__ import predict
+from {{ cookiecutter.package_name }}.engine.trained_models import find_artifact
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 
 ITEMS = tuple("abcdefgh")
@@ -84,7 +85,7 @@ def test_what_was_seen_is_not_recommended() -> None:
 
 def said(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict]:
     capsys.readouterr()
-    assert predict.main([*words, "--json"]) == 0
+    assert predict([*words, "--json"]) == 0
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -110,7 +111,7 @@ def test_predict(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     several = [word for name in (user, "nobody", user) for word in ("--user", name)]
     (first, _, last) = said(capsys, *several, "--batch-size", "2")
     assert first["scores"].keys() == last["scores"].keys()
-    assert predict.main(["--user", user, "--user", "nobody"]) == 0
+    assert predict(["--user", user, "--user", "nobody"]) == 0
     assert capsys.readouterr().out.count("\n   10  ") == 2
 
 
@@ -125,5 +126,5 @@ def test_predict(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_refused(
     words: list[str], message: str, trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert predict.main(words) == 2
+    assert predict(words) == 2
     assert capsys.readouterr().err == f"error: {message}\n"

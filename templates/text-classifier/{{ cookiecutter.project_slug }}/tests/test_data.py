@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from {{ cookiecutter.package_name }} import answering, inputs, predict
+from {{ cookiecutter.package_name }} import prediction as answering, inputs
+from {{ cookiecutter.package_name }}.__main__ import predict
 from {{ cookiecutter.package_name }}.config import Config, load_config
-from {{ cookiecutter.package_name }}.contract import Data
+from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
 from {{ cookiecutter.package_name }}.data import load
-from {{ cookiecutter.package_name }}.errors import DataProblem, ProjectError, UsageProblem
+from {{ cookiecutter.package_name }}.engine.errors import DataProblem, ProjectError, UsageProblem
 from {{ cookiecutter.package_name }}.preprocessing import texts_of
-from {{ cookiecutter.package_name }}.runs import find_run
-from {{ cookiecutter.package_name }}.texts import content_key
-from {{ cookiecutter.package_name }}.train import main
+from {{ cookiecutter.package_name }}.engine.runs import find_run
+from {{ cookiecutter.package_name }}.datasets.texts import content_key
+from {{ cookiecutter.package_name }}.__main__ import train as main
 
 ROWS = [(f"text number {n} of {'good' if n % 2 else 'bad'} kind", "ab"[n % 2]) for n in range(40)]
 
@@ -35,11 +36,11 @@ def write_csv(file: Path, rows: list, columns=("text", "label"), **options) -> P
     return file
 
 
-def from_csv(file: Path, *words: str) -> Data:
+def from_csv(file: Path, *words: str) -> DatasetSplits:
     return load(configured("csv", "--data.path", str(file), *words))
 
 
-def all_texts(data: Data) -> set[str]:
+def all_texts(data: DatasetSplits) -> set[str]:
     return {text for split in data.splits.values() for text in texts_of(split)}
 
 
@@ -302,10 +303,10 @@ def test_several_labels_are_learnt_and_predicted(
         "TF-IDF, logistic regression",
     ]
     capsys.readouterr()
-    assert predict.main(["note 7 is red and blue", "note 8 is plain", "--json"]) == 0
+    assert predict(["note 7 is red and blue", "note 8 is plain", "--json"]) == 0
     said = [json.loads(line)["prediction"] for line in capsys.readouterr().out.splitlines()]
     assert said == ["blue;red", ""]
-    assert predict.main(["note 8 is plain"]) == 0
+    assert predict(["note 8 is plain"]) == 0
     assert "(none)" in capsys.readouterr().out
 
 

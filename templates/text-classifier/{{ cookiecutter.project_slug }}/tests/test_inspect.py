@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from {{ cookiecutter.package_name }} import inspect_data
+from .conftest import inspect
 from {{ cookiecutter.package_name }}.config import load_config
-from {{ cookiecutter.package_name }}.findings import share_told
-from {{ cookiecutter.package_name }}.inspection import languages
-from {{ cookiecutter.package_name }}.runs import find_run
-from {{ cookiecutter.package_name }}.train import main as train
+from {{ cookiecutter.package_name }}.engine.findings import predictability
+from {{ cookiecutter.package_name }}.inspection.texts import languages
+from {{ cookiecutter.package_name }}.engine.runs import find_run
+from {{ cookiecutter.package_name }}.__main__ import train
 
 KINDS = ("complaint", "praise", "question")
 WORDS = ("broken and late", "great and the best of all", "what is the price of it")
@@ -44,7 +44,7 @@ def test_what_it_says_and_writes(own_folder: Path, capsys: pytest.CaptureFixture
     rows[5]["body"], rows[7]["kind"] = "", ""
     rows[10]["body"] = rows[13]["body"].upper() + "!"
     file = write(own_folder / "mails.csv", rows, delimiter=";", encoding="utf-8-sig")
-    assert inspect_data.main([str(file)]) == 0
+    assert inspect([str(file)]) == 0
     shown = capsys.readouterr().out
     for line in (
         "file            90 rows, csv, utf-8\n",
@@ -85,7 +85,7 @@ def test_several_labels(kind: str, own_folder: Path, capsys: pytest.CaptureFixtu
         write(file, [row | {"kind": "; ".join(row["kind"])} for row in rows])
     else:
         file.write_text("\n".join(map(json.dumps, rows)))
-    assert inspect_data.main([str(file)]) == 0
+    assert inspect([str(file)]) == 0
     shown = capsys.readouterr().out
     between = ";" if kind == "csv" else "|"
     assert f"labels          up to 3 of a text, separated by {between!r}\n" in shown
@@ -115,7 +115,7 @@ def test_other_kinds_train_as_they_are(kind: str, own_folder: Path) -> None:
         chinese = ["这个产品坏了很失望", "非常好推荐大家购买", "请问这个多少钱一个"]
         rows = [{"review": f"{n}号{chinese[n % 3]}", "sentiment": KINDS[n % 3]} for n in range(60)]
         path = write(path.with_suffix(".csv"), rows, encoding="gb18030")
-    assert inspect_data.main([str(path), "--output", "mine.yaml"]) == 0
+    assert inspect([str(path), "--output", "mine.yaml"]) == 0
     words = ["--config", "mine.yaml", "--train.max_steps", "2", "--model.name", "bag"]
     assert train([*words, "--tracking.enabled", "false"]) == 0
     summary = find_run("latest").summary
@@ -126,7 +126,7 @@ def test_other_kinds_train_as_they_are(kind: str, own_folder: Path) -> None:
 def test_what_is_given_is_not_guessed(own_folder: Path) -> None:
     file = write(own_folder / "mails.csv", mails())
     words = ["--data.text_column", "subject", "--data.label_column", "queue"]
-    assert inspect_data.main([str(file), *words]) == 0
+    assert inspect([str(file), *words]) == 0
     data = load_config(["--config", "configs/my_data.yaml"]).data
     assert (data.text_column, data.label_column) == ("subject", "queue")
 
@@ -142,7 +142,7 @@ def reviews(**columns: str) -> list[dict[str, str]]:
 
 def inspected(file: Path, *words: str) -> tuple[dict, str]:
     """The fields that it writes, and the comments above them."""
-    assert inspect_data.main([str(file), "--force", *words]) == 0
+    assert inspect([str(file), "--force", *words]) == 0
     text = Path("configs/my_data.yaml").read_text()
     return yaml.safe_load(text)["data"], text
 
@@ -204,7 +204,7 @@ def test_a_split_column_is_found(own_folder: Path, capsys: pytest.CaptureFixture
     data, text = inspected(write(file, rows))
     assert "split_column" not in data
     assert "# column 'split' names splits, but 1 of its cells are empty; it is not used.\n" in text
-    assert inspect_data.main([str(file), "--force", "--data.split_column", "part"]) == 3
+    assert inspect([str(file), "--force", "--data.split_column", "part"]) == 3
     assert "data.split_column: there is no column 'part'; found: " in capsys.readouterr().err
 
 
@@ -230,7 +230,7 @@ def test_refused(
     (own_folder / "empty").mkdir()
     write(own_folder / "mails.csv", mails())
     write(own_folder / "ids.csv", [{"id": str(n), "text": f"text {n}"} for n in range(40)])
-    assert inspect_data.main(words) == code
+    assert inspect(words) == code
     shown = capsys.readouterr().err
     assert message in shown
     assert shown.count("\n") == 1
@@ -248,6 +248,6 @@ def test_languages() -> None:
 
 def test_how_well_a_column_tells_the_label() -> None:
     labels = ["a", "b"] * 20
-    assert share_told(labels, labels) == 1.0
-    assert share_told([str(n) for n in range(40)], labels) == 0.0, "each value once tells nothing"
-    assert share_told(["x"] * 40, labels) < 0.6
+    assert predictability(labels, labels) == 1.0
+    assert predictability([str(n) for n in range(40)], labels) == 0.0, "each value once tells nothing"
+    assert predictability(["x"] * 40, labels) < 0.6

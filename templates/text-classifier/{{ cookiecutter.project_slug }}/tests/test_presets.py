@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from {{ cookiecutter.package_name }} import predict
+from {{ cookiecutter.package_name }}.__main__ import predict
 from {{ cookiecutter.package_name }}.config import load_config
-from {{ cookiecutter.package_name }}.errors import ProjectError, UsageProblem
-from {{ cookiecutter.package_name }}.evaluate import find_artifact
+from {{ cookiecutter.package_name }}.engine.errors import ProjectError, UsageProblem
+from {{ cookiecutter.package_name }}.engine.trained_models import find_artifact
 from {{ cookiecutter.package_name }}.model import LAYOUT, build, phases
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
-from {{ cookiecutter.package_name }}.presets import BACKBONE, PresetInputs, tokenizer
-from {{ cookiecutter.package_name }}.runs import find_run
-from {{ cookiecutter.package_name }}.train import main as train
+from {{ cookiecutter.package_name }}.networks.presets import BACKBONE, PresetInputs, tokenizer
+from {{ cookiecutter.package_name }}.engine.runs import find_run
+from {{ cookiecutter.package_name }}.__main__ import train
 
 from .test_model import OF_PRESETS
 
@@ -76,7 +76,7 @@ def test_tuning(
     else:
         assert len(changed) > 10
     capsys.readouterr()
-    assert predict.main(["my payment is late", "", "--json"]) == 0
+    assert predict(["my payment is late", "", "--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert all(np.isfinite(list(line["scores"].values())).all() for line in lines)
     tokens = find_run("latest").summary["preprocessing"]

@@ -4,7 +4,7 @@ import tensorflow as tf
 
 from {{ cookiecutter.package_name }} import baselines
 from {{ cookiecutter.package_name }}.config import load_config
-from {{ cookiecutter.package_name }}.contract import Data
+from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
 from {{ cookiecutter.package_name }}.data import ImageSplit
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 
@@ -32,7 +32,7 @@ def test_the_name_says_what_was_cut_short(
 ) -> None:
     for limit, value in limits.items():
         monkeypatch.setattr(baselines, limit, value)
-    data = Data("some", "", some(60), some(20), some(30))
+    data = DatasetSplits("some", "", some(60), some(20), some(30))
     fitted = Preprocessing.fit(data.train, load_config([]))
     rows = baselines.measure(data, fitted, load_config([]))
     assert [row["name"] for row in rows] == ["majority class", name]

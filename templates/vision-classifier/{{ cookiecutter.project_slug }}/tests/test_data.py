@@ -11,15 +11,16 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from {{ cookiecutter.package_name }} import cache, predict
-from {{ cookiecutter.package_name }} import images as reading
+from {{ cookiecutter.package_name }}.engine import cache
+from {{ cookiecutter.package_name }}.__main__ import predict
+from {{ cookiecutter.package_name }}.datasets import images as reading
 from {{ cookiecutter.package_name }}.config import Config, load_config
-from {{ cookiecutter.package_name }}.contract import Data
+from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
 from {{ cookiecutter.package_name }}.data import load
-from {{ cookiecutter.package_name }}.errors import DataProblem, ProjectError, UsageProblem
+from {{ cookiecutter.package_name }}.engine.errors import DataProblem, ProjectError, UsageProblem
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
-from {{ cookiecutter.package_name }}.runs import find_run
-from {{ cookiecutter.package_name }}.train import main
+from {{ cookiecutter.package_name }}.engine.runs import find_run
+from {{ cookiecutter.package_name }}.__main__ import train as main
 
 
 def configured(source: str, *words: str) -> Config:
@@ -43,11 +44,11 @@ def draw_folder(root: Path, counts: dict[str, int], suffix: str = ".png") -> Pat
     return root
 
 
-def ids(data: Data, name: str) -> set[str]:
+def ids(data: DatasetSplits, name: str) -> set[str]:
     return set(data.splits[name].ids)
 
 
-def assert_no_leak(data: Data) -> None:
+def assert_no_leak(data: DatasetSplits) -> None:
     """No two splits share an image's bytes."""
     seen: dict[bytes, str] = {}
     for name, split in data.splits.items():
@@ -509,7 +510,7 @@ def test_predict(
 ) -> None:
     folder = tmp_path / "digits"
     write_digits(folder, 5)
-    assert predict.main([str(folder), "--json"]) == 0
+    assert predict([str(folder), "--json"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["id"] for row in rows] == [str(folder / f"{i}.png") for i in range(5)]
     for row in rows:
@@ -517,17 +518,17 @@ def test_predict(
         assert sum(row["scores"].values()) == pytest.approx(1)
     output = tmp_path / "out.jsonl"
     one = str(folder / "1.png")
-    assert predict.main([one, "--output", str(output), "--run", find_run("latest").id]) == 0
+    assert predict([one, "--output", str(output), "--run", find_run("latest").id]) == 0
     again = json.loads(output.read_text())
     assert again["id"] == one
     assert again["scores"] == pytest.approx(rows[1]["scores"], rel=1e-5)
     capsys.readouterr()
-    assert predict.main([one]) == 0
+    assert predict([one]) == 0
     assert capsys.readouterr().out.startswith(f"{one}  {rows[1]['prediction']}  (")
 
 
 def test_predict_in_batches_of_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert predict.main(["x.png", "--batch-size", "0"]) == 2
+    assert predict(["x.png", "--batch-size", "0"]) == 2
     assert "--batch-size" in capsys.readouterr().err
 
 
@@ -544,6 +545,6 @@ def test_predict_refuses_what_is_no_image(
 ) -> None:
     (tmp_path / "text.png").write_text("text")
     (tmp_path / "folder").mkdir()
-    assert predict.main([str(tmp_path / name), "--output", str(tmp_path / "out.jsonl")]) == 3
+    assert predict([str(tmp_path / name), "--output", str(tmp_path / "out.jsonl")]) == 3
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out.jsonl").exists()

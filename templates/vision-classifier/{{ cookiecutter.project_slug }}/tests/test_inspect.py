@@ -7,11 +7,11 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from {{ cookiecutter.package_name }} import inspect_data
+from .conftest import inspect
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.data import load
-from {{ cookiecutter.package_name }}.runs import find_run
-from {{ cookiecutter.package_name }}.train import main as train
+from {{ cookiecutter.package_name }}.engine.runs import find_run
+from {{ cookiecutter.package_name }}.__main__ import train
 
 TRAIN = ["--train.max_steps", "2", "--tracking.enabled", "false"]
 
@@ -27,7 +27,7 @@ def test_a_folder(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         draw(own_folder / "photos" / "ab"[number % 2] / f"{number}.png", number)
     draw(own_folder / "photos" / "a" / "copy.png", 0)
     (own_folder / "photos" / "b" / "broken.jpg").write_text("not one")
-    assert inspect_data.main(["photos"]) == 0
+    assert inspect(["photos"]) == 0
     shown = capsys.readouterr().out
     for line in (
         "classes     2: a 21, b 21\n",
@@ -49,7 +49,7 @@ def test_a_table(own_folder: Path) -> None:
         kind = ("cat", "dog")[number % 2]
         rows.append(f"images/{number}.png,p{number // 2},{kind},{kind == 'cat'}")
     (own_folder / "table.csv").write_text("\n".join(rows))
-    assert inspect_data.main(["table.csv"]) == 0
+    assert inspect(["table.csv"]) == 0
     text = Path("configs/my_data.yaml").read_text()
     assert "# column 'checked' tells the label nearly always; it is not used." in text
     assert yaml.safe_load(text)["data"] == {
@@ -70,7 +70,7 @@ def test_labels_and_splits_of_a_table(own_folder: Path, capsys: pytest.CaptureFi
         rows.append(f"{part},{number}.png,{sharp},{number % 3}")
         guessed.append(f"{part},{number}.png,c{number % 2},{sharp},{number % 3}")
     (own_folder / "table.csv").write_text("\n".join(rows))
-    assert inspect_data.main(["table.csv"]) == 0
+    assert inspect(["table.csv"]) == 0
     assert "splits      train 12, validation 10, test 8\n" in capsys.readouterr().out
     text = Path("configs/my_data.yaml").read_text()
     assert "guess" not in text
@@ -83,7 +83,7 @@ def test_labels_and_splits_of_a_table(own_folder: Path, capsys: pytest.CaptureFi
     }
     assert load(load_config(["--config", "configs/my_data.yaml"])).sizes()["test"] == 8
     (own_folder / "table.csv").write_text("\n".join(guessed))
-    assert inspect_data.main(["table.csv", "--force"]) == 0
+    assert inspect(["table.csv", "--force"]) == 0
     assert (
         "\n# column 'sharp' is taken for the labels by a guess, as none is named as labels are and "
         "this has the fewest different values; it may be 'place' instead. --data.label_column "
@@ -95,7 +95,7 @@ def test_labels_and_splits_of_a_table(own_folder: Path, capsys: pytest.CaptureFi
 def test_photographs_are_mirrored(own_folder: Path, size: int, photos: bool) -> None:
     for number in range(20):
         draw(own_folder / "photos" / "ab"[number % 2] / f"{number}.png", number, size=size)
-    assert inspect_data.main(["photos"]) == 0
+    assert inspect(["photos"]) == 0
     fields = yaml.safe_load(Path("configs/my_data.yaml").read_text())["data"]
     assert fields.get("augment_flip", False) is photos
     assert fields.get("augment_rotation", 10.0) == (0.0 if photos else 10.0)
@@ -116,7 +116,7 @@ def test_refused(
     (own_folder / "notes.txt").write_text("notes")
     (own_folder / "empty").mkdir()
     (own_folder / "table.csv").write_text("a,b\n1,2\n")
-    assert inspect_data.main(words) == 3
+    assert inspect(words) == 3
     shown = capsys.readouterr().err
     assert message in shown
     assert shown.count("\n") == 1

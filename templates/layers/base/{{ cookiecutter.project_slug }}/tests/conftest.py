@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from {{ cookiecutter.package_name }} import distribution
+from {{ cookiecutter.package_name }}.__main__ import program
 from {{ cookiecutter.package_name }}.config import Config, load_config
+from {{ cookiecutter.package_name }}.engine.strategy import prepare
 
 from . import domain
 
 # Before TensorFlow is imported: two virtual devices, for the tests of several replicas.
-distribution.prepare(load_config(["--runtime.virtual_devices", "2"], environment={}).runtime)
+prepare(load_config(["--runtime.virtual_devices", "2"], environment={}).runtime)
+
+inspect = program.script("inspect")
 
 STORE = "APP__TRACKING__URI"
 QUICK = [
@@ -81,15 +84,13 @@ def trained(project_with_a_run: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def project_with_a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project folder with one finished run."""
-    from {{ cookiecutter.package_name }}.train import main
-
     folder = tmp_path_factory.mktemp("trained")
     (folder / "pyproject.toml").touch()
     clean_environment()
     before, store = Path.cwd(), os.environ.pop(STORE)
     os.chdir(folder)
     try:
-        assert main(QUICK) == 0
+        assert program.main(["train", *QUICK]) == 0
     finally:
         os.chdir(before)
         os.environ[STORE] = store

@@ -6,10 +6,10 @@ import pytest
 from pydantic import Field, SecretStr
 
 from {{ cookiecutter.package_name }} import registry
-from {{ cookiecutter.package_name }}.config import Config, fields, load_config
-from {{ cookiecutter.package_name }}.errors import UsageProblem
-from {{ cookiecutter.package_name }}.lookup import find
-from {{ cookiecutter.package_name }}.sections import TrainSection
+from {{ cookiecutter.package_name }}.config import Config, TrainConfig, load_config
+from {{ cookiecutter.package_name }}.engine.config_loader import iterate_fields
+from {{ cookiecutter.package_name }}.engine.errors import UsageProblem
+from {{ cookiecutter.package_name }}.engine.lookup import find
 
 
 def test_precedence(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_unknown_environment_variable() -> None:
 
 
 def test_secrets_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Train(TrainSection):
+    class Train(TrainConfig):
         """With a secret."""
 
         api_key: SecretStr | None = Field(None, description="of a service")
@@ -136,22 +136,22 @@ def test_secrets_are_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert config.train.api_key.get_secret_value() == "hunter2"
     assert config.data.path == "postgresql://me:hunter2@host/db"
     assert "hunter2" not in config.to_yaml()
-    assert config.shown()["data"]["path"] == "postgresql://host/db"
-    assert "api_key" not in config.shown()["train"]
+    assert config.without_secrets()["data"]["path"] == "postgresql://host/db"
+    assert "api_key" not in config.without_secrets()["train"]
     assert "hunter2" not in repr(config.train)
 
 
 def test_every_field_is_described() -> None:
-    for name, field in fields():
+    for name, field in iterate_fields(Config):
         assert field.description, name
 
 
 def test_help_lists_every_field_without_tensorflow() -> None:
     code = (
-        "import sys; from {{ cookiecutter.package_name }}.train import main; "
+        "import sys; from {{ cookiecutter.package_name }}.__main__ import train as main; "
         "main(['--help']); "
         "assert not {'tensorflow', 'keras', 'mlflow', 'numpy'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for name, _ in fields():
+    for name, _ in iterate_fields(Config):
         assert f"--{name} " in done.stdout

@@ -9,20 +9,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from {{ cookiecutter.package_name }} import distribution, fitting
+from {{ cookiecutter.package_name }}.engine import loop, strategy
 from {{ cookiecutter.package_name }}.config import load_config
-from {{ cookiecutter.package_name }}.errors import (
-    OutOfDeviceMemory,
-    UsageProblem,
-    WorkerLost,
-    command,
-    describe,
-)
-from {{ cookiecutter.package_name }}.launch import environments
-from {{ cookiecutter.package_name }}.meters import Meters
-from {{ cookiecutter.package_name }}.runs import Run, all_runs
-from {{ cookiecutter.package_name }}.seeds import seed_states, spread_seeds
-from {{ cookiecutter.package_name }}.train import main
+from {{ cookiecutter.package_name }}.engine.errors import OutOfDeviceMemory, UsageProblem, WorkerLost, describe, run_command
+from {{ cookiecutter.package_name }}.engine.strategy.cluster import jax_cluster, tensorflow_cluster
+from {{ cookiecutter.package_name }}.engine.strategy.launch import describe_cluster
+from {{ cookiecutter.package_name }}.engine.metrics import MetricSums
+from {{ cookiecutter.package_name }}.engine.runs import Run, all_runs
+from {{ cookiecutter.package_name }}.engine.seeds import find_seed_states, spread_seeds
+from {{ cookiecutter.package_name }}.__main__ import train as main
 
 from .conftest import UNRECORDED
 from .domain import METRIC, WITHOUT_CHANCE
@@ -58,10 +53,13 @@ def test_two_replicas_learn_as_one_device(batch_size: str) -> None:
 
 def test_replicas_agree_after_training(monkeypatch: pytest.MonkeyPatch) -> None:
     trained = []
-    fit = fitting.fit
-    monkeypatch.setattr(
-        fitting, "fit", lambda core, *rest: (trained.append(core), fit(core, *rest))[1]
-    )
+    fit = loop.fit
+
+    def fit_and_keep(task: Any, network: keras.Model, *rest: Any) -> Any:
+        trained.append(network)
+        return fit(task, network, *rest)
+
+    monkeypatch.setattr(loop, "fit", fit_and_keep)
     assert main([*UNRECORDED, "--runtime.strategy", "mirrored"]) == 0
     for variable in trained[0].weights:
         one, two = (part.numpy() for part in variable.value.values)
@@ -69,7 +67,7 @@ def test_replicas_agree_after_training(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class EachReplica:
-    """In the place of ``Meters``: each replica's outputs of a step (replicas, *shape)."""
+    """In the place of ``MetricSums``: each replica's outputs of a step (replicas, *shape)."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
@@ -77,33 +75,33 @@ class EachReplica:
     def zeros(self) -> list[np.ndarray]:
         return [np.zeros((2, *self.shape), "float32")]
 
-    def of_part(self, loss: Any, targets: Any, outputs: Any, weights: Any) -> list[tf.Tensor]:
+    def sum_part(self, loss: Any, targets: Any, outputs: Any, weights: Any) -> list[tf.Tensor]:
         number = tf.distribute.get_replica_context().replica_id_in_sync_group
         return [tf.stack([outputs * tf.cast(number == other, "float32") for other in (0, 1)])]
 
-    def added(self, sums: list[Any], batch: list[Any]) -> list[Any]:
+    def add(self, sums: list[Any], batch: list[Any]) -> list[Any]:
         return batch
 
 
 @pytest.fixture
-def two_replicas() -> distribution.Devices:
-    return distribution.connect(load_config([], environment={}).runtime, {})
+def two_replicas() -> strategy.Strategy:
+    return strategy.connect(load_config([], environment={}).runtime, {})
 
 
-def engine_of(core: keras.Model, devices: distribution.Devices, meters: Any) -> distribution.Engine:
+def compile_steps(network: keras.Model, devices: strategy.Strategy, metrics: Any) -> strategy.Steps:
     with devices.scope():
         optimizer = keras.optimizers.SGD(0.1)
-        optimizer.build(core.trainable_variables)
+        optimizer.build(network.trainable_variables)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    return devices.engine(core, optimizer, loss, meters)
+    return devices.compile(network, optimizer, loss, metrics)
 
 
-def feed_parts(engine: distribution.Engine, units: int) -> Iterator[Any]:
+def feed_parts(steps: strategy.Steps, units: int) -> Iterator[Any]:
     """Batches whose first part is of ones and whose second one of threes, (4, units) each."""
     inputs = np.ones((2, 4, units), "float32") * [[[1.0]], [[3.0]]]
     targets, weights = np.tile([0, 1, 2, 0], (2, 1)), np.ones((2, 4), "float32")
     parts = tf.data.Dataset.from_tensor_slices((inputs.astype("float32"), targets, weights))
-    return iter(engine.feed(parts.repeat()))
+    return iter(steps.feed(parts.repeat()))
 
 
 def dropping() -> keras.Model:
@@ -114,22 +112,22 @@ def dropping() -> keras.Model:
     return keras.Model(kept, keras.layers.Concatenate()(drops))
 
 
-def test_each_replica_and_layer_draws_its_own_mask(two_replicas: distribution.Devices) -> None:
+def test_each_replica_and_layer_draws_its_own_mask(two_replicas: strategy.Strategy) -> None:
     def masks(seed: int, begin: int) -> list[bytes]:
         """Two steps' masks, the first of them being step ``begin``."""
         with two_replicas.scope():
-            core = dropping()
-            spread_seeds(core, seed)
-            for state in seed_states(core):
+            network = dropping()
+            spread_seeds(network, seed)
+            for state in find_seed_states(network):
                 state.assign([state.numpy()[0], begin])  # as a checkpoint has it
-        engine = engine_of(core, two_replicas, EachReplica((4, 96)))
-        batches, found = feed_parts(engine, 32), []
+        steps = compile_steps(network, two_replicas, EachReplica((4, 96)))
+        batches, found = feed_parts(steps, 32), []
         for _ in range(2):
-            engine.train(batches, 1, False)
-            (outputs,) = engine.read_sums()  # (replicas, rows, units of three layers)
+            steps.train(batches, 1, False)
+            (outputs,) = steps.read_sums()  # (replicas, rows, units of three layers)
             layers = np.split(outputs != 0, 3, axis=-1)
             found += [layer[replica].tobytes() for replica in (0, 1) for layer in layers]
-        for state in seed_states(core):
+        for state in find_seed_states(network):
             one, two = (part.numpy().tolist() for part in state.value.values)
             assert one == two, "a checkpoint has the state of one replica"
         return found
@@ -141,7 +139,7 @@ def test_each_replica_and_layer_draws_its_own_mask(two_replicas: distribution.De
 
 
 def test_only_what_a_step_changes_is_reduced(
-    two_replicas: distribution.Devices, monkeypatch: pytest.MonkeyPatch
+    two_replicas: strategy.Strategy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with two_replicas.scope():
         given = keras.Input((50,))
@@ -149,7 +147,7 @@ def test_only_what_a_step_changes_is_reduced(
         still = keras.layers.BatchNormalization(trainable=False)(frozen)
         norm = keras.layers.BatchNormalization(momentum=0.5)
         x = keras.layers.Dropout(0.5)(norm(still))
-        core = keras.Model(given, keras.layers.Dense(3)(x))
+        network = keras.Model(given, keras.layers.Dense(3)(x))
     sizes: list[int] = []
     reduce = tf.distribute.ReplicaContext.all_reduce
 
@@ -158,14 +156,14 @@ def test_only_what_a_step_changes_is_reduced(
         return reduce(context, how, values)
 
     monkeypatch.setattr(tf.distribute.ReplicaContext, "all_reduce", reduce_and_count)
-    engine = engine_of(core, two_replicas, Meters([]))
+    steps = compile_steps(network, two_replicas, MetricSums([]))
     # The mean of both parts, of which the statistics take half.
     expected = keras.Model(given, still)(np.full((1, 50), 2, "float32")).numpy()[0] / 2
-    engine.train(feed_parts(engine, 50), 1, False)
+    steps.train(feed_parts(steps, 50), 1, False)
     # Gradients of the head and of gamma and beta, both moving statistics, loss and examples.
     assert set(sizes) == {(100 * 3 + 3) + 2 * 100 + 2 * 100 + 2}
     np.testing.assert_allclose(norm.moving_mean.numpy(), expected, rtol=1e-4, atol=1e-6)
-    for variable in core.variables:
+    for variable in network.variables:
         one, two = (part.numpy() for part in variable.value.values)
         np.testing.assert_array_equal(one, two)
 
@@ -183,16 +181,19 @@ FULL_ERRORS = [
 ]
 
 
+def process_of(processes: int) -> strategy.Strategy:
+    return strategy.Strategy("tensorflow", "some", processes, "", processes=processes)
+
+
 @pytest.mark.parametrize("error", FULL_ERRORS, ids=lambda error: type(error).__name__)
 def test_out_of_device_memory_is_no_lost_worker(
     error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    @command
-    def step(argv: list[str]) -> None:
-        with distribution.worker_failures(int(argv[0])):
+    def step(words: list[str]) -> None:
+        with process_of(int(words[0])).worker_failures():
             raise error
 
-    assert step(["1"]) == 1
+    assert run_command(step, ["1"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("error: not enough device memory; try a smaller data.batch_size (")
     assert "OOM when allocating a tensor" in said or FULL in said
@@ -200,17 +201,17 @@ def test_out_of_device_memory_is_no_lost_worker(
     # One of several leaves without exit handlers, which would wait for those that wait for it.
     ends: list[int] = []
     monkeypatch.setattr("os._exit", ends.append)
-    step(["2"])
+    run_command(step, ["2"])
     assert ends == [1]
     assert capsys.readouterr().err == said
-    with pytest.raises(OutOfDeviceMemory), distribution.worker_failures(2):
+    with pytest.raises(OutOfDeviceMemory), process_of(2).worker_failures():
         raise error
 
 
 def test_other_errors_of_devices_stay_what_they_are() -> None:
     reset = device_error("XlaRuntimeError", "jaxlib.xla_extension", "UNAVAILABLE: connection reset")
     for lost in (reset, ValueError("UNKNOWN: Gloo AllGather failed: Connection closed by peer")):
-        with pytest.raises(WorkerLost, match="another worker is"), distribution.worker_failures(2):
+        with pytest.raises(WorkerLost, match="another worker is"), process_of(2).worker_failures():
             raise lost
     disk = tf.errors.ResourceExhaustedError(None, None, "a/b; No space left on device")
     assert "data.batch_size" not in describe(disk)[0]
@@ -267,8 +268,8 @@ def test_what_cannot_work_is_refused(
     runtime = load_config(words, environment={}).runtime
 
     def connect() -> None:
-        distribution.choose_backend(runtime, environment)
-        distribution.connect(runtime, {})
+        strategy.choose_backend(runtime, environment)
+        strategy.connect(runtime, {})
 
     with pytest.raises(UsageProblem) as caught:
         connect()
@@ -277,45 +278,45 @@ def test_what_cannot_work_is_refused(
 
 
 def test_auto_says_what_it_saw_and_chose() -> None:
-    devices = distribution.connect(load_config([], environment={}).runtime, {})
+    devices = strategy.connect(load_config([], environment={}).runtime, {})
     assert (devices.name, devices.replicas) == ("mirrored", 2)
-    assert devices.why == "2 replicas, because it sees 2 CPU devices"
-    one = distribution.connect(load_config(["--runtime.devices", "1"], environment={}).runtime, {})
+    assert devices.reason == "2 replicas, because it sees 2 CPU devices"
+    one = strategy.connect(load_config(["--runtime.devices", "1"], environment={}).runtime, {})
     assert one.name == "single"
 
 
 def test_a_cluster_as_its_manager_describes_it() -> None:
     cluster = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
     config = {"cluster": cluster, "task": {"type": "worker", "index": 1}}
-    assert distribution.tensorflow_cluster({"TF_CONFIG": json.dumps(config)}) == (2, 3)
-    assert distribution.tensorflow_cluster({}) is None
+    assert tensorflow_cluster({"TF_CONFIG": json.dumps(config)}) == (2, 3)
+    assert tensorflow_cluster({}) is None
     jax = {"JAX_COORDINATOR_ADDRESS": "a:1", "JAX_PROCESS_ID": "1", "JAX_NUM_PROCESSES": "2"}
-    assert distribution.jax_cluster(jax) == ("a:1", 1, 2)
+    assert jax_cluster(jax) == ("a:1", 1, 2)
     ours = {name.replace("JAX_", "KERAS_DISTRIBUTION_"): value for name, value in jax.items()}
     ours["KERAS_DISTRIBUTION_JOB_ADDRESSES"] = ours.pop("KERAS_DISTRIBUTION_COORDINATOR_ADDRESS")
-    assert distribution.jax_cluster(ours) == ("a:1", 1, 2)
+    assert jax_cluster(ours) == ("a:1", 1, 2)
     for broken in ({**jax, "JAX_PROCESS_ID": "2"}, {**jax, "JAX_NUM_PROCESSES": ""}):
         with pytest.raises(UsageProblem):
-            distribution.jax_cluster(broken)
+            jax_cluster(broken)
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_launch_describes_a_cluster(backend: str) -> None:
-    found = distribution.tensorflow_cluster if backend == "tensorflow" else distribution.jax_cluster
-    ends = [found(environment)[-2:] for environment in environments(3, backend)]
+    found = tensorflow_cluster if backend == "tensorflow" else jax_cluster
+    ends = [found(environment)[-2:] for environment in describe_cluster(3, backend)]
     assert ends == [(0, 3), (1, 3), (2, 3)]
 
 
-def test_meters_of_parts_add_up() -> None:
+def test_sums_of_parts_add_up() -> None:
     targets, outputs = np.array([0, 1, 2, 0]), np.eye(4, 3, dtype="float32")
     metrics = [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
-    meters = Meters(metrics)
+    metric_sums = MetricSums(metrics)
     weights = np.array([1.0, 1.0, 2.0, 0.0], "float32")
-    sums = meters.zeros()
+    sums = metric_sums.zeros()
     parts = [
-        meters.of_part(0.5, targets[rows], outputs[rows], tf.constant(weights[rows]))
+        metric_sums.sum_part(0.5, targets[rows], outputs[rows], tf.constant(weights[rows]))
         for rows in (slice(0, 2), slice(2, 4))
     ]
     whole = [one + two for one, two in zip(*parts, strict=True)]
-    results = meters.results([np.asarray(value) for value in meters.added(sums, whole)])
+    results = metric_sums.results([np.asarray(value) for value in metric_sums.add(sums, whole)])
     assert results == {"loss": pytest.approx(1.0), "accuracy": pytest.approx(1.0)}

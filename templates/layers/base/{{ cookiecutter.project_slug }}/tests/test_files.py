@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from {{ cookiecutter.package_name }}.files import project_root, write_text, written_whole
+from {{ cookiecutter.package_name }}.engine.files import project_root, write_text, atomic_write
 
 
 def test_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     file = tmp_path / "kept.txt"
     write_text(file, "old")
     fail_half_way = ExitStack()
-    beside = fail_half_way.enter_context(written_whole(file))
+    beside = fail_half_way.enter_context(atomic_write(file))
     beside.write_text("half")
     error = OSError("disk full")
     assert not fail_half_way.__exit__(OSError, error, None)

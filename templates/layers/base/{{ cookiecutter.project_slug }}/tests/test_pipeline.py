@@ -13,17 +13,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from {{ cookiecutter.package_name }} import cache
-from {{ cookiecutter.package_name }}.contract import Split
-from {{ cookiecutter.package_name }}.distribution import Devices, Share
-from {{ cookiecutter.package_name }}.errors import Interrupted, ProjectError
-from {{ cookiecutter.package_name }}.interruption import StopRequest
-from {{ cookiecutter.package_name }}.pipeline import (
-    InOrder,
-    ShuffledOrder,
-    evaluation_batches,
-    training_batches,
-)
+from {{ cookiecutter.package_name }}.engine import cache
+from {{ cookiecutter.package_name }}.engine.interfaces import Split
+from {{ cookiecutter.package_name }}.engine.strategy import Shard, Strategy
+from {{ cookiecutter.package_name }}.engine.errors import Interrupted, ProjectError
+from {{ cookiecutter.package_name }}.engine.signals import StopRequest
+from {{ cookiecutter.package_name }}.engine.batches import SequentialSampler, ShuffledSampler, evaluation_batches, training_batches
 
 SIZE, BATCH = 23, 5
 
@@ -54,9 +49,9 @@ def split() -> Split:
 
 
 def take(split: Split, **options) -> list[list[int]]:
-    prepared = cache.prepared(split, Doubling(), "none", "x")
-    order = ShuffledOrder(SIZE, BATCH, options.pop("seed"))
-    batches = training_batches(prepared, Doubling(), order=order, **options)
+    prepared = cache.cache_split(split, Doubling(), "none", "x")
+    sampler = ShuffledSampler(SIZE, BATCH, options.pop("seed"))
+    batches = training_batches(prepared, Doubling(), sampler=sampler, **options)
     return [targets.numpy().tolist() for _, targets, *_ in batches]
 
 
@@ -77,8 +72,8 @@ def test_order_is_a_function_of_seed_and_step(split: Split) -> None:
 
 @pytest.mark.parametrize(("size", "batch_size", "multiple"), [(23, 5, 2), (23, 5, 5), (3, 8, 4)])
 def test_filled_batches_weigh_each_example_once(size: int, batch_size: int, multiple: int) -> None:
-    filled = ShuffledOrder(size, batch_size, seed=1, multiple=multiple)
-    plain = ShuffledOrder(size, batch_size, seed=1)
+    filled = ShuffledSampler(size, batch_size, seed=1, multiple=multiple)
+    plain = ShuffledSampler(size, batch_size, seed=1)
     assert filled.steps == plain.steps
     for step in range(filled.steps):
         positions, weights = filled.batch(tf.constant(step, tf.int64))
@@ -95,15 +90,15 @@ def test_parts_make_up_the_batch(split: Split, batch_size: int) -> None:
     def augment(prepared, uniform):
         return tf.cast(prepared, tf.float32) + uniform(1)[:, 0]
 
-    def batches(share: Share) -> list[tuple]:
-        order = ShuffledOrder(SIZE, batch_size, 1, share.multiple)
-        options = {"first_step": 2, "last_step": 2 * order.steps, "augment": augment}
-        found = training_batches(split, Doubling(), order=order, share=share, **options)
+    def batches(shard: Shard) -> list[tuple]:
+        sampler = ShuffledSampler(SIZE, batch_size, 1, shard.multiple)
+        options = {"first_step": 2, "last_step": 2 * sampler.steps, "augment": augment}
+        found = training_batches(split, Doubling(), sampler=sampler, shard=shard, **options)
         return [tuple(part.numpy() for part in batch) for batch in found]
 
-    whole = batches(Share())
+    whole = batches(Shard())
     # Two workers with two devices each: every element is a quarter of a batch.
-    workers = [batches(Share(parts=4, first=first, here=2, multiple=4)) for first in (0, 2)]
+    workers = [batches(Shard(num_shards=4, first=first, count=2, multiple=4)) for first in (0, 2)]
     for step, (inputs, targets, _) in enumerate(whole):
         parts = [worker[2 * step + device] for worker in workers for device in (0, 1)]
         assert len({len(part[0]) for part in parts}) == 1
@@ -116,19 +111,19 @@ def test_parts_make_up_the_batch(split: Split, batch_size: int) -> None:
 def test_evaluation_in_parts_counts_each_example_once(split: Split) -> None:
     seen = []
     for first in (0, 1):
-        share = Share(parts=2, first=first, multiple=2)
+        shard = Shard(num_shards=2, first=first, multiple=2)
         for _, targets, weights in evaluation_batches(
-            split, Doubling(), batch_size=BATCH, share=share
+            split, Doubling(), batch_size=BATCH, shard=shard
         ):
             seen += targets.numpy()[weights > 0].tolist()
     assert sorted(seen) == list(range(SIZE))
-    assert InOrder(SIZE, BATCH, 2).rows == 6
+    assert SequentialSampler(SIZE, BATCH, 2).rows == 6
 
 
 def test_shuffling_is_even() -> None:
     # Over many epochs each example comes first about as often as any other.
-    order = ShuffledOrder(size=10, batch_size=10, seed=3)
-    firsts = [int(order.batch(tf.constant(step, tf.int64))[0][0]) for step in range(1000)]
+    sampler = ShuffledSampler(size=10, batch_size=10, seed=3)
+    firsts = [int(sampler.batch(tf.constant(step, tf.int64))[0][0]) for step in range(1000)]
     assert np.bincount(firsts, minlength=10).min() > 60
 
 
@@ -137,8 +132,8 @@ def test_augmentation_is_seeded_by_step(split: Split) -> None:
         return tf.cast(prepared, tf.float32) + uniform(1)[:, 0]
 
     def inputs(first_step: int) -> list[list[float]]:
-        prepared = cache.prepared(split, Doubling(), "none", "x")
-        options = {"order": ShuffledOrder(SIZE, BATCH, 1), "last_step": 8, "augment": add_noise}
+        prepared = cache.cache_split(split, Doubling(), "none", "x")
+        options = {"sampler": ShuffledSampler(SIZE, BATCH, 1), "last_step": 8, "augment": add_noise}
         batches = training_batches(prepared, Doubling(), first_step=first_step, **options)
         return [batch[0].numpy().tolist() for batch in batches]
 
@@ -147,8 +142,8 @@ def test_augmentation_is_seeded_by_step(split: Split) -> None:
 
 def test_weights_go_with_their_examples(split: Split) -> None:
     weights = np.arange(SIZE) / 10
-    order = ShuffledOrder(SIZE, BATCH, seed=0)
-    batches = training_batches(split, Doubling(), order=order, last_step=5, weights=weights)
+    sampler = ShuffledSampler(SIZE, BATCH, seed=0)
+    batches = training_batches(split, Doubling(), sampler=sampler, last_step=5, weights=weights)
     for _, targets, weight in batches:
         np.testing.assert_allclose(weight, targets.numpy() / 10, rtol=1e-6)
 
@@ -160,16 +155,16 @@ def test_evaluation_sees_every_example_once_in_order(split: Split) -> None:
 
 @pytest.mark.parametrize("mode", ["auto", "memory", "disk", "none"])
 def test_every_cache_gives_the_same(split: Split, mode: str) -> None:
-    prepared = cache.prepared(split, Doubling(), mode, "numbers")
+    prepared = cache.cache_split(split, Doubling(), mode, "numbers")
     positions = tf.constant([3, 22, 0], tf.int64)
     assert prepared.fetch(positions).numpy().tolist() == [6, 44, 0]
     assert take(prepared, seed=1, last_step=3)
 
 
 def test_disk_cache_is_used_again_and_named_after_the_data(split: Split, own_folder) -> None:
-    cache.prepared(split, Doubling(), "disk", "first")
-    cache.prepared(split, Doubling(), "disk", "first")
-    cache.prepared(split, Doubling(), "disk", "second")
+    cache.cache_split(split, Doubling(), "disk", "first")
+    cache.cache_split(split, Doubling(), "disk", "first")
+    cache.cache_split(split, Doubling(), "disk", "second")
     assert len(list((own_folder / ".cache" / "prepared").iterdir())) == 2
 
 
@@ -204,13 +199,13 @@ def test_a_signal_is_heard_while_examples_are_prepared(split: Split, mode: str) 
         stop.check("while examples are prepared")
 
     with StopRequest() as stop, pytest.raises(Interrupted) as stopped:
-        cache.prepared(split, Doubling(), mode, "x", check=look)
+        cache.cache_split(split, Doubling(), mode, "x", check=look)
     assert str(stopped.value) == (
-        "stopped by SIGTERM while examples are prepared; the same command goes on."
+        "stopped by SIGTERM while examples are prepared; the same command resumes."
     )
     assert len(looks) == 4
     again = Noting()
-    prepared = cache.prepared(split, again, mode, "x")
+    prepared = cache.cache_split(split, again, mode, "x")
     rows = prepared.fetch(tf.range(SIZE, dtype=tf.int64))
     assert rows.numpy().tolist() == list(range(0, 2 * SIZE, 2))
     # Four chunks of two examples are on disk.
@@ -225,11 +220,11 @@ def test_what_is_damaged_of_an_interrupted_cache_is_made_anew(
         raise Interrupted("stopped")
 
     with pytest.raises(Interrupted):
-        cache.prepared(split, Doubling(), "disk", "x", check=stop)
+        cache.cache_split(split, Doubling(), "disk", "x", check=stop)
     folder = own_folder / ".cache" / "prepared"
     (part,) = folder.glob("*.part")
     part.write_bytes(part.read_bytes()[:-3])
-    prepared = cache.prepared(split, Doubling(), "disk", "x")
+    prepared = cache.cache_split(split, Doubling(), "disk", "x")
     rows = prepared.fetch(tf.range(SIZE, dtype=tf.int64))
     assert rows.numpy().tolist() == list(range(0, 2 * SIZE, 2))
     assert [file.suffix for file in folder.iterdir()] == [".npy"]
@@ -246,22 +241,22 @@ def test_full_disk(
         full = OSError(errno.ENOSPC, "No space left on device")
         monkeypatch.setattr(cache.os, "fsync", Mock(side_effect=full))
     with pytest.raises(ProjectError, match=r"data\.cache: 0 MB of prepared .*; make room, or use"):
-        cache.prepared(split, Doubling(), "disk", "x")
+        cache.cache_split(split, Doubling(), "disk", "x")
     assert list((own_folder / ".cache" / "prepared").iterdir()) == []
 
 
 def test_old_caches_make_room(split: Split, own_folder: Path, monkeypatch: pytest.MonkeyPatch):
     """Those that were not used for longest go first; one that is in use stays."""
     folder = own_folder / ".cache" / "prepared"
-    used = cache.prepared(split, Doubling(), "disk", "used")
+    used = cache.cache_split(split, Doubling(), "disk", "used")
     (in_use,) = folder.iterdir()
     for days, name in enumerate(("new.npy", "fresh.part", "old.npy", "left.part", ".x-new.npy")):
         (folder / name).write_bytes(bytes(100))
         os.utime(folder / name, (time.time() - days * 90_000,) * 2)
     os.utime(in_use, (0, 0))
     (folder / "fresh.part").touch()
-    monkeypatch.setattr(cache, "KEPT", in_use.stat().st_size + 4 * SIZE + 250)
-    cache.prepared(split, Doubling(), "disk", "another")
+    monkeypatch.setattr(cache, "MAX_DISK", in_use.stat().st_size + 4 * SIZE + 250)
+    cache.cache_split(split, Doubling(), "disk", "another")
     left = {file.name for file in folder.iterdir()} - {"new.npy", "fresh.part", in_use.name}
     assert len(left) == 1
     assert (folder / left.pop()).stat().st_size == in_use.stat().st_size
@@ -276,14 +271,14 @@ def test_others_wait_for_the_one_that_writes(split: Split, own_folder: Path) -> 
             preparing.set()
             time.sleep(0.5)
 
-        cache.prepared(split, Doubling(), "disk", "x", check=slow)
+        cache.cache_split(split, Doubling(), "disk", "x", check=slow)
 
     waiting = Noting()
     writer = threading.Thread(target=write)
     writer.start()
     assert preparing.wait(20)
     for writes in (False, True):  # a worker of the same run, and another run
-        prepared = cache.prepared(split, waiting, "disk", "x", writes)
+        prepared = cache.cache_split(split, waiting, "disk", "x", writes)
         assert prepared.fetch(tf.constant([3], tf.int64)).numpy() == [6]
     writer.join()
     assert waiting.seen == []
@@ -294,28 +289,28 @@ def test_waiting_for_one_that_does_not_get_on_ends(
 ) -> None:
     monkeypatch.setattr(cache, "PATIENCE", 0.3)
     with pytest.raises(ProjectError, match=r"another process that prepares .* has not got on"):
-        cache.prepared(split, Doubling(), "disk", "x", writes=False)
+        cache.cache_split(split, Doubling(), "disk", "x", writes=False)
 
 
 @pytest.mark.parametrize("shared", [True, False])
 def test_the_chief_writes_where_all_see_it(shared: bool, own_folder: Path) -> None:
     """Two processes of a run: with one disk, or each with its own."""
-    told: list[str | None] = []
+    sent: list[str | None] = []
 
-    class Told(Devices):
-        def from_chief(self, value):
+    class TwoProcesses(Strategy):
+        def broadcast(self, value):
             if self.is_chief:
-                told.append(value)
+                sent.append(value)
                 if value is None:
-                    answers.append(cache.writes_here(replace(self, process=1)))
+                    answers.append(cache.writes_cache(replace(self, process=1)))
                 return value
             if not shared:
                 return "not-here"
-            return told[0]
+            return sent[0]
 
     answers: list[bool] = []
-    chief = Told("tensorflow", "multi_worker", 2, "", processes=2)
-    assert cache.writes_here(chief)
+    chief = TwoProcesses("tensorflow", "multi_worker", 2, "", processes=2)
+    assert cache.writes_cache(chief)
     assert answers == [not shared]
     assert list((own_folder / ".cache" / "prepared").iterdir()) == []
 
@@ -342,14 +337,14 @@ def of_lengths(mode: str = "memory") -> Split:
     lengths = tf.constant(LENGTHS)
     ids = np.arange(len(LENGTHS))
     split = Split(ids.astype(str), ids, lambda positions: tf.gather(lengths, positions))
-    return cache.prepared(split, Padded(), mode, "lengths")
+    return cache.cache_split(split, Padded(), mode, "lengths")
 
 
-def batches_of_lengths(split: Split, share: Share | None = None, **options) -> list[tuple]:
-    share = share or Share()
-    order = ShuffledOrder(len(split), 16, 1, share.multiple, split.lengths)
-    options = {"last_step": 2 * order.steps, **options}
-    found = training_batches(split, Padded(), order=order, share=share, **options)
+def batches_of_lengths(split: Split, shard: Shard | None = None, **options) -> list[tuple]:
+    shard = shard or Shard()
+    sampler = ShuffledSampler(len(split), 16, 1, shard.multiple, split.lengths)
+    options = {"last_step": 2 * sampler.steps, **options}
+    found = training_batches(split, Padded(), sampler=sampler, shard=shard, **options)
     return [tuple(part.numpy() for part in batch) for batch in found]
 
 
@@ -381,7 +376,7 @@ def test_order_by_length_is_a_function_of_seed_and_step() -> None:
 def test_parts_of_a_batch_are_padded_alike() -> None:
     split = of_lengths()
     whole = batches_of_lengths(split)
-    parts = [batches_of_lengths(split, Share(2, first, 1, 2)) for first in (0, 1)]
+    parts = [batches_of_lengths(split, Shard(2, first, 1, 2)) for first in (0, 1)]
     for (inputs, targets, _), *both in zip(whole, *parts, strict=True):
         assert {part[0].shape[1] for part in both} == {inputs.shape[1]}
         weights = np.concatenate([part[2] for part in both])

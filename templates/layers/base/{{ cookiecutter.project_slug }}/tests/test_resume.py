@@ -4,32 +4,23 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
 
-from {{ cookiecutter.package_name }} import (
-    baselines,
-    evaluate,
-    fitting,
-    report,
-    resuming,
-)
-from {{ cookiecutter.package_name }}.checkpoints import Checkpoints, newest, read
+from {{ cookiecutter.package_name }} import train as training
+from {{ cookiecutter.package_name }}.engine import evaluation, loop, resume
+from {{ cookiecutter.package_name }}.engine.checkpoints import Checkpoints, read, read_newest
 from {{ cookiecutter.package_name }}.config import Config
-from {{ cookiecutter.package_name }}.contract import Phase
-from {{ cookiecutter.package_name }}.errors import (
-    Diverged,
-    Interrupted,
-    ProjectError,
-    UsageProblem,
-)
-from {{ cookiecutter.package_name }}.interruption import StopRequest
-from {{ cookiecutter.package_name }}.locks import Lock
-from {{ cookiecutter.package_name }}.runs import Run, all_runs, start_run
-from {{ cookiecutter.package_name }}.train import main
+from {{ cookiecutter.package_name }}.engine.interfaces import Phase, draw_nothing, no_baselines
+from {{ cookiecutter.package_name }}.engine.errors import Diverged, Interrupted, ProjectError, UsageProblem
+from {{ cookiecutter.package_name }}.engine.signals import StopRequest
+from {{ cookiecutter.package_name }}.engine.locks import Lock
+from {{ cookiecutter.package_name }}.engine.runs import Run, all_runs, start_run
+from {{ cookiecutter.package_name }}.__main__ import train as main
 
 from . import domain
 from .conftest import UNRECORDED
@@ -46,13 +37,13 @@ LONG = [
 ]
 
 
-def freeze_some(core: keras.Model) -> None:
-    for layer in core.layers[: len(core.layers) // 2]:
+def freeze_some(network: keras.Model) -> None:
+    for layer in network.layers[: len(network.layers) // 2]:
         layer.trainable = False
 
 
-def thaw(core: keras.Model) -> None:
-    for layer in core.layers:
+def thaw(network: keras.Model) -> None:
+    for layer in network.layers:
         layer.trainable = True
 
 
@@ -63,9 +54,9 @@ def two_phases(config) -> list[Phase]:
 @pytest.fixture(autouse=True)
 def fitting_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the figures and the baselines, which take longer than these runs."""
-    monkeypatch.setattr(evaluate, "draw_history", lambda run: None)
-    monkeypatch.setattr(report, "draw", lambda *_: None)
-    monkeypatch.setattr(baselines, "measure", lambda *_: [])
+    monkeypatch.setattr(evaluation, "draw_history", lambda run: None)
+    alone = replace(training.task, draw_figures=draw_nothing, measure_baselines=no_baselines)
+    monkeypatch.setattr(training, "task", alone)
 
 
 @pytest.fixture
@@ -109,7 +100,7 @@ def test_resumed_is_as_if_never_interrupted(
     name: str, interrupt: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if name == "two phases":
-        monkeypatch.setattr(fitting, "phases", two_phases)
+        monkeypatch.setattr(training, "task", replace(training.task, phases=two_phases))
     words = [*LONG, *OPTIONS[name]]
     assert main([*words, "--fresh"]) == 0
     (alone,) = all_runs()
@@ -135,15 +126,15 @@ def test_resume_is_said_and_can_be_declined(
     interrupt(6)
     assert main(LONG) == 75
     (run,) = all_runs()
-    step = newest(run.checkpoints_dir).state["step"]
+    step = read_newest(run.checkpoints_dir).state["step"]
     assert capsys.readouterr().err == (
-        f"error: stopped by SIGTERM at step {step}; the same command goes on from there.\n"
+        f"error: stopped by SIGTERM at step {step}; the same command resumes there.\n"
     )
     assert main([*LONG, "--fresh"]) == 0
     assert len(all_runs()) == 2
     assert main(["--resume", run.id]) == 0
     shown = capsys.readouterr().out
-    assert f"Run {run.id} goes on after step {step} (--fresh starts anew)\n" in shown
+    assert f"Run {run.id} resumes after step {step} (--fresh starts a new one)\n" in shown
     assert main(["--resume", run.id]) == 2
     assert "is finished; to start from its weights" in capsys.readouterr().err
 
@@ -151,7 +142,7 @@ def test_resume_is_said_and_can_be_declined(
 def test_interrupted_after_fitting(monkeypatch: pytest.MonkeyPatch) -> None:
     assert main([*LONG, "--fresh"]) == 0
     with monkeypatch.context() as patch:
-        patch.setattr(evaluate, "check_reload", lambda *_: signal.raise_signal(signal.SIGTERM))
+        patch.setattr(evaluation, "check_reload", lambda *_: signal.raise_signal(signal.SIGTERM))
         assert main([*LONG, "--fresh"]) == 75
     assert main(LONG) == 0
     alone, resumed = (run.summary for run in all_runs())
@@ -175,8 +166,8 @@ def test_another_configuration_is_another_run(
     capsys.readouterr()
     assert main(["--resume", run.id, "--train.seed", "7"]) == 2
     assert capsys.readouterr().err == (
-        f"error: --resume: {run.id} has train.seed 0 and not 7; resume it as it is, or start a new "
-        "run.\n"
+        f"error: --resume: {run.id} was configured with train.seed=0, not 7; resume without "
+        "changes, or start a new run.\n"
     )
     record = run.read("record")
     run.write("record", {**record, "digest": "another"})
@@ -194,7 +185,7 @@ def test_a_run_that_is_worked_on_is_left_alone(
     (run,) = all_runs()
     with run.claim():
         assert main(["--resume", run.id]) == 2
-        assert f"another process works on {run.id}" in capsys.readouterr().err
+        assert f"another process is working on {run.id}" in capsys.readouterr().err
         assert main(LONG) == 0
     assert len(all_runs()) == 2
 
@@ -224,8 +215,8 @@ def test_a_run_that_was_finished_meanwhile_is_not_resumed(
     checkpoints.save(1, {"a/0000": np.array([1])}, {"step": 1})
     checkpoints.wait()
     lock.close()
-    with resuming._newest_alike(quick, facts).lock, pytest.raises(UsageProblem, match="another pr"):
-        resuming._going_on(run, quick, facts)
+    with resume._find_alike(quick, facts).lock, pytest.raises(UsageProblem, match="another pr"):
+        resume._resume(run, quick, facts)
     claim = Run.claim
 
     def finish_and_claim(run: Run, name: str = "run") -> Lock | None:
@@ -233,10 +224,10 @@ def test_a_run_that_was_finished_meanwhile_is_not_resumed(
         return claim(run, name)
 
     monkeypatch.setattr(Run, "claim", finish_and_claim)
-    assert resuming._newest_alike(quick, facts) is None
+    assert resume._find_alike(quick, facts) is None
     (run.path / "summary.json").unlink()
     with pytest.raises(UsageProblem, match="is finished"):
-        resuming._going_on(run, quick, facts)
+        resume._resume(run, quick, facts)
 
 
 @pytest.mark.usefixtures("storage_without_locks")
@@ -293,7 +284,7 @@ def test_the_newest_few_are_kept(tmp_path: Path) -> None:
         "step-00000002.npz",
         "step-00000003.npz",
     ]
-    assert newest(tmp_path / "c").group("a")[0] == [3]
+    assert read_newest(tmp_path / "c").group("a")[0] == [3]
 
 
 def test_full_disk_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -310,7 +301,7 @@ def test_full_disk_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(ProjectError, match=r"No space left on device; the last good .*00001\.npz"):
         checkpoints.wait()
     assert len(list((tmp_path / "c").iterdir())) == 1
-    assert newest(tmp_path / "c").state == {"step": 1}
+    assert read_newest(tmp_path / "c").state == {"step": 1}
 
 
 def test_weights_that_are_not_finite_are_not_kept(tmp_path: Path) -> None:
@@ -323,7 +314,7 @@ def test_weights_that_are_not_finite_are_not_kept(tmp_path: Path) -> None:
 def test_divergence_keeps_and_names_the_last_finite_checkpoint(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    broken = fitting.training_batches
+    broken = loop.training_batches
 
     def with_a_nan(*args, **options):
         batches = broken(*args, **options)
@@ -331,7 +322,7 @@ def test_divergence_keeps_and_names_the_last_finite_checkpoint(
             lambda i, b: (*b[:2], keras.ops.where(i == 10, np.nan, b[2]))
         )
 
-    monkeypatch.setattr(fitting, "training_batches", with_a_nan)
+    monkeypatch.setattr(loop, "training_batches", with_a_nan)
     assert main([*LONG, "--train.steps_per_execution", "1"]) == 4
     (run,) = all_runs()
     last = run.checkpoints_dir / "step-00000008.npz"
@@ -344,7 +335,7 @@ def test_divergence_keeps_and_names_the_last_finite_checkpoint(
 def test_second_signal_stops_at_once() -> None:
     with StopRequest() as stop:
         os.kill(os.getpid(), signal.SIGINT)
-        assert stop.wished == "SIGINT"
+        assert stop.requested == "SIGINT"
         with pytest.raises(Interrupted, match="a second SIGTERM"):
             os.kill(os.getpid(), signal.SIGTERM)
 
@@ -356,5 +347,5 @@ def test_interrupted_lines_are_cut(own_folder: Path) -> None:
     with run.metrics_file.open("a") as file:
         file.write(json.dumps({"step": 2})[:-3])
     assert [line["step"] for line in run.read_metrics()] == [1]
-    run.cut_metrics(size)
+    run.truncate_metrics(size)
     assert run.metrics_size() == size

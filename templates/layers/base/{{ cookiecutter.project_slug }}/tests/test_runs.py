@@ -7,10 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from {{ cookiecutter.package_name }} import locks
+from {{ cookiecutter.package_name }}.engine import PROGRAM, locks
+from {{ cookiecutter.package_name }}.__main__ import program
 from {{ cookiecutter.package_name }}.config import load_config
-from {{ cookiecutter.package_name }}.errors import UsageProblem
-from {{ cookiecutter.package_name }}.runs import Run, find_run, main, start_run
+from {{ cookiecutter.package_name }}.engine.errors import UsageProblem
+from {{ cookiecutter.package_name }}.engine.runs import Run, find_run, start_run
+
+
+command = program.script("runs")
 
 
 def started(*words: str) -> Run:
@@ -43,17 +47,17 @@ def test_latest_is_the_newest_finished_run() -> None:
 
 def test_list(capsys: pytest.CaptureFixture[str]) -> None:
     run, other = finished(0.5), started()
-    assert main(["list"]) == 0
+    assert command(["list"]) == 0
     shown = capsys.readouterr().out
     assert f"{run.id}  finished    m      some  7      test/accuracy 0.5000\n" in shown
     assert f"{other.id}  unfinished\n" in shown
-    assert main(["list", "--json"]) == 0
+    assert command(["list", "--json"]) == 0
     assert {r["run_id"] for r in json.loads(capsys.readouterr().out)} == {run.id, other.id}
 
 
 def test_compare_shows_what_differs(capsys: pytest.CaptureFixture[str]) -> None:
     one, two = finished(0.5), finished(0.75, epochs=9)
-    assert main(["compare", one.id, two.id]) == 0
+    assert command(["compare", one.id, two.id]) == 0
     rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines()[1:]}
     assert rows == {"train.epochs": ["3", "9"], "test/accuracy": ["0.5000", "0.7500"]}
 
@@ -61,11 +65,11 @@ def test_compare_shows_what_differs(capsys: pytest.CaptureFixture[str]) -> None:
 def test_prune_keeps_the_newest_and_what_is_unfinished(own_folder: Path) -> None:
     runs = sorted([finished(0.1), finished(0.2), finished(0.3)], key=lambda run: run.id)
     unfinished = started()
-    assert main(["prune", "--keep", "1", "--dry-run"]) == 0
+    assert command(["prune", "--keep", "1", "--dry-run"]) == 0
     assert len(list((own_folder / "runs").iterdir())) == 4
-    assert main(["prune", "--keep", "1"]) == 0
+    assert command(["prune", "--keep", "1"]) == 0
     assert set((own_folder / "runs").iterdir()) == {runs[-1].path, unfinished.path}
-    assert main(["prune", "--keep", "0", "--unfinished"]) == 0
+    assert command(["prune", "--keep", "0", "--unfinished"]) == 0
     assert list((own_folder / "runs").iterdir()) == []
 
 
@@ -75,12 +79,12 @@ def test_prune_leaves_runs_that_are_worked_on(
     run, lock = start_run(load_config())
     sent = finished(0.5)
     with lock, sent.claim("tracking"):
-        assert main(["prune", "--keep", "0", "--unfinished", "--unrecorded"]) == 0
+        assert command(["prune", "--keep", "0", "--unfinished", "--unrecorded"]) == 0
     shown = capsys.readouterr().out
     for left in (run, sent):
         assert left.config_file.is_file()
         assert f"left {left.path}: another process works on it.\n" in shown
-    assert main(["prune", "--keep", "0", "--unfinished"]) == 0
+    assert command(["prune", "--keep", "0", "--unfinished"]) == 0
     assert list((own_folder / "runs").iterdir()) == []
 
 
@@ -93,13 +97,13 @@ def test_prune_leaves_what_mlflow_does_not_have(
         (run.path / "tracking.json").unlink()
     else:
         run.write("tracking", state)
-    assert main(["prune", "--keep", "0"]) == 0
+    assert command(["prune", "--keep", "0"]) == 0
     shown = capsys.readouterr().out
     assert f"removed {sent.path}\n" in shown
-    assert f"tracking replay {run.id}; to remove it nevertheless: --unrecorded.\n" in shown
+    assert f"{PROGRAM} replay {run.id}; to remove it nevertheless: --unrecorded.\n" in shown
     assert shown.endswith("1 runs stay.\n")
     assert run.summary
-    assert main(["prune", "--keep", "0", "--unrecorded"]) == 0
+    assert command(["prune", "--keep", "0", "--unrecorded"]) == 0
     assert list((own_folder / "runs").iterdir()) == []
 
 
@@ -129,5 +133,5 @@ def test_storage_without_locks(caplog: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("words", [[], ["lst"], ["prune", "--keep", "-1"], ["list", "--jsn"]])
 def test_wrong_use(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(words) == 2
+    assert command(words) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -3,6 +3,7 @@
 import json
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -10,11 +11,14 @@ import numpy as np
 import pytest
 import yaml
 
-from {{ cookiecutter.package_name }} import artifact, evaluate, fitting
-from {{ cookiecutter.package_name }}.config import load_config, without_password
-from {{ cookiecutter.package_name }}.data import load
-from {{ cookiecutter.package_name }}.runs import all_runs, find_run
-from {{ cookiecutter.package_name }}.train import main
+from {{ cookiecutter.package_name }}.engine import PACKAGE, artifact, loop
+from {{ cookiecutter.package_name }}.config import load_config
+from {{ cookiecutter.package_name }}.engine.config_fields import without_password
+from {{ cookiecutter.package_name }}.engine.strategy import connect
+from {{ cookiecutter.package_name }}.engine.runs import all_runs, find_run
+from {{ cookiecutter.package_name }}.__main__ import evaluate
+from {{ cookiecutter.package_name }}.__main__ import train as main
+from {{ cookiecutter.package_name }}.task import task
 
 from .conftest import QUICK, UNRECORDED
 
@@ -62,11 +66,9 @@ def test_mlflow_serves_the_same_answers(trained: Path) -> None:
     served = mlflow.pyfunc.load_model(recorded["model_uri"])
     example = served.input_example
     answer = served.predict(example).iloc[0]
-    from {{ cookiecutter.package_name }} import inputs, objective
-
-    model = artifact.load(find_run("latest").model_file)
-    outputs = model.reduced(inputs.from_frame(example, model.preprocessing))
-    expected = objective.answers(outputs, model.preprocessing)[0]
+    model = artifact.load(find_run("latest").model_file, task)
+    outputs = model.predict_batch(task.from_frame(example, model.preprocessing))
+    expected = task.decode_predictions(outputs, model.preprocessing)[0]
     assert answer["prediction"] == expected["prediction"]
     assert answer["scores"] == pytest.approx(expected["scores"])
 
@@ -75,8 +77,8 @@ def test_evaluate_repeats_what_training_measured(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     summary = find_run("latest").summary
-    for name in ("latest", f"models:/{artifact.__package__}/1", summary["mlflow"]["model_uri"]):
-        assert evaluate.main(["--run", name, "--output", "somewhere"]) == 0
+    for name in ("latest", f"models:/{PACKAGE}/1", summary["mlflow"]["model_uri"]):
+        assert evaluate(["--run", name, "--output", "somewhere"]) == 0
         shown = capsys.readouterr().out
         for metric, value in summary["metrics"].items():
             assert f"{metric}  {value:.4f}\n" in shown
@@ -98,14 +100,11 @@ def test_same_seed_same_weights() -> None:
 
 def test_weights_of_an_earlier_run(trained: Path) -> None:
     config = load_config([*QUICK, "--train.init_from", "latest"])
-    from {{ cookiecutter.package_name }}.distribution import connect
-    from {{ cookiecutter.package_name }}.model import LAYOUT
-    from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 
-    data = load(config)
-    preprocessing = Preprocessing.fit(data.train, config)
-    core = fitting.build(config, preprocessing, connect(config.runtime, LAYOUT))
-    earlier = artifact.load(find_run("latest").model_file)
+    data = task.load(config, None)
+    preprocessing = task.preprocessing.fit(data.train, config)
+    core = loop.build(task, config, preprocessing, connect(config.runtime, {}))
+    earlier = artifact.load(find_run("latest").model_file, task)
     # What is saved may have more than what learns.
     theirs = {weight.path: np.array(weight) for weight in earlier.core.weights}
     shared = [weight for weight in core.trainable_weights if weight.path in theirs]
@@ -117,23 +116,20 @@ def test_weights_of_an_earlier_run(trained: Path) -> None:
 def test_weights_of_an_earlier_run_leave_those_that_come_from_the_data(
     trained: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from {{ cookiecutter.package_name }}.distribution import connect
-    from {{ cookiecutter.package_name }}.model import LAYOUT
-    from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 
     config = load_config(QUICK)
-    preprocessing = Preprocessing.fit(load(config).train, config)
-    devices = connect(config.runtime, LAYOUT)
-    earlier = artifact.load(find_run("latest").model_file)
+    preprocessing = task.preprocessing.fit(task.load(config, None).train, config)
+    devices = connect(config.runtime, {})
+    earlier = artifact.load(find_run("latest").model_file, task)
     for weight in earlier.core.weights:
         weight.assign(np.array(weight) + 1)
     theirs = {weight.path: np.array(weight) for weight in earlier.core.weights}
-    monkeypatch.setattr(fitting, "find_artifact", lambda *_: (earlier, config))
     later = load_config([*QUICK, "--train.init_from", "latest"])
-    core = fitting.build(config, preprocessing, devices)
+    core = loop.build(task, config, preprocessing, devices)
     kept = next(weight.path for weight in core.trainable_weights if weight.path in theirs)
-    monkeypatch.setattr(fitting, "FITTED", (f"^{kept}$",))
-    core = fitting.build(later, preprocessing, devices)
+    changed = replace(task, weights_from_data=(f"^{kept}$",))
+    monkeypatch.setattr(loop, "find_artifact", lambda *_: (replace(earlier, task=changed), config))
+    core = loop.build(changed, later, preprocessing, devices)
     found = {weight.path: np.array(weight) for weight in core.trainable_weights}
     assert not np.array_equal(found.pop(kept), theirs[kept])
     for path in found.keys() & theirs.keys():
@@ -206,9 +202,11 @@ def test_refused(
 def test_what_is_used_after_training_is_tried_before_it(
     name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    package = sys.modules[artifact.__package__]
+    package = sys.modules[PACKAGE]
     monkeypatch.delattr(package, name, raising=False)
     monkeypatch.setitem(sys.modules, f"{package.__name__}.{name}", None)  # cannot be imported
+    for module in ("task", "train"):  # as in a new process
+        monkeypatch.delitem(sys.modules, f"{package.__name__}.{module}")
     assert main(QUICK) == 1
     message = capsys.readouterr().err
     assert f"{package.__name__}.{name}" in message
@@ -248,7 +246,7 @@ def test_changed_data_is_said_and_reported_elsewhere(
     changed = {**summary, "data": {**summary["data"], "digest": "another"}}
     run.write_summary(changed)
     try:
-        assert evaluate.main([]) == 0
+        assert evaluate([]) == 0
     finally:
         run.write_summary(summary)
     assert "the data or its split is not that of the training" in capsys.readouterr().err
@@ -257,6 +255,6 @@ def test_changed_data_is_said_and_reported_elsewhere(
 
 
 def test_log_handlers_are_gone_after_a_run(trained: Path) -> None:
-    names = [type(handler).__name__ for handler in logging.getLogger(artifact.__package__).handlers]
+    names = [type(handler).__name__ for handler in logging.getLogger(PACKAGE).handlers]
     assert "FileHandler" not in names
     assert "StreamHandler" not in names

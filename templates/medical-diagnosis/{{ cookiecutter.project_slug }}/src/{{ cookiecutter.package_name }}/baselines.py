@@ -6,19 +6,21 @@ import numpy as np
 from scipy.special import expit
 
 from .config import Config
-from .contract import Data
+from .engine.interfaces import DatasetSplits
 from .preprocessing import Preprocessing
 from .report import baseline_row
 from .tuning import BOOSTING, tuned
 
 
-def measure(data: Data, preprocessing: Preprocessing, config: Config) -> list[dict[str, Any]]:
+def measure(
+    data: DatasetSplits, preprocessing: Preprocessing, config: Config
+) -> list[dict[str, Any]]:
     """Each baseline's name and test metrics."""
     risks = predicted(data, preprocessing)
     return [baseline_row(name, data.test, risk) for name, risk in risks.items()]
 
 
-def predicted(data: Data, preprocessing: Preprocessing) -> dict[str, np.ndarray]:
+def predicted(data: DatasetSplits, preprocessing: Preprocessing) -> dict[str, np.ndarray]:
     """Each baseline's risks (size,) of the test rows; they see what the model sees."""
     inputs, test = (preprocessing.of(split) for split in (data.train, data.test))
     # The one that models begin at.

@@ -16,16 +16,12 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from . import clinical, cohort, guard, settings
-from .config import Config, without_password
-from .contract import Data, Split
-from .errors import DataProblem, UsageProblem
-from .frames import from_database, from_file, whole
-from .leaks import giving_away
-from .lookup import find
-from .registry import SOURCES
-from .schema import Records, Schema, as_text, read
-from .splits import (
+from .config import Config, DataConfig
+from .datasets import cohort
+from .datasets import identifier_check as guard
+from .datasets.frames import from_database, from_file, whole
+from .datasets.schema import Records, Schema, as_text, read
+from .datasets.splits import (
     SPLIT_NAMES,
     TEST,
     TRAIN,
@@ -35,6 +31,13 @@ from .splits import (
     joined_groups,
     limited,
 )
+from .datasets.target_leakage import find_giveaways
+from .engine.config_loader import without_password
+from .engine.errors import DataProblem, UsageProblem
+from .engine.interfaces import DatasetSplits, Split
+from .engine.lookup import find
+from .evaluation import clinical_metrics as clinical
+from .registry import SOURCES
 
 if TYPE_CHECKING:
     from .preprocessing import Preprocessing
@@ -94,7 +97,7 @@ class Visits(Split):
 # === Sources ===
 
 
-def breast_cancer(data: settings.Data) -> Table:
+def breast_cancer(data: DataConfig) -> Table:
     """569 tumours of the Wisconsin diagnostic set, a real one that scikit-learn ships: sizes and
     shapes of cell nuclei, malignant or benign (Street, Wolberg & Mangasarian, 1993)."""
     from sklearn.datasets import load_breast_cancer
@@ -106,18 +109,18 @@ def breast_cancer(data: settings.Data) -> Table:
     return Table(frame, _embedded({**numbers, "diagnosis": outcome}), own=False)
 
 
-def generated_cohort(data: settings.Data) -> Table:
+def generated_cohort(data: DataConfig) -> Table:
     """A generated cohort of 2,500 patients; the true risks are known."""
     made = cohort.generate()
     return Table(made.frame, _embedded(cohort.COLUMNS), made.risk, own=False)
 
 
-def table(data: settings.Data) -> Table:
+def table(data: DataConfig) -> Table:
     """A csv or parquet file with a row for each patient, or each visit of one."""
     return Table(_whole(from_file(data), data))
 
 
-def sql(data: settings.Data) -> Table:
+def sql(data: DataConfig) -> Table:
     """What ``data.query`` gives, from the database at ``data.path`` (an SQLAlchemy address)."""
     return Table(_whole(from_database(data), data))
 
@@ -125,7 +128,7 @@ def sql(data: settings.Data) -> Table:
 # === From tables to splits ===
 
 
-def load(config: Config, preprocessing: "Preprocessing | None" = None) -> Data:
+def load(config: Config, preprocessing: "Preprocessing | None" = None) -> DatasetSplits:
     """Read the configured source, keep to its schema, and divide it by patients.
 
     Args:
@@ -146,7 +149,7 @@ def load(config: Config, preprocessing: "Preprocessing | None" = None) -> Data:
     # Without a column of patients each row is one, and its copies are the same.
     keys = records.patients if found.schema.patient else rows
     parts = _divided(records, keys, found.schema, data)
-    for name, value in giving_away(records, found.schema).items():
+    for name, value in find_giveaways(records, found.schema).items():
         log.warning(
             "column %r tells the outcome nearly always (AUROC %.3f alone): is it known before?",
             name,
@@ -166,7 +169,7 @@ def load(config: Config, preprocessing: "Preprocessing | None" = None) -> Data:
     if config.train.imbalance == "resample":
         drawn = _resampled(splits[TRAIN].targets, data.split_seed)
         splits[TRAIN] = replace(splits[TRAIN], drawn=drawn)
-    return Data(
+    return DatasetSplits(
         source=data.source,
         digest=_digest(rows, parts, found.schema),
         **splits,
@@ -223,7 +226,7 @@ def subgroups(records: Records, schema: Schema) -> dict[str, np.ndarray]:
     return groups
 
 
-def _records(found: Table, data: settings.Data) -> Records:
+def _records(found: Table, data: DataConfig) -> Records:
     """All rows that keep to the schema."""
     if found.own:
         allowed = {name.strip() for name in (data.allow or "").split(",")}
@@ -251,12 +254,12 @@ def _people(found: Table) -> np.ndarray | None:
     return as_text(found.frame[name]) if name in found.frame else None
 
 
-def _whole(parts: Iterable[pd.DataFrame], data: settings.Data) -> pd.DataFrame:
+def _whole(parts: Iterable[pd.DataFrame], data: DataConfig) -> pd.DataFrame:
     """A table that was read part by part; clinical ones are small."""
     return whole(parts, f"data: there are no rows in {without_password(data.path)!r}.")
 
 
-def _divided(records: Records, keys: np.ndarray, schema: Schema, data: settings.Data) -> np.ndarray:
+def _divided(records: Records, keys: np.ndarray, schema: Schema, data: DataConfig) -> np.ndarray:
     """The split of each row, '' where it is left out.
 
     Args:
@@ -299,7 +302,7 @@ def _given(records: Records, schema: Schema) -> np.ndarray:
     return given
 
 
-def _fold(labels: np.ndarray, keys: np.ndarray, data: settings.Data) -> np.ndarray:
+def _fold(labels: np.ndarray, keys: np.ndarray, data: DataConfig) -> np.ndarray:
     """Repeated stratified group k-fold: another ``split_seed`` is another repetition."""
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -319,7 +322,7 @@ def _fold(labels: np.ndarray, keys: np.ndarray, data: settings.Data) -> np.ndarr
 
 
 def _by_site(
-    records: Records, schema: Schema, labels: np.ndarray, keys: np.ndarray, data: settings.Data
+    records: Records, schema: Schema, labels: np.ndarray, keys: np.ndarray, data: DataConfig
 ) -> np.ndarray:
     sites = [name.strip() for name in (data.test_sites or "").split(",") if name.strip()]
     found = sorted(set(records.sites) - {""})
@@ -341,7 +344,7 @@ def _by_site(
 
 
 def _by_time(
-    records: Records, schema: Schema, labels: np.ndarray, keys: np.ndarray, data: settings.Data
+    records: Records, schema: Schema, labels: np.ndarray, keys: np.ndarray, data: DataConfig
 ) -> np.ndarray:
     """Patients whose first row is the latest are the test."""
     if not schema.time:
@@ -354,7 +357,7 @@ def _by_time(
 
 
 def _held_out(
-    held: np.ndarray, labels: np.ndarray, keys: np.ndarray, data: settings.Data
+    held: np.ndarray, labels: np.ndarray, keys: np.ndarray, data: DataConfig
 ) -> np.ndarray:
     """Splits (size,) where rows are held out for the test, and the rest is drawn by patients."""
     rest = ~held & ~np.isin(keys, keys[held])
@@ -373,7 +376,7 @@ def _held_out(
     return parts
 
 
-def _check(splits: dict[str, Visits], data: settings.Data) -> None:
+def _check(splits: dict[str, Visits], data: DataConfig) -> None:
     if data.split == "external":
         return
     for name, split in splits.items():
@@ -419,7 +422,7 @@ def _banded(values: np.ndarray, borders: tuple[float, ...], unit: str) -> np.nda
     return np.where(np.isnan(values), "", named[np.searchsorted(ordered, values, side="right")])
 
 
-def _notes(splits: dict[str, Visits], left_out: int, found: Table, data: settings.Data) -> dict:
+def _notes(splits: dict[str, Visits], left_out: int, found: Table, data: DataConfig) -> dict:
     notes = {
         "patients": {name: len(np.unique(split.people)) for name, split in splits.items()},
         "prevalence": {name: round(float(s.targets.mean()), 6) for name, s in splits.items() if s},
@@ -448,7 +451,7 @@ def _embedded(columns: dict[str, dict]) -> Schema:
     return Schema.model_validate({"reviewed_by": "its makers", "columns": columns})
 
 
-def _schema(found: Table, data: settings.Data, preprocessing: "Preprocessing | None") -> Schema:
+def _schema(found: Table, data: DataConfig, preprocessing: "Preprocessing | None") -> Schema:
     """What rows must keep to: that of the model which is evaluated, else that of the source."""
     if preprocessing is None:
         return found.schema or _reviewed(data)
@@ -460,7 +463,7 @@ def _schema(found: Table, data: settings.Data, preprocessing: "Preprocessing | N
     return preprocessing.schema
 
 
-def _reviewed(data: settings.Data) -> Schema:
+def _reviewed(data: DataConfig) -> Schema:
     """The schema of the user's table, once a person has put a name to it."""
     if not data.schema_file:
         raise UsageProblem(

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from .contract import Data
 from .data import Visits, visits
-from .errors import DataProblem
-from .frames import parts_of
+from .datasets.frames import parts_of
+from .datasets.schema import Column, Records, Schema
+from .engine.errors import DataProblem
+from .engine.interfaces import DatasetSplits
 from .preprocessing import Preprocessing
-from .schema import Column, Records, Schema
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 ROWS = 4_096  # that are predicted at a time
@@ -74,7 +74,7 @@ def signature(preprocessing: Preprocessing) -> dict[str, Any]:
     }
 
 
-def example(data: Data, preprocessing: Preprocessing) -> pd.DataFrame:
+def example(data: DatasetSplits, preprocessing: Preprocessing) -> pd.DataFrame:
     """A request about nobody: the middle of each range, the first of the values."""
     row = {}
     numbers = dict(zip(preprocessing.schema.numbers, preprocessing.centre, strict=True))

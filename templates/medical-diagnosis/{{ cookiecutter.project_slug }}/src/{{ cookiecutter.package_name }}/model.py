@@ -20,15 +20,15 @@ import numpy as np
 from keras import layers
 from scipy.special import expit, logit
 
-from . import clinical
 from .config import Config
-from .contract import Data, Phase
-from .lookup import find
-from .networks import Recalibration, Terms
+from .engine.interfaces import DatasetSplits, Phase
+from .engine.lookup import find
+from .evaluation import clinical_metrics as clinical
+from .networks.layers import Recalibration, Terms
 from .registry import MODELS
 
 if TYPE_CHECKING:
-    from .artifact import Artifact
+    from .engine.artifact import Artifact
     from .preprocessing import Preprocessing
 
 # Outcomes of the validation split, of either kind, from which isotonic regression is trusted.
@@ -93,7 +93,7 @@ def phases(config: Config) -> list[Phase]:
     return [Phase("all", train.epochs, train.learning_rate, decay_rows=DECAY_ROWS)]
 
 
-def settle(trained: Artifact, data: Data, config: Config) -> Artifact:
+def settle(trained: Artifact, data: DatasetSplits, config: Config) -> Artifact:
     """The model as it is saved: recalibrated on the validation split, with its operating point."""
     split, batch_size = data.validation, config.data.batch_size
     truth = split.targets

@@ -12,7 +12,7 @@ from keras import ops
 from scipy.special import expit
 
 from .config import Config
-from .contract import Preprocessing
+from .engine.interfaces import Preprocessing
 
 NOTICE = "Not a medical device: for research and development, not for decisions about patients."
 FOCUS = 2.0  # exponent of the focal loss

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from . import additive
 from .config import Config
-from .contract import Uniform
 from .data import Visits
-from .errors import UsageProblem
-from .schema import Schema
+from .datasets.schema import Schema
+from .engine.errors import UsageProblem
+from .engine.interfaces import Uniform
+from .networks import additive
 from .tuning import logistic_weights
 
 TAIL = 1.0  # skewness from which a number is scaled by its logarithm

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import clinical
-from .figures import figure
+from .engine.figures import figure
+from .engine.tables import write_csv
+from .evaluation import clinical_metrics as clinical
 from .objective import risks
-from .tables import write_csv
 
 if TYPE_CHECKING:
-    from .artifact import Artifact
     from .config import Config
-    from .contract import Data, Preprocessing
     from .data import Visits
+    from .engine.artifact import Artifact
+    from .engine.interfaces import DatasetSplits, Preprocessing
 
 OF_BASELINES = ("auroc", "auprc", "brier", "calibration_slope", "ece")
 OF_SUBGROUPS = (
@@ -96,10 +96,11 @@ def draw(
 
 
 def conclude(
-    folder: Path, model: "Artifact", data: "Data", summary: dict[str, Any], config: "Config"
+    folder: Path, model: "Artifact", data: "DatasetSplits", summary: dict[str, Any], config: "Config"
 ) -> None:
     """Write ``importance.csv``, ``importance.png`` and ``MODEL_CARD.md`` to the folder."""
-    from . import card, reasons
+    from .evaluation import attributions as reasons
+    from .evaluation import model_card as card
 
     split = data.test
     sizes = reasons.importance(model, model.preprocessing.of(split))

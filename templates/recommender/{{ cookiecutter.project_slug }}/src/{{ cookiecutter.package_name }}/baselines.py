@@ -4,14 +4,16 @@ from typing import Any
 
 import numpy as np
 
-from . import linear
 from .config import Config
-from .contract import Data
+from .engine.interfaces import DatasetSplits
+from .networks import linear
 from .preprocessing import Preprocessing
 from .report import baseline_row
 
 
-def measure(data: Data, preprocessing: Preprocessing, config: Config) -> list[dict[str, Any]]:
+def measure(
+    data: DatasetSplits, preprocessing: Preprocessing, config: Config
+) -> list[dict[str, Any]]:
     """Each baseline's name and test metrics."""
 
     def row(name: str, scores: linear.Scores, half_life: float | None = None) -> dict[str, Any]:

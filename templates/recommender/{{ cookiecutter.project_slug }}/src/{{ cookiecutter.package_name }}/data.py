@@ -14,14 +14,24 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from . import movielens, settings, shop
-from .config import Config
-from .contract import Data, Split
-from .errors import DataProblem
-from .events import Reader, concatenated, read_features
-from .frames import from_database, from_file
-from .log import HeldOut, Log, Parts, core, divided, first_of_each, in_order, kept, twice
-from .lookup import find
+from .config import Config, DataConfig
+from .datasets import movielens, shop
+from .datasets.events import Reader, concatenated, read_features
+from .datasets.frames import from_database, from_file
+from .datasets.interactions import (
+    HeldOut,
+    Log,
+    Parts,
+    core,
+    divided,
+    first_of_each,
+    in_order,
+    kept,
+    twice,
+)
+from .engine.errors import DataProblem
+from .engine.interfaces import DatasetSplits, Split
+from .engine.lookup import find
 from .registry import SOURCES
 
 DAY = 86_400
@@ -111,7 +121,7 @@ def generated() -> shop.Shop:
     return shop.generate()
 
 
-def generated_shop(data: settings.Data) -> Events:
+def generated_shop(data: DataConfig) -> Events:
     """A generated shop of 4,000 shoppers with planted tastes; the best reachable figures are
     known."""
     made = generated()
@@ -128,17 +138,17 @@ def generated_shop(data: settings.Data) -> Events:
     )
 
 
-def table(data: settings.Data) -> Events:
+def table(data: DataConfig) -> Events:
     """A csv or parquet file with a row for each event."""
     return _read(concatenated(from_file(data), Reader(data), data.path), data)
 
 
-def sql(data: settings.Data) -> Events:
+def sql(data: DataConfig) -> Events:
     """What ``data.query`` gives, from the database at ``data.path`` (an SQLAlchemy address)."""
     return _read(concatenated(from_database(data), Reader(data), "data.query"), data)
 
 
-def movies(data: settings.Data) -> Events:
+def movies(data: DataConfig) -> Events:
     """MovieLens, downloaded once, or the folder ``data.path`` that holds its files."""
     found = movielens.read(data.source.partition(":")[2], data.path)
     columns = {"user_column": "user", "item_column": "item", "timestamp_column": "timestamp"}
@@ -156,7 +166,7 @@ def movies(data: settings.Data) -> Events:
 # === From events to splits ===
 
 
-def load(config: Config, preprocessing: Any = None) -> Data:
+def load(config: Config, preprocessing: Any = None) -> DatasetSplits:
     """Read the configured source, check it, and hold out what came last.
 
     Args:
@@ -196,7 +206,7 @@ def load(config: Config, preprocessing: Any = None) -> Data:
         notes["generated"] = True
         if data.split == "last":
             notes |= _best_reachable(events, splits["test"])
-    return Data(
+    return DatasetSplits(
         source=data.source,
         digest=_digest(log, parts, data, [table for table in tables.values() if table]),
         **splits,
@@ -226,7 +236,7 @@ def histories_of(users: list[str], config: Config) -> list[list[str]]:
     return found
 
 
-def _cleaned(events: Events, data: settings.Data) -> tuple[Log, dict[str, Any], int]:
+def _cleaned(events: Events, data: DataConfig) -> tuple[Log, dict[str, Any], int]:
     """The log without what is not wanted, what that was, and how many rows stood there twice."""
     log, notes = events.log, {}
     if len(log) == 0:
@@ -346,7 +356,7 @@ def _best_reachable(events: Events, test: Histories) -> dict[str, float]:
     }
 
 
-def _read(reader: Reader, data: settings.Data) -> Events:
+def _read(reader: Reader, data: DataConfig) -> Events:
     log = reader.log()
     now = time.time()
     median = np.median(log.times) if len(log) else 0
@@ -367,7 +377,7 @@ def _read(reader: Reader, data: settings.Data) -> Events:
     return Events(log, tuple(reader.unreadable), **tables)
 
 
-def _digest(log: Log, parts: Parts, data: settings.Data, tables: list[Table]) -> str:
+def _digest(log: Log, parts: Parts, data: DataConfig, tables: list[Table]) -> str:
     """Of the events, of what is held out, and of features."""
     made = hashlib.sha256(f"{data.split}/{data.repeats}/{data.max_history}".encode())
     # The places themselves, whatever fields decide them.

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from .contract import Data
+from .engine.interfaces import DatasetSplits
 from .preprocessing import Preprocessing
 
 SEPARATOR = "|"  # between the items of a history
@@ -26,7 +26,7 @@ def signature(preprocessing: Preprocessing) -> dict[str, Any]:
     }
 
 
-def example(data: Data, preprocessing: Preprocessing) -> pd.DataFrame:
+def example(data: DatasetSplits, preprocessing: Preprocessing) -> pd.DataFrame:
     """A request with made-up ids of the first items of the catalogue."""
     history = SEPARATOR.join(preprocessing.items[:2])
     return pd.DataFrame({"user": ["somebody new"], "history": [history]})

@@ -16,19 +16,19 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from . import linear
 from .config import Config
-from .contract import Data, Phase
-from .distribution import of_all_replicas
-from .features import Features
-from .lookup import find
-from .networks import MatrixFactorisation, Network, SelfAttention, TwoTower
+from .engine.interfaces import DatasetSplits, Phase
+from .engine.lookup import find
+from .engine.strategy import all_gather
+from .networks import linear
+from .networks.features import Features
+from .networks.layers import MatrixFactorisation, Network, SelfAttention, TwoTower
+from .networks.transitions import PRIOR
 from .preprocessing import FIRST, PADDING
 from .registry import MODELS
-from .transitions import PRIOR
 
 if TYPE_CHECKING:
-    from .artifact import Artifact
+    from .engine.artifact import Artifact
     from .preprocessing import Preprocessing
 
 # Catalogues up to this size are compared with as a whole in training; of larger ones some items.
@@ -103,7 +103,7 @@ def phases(config: Config) -> list[Phase]:
     return [Phase("all", config.train.epochs, config.train.learning_rate)]
 
 
-def settle(trained: Artifact, data: Data, config: Config) -> Artifact:
+def settle(trained: Artifact, data: DatasetSplits, config: Config) -> Artifact:
     """The model as it is saved: scores of the catalogue."""
     learner = trained.core.get_layer("learner")
     core = scoring(learner.network)
@@ -208,7 +208,7 @@ class Learner(layers.Layer):
         return ops.sum(values * weights[..., None], axis=1) / count[:, None]
 
     def _in_batch(self, queries, targets, weights, place):
-        every = of_all_replicas(ops.where(weights > 0, targets, PADDING))
+        every = all_gather(ops.where(weights > 0, targets, PADDING))
         others = ops.reshape(every, (-1,))
         return self._compared(queries, place, others, ops.maximum(others - FIRST, 0))
 

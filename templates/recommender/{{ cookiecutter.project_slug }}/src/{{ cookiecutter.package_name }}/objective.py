@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from .config import Config
-from .contract import Preprocessing
+from .engine.interfaces import Preprocessing
 from .ranking import MOST, best, without
 
 

@@ -13,10 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from .config import Config
-from .contract import Uniform
 from .data import Histories
-from .features import Features
-from .transitions import Transitions
+from .engine.interfaces import Uniform
+from .networks.features import Features
+from .networks.transitions import Transitions
 
 PADDING, UNKNOWN, START, FIRST = 0, 1, 2, 3
 SCALE = 1000  # weights are kept as whole thousandths

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .contract import Preprocessing
+from .engine.interfaces import Preprocessing
 
 MOST = 100  # recommendations that are kept of each user
 CUTS = (10, 20)

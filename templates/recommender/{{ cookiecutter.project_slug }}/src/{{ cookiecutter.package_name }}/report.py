@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from .config import Config
-from .contract import Data, Preprocessing
 from .data import Histories
-from .figures import figure
+from .engine.figures import figure
+from .engine.interfaces import DatasetSplits, Preprocessing
+from .engine.tables import write_csv
 from .ranking import per_user, places_of
-from .tables import write_csv
 
 RESAMPLED = 200  # times that users are drawn anew, for intervals
 SHOWN_USERS = 20
@@ -72,7 +72,9 @@ def draw(
     _draw_popularity(folder / f"{name}_popularity.png", split, outputs, preprocessing)
 
 
-def conclude(folder: Path, model: Any, data: Data, summary: dict[str, Any], config: Config) -> None:
+def conclude(
+    folder: Path, model: Any, data: DatasetSplits, summary: dict[str, Any], config: Config
+) -> None:
     """Nothing more than the figures is written."""
 
 

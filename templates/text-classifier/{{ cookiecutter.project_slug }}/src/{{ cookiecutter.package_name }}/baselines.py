@@ -5,17 +5,19 @@ from typing import Any
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from .config import Config
-from .contract import Data
-from .ngrams import best
+from .datasets.splits import stratified_order
+from .engine.interfaces import DatasetSplits
+from .networks.ngrams import best
 from .preprocessing import Preprocessing, texts_of
 from .report import baseline_row, majority_row
-from .splits import stratified_order
 from .tokens import words
 
 MOST_EXAMPLES = 50_000  # of training
 
 
-def measure(data: Data, preprocessing: Preprocessing, config: Config) -> list[dict[str, Any]]:
+def measure(
+    data: DatasetSplits, preprocessing: Preprocessing, config: Config
+) -> list[dict[str, Any]]:
     """Each baseline's name and test metrics."""
     train, validation, test = (
         preprocessing.encode_targets(split.targets) for split in data.splits.values()

@@ -16,18 +16,24 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from . import settings, tickets
-from .classes import class_names, parted, strata
-from .config import Config
-from .contract import Data, Split
-from .downloads import check_columns, keras_download, labelled_splits, needs_extra, tfds_builder
-from .errors import DataProblem, ProjectError, UsageProblem
-from .folders import existing, find_labelled
-from .lookup import find
+from .config import Config, DataConfig
+from .datasets import tickets
+from .datasets.downloads import (
+    check_columns,
+    keras_download,
+    labelled_splits,
+    needs_extra,
+    tfds_builder,
+)
+from .datasets.folders import existing, find_labelled
+from .datasets.labels import class_names, parted, strata
+from .datasets.rows import Row, as_label, find_texts, read_table, read_whole
+from .datasets.splits import TEST, TRAIN, VALIDATION, divided, limited
+from .datasets.texts import TextStore, content_key
+from .engine.errors import DataProblem, ProjectError, UsageProblem
+from .engine.interfaces import DatasetSplits, Split
+from .engine.lookup import find
 from .registry import SOURCES
-from .rows import Row, as_label, find_texts, read_table, read_whole
-from .splits import TEST, TRAIN, VALIDATION, divided, limited
-from .texts import TextStore, content_key
 
 log = logging.getLogger(__package__)
 
@@ -44,13 +50,13 @@ def all_tickets() -> list[tickets.Ticket]:
     return tickets.generate(TICKETS, seed=0)
 
 
-def generated_tickets(data: settings.Data) -> Iterator[Row]:
+def generated_tickets(data: DataConfig) -> Iterator[Row]:
     """6,000 generated support tickets with six intents; a stated share of the labels is wrong."""
     for number, ticket in enumerate(all_tickets()):
         yield Row(f"{number:04d}", ticket.text, ticket.label)
 
 
-def table(data: settings.Data) -> Iterator[Row]:
+def table(data: DataConfig) -> Iterator[Row]:
     """A file with a row for each text: csv, tsv, jsonl or parquet."""
     file = existing(data, Path.is_file, "file")
     if file.suffix != f".{data.source}":
@@ -58,7 +64,7 @@ def table(data: settings.Data) -> Iterator[Row]:
     return read_table(file, data)
 
 
-def folder(data: settings.Data) -> Iterator[Row]:
+def folder(data: DataConfig) -> Iterator[Row]:
     """``PATH/train/LABEL/*.txt`` with optional ``val/`` and ``test/``, or ``PATH/LABEL/*.txt``."""
     found = find_labelled(existing(data, Path.is_dir, "folder"), find_texts)
     for label in found.empty():
@@ -68,10 +74,10 @@ def folder(data: settings.Data) -> Iterator[Row]:
         yield Row(name, text, label, split, problem=problem)
 
 
-def keras_dataset(name: str, classes: list[str]) -> Callable[[settings.Data], Iterator[Row]]:
+def keras_dataset(name: str, classes: list[str]) -> Callable[[DataConfig], Iterator[Row]]:
     """A data set that Keras downloads as word numbers, with its own test split."""
 
-    def source(data: settings.Data) -> Iterator[Row]:
+    def source(data: DataConfig) -> Iterator[Row]:
         module = getattr(keras.datasets, name)
         with keras_download(name):
             parts = module.load_data(start_char=None, index_from=0)
@@ -84,7 +90,7 @@ def keras_dataset(name: str, classes: list[str]) -> Callable[[settings.Data], It
     return source
 
 
-def tfds(data: settings.Data) -> Iterator[Row]:
+def tfds(data: DataConfig) -> Iterator[Row]:
     """A TensorFlow Datasets set (``tfds:ag_news_subset``) with its own splits.
 
     ``data.path`` is the folder of prepared sets (default: TFDS's own). Extra: ``tfds``.
@@ -99,7 +105,7 @@ def tfds(data: settings.Data) -> Iterator[Row]:
             yield Row(f"{name}-{number}", text, str(label), split)
 
 
-def hugging_face(data: settings.Data) -> Iterator[Row]:
+def hugging_face(data: DataConfig) -> Iterator[Row]:
     """A set of Hugging Face (``hf:imdb``), or a folder that ``save_to_disk`` wrote
     (``data.source hf:local``, ``data.path FOLDER``). Extra: ``hf``."""
     try:
@@ -138,7 +144,7 @@ reuters = keras_dataset("reuters", [f"{i:02d}" for i in range(REUTERS_TOPICS)])
 # === From rows to splits ===
 
 
-def load(config: Config, preprocessing: Any = None) -> Data:
+def load(config: Config, preprocessing: Any = None) -> DatasetSplits:
     """Read the configured source, check it, and split it.
 
     Args:
@@ -171,8 +177,8 @@ def _divided(
     arrays: dict[str, np.ndarray],
     store: TextStore,
     unreadable: list[tuple[str, str]],
-    data: settings.Data,
-) -> Data:
+    data: DataConfig,
+) -> DatasetSplits:
     separator = data.label_separator or ""
     places = np.arange(len(arrays["id"]))
     given = arrays["split"] if any(arrays["split"]) else None
@@ -203,7 +209,7 @@ def _divided(
     if data.source == "tickets":
         notes["generated"] = True
         notes["best_reachable_accuracy"] = _best_reachable(parts[TEST])
-    return Data(
+    return DatasetSplits(
         source=data.source,
         digest=hashlib.sha256("\n".join(lines).encode("utf-8", "replace")).hexdigest(),
         **parts,
@@ -225,14 +231,14 @@ def _split(
     return Split(ids[own], labels[own], fetch)
 
 
-def _problem(row: Row, data: settings.Data) -> str:
+def _problem(row: Row, data: DataConfig) -> str:
     if not row.text.strip():
         return "the text is empty"
     # A text that may have several labels may have none.
     return "" if row.label or data.label_separator else "the label is missing"
 
 
-def _check(labels: np.ndarray, unreadable: list[tuple[str, str]], data: settings.Data) -> None:
+def _check(labels: np.ndarray, unreadable: list[tuple[str, str]], data: DataConfig) -> None:
     total = len(labels) + len(unreadable)
     if total == 0:
         raise DataProblem(f"data: there are no texts in {data.path or data.source!r}.")

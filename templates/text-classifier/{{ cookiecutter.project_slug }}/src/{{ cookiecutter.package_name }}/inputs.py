@@ -10,11 +10,11 @@ import pandas as pd
 import tensorflow as tf
 
 from .config import Config
-from .contract import Data, Split
-from .errors import DataProblem
+from .datasets.rows import read_texts
+from .engine.errors import DataProblem
+from .engine.interfaces import DatasetSplits, Split
+from .engine.tables import iterate_parts
 from .preprocessing import Preprocessing, texts_of
-from .rows import read_texts
-from .tables import in_parts
 
 # A request is a row with a text; an answer has a class and scores.
 
@@ -32,7 +32,7 @@ def read(words: list[str], config: Config, size: int) -> Iterator[Split]:
             for _ in _texts(word, config):
                 pass
     empty = True
-    for part in in_parts((row for word in words for row in _texts(word, config)), size):
+    for part in iterate_parts((row for word in words for row in _texts(word, config)), size):
         empty = False
         yield _split(part)
     if empty:
@@ -50,7 +50,7 @@ def signature(preprocessing: Preprocessing) -> dict[str, Any]:
     }
 
 
-def example(data: Data, preprocessing: Preprocessing) -> pd.DataFrame:
+def example(data: DatasetSplits, preprocessing: Preprocessing) -> pd.DataFrame:
     """A request with the first training text."""
     return pd.DataFrame({"text": [next(texts_of(data.train, np.array([0])))]})
 

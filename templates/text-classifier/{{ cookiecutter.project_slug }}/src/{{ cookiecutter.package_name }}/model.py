@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 import keras
 from keras import layers, ops
 
-from . import presets, views
 from .config import Config
-from .contract import Data, Phase
-from .errors import UsageProblem
-from .lookup import find
-from .ngrams import fit as fit_ngrams
+from .engine.errors import UsageProblem
+from .engine.interfaces import DatasetSplits, Phase
+from .engine.lookup import find
+from .networks import presets, views
+from .networks.ngrams import fit as fit_ngrams
 from .registry import MODELS
 
 if TYPE_CHECKING:
-    from .artifact import Artifact
+    from .engine.artifact import Artifact
     from .preprocessing import Preprocessing
 
 HEAD = "logits"
@@ -161,7 +161,7 @@ def preset_for(config: Config) -> str | None:
     return name
 
 
-def settle(trained: Artifact, data: Data, config: Config) -> Artifact:
+def settle(trained: Artifact, data: DatasetSplits, config: Config) -> Artifact:
     """How much each view counts, where there are several."""
     if config.model.name == "bag_cnn":
         views.weigh(trained, data.validation, config.data.batch_size)

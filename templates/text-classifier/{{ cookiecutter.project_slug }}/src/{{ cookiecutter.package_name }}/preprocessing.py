@@ -12,25 +12,18 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from . import presets
-from .cache import CHUNK
-from .classes import class_names, encoded, strata
 from .config import Config
-from .contract import Split, Uniform
-from .errors import DataProblem, UsageProblem
-from .lookup import find
+from .datasets.labels import class_names, encoded, strata
+from .datasets.splits import stratified_order
+from .engine.batches import bucket_lengths
+from .engine.cache import CHUNK
+from .engine.errors import DataProblem, UsageProblem
+from .engine.interfaces import Split, Uniform
+from .engine.lookup import find
 from .model import preset_for
-from .pipeline import padded
+from .networks import presets
 from .registry import TOKENS
-from .splits import stratified_order
-from .tokens import (
-    SAMPLE,
-    fitting_kind,
-    learn_subwords,
-    normalised,
-    subwords,
-    vocabulary,
-)
+from .tokens import SAMPLE, fitting_kind, learn_subwords, normalised, subwords, vocabulary
 
 PADDING, UNKNOWN, FIRST = 0, 1, 2  # numbers; the vocabulary begins at the last one
 COVERED = 0.98  # share of the training texts that are not cut
@@ -125,7 +118,7 @@ class Preprocessing:
 
     def __call__(self, raw: tf.Tensor) -> tf.Tensor:
         prepared = self.prepare(tf.convert_to_tensor(raw))
-        longest = padded(np.asarray(self.lengths(prepared))).max(initial=1)
+        longest = bucket_lengths(np.asarray(self.lengths(prepared))).max(initial=1)
         return self.finish(prepared[:, :longest])
 
     def encode_targets(self, targets: np.ndarray) -> np.ndarray:

@@ -8,10 +8,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from .config import Config
-from .contract import Data, Split
+from .datasets.splits import stratified_order
+from .engine.interfaces import DatasetSplits, Split
 from .preprocessing import Preprocessing, inputs_at
 from .report import baseline_row, majority_row
-from .splits import stratified_order
 
 MOST_EXAMPLES = 10_000  # of training, for logistic regression
 MOST_PIXELS = 3_072  # values of an image: 32 x 32 in colour
@@ -21,7 +21,9 @@ MOST_ITERATIONS = 200
 MOST_WORK = 6_000_000_000
 
 
-def measure(data: Data, preprocessing: Preprocessing, config: Config) -> list[dict[str, Any]]:
+def measure(
+    data: DatasetSplits, preprocessing: Preprocessing, config: Config
+) -> list[dict[str, Any]]:
     """Each baseline's name and test metrics; the name says what was cut short."""
     train = preprocessing.encode_targets(data.train.targets)
     test = preprocessing.encode_targets(data.test.targets)
@@ -33,7 +35,7 @@ def measure(data: Data, preprocessing: Preprocessing, config: Config) -> list[di
 
 
 def _logistic_regression(
-    data: Data, train: np.ndarray, preprocessing: Preprocessing
+    data: DatasetSplits, train: np.ndarray, preprocessing: Preprocessing
 ) -> tuple[str, np.ndarray]:
     """What it is called, and its probabilities (size, classes) for the test split."""
     few = stratified_order(train, seed=0)[:MOST_EXAMPLES]

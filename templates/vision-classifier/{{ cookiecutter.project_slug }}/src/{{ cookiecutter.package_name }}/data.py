@@ -16,17 +16,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from . import settings
-from .config import Config
-from .contract import Data, Split
-from .downloads import keras_download, tfds_builder
-from .errors import DataProblem
-from .files import project_root, written_whole
-from .folders import existing, find_labelled
-from .images import Scan, content_hash, find_images, scan
-from .lookup import find
+from .config import Config, DataConfig
+from .datasets.downloads import keras_download, tfds_builder
+from .datasets.folders import existing, find_labelled
+from .datasets.images import Scan, content_hash, find_images, scan
+from .datasets.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION, divided, limited, split_named
+from .engine.errors import DataProblem
+from .engine.files import atomic_write, project_root
+from .engine.interfaces import DatasetSplits, Split
+from .engine.lookup import find
 from .registry import SOURCES
-from .splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION, divided, limited, split_named
 
 log = logging.getLogger(__package__)
 
@@ -73,7 +72,7 @@ class ImageSplit(Split):
 # === Sources ===
 
 
-def digits(data: settings.Data) -> Images:
+def digits(data: DataConfig) -> Images:
     """1,797 real handwritten digits of 8 x 8 grey pixels, shipped with scikit-learn.
 
     Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
@@ -85,7 +84,7 @@ def digits(data: settings.Data) -> Images:
     return _from_arrays(pixels, loaded.target, [str(i) for i in range(10)])
 
 
-def folder(data: settings.Data) -> Images:
+def folder(data: DataConfig) -> Images:
     """``PATH/train/LABEL/*.png`` with optional ``val/`` and ``test/``, or ``PATH/LABEL/*.png``."""
     root = existing(data, Path.is_dir, "folder")
     found = find_labelled(root, find_images)
@@ -99,7 +98,7 @@ def folder(data: settings.Data) -> Images:
     )
 
 
-def csv_manifest(data: settings.Data) -> Images:
+def csv_manifest(data: DataConfig) -> Images:
     """A CSV file with a row for each image; paths are relative to the file's folder."""
     file = existing(data, Path.is_file, "file")
     columns = [data.path_column, data.label_column]
@@ -134,10 +133,10 @@ def csv_manifest(data: settings.Data) -> Images:
     )
 
 
-def keras_dataset(name: str, classes: list[str]) -> Callable[[settings.Data], Images]:
+def keras_dataset(name: str, classes: list[str]) -> Callable[[DataConfig], Images]:
     """A data set that Keras downloads, with its own test split."""
 
-    def source(data: settings.Data) -> Images:
+    def source(data: DataConfig) -> Images:
         with keras_download(name):
             train, test = getattr(keras.datasets, name).load_data()
         pixels = np.concatenate([train[0], test[0]])
@@ -149,7 +148,7 @@ def keras_dataset(name: str, classes: list[str]) -> Callable[[settings.Data], Im
     return source
 
 
-def tfds(data: settings.Data) -> Images:
+def tfds(data: DataConfig) -> Images:
     """A TensorFlow Datasets set (``tfds:flowers102``), written once to ``.cache/tfds`` as files.
 
     ``data.path`` is the folder of prepared sets (default: TFDS's own). Extra: ``tfds``.
@@ -169,7 +168,7 @@ cifar100 = keras_dataset("cifar100", [f"{i:02d}" for i in range(100)])
 # === From images to splits ===
 
 
-def load(config: Config, preprocessing: Any = None) -> Data:
+def load(config: Config, preprocessing: Any = None) -> DatasetSplits:
     """Read the configured source, check it, and split it.
 
     Args:
@@ -192,7 +191,7 @@ def load(config: Config, preprocessing: Any = None) -> Data:
     shapes = np.array([(s.height, s.width, s.channels) for s in scans])[kept]
     whole = ["|".join(row) for row in zip(splits, images.ids, hashes, images.labels, strict=True)]
     counts = dict(zip(*np.unique(images.labels, return_counts=True), strict=True))
-    return Data(
+    return DatasetSplits(
         source=data.source,
         # In order: caches and shuffling go by position.
         digest=hashlib.sha256("\n".join(whole).encode()).hexdigest(),
@@ -214,7 +213,7 @@ def _from_arrays(pixels: np.ndarray, targets: np.ndarray, classes: list[str]) ->
     return Images(ids=ids, labels=np.array(classes)[targets], pixels=pixels)
 
 
-def _check_classes(images: Images, data: settings.Data) -> None:
+def _check_classes(images: Images, data: DataConfig) -> None:
     names = np.unique(images.labels)
     for name in images.folders:
         if name not in names:
@@ -225,9 +224,7 @@ def _check_classes(images: Images, data: settings.Data) -> None:
         raise DataProblem(f"data: all images are of one class, {str(names[0])!r}; two are needed.")
 
 
-def _readable(
-    images: Images, data: settings.Data
-) -> tuple[Images, list[Scan], list[tuple[str, str]]]:
+def _readable(images: Images, data: DataConfig) -> tuple[Images, list[Scan], list[tuple[str, str]]]:
     """The images without unreadable files, what each holds, and which files were left out."""
     if images.pixels is not None:
         shape = images.pixels.shape[1:]
@@ -276,7 +273,7 @@ def _extracted(builder, target: Path) -> Images:
     if not manifest.is_file():
         log.info("Writing %s to %s", builder.info.full_name, target)
         names = builder.info.features["label"]
-        with written_whole(manifest) as beside, beside.open("w", newline="") as file:
+        with atomic_write(manifest) as beside, beside.open("w", newline="") as file:
             writer = csv.writer(file)
             for split in builder.info.splits:
                 decoders = {"image": tensorflow_datasets.decode.SkipDecoding()}

@@ -10,11 +10,11 @@ import pandas as pd
 import tensorflow as tf
 
 from .config import Config
-from .contract import Data, Split
-from .errors import DataProblem
-from .images import find_images, scan
+from .datasets.images import find_images, scan
+from .engine.errors import DataProblem
+from .engine.interfaces import DatasetSplits, Split
+from .engine.tables import iterate_parts
 from .preprocessing import Preprocessing
-from .tables import in_parts
 
 # A request is a row with the bytes of an image file; an answer has a class and scores.
 
@@ -32,7 +32,7 @@ def read(words: list[str], config: Config, size: int) -> Iterator[Split]:
     for path, found in zip(paths, scan(paths), strict=True):
         if found.error:
             raise DataProblem(f"input: {path!r}: {found.error}.")
-    for part in in_parts(paths, size):
+    for part in iterate_parts(paths, size):
         yield _split(part)
 
 
@@ -47,7 +47,7 @@ def signature(preprocessing: Preprocessing) -> dict[str, Any]:
     }
 
 
-def example(data: Data, preprocessing: Preprocessing) -> pd.DataFrame:
+def example(data: DatasetSplits, preprocessing: Preprocessing) -> pd.DataFrame:
     """A request with the first training image."""
     pixels = preprocessing.prepare(data.train.fetch(tf.constant([0], tf.int64)))[0]
     return pd.DataFrame({"image": [tf.io.encode_png(pixels).numpy()]})

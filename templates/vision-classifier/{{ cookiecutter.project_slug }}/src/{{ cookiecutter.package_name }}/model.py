@@ -15,13 +15,13 @@ import keras
 from keras import layers
 
 from .config import Config
-from .contract import Data, Phase
-from .errors import DataProblem, ProjectError
-from .lookup import find
+from .engine.errors import DataProblem, ProjectError
+from .engine.interfaces import DatasetSplits, Phase
+from .engine.lookup import find
 from .registry import MODELS
 
 if TYPE_CHECKING:
-    from .artifact import Artifact
+    from .engine.artifact import Artifact
     from .preprocessing import Preprocessing
 
 HEAD = "logits"
@@ -169,7 +169,7 @@ def phases(config: Config) -> list[Phase]:
     return [frozen, Phase("fine-tuning", model.fine_tune_epochs, rate, _trainable(True))]
 
 
-def settle(trained: Artifact, data: Data, config: Config) -> Artifact:
+def settle(trained: Artifact, data: DatasetSplits, config: Config) -> Artifact:
     """Nothing is left to choose."""
     return trained
 

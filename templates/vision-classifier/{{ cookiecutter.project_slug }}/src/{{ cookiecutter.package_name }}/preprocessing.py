@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from .classes import encoded
 from .config import Config
-from .contract import Split, Uniform
-from .images import decode
+from .datasets.images import decode
+from .datasets.labels import encoded
+from .engine.interfaces import Split, Uniform
 from .model import preferred_size
 
 OWN_SIZE_LIMIT = 96  # pixels up to which images keep their own size

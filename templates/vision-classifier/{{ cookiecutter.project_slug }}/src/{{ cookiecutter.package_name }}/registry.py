@@ -2,10 +2,12 @@
 ``module:attribute`` of this package, the default first.
 
 A place is imported when it is used, so that ``train --help`` needs no TensorFlow: this file imports
-nothing of the package. A value may be the object itself, too.
+nothing of the package that needs it. A value may be the object itself, too.
 """
 
 from typing import Any
+
+from .engine.commands import Command
 
 MODELS: dict[str, Any] = {
     "cnn": "model:cnn",
@@ -35,3 +37,6 @@ LOSSES: dict[str, Any] = {
 METRICS: dict[str, Any] = {
     "accuracy": "objective:accuracy",
 }
+
+# Commands of this project besides those of the engine: name -> ``Command``.
+COMMANDS: dict[str, Command] = {}

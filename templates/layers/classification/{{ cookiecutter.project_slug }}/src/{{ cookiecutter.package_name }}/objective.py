@@ -11,9 +11,9 @@ import numpy as np
 from keras import ops
 from scipy.special import expit
 
-from .classes import chosen, named, strata
 from .config import Config
-from .contract import Preprocessing
+from .datasets.labels import chosen, named, strata
+from .engine.interfaces import Preprocessing
 
 IMBALANCED = 3.0  # ratio of the largest to the smallest class from which ``auto`` weighs
 

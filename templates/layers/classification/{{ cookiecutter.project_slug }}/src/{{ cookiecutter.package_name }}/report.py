@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 from sklearn import metrics as sk
 
-from .classes import Judged, chosen
 from .config import Config
-from .contract import Data, Preprocessing, Split
-from .figures import figure
-from .mistakes import draw_mistakes
+from .datasets.labels import Judged, chosen
+from .engine.figures import figure
+from .engine.interfaces import DatasetSplits, Preprocessing, Split
+from .engine.tables import write_csv
+from .evaluation.mistakes import draw_mistakes
 from .objective import mean_loss, probabilities
-from .tables import write_csv
 
 SHOWN_CLASSES = 30  # a confusion matrix with more of them cannot be read
 BINS = 10
@@ -107,7 +107,9 @@ def draw(
     draw_mistakes(folder, name, split, judged, preprocessing)
 
 
-def conclude(folder: Path, model: Any, data: Data, summary: dict[str, Any], config: Config) -> None:
+def conclude(
+    folder: Path, model: Any, data: DatasetSplits, summary: dict[str, Any], config: Config
+) -> None:
     """Nothing more than the figures is written."""
 
 

@@ -1,0 +1,157 @@
+"""The trained model as one file: the network and the preprocessing that belongs to it.
+
+``model.keras`` is an ordinary Keras file (``keras.models.load_model`` returns the network) with one
+more entry in its zip archive, ``preprocessing.json``. So the two cannot be mixed up.
+"""
+
+import hashlib
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from .errors import DataProblem
+from .files import atomic_write
+from .interfaces import Preprocessing, Split, Task
+
+PREPROCESSING = "preprocessing.json"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A network, its preprocessing, and the task that both are for."""
+
+    core: keras.Model
+    preprocessing: Preprocessing
+    task: Task
+
+    def __call__(self, raw: Any) -> np.ndarray:
+        """Return outputs (batch, …) of the network for raw inputs (batch, …)."""
+        # As arrays: the core may run on another backend than the preprocessing.
+        prepared = tf.nest.map_structure(np.asarray, self.preprocessing(raw))
+        return keras.ops.convert_to_numpy(self._run(prepared))
+
+    def predict_batch(self, raw: Any) -> np.ndarray:
+        """Return postprocessed outputs (batch, …) for raw inputs (batch, …)."""
+        return self.task.postprocess(raw, self(raw), self.preprocessing)
+
+    def predict_split(self, split: Split, batch_size: int) -> np.ndarray:
+        """Return postprocessed outputs (size, …) for a split, in its order."""
+        return np.concatenate(
+            [self.predict_batch(raw) for raw in _fetch_batches(split, batch_size)]
+        )
+
+    @cached_property
+    def _run(self) -> Callable[[Any], Any]:
+        """The network as one program, whatever the size of a batch."""
+
+        def run(prepared: Any) -> Any:
+            return self.core(prepared, training=False)
+
+        if keras.backend.backend() != "tensorflow":
+            return run  # those would compile it for each shape
+        return tf.function(run, reduce_retracing=True)
+
+    def save(self, path: Path) -> None:
+        """Write both parts to one file, in one step."""
+        with atomic_write(path) as beside:
+            self.core.save(beside)
+            with zipfile.ZipFile(beside, "a", zipfile.ZIP_DEFLATED) as archive:
+                archive.writestr(PREPROCESSING, json.dumps(self.preprocessing.to_config()))
+
+    def weights_sha256(self) -> str:
+        """Return a hash of all weights, in the network's order."""
+        digest = hashlib.sha256()
+        for weight in self.core.get_weights():
+            digest.update(np.ascontiguousarray(weight).tobytes())
+        return digest.hexdigest()
+
+
+def load(path: Path, task: Task) -> Artifact:
+    """Read a file that ``Artifact.save`` wrote. Code in the file is refused, never run.
+
+    Args:
+        task: its modules define the custom layers of the network.
+
+    Raises:
+        DataProblem: it is not such a file, is damaged, or needs code of its own.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read(PREPROCESSING))
+        # Before the network: layers may be registered by what the preprocessing imports.
+        preprocessing = task.preprocessing.from_config(config)
+        core = keras.models.load_model(path, compile=False, safe_mode=True)
+        return Artifact(core, preprocessing, task)
+    except FileNotFoundError:
+        raise DataProblem(f"model file: {str(path)!r} does not exist.") from None
+    except (zipfile.BadZipFile, zlib.error, EOFError):
+        raise DataProblem(
+            f"model file: {str(path)!r} is no .keras file, or a damaged one."
+        ) from None
+    except KeyError:
+        raise DataProblem(
+            f"model file: {str(path)!r} was not saved by this project: it has no {PREPROCESSING}."
+        ) from None
+    except (ValueError, TypeError, OSError, AttributeError) as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+        raise DataProblem(f"model file: {str(path)!r} is refused: {reason}") from None
+
+
+def copy_weights(network: keras.Model, preprocessing: Preprocessing, earlier: Artifact) -> int:
+    """Copy an earlier model's weights where layer, name and shape agree.
+
+    Weights with an entry for each class or id (``Task.vocabularies``) are matched entry by entry,
+    so that some may be added or removed. Those that ``build_model`` computes from the data
+    (``Task.weights_from_data``) stay as they were built.
+
+    Args:
+        network: the new network, whose weights are changed.
+        preprocessing: the one that belongs to it.
+
+    Returns:
+        The number of copied weights; 0 if only those of the last layer agree.
+    """
+    task = earlier.task
+    old_entries, new_entries = map(task.vocabularies, (earlier.preprocessing, preprocessing))
+    old_weights = {weight.path: weight for weight in earlier.core.weights}
+    copied = {True: 0, False: 0}  # of the layer that counts outputs, of the others
+    for weight in network.weights:
+        if weight.path not in old_weights:
+            continue
+        if any(re.search(pattern, weight.path) for pattern in task.weights_from_data):
+            continue
+        old, new = np.array(old_weights[weight.path]), np.array(weight)
+        names = weight.path.split("/")
+        layer = next((name for name in (names[0], names[-1]) if name in new_entries), "")
+        has_entries = layer in old_entries
+        if has_entries:
+            axis, entries = new_entries[layer]
+            place = {entry: place for place, entry in enumerate(old_entries[layer][1])}
+            pairs = [(place[entry], i) for i, entry in enumerate(entries) if entry in place]
+            old, new = np.moveaxis(old, axis, 0), np.moveaxis(new, axis, 0)
+            if old.shape[1:] != new.shape[1:]:
+                continue
+            for source, target in pairs:
+                new[target] = old[source]
+            weight.assign(np.moveaxis(new, 0, axis))
+        elif old.shape == new.shape:
+            weight.assign(old)
+        else:
+            continue
+        copied[has_entries and new_entries[layer][0] == -1] += 1
+    return sum(copied.values()) if copied[False] else 0
+
+
+def _fetch_batches(split: Split, batch_size: int) -> Iterator[tf.Tensor]:
+    for start in range(0, len(split), batch_size):
+        yield split.fetch(tf.range(start, min(start + batch_size, len(split)), dtype=tf.int64))

@@ -1,0 +1,50 @@
+"""``train [--config FILE] [--section.field VALUE …] [--resume latest|ID | --fresh]``."""
+
+import argparse
+
+from .. import logs, strategy
+from ..config_loader import Parser, argument_parser
+from ..errors import ProjectError, UsageProblem
+from ..runs import find_unfinished
+from . import Project
+
+
+def run(project: Project, words: list[str]) -> None:
+    """Train as the words say."""
+    if {"-h", "--help"} & set(words):
+        argument_parser(project.config, "train", parents=[_run_flags()]).print_help()
+        return
+    flags, fields = split_flags(words)
+    resume = find_unfinished(flags.resume) if flags.resume else None
+    config = project.load_config(fields, base=resume and resume.config_file)
+    with logs.log_to_console():
+        # Before `train.py` is imported: with it comes Keras, which then has its backend.
+        strategy.prepare(config.runtime)
+        try:
+            project.load_train()(config, resume, flags.fresh)
+        except MemoryError as error:
+            raise ProjectError("not enough memory; try a smaller data.batch_size.") from error
+
+
+def split_flags(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Return ``--resume`` and ``--fresh``, and the other words, which are fields.
+
+    Raises:
+        UsageProblem: both are given.
+    """
+    flags, fields = _run_flags().parse_known_args(words)
+    if flags.resume and flags.fresh:
+        raise UsageProblem("--fresh and --resume contradict each other.")
+    return flags, fields
+
+
+def _run_flags() -> Parser:
+    parser = Parser(prog="train", add_help=False, allow_abbrev=False)
+    parser.add_argument(
+        "--resume",
+        metavar="latest|ID",
+        help="resume this unfinished run as it was configured; without: the newest unfinished one "
+        "that has the same configuration and data",
+    )
+    parser.add_argument("--fresh", action="store_true", help="start a new run in any case")
+    return parser

@@ -1,0 +1,72 @@
+"""Measuring a trained model on a split."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .artifact import Artifact, load
+from .config_fields import BaseConfig
+from .errors import ProjectError
+from .figures import draw_curves
+from .interfaces import DatasetSplits, Metrics, Split
+from .runs import Run
+
+TOLERANCE = 1e-5  # largest difference between outputs of the saved model and of the trained one
+FEW = 32  # examples that are compared
+
+
+def evaluate(
+    model: Artifact, data: DatasetSplits, split_name: str, config: BaseConfig, report_dir: Path
+) -> Metrics:
+    """Measure a model on a split and draw the figures of the report.
+
+    Args:
+        split_name: ``train``, ``validation`` or ``test``.
+        report_dir: where figures and tables are written.
+
+    Returns:
+        Metrics named ``split/metric``.
+    """
+    split = data.splits[split_name]
+    outputs = model.predict_split(split, config.data.batch_size)
+    metrics = model.task.measure(split, outputs, model.preprocessing)
+    model.task.draw_figures(report_dir, split_name, split, outputs, model.preprocessing)
+    return {f"{split_name}/{name}": value for name, value in metrics.items()}
+
+
+def check_reload(model: Artifact, file: Path, split: Split) -> None:
+    """Load the saved file and compare its outputs with those of the model in memory.
+
+    Raises:
+        ProjectError: they differ.
+    """
+    raw = split.fetch(np.arange(min(len(split), FEW)))
+    difference = np.abs(model(raw) - load(file, model.task)(raw)).max()
+    if not difference <= TOLERANCE:
+        raise ProjectError(
+            f"model file: {str(file)!r} predicts otherwise than the trained model, by up to "
+            f"{difference:.2g}; a custom layer may lack get_config."
+        )
+
+
+def draw_history(run: Run) -> None:
+    """Draw the curves of loss and metrics in ``metrics.jsonl``."""
+    draw_curves(run.read_metrics(), run.report_dir / "training.png")
+
+
+def compare_with_baselines(
+    metrics: Metrics, baselines: list[dict[str, Any]]
+) -> dict[str, Any] | None:
+    """Return by how much the model is ahead of the best baseline in the metric that matters most.
+
+    Returns:
+        ``metric``, ``of`` (name of that baseline) and ``by``; None without a baseline.
+    """
+    metric = next(iter(metrics))
+    rivals = [row for row in baselines if metric in row["metrics"]]
+    if not rivals:
+        return None
+    best = max(rivals, key=lambda row: row["metrics"][metric])
+    by = metrics[metric] - best["metrics"][metric]
+    return {"metric": metric, "of": best["name"], "by": round(by, 6)}

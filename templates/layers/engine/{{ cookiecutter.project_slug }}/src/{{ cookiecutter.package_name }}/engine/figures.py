@@ -1,0 +1,97 @@
+"""Figures as PNG files, in one style."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")  # no screen needed
+
+import matplotlib.pyplot as plt
+from matplotlib import font_manager
+
+from .files import atomic_write
+
+log = logging.getLogger(__name__)
+
+# Fonts that have what the first one lacks, such as Chinese; those that are installed are used.
+FONTS = (
+    *("DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Source Han Sans SC"),
+    *(
+        "WenQuanYi Zen Hei",
+        "WenQuanYi Micro Hei",
+        "PingFang SC",
+        "Hiragino Sans",
+        "Microsoft YaHei",
+    ),
+    *(
+        "Yu Gothic",
+        "Malgun Gothic",
+        "Apple SD Gothic Neo",
+        "Noto Sans Thai",
+        "Noto Sans Devanagari",
+    ),
+    *("Arial Unicode MS", "Unifont"),
+)
+COLORS = {"train": "#7a8ba3", "validation": "#c2410c"}
+
+
+@contextmanager
+def figure(path: Path, width: float = 6.4, height: float = 4.8, **grid: Any) -> Iterator[Any]:
+    """A figure's axes (one, or an array of them); the file is written at the end."""
+    style = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 10}
+    style["text.parse_math"] = False  # a class may be called $1
+    style["font.family"] = _fonts()
+    with plt.rc_context(style):
+        drawing, axes = plt.subplots(figsize=(width, height), layout="constrained", **grid)
+        try:
+            yield axes
+            with atomic_write(path) as beside, warnings.catch_warnings(record=True) as caught:
+                drawing.savefig(beside, dpi=150)
+            if any("missing from font" in str(warning.message) for warning in caught):
+                _warn_of_fonts()
+        finally:
+            plt.close(drawing)
+
+
+@cache
+def _fonts() -> list[str]:
+    installed = set(font_manager.get_font_names())
+    return [name for name in FONTS if name in installed]
+
+
+@cache
+def _warn_of_fonts() -> None:
+    """Warn once that the installed fonts lack glyphs."""
+    log.warning(
+        "Some characters of the figures have no glyph in the installed fonts; install e.g. Noto "
+        "Sans CJK. The tables are complete."
+    )
+
+
+def draw_curves(lines: list[dict[str, Any]], path: Path) -> None:
+    """Draw each metric over the epochs, training beside validation.
+
+    Args:
+        lines: those of ``metrics.jsonl``; the last one of each epoch is drawn.
+    """
+    epochs = {line["epoch"]: line["metrics"] for line in lines}
+    if not epochs:
+        return
+    every = {name for metrics in epochs.values() for name in metrics}
+    kinds = sorted({name.split("/")[1] for name in every}, key=lambda kind: (kind != "loss", kind))
+    with figure(path, 4.2 * len(kinds), 3.4, ncols=len(kinds), squeeze=False) as axes:
+        for axis, kind in zip(axes[0], kinds, strict=True):
+            for split, color in COLORS.items():
+                name = f"{split}/{kind}"
+                points = [(e, metrics[name]) for e, metrics in epochs.items() if name in metrics]
+                if points:
+                    axis.plot(*zip(*points, strict=True), color=color, label=split, marker=".")
+            axis.set(title=kind.replace("_", " "), xlabel="epoch")
+            axis.xaxis.get_major_locator().set_params(integer=True)
+            axis.legend(frameon=False)

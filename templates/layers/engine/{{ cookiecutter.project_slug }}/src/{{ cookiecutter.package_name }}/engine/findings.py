@@ -1,0 +1,99 @@
+"""Findings of ``inspect``, and statistics that tell the columns of a table apart."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+GIVEAWAY_SHARE = 0.98  # share of rows whose label another column determines
+MIN_ROWS = 20  # with fewer no column is suspected
+
+
+@dataclass
+class Findings:
+    """Facts to print, warnings, and the ``data`` fields to train with.
+
+    Attributes:
+        beside: files that are written beside the configuration: ``data`` field -> (what their name
+            ends with, text).
+    """
+
+    facts: list[tuple[str, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    fields: dict[str, Any] = field(default_factory=dict)
+    beside: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+    def add_fact(self, name: str, text: str) -> None:
+        self.facts.append((name, text))
+
+    def warn(self, text: str) -> None:
+        self.warnings.append(text)
+
+    def warn_of_guess(
+        self, what: str, field: str, column: str, reason: str, others: Sequence[str]
+    ) -> None:
+        """Warn that a column may be the wrong one.
+
+        Args:
+            what: what it is taken for, such as "labels".
+            field: the ``data`` field that names another.
+            others: columns that it may be instead.
+        """
+        instead = (
+            f"it may be {' or '.join(map(repr, others))} instead" if others else "no other fits"
+        )
+        self.warn(
+            f"column {column!r} is taken for the {what} by a guess, as {reason}; {instead}. "
+            f"--data.{field} names another."
+        )
+
+
+def format_counts(counts: dict[str, int], most: int = 12) -> str:
+    """Return ``a 12, b 7, …`` with the largest counts first."""
+    ordered = sorted(counts.items(), key=lambda item: -item[1])
+    shown = [f"{name or '(empty)'} {count}" for name, count in ordered[:most]]
+    more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
+    return ", ".join(shown) + more
+
+
+def find_named(columns: Sequence[str], *names: str) -> list[str]:
+    """Return columns with these names, then those that hold such a word, in the names' order."""
+    found = [c for name in names for c in columns if c.lower() == name]
+    found += [c for name in names for c in columns if name in re.split(r"[^a-z]+", c.lower())]
+    return list(dict.fromkeys(found))
+
+
+def predictability(values: Sequence[str], labels: Sequence[str]) -> float:
+    """Return how well a column predicts the label.
+
+    That is the share of rows whose label is the most frequent one of the other rows with the same
+    value. A value that occurs once predicts nothing.
+    """
+    by_value: dict[str, Counter[str]] = defaultdict(Counter)
+    for value, label in zip(values, labels, strict=True):
+        by_value[value][label] += 1
+    right = 0
+    for counts in by_value.values():
+        for label, count in counts.items():
+            others = {**counts, label: count - 1}
+            if count > 1 and others[label] == max(others.values()):
+                right += count
+    return right / max(len(labels), 1)
+
+
+def find_giveaways(table: dict[str, list[str]], label: str, text: str = "") -> list[str]:
+    """Return columns that nearly always determine the label, so that new examples will lack them.
+
+    Args:
+        table: column -> a text for each row.
+        label: the column to be predicted.
+        text: a column that is not looked at.
+    """
+    labels = table[label]
+    if len(labels) < MIN_ROWS:
+        return []
+    # Where one class prevails, any column seems to predict it.
+    least = max(GIVEAWAY_SHARE, max(Counter(labels).values()) / len(labels) + 0.005)
+    others = (name for name in table if name not in (label, text))
+    return [name for name in others if predictability(table[name], labels) >= least]

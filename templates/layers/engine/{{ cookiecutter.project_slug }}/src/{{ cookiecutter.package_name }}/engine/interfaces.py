@@ -1,0 +1,339 @@
+"""What the engine knows of a project's domain: the ``Task``, and the types that it speaks of."""
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from .errors import UsageProblem
+from .lookup import find
+
+if TYPE_CHECKING:
+    import argparse
+    from pathlib import Path
+
+    import pandas as pd
+
+    from .artifact import Artifact
+    from .findings import Findings
+    from .runs import Summary
+
+# Draws random numbers for the examples of a batch: a count -> (batch, count) float32 in [0, 1). The
+# numbers of an example depend on the seed, the step and the example's place in the global batch.
+Uniform = Callable[[int], tf.Tensor]
+
+Config: TypeAlias = Any  # the project's own: it has more fields than ``BaseConfig``
+Metrics: TypeAlias = dict[str, float]
+
+
+# === Data ===
+
+
+@dataclass(frozen=True)
+class Split:
+    """Examples that can be fetched by position, in any order, as often as needed.
+
+    Attributes:
+        ids: (size,) names of the examples, as text.
+        targets: (size, …) what is to be predicted, as the source gives it.
+        fetch: positions (batch,) int64 -> raw inputs (batch, …); runs inside tf.data.
+        in_memory: fetching and preparing cost no more than reading a cache.
+        lengths: (size,) how much of axis 1 of a prepared example counts; the rest is padding, which
+            batches leave out. None: all examples have the same shape.
+        sampled: positions that an epoch of training goes through; None: each example once.
+    """
+
+    ids: np.ndarray
+    targets: np.ndarray
+    fetch: Callable[[tf.Tensor], Any]
+    in_memory: bool = False
+    lengths: np.ndarray | None = None
+    sampled: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def epoch(self) -> "Split":
+        """Return what an epoch of training goes through, as a split of its own."""
+        if self.sampled is None:
+            return self
+        sampled = self.sampled
+        with tf.device("CPU:0"):
+            positions = tf.constant(sampled, tf.int64)
+        return replace(
+            self,
+            ids=self.ids[sampled],
+            targets=self.targets[sampled],
+            fetch=lambda places: self.fetch(tf.gather(positions, places)),
+            lengths=None if self.lengths is None else self.lengths[sampled],
+            sampled=None,
+        )
+
+
+@dataclass(frozen=True)
+class DatasetSplits:
+    """Training, validation and test split of a source, with facts for the report.
+
+    Attributes:
+        source: name of the source.
+        digest: hash of all examples, targets and the division into splits.
+        duplicates: examples that occur more than once; all copies are in one split.
+        unreadable: ``(id, reason)`` of the examples that could not be read.
+        notes: further facts for the report and the summary.
+    """
+
+    source: str
+    digest: str
+    train: Split
+    validation: Split
+    test: Split
+    duplicates: int = 0
+    unreadable: tuple[tuple[str, str], ...] = ()
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    def sizes(self) -> dict[str, int]:
+        """Return the number of examples of each split."""
+        return {name: len(split) for name, split in self.splits.items()}
+
+
+class Preprocessing(Protocol):
+    """Maps raw inputs to the inputs of the network: fitted on the training split, saved with the
+    model, and the same in tf.data, ``predict`` and serving."""
+
+    # How much of axis 1 of each prepared example counts (batch,) int, the rest being padding; None
+    # where all have the same shape.
+    lengths: Callable[[tf.Tensor], tf.Tensor] | None
+
+    @classmethod
+    def fit(cls, train: Split, config: Config) -> "Preprocessing":
+        """Learn what is needed from the training split alone."""
+
+    def prepare(self, raw: Any) -> Any:
+        """Do the costly, repeatable part, whose result is cached: decode, resize, tokenise."""
+
+    def finish(self, prepared: Any) -> Any:
+        """Do the cheap part for each batch, such as scaling."""
+
+    def __call__(self, raw: Any) -> Any:
+        """Do both parts, as prediction and serving need them."""
+
+    def encode_targets(self, targets: np.ndarray) -> np.ndarray:
+        """Return targets (size, …) of a split as numbers.
+
+        Raises:
+            DataProblem: a target is unknown.
+        """
+
+    def to_config(self) -> dict[str, Any]:
+        """Return what was learnt, as JSON."""
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Preprocessing":
+        """Undo ``to_config``."""
+
+    def notes(self) -> dict[str, Any]:
+        """Return facts about what was learnt, for the summary."""
+
+
+# === Training ===
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of training: some epochs with their own learning rate and trainable layers.
+
+    Attributes:
+        prepare: called with the network when the phase begins, to freeze or unfreeze layers.
+        decay_rows: examples of an epoch from which on ``train.weight_decay`` falls, in proportion
+            to their number; None: it is the same for any number.
+    """
+
+    name: str
+    epochs: int
+    learning_rate: float
+    prepare: Callable[[keras.Model], None] = lambda network: None
+    decay_rows: int | None = None
+
+    def decay_scale(self, examples: int) -> float:
+        """Return the factor of ``train.weight_decay`` for an epoch of so many examples."""
+        return min(1.0, self.decay_rows / examples) if self.decay_rows else 1.0
+
+
+# === The task ===
+
+
+def keep_inputs(prepared: Any, uniform: Uniform, config: Config) -> Any:
+    """Return the prepared inputs unchanged: no augmentation."""
+    return prepared
+
+
+def keep_outputs(raw: Any, outputs: np.ndarray, preprocessing: Any) -> np.ndarray:
+    """Return the outputs unchanged."""
+    return outputs
+
+
+def keep_model(model: "Artifact", data: DatasetSplits, config: Config) -> "Artifact":
+    """Return the model unchanged."""
+    return model
+
+
+def weigh_equally(targets: np.ndarray, preprocessing: Any, config: Config) -> None:
+    """Return None: all examples weigh the same."""
+
+
+def train_in_one_phase(config: Config) -> list[Phase]:
+    """Return one phase with ``train.epochs`` epochs in which all layers learn."""
+    return [Phase("all", config.train.epochs, config.train.learning_rate)]
+
+
+def no_vocabularies(preprocessing: Any) -> dict[str, Any]:
+    """Return an empty table."""
+    return {}
+
+
+def no_baselines(data: DatasetSplits, preprocessing: Any, config: Config) -> list[dict[str, Any]]:
+    """Return an empty list."""
+    return []
+
+
+def draw_nothing(
+    folder: "Path", name: str, split: Split, outputs: np.ndarray, preprocessing: Any
+) -> None:
+    """Write no figures."""
+
+
+def write_nothing(
+    folder: "Path", model: "Artifact", data: DatasetSplits, summary: "Summary", config: Config
+) -> None:
+    """Write no further report."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a domain supplies to the engine; ``task.py`` makes the project's one.
+
+    Each part has the same meaning in every domain. Parts with a default may be left out. All are
+    checked when the task is made, before anything is trained.
+
+    Attributes:
+        name: of the template, for the summary of a run.
+        load: reads the configured source and splits it; a preprocessing is that of a model which
+            is to be evaluated on the data, else None.
+        preprocessing: the class whose ``fit`` learns from the training split.
+        build_model: the network to train, from the configuration and the fitted preprocessing.
+        losses, metrics: tables of ``registry.py``: name -> function or its place,
+            ``(config, preprocessing)`` -> Keras loss or metric.
+        measure: metrics of the outputs for a split. The first one matters most; higher is better.
+        decode_predictions: outputs (batch, …) -> a dict with ``prediction`` and ``scores`` each.
+        predict: answers for the arguments of ``predict``, one after the other.
+        format_predictions: answers -> lines of the printed table.
+        signature, example, from_frame: a request to the served model: its columns and those of the
+            answer; one request; rows of requests -> raw inputs.
+        augment: prepared inputs (batch, …) -> the same, changed at random.
+        phases: the parts of training.
+        vocabularies: name of a layer -> (axis, entries) of weights with an entry for each class or
+            id, which ``train.init_from`` matches entry by entry.
+        sample_weights: (size,) weight of each training example's loss, their mean 1; None: alike.
+        finalize: the model to save: what the validation split decides once training is over.
+        postprocess: raw inputs and outputs of a batch -> the part of the outputs to keep.
+        measure_baselines: rows ``{"name": …, "metrics": {"test/…": …}}`` of simple models.
+        draw_figures: writes figures and tables about a split to a folder.
+        write_report: writes what needs the finished summary.
+        inspect: what is to be known of a user's file or folder before training.
+        sharding_rules: pattern of the path of a weight -> an axis of the mesh or None for each of
+            its axes, for ``runtime.strategy model_parallel``.
+        weights_from_data: patterns of the paths of weights that ``build_model`` computes from the
+            data: ``train.init_from`` leaves them as they were built.
+        requirements: packages that a served model needs besides those of every project.
+    """
+
+    name: str
+    load: Callable[[Config, Preprocessing | None], DatasetSplits]
+    preprocessing: type[Preprocessing]
+    build_model: Callable[[Config, Any], keras.Model]
+    losses: Mapping[str, Any]
+    measure: Callable[[Split, np.ndarray, Any], Metrics]
+    decode_predictions: Callable[[np.ndarray, Any], list[dict[str, Any]]]
+    predict: "Callable[[Artifact, argparse.Namespace, Config], Iterator[dict[str, Any]]]"
+    format_predictions: Callable[[Iterator[dict[str, Any]]], Iterator[str]]
+    signature: Callable[[Any], dict[str, Any]]
+    example: "Callable[[DatasetSplits, Any], pd.DataFrame]"
+    from_frame: "Callable[[pd.DataFrame, Any], Any]"
+
+    metrics: Mapping[str, Any] = field(default_factory=dict)
+    augment: Callable[[Any, Uniform, Config], Any] = keep_inputs
+    phases: Callable[[Config], list[Phase]] = train_in_one_phase
+    vocabularies: Callable[[Any], dict[str, Any]] = no_vocabularies
+    sample_weights: Callable[[np.ndarray, Any, Config], np.ndarray | None] = weigh_equally
+    finalize: "Callable[[Artifact, DatasetSplits, Config], Artifact]" = keep_model
+    postprocess: Callable[[Any, np.ndarray, Any], np.ndarray] = keep_outputs
+    measure_baselines: Callable[[DatasetSplits, Any, Config], list[dict[str, Any]]] = no_baselines
+    draw_figures: "Callable[[Path, str, Split, np.ndarray, Any], None]" = draw_nothing
+    write_report: "Callable[[Path, Artifact, DatasetSplits, Summary, Config], None]" = write_nothing
+    inspect: "Callable[[Path, Config, set[str]], Findings] | None" = None
+    sharding_rules: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
+    weights_from_data: tuple[str, ...] = ()
+    requirements: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, count in ARGUMENTS.items():
+            value = getattr(self, name)
+            if name != "inspect" or value is not None:
+                _check_function(name, value, count)
+        for method in ("fit", "prepare", "finish", "encode_targets", "to_config", "from_config"):
+            if not callable(getattr(self.preprocessing, method, None)):
+                raise UsageProblem(f"task.py: preprocessing lacks the method {method!r}.")
+        for table in ("losses", "metrics"):
+            _check_table(table, getattr(self, table))
+        if not self.losses:
+            raise UsageProblem("task.py: losses is empty; training needs at least one.")
+
+
+# Arguments that the engine passes to each function of the task.
+ARGUMENTS = {
+    "load": 2,
+    "build_model": 2,
+    "measure": 3,
+    "decode_predictions": 2,
+    "predict": 3,
+    "format_predictions": 1,
+    "signature": 1,
+    "example": 2,
+    "from_frame": 2,
+    "augment": 3,
+    "phases": 1,
+    "vocabularies": 1,
+    "sample_weights": 3,
+    "finalize": 3,
+    "postprocess": 3,
+    "measure_baselines": 3,
+    "draw_figures": 5,
+    "write_report": 5,
+    "inspect": 3,
+}
+
+
+def _check_function(name: str, value: Any, count: int) -> None:
+    if not callable(value):
+        raise UsageProblem(
+            f"task.py: {name} must be a function of {count} arguments, not {value!r}."
+        )
+    try:
+        inspect.signature(value).bind(*[None] * count)
+    except TypeError as error:
+        raise UsageProblem(f"task.py: {name} is called with {count} arguments: {error}.") from None
+
+
+def _check_table(name: str, table: Any) -> None:
+    if not isinstance(table, Mapping):
+        raise UsageProblem(f"task.py: {name} must be a table of functions by name, not {table!r}.")
+    for key in table:
+        _check_function(f"{name}[{key!r}]", find(table, key), 2)

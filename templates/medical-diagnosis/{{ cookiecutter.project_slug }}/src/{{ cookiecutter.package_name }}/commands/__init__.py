@@ -1,0 +1,1 @@
+"""Commands of this project besides those of the engine."""

@@ -1,0 +1,1 @@
+"""Where examples come from: files, tables, downloads, and how they are divided."""

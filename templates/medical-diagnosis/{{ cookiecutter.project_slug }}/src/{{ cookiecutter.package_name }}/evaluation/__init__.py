@@ -1,0 +1,1 @@
+"""Clinical metrics, attributions and the model card."""

@@ -1,0 +1,39 @@
+"""Diagnosis: the parts of this project, by the names of ``Task``."""
+
+from typing import Any
+
+from . import baselines, data, inputs, model, objective, prediction, preprocessing, registry, report
+from .engine.interfaces import Task
+from .engine.tracking import pyfunc
+from .inspection.patients import inspect
+
+task = Task(
+    name="medical-diagnosis",
+    load=data.load,
+    preprocessing=preprocessing.Preprocessing,
+    build_model=model.build,
+    losses=registry.LOSSES,
+    metrics=registry.METRICS,
+    measure=report.measure,
+    decode_predictions=objective.answers,
+    predict=prediction.answer,
+    format_predictions=prediction.table,
+    signature=inputs.signature,
+    example=inputs.example,
+    from_frame=inputs.from_frame,
+    measure_baselines=baselines.measure,
+    draw_figures=report.draw,
+    inspect=inspect,
+    sharding_rules=model.LAYOUT,
+    phases=model.phases,
+    vocabularies=model.vocabularies,
+    sample_weights=objective.example_weights,
+    finalize=model.settle,
+    weights_from_data=model.FITTED,
+    write_report=report.conclude,
+)
+
+
+def _load_pyfunc(folder: str) -> Any:
+    """Load a model for MLflow, which serves it (``mlflow models serve``)."""
+    return pyfunc.load_model(task, folder)

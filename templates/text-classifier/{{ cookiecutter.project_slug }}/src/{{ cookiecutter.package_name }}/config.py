@@ -1,0 +1,146 @@
+"""This project's configuration fields; those of every project: ``engine/config_fields.py``."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from .engine import config_loader
+from .engine.config_fields import (
+    BaseConfig,
+    DataFields,
+    ModelFields,
+    NameIn,
+    TrainFields,
+)
+from .registry import LOSSES, MODELS, SOURCES
+
+
+class DataConfig(DataFields):
+    """Where the texts come from and how they are fed."""
+
+    source: Annotated[str, NameIn(SOURCES)] = Field(
+        next(iter(SOURCES)), description="a name of SOURCES in registry.py"
+    )
+    text_column: str = Field("text", description="files and data sets: column of texts")
+    label_column: str = Field("label", description="files and data sets: column of labels")
+    label_separator: str | None = Field(
+        None,
+        min_length=1,
+        max_length=5,
+        description="what stands between the labels of a row that may have several (such as ;); "
+        "unset: each has one",
+    )
+    id_column: str | None = Field(
+        None, description="files: column that names the rows; unset: their numbers"
+    )
+    group_column: str | None = Field(
+        None, description="files: column (author, thread, …) whose values stay in one split each"
+    )
+    split_column: str | None = Field(
+        None, description="files: column that says train, validation or test; unset: none"
+    )
+    encoding: str = Field(
+        "utf-8", description="of csv, tsv, jsonl and txt files, as Python names it (gb18030, …)"
+    )
+    delimiter: str = Field(
+        ",", min_length=1, max_length=1, description="csv: what stands between two fields"
+    )
+    tokens: Annotated[str, NameIn("TOKENS")] = Field(
+        "auto",
+        description="what a text is divided into; auto: characters where words are not "
+        "separated by spaces, else words",
+    )
+    lowercase: bool = Field(True, description="do not tell capital letters from small ones")
+    vocabulary_size: int = Field(
+        30_000, ge=10, le=1_000_000, description="largest number of different tokens"
+    )
+    max_tokens: int | None = Field(
+        None,
+        ge=4,
+        le=100_000,
+        description="tokens after which a text is cut; unset: enough for 98 % of the training "
+        "texts, at most 512",
+    )
+    augment_drop: float = Field(
+        0.2, ge=0, lt=1, description="share of tokens that are made unknown in training"
+    )
+    batch_size: int = Field(32, ge=1, description="global batch, in examples on all devices")
+
+
+class ModelConfig(ModelFields):
+    """Which model is built."""
+
+    name: Annotated[str, NameIn(MODELS)] = Field(
+        next(iter(MODELS)), description="a name of MODELS in registry.py"
+    )
+    preset: str | None = Field(
+        None,
+        description="pretrained models: a preset of KerasHub (a name, kaggle://…, hf://… or a "
+        "folder); unset: the model's own",
+    )
+    tuning: Literal["full", "frozen", "lora"] = Field(
+        "full",
+        description="pretrained models: train all weights, the head alone, or low-rank adapters",
+    )
+    lora_rank: int = Field(8, ge=1, le=1024, description="rank of the adapters of tuning lora")
+    dropout: float = Field(0.5, ge=0, lt=1, description="share dropped before the last layer")
+    width: int = Field(128, ge=4, le=4096, description="numbers that stand for a token")
+
+
+class TrainConfig(TrainFields):
+    """How the model is trained."""
+
+    loss: Annotated[str, NameIn(LOSSES)] = Field(
+        "cross_entropy", description="what training minimises"
+    )
+    class_weights: Literal["auto", "none", "balanced"] = Field(
+        "auto",
+        description="weigh rare classes up; auto: balanced if the largest class has over 3 times "
+        "the examples of the smallest",
+    )
+    epochs: int | None = Field(
+        None,
+        ge=1,
+        description="passes over the training split; unset: 20, of pretrained models with tuning "
+        "full or lora 4",
+    )
+    learning_rate: float | None = Field(
+        None,
+        gt=0,
+        le=10,
+        description="peak learning rate, per step; unset: 2e-3, of pretrained models with tuning "
+        "full 5e-5, with lora 5e-4",
+    )
+    label_smoothing: float = Field(
+        0.1, ge=0, lt=1, description="share of each target spread over all classes"
+    )
+
+
+class Config(BaseConfig):
+    """Everything that decides what a run does."""
+
+    data: DataConfig = Field(default_factory=DataConfig)
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+
+
+def load_config(
+    argv: Sequence[str] = (),
+    *,
+    environment: Mapping[str, str] = os.environ,
+    base: Path | None = None,
+) -> Config:
+    """Read the configuration from its sources, see ``engine/config_loader.py``.
+
+    Args:
+        argv: words of the command line: ``--config FILE`` and ``--section.field VALUE``.
+        environment: where ``APP__SECTION__FIELD`` is looked up.
+        base: a YAML file that ``--config`` overrides, such as that of an earlier run.
+
+    Raises:
+        UsageProblem: a field is unknown or its value is not allowed.
+    """
+    return config_loader.load(Config, argv, environment=environment, base=base)

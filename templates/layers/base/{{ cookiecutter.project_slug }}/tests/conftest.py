@@ -2,13 +2,15 @@
 
 import errno
 import os
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from {{ cookiecutter.package_name }}.__main__ import program
 from {{ cookiecutter.package_name }}.config import Config, load_config
+from {{ cookiecutter.package_name }}.engine.runs import Run
 from {{ cookiecutter.package_name }}.engine.strategy import prepare
 
 from . import domain
@@ -95,3 +97,21 @@ def project_with_a_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         os.chdir(before)
         os.environ[STORE] = store
     return folder
+
+
+@pytest.fixture
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
+    """``interrupt(step)``: SIGTERM arrives when this step's line is written, once."""
+
+    def at(step: int, number: int = signal.SIGTERM) -> None:
+        append, done = Run.append_metrics, []
+
+        def append_and_interrupt(run: Run, line_step: int, *rest) -> None:
+            append(run, line_step, *rest)
+            if line_step >= step and not done:
+                done.append(True)
+                os.kill(os.getpid(), number)
+
+        monkeypatch.setattr(Run, "append_metrics", append_and_interrupt)
+
+    return at

@@ -34,6 +34,9 @@ METRICS: dict[str, Any] = {
     "accuracy": "objective:accuracy",
 }
 
+# Keras callbacks that every training calls; see engine/callbacks.py.
+CALLBACKS: dict[str, Any] = {}
+
 # Commands of this project besides those of the engine: name -> ``Command``.
 COMMANDS: dict[str, Command] = {
     "cross-validate": Command(

@@ -96,7 +96,11 @@ def draw(
 
 
 def conclude(
-    folder: Path, model: "Artifact", data: "DatasetSplits", summary: dict[str, Any], config: "Config"
+    folder: Path,
+    model: "Artifact",
+    data: "DatasetSplits",
+    summary: dict[str, Any],
+    config: "Config",
 ) -> None:
     """Write ``importance.csv``, ``importance.png`` and ``MODEL_CARD.md`` to the folder."""
     from .evaluation import attributions as reasons

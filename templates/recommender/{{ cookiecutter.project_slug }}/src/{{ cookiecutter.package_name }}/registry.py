@@ -35,5 +35,8 @@ METRICS: dict[str, Any] = {
     "above_popularity": "objective:above_popularity",
 }
 
+# Keras callbacks that every training calls; see engine/callbacks.py.
+CALLBACKS: dict[str, Any] = {}
+
 # Commands of this project besides those of the engine: name -> ``Command``.
 COMMANDS: dict[str, Command] = {}

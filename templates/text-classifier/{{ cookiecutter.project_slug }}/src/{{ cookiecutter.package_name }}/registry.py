@@ -54,5 +54,8 @@ TOKENS: dict[str, Any] = {
     "preset": None,
 }
 
+# Keras callbacks that every training calls; see engine/callbacks.py.
+CALLBACKS: dict[str, Any] = {}
+
 # Commands of this project besides those of the engine: name -> ``Command``.
 COMMANDS: dict[str, Command] = {}

@@ -14,6 +14,7 @@ task = Task(
     build_model=model.build,
     losses=registry.LOSSES,
     metrics=registry.METRICS,
+    callbacks=registry.CALLBACKS,
     measure=report.measure,
     decode_predictions=objective.answers,
     predict=prediction.answer,

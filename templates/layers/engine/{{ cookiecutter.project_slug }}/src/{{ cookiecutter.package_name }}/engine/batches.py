@@ -204,6 +204,8 @@ def _make_uniform(
 ) -> Uniform:
     def uniform(count: int) -> tf.Tensor:
         # Drawn for the whole batch: an example's numbers do not depend on who works on it.
-        return tf.random.stateless_uniform((sampler.rows, count), sampler.step_seed(step))[begin:end]
+        return tf.random.stateless_uniform((sampler.rows, count), sampler.step_seed(step))[
+            begin:end
+        ]
 
     return uniform

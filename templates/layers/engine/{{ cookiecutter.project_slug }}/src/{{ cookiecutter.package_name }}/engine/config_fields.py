@@ -127,6 +127,14 @@ class TrainFields(Section):
     steps_per_execution: int | None = Field(
         None, ge=1, description="batches in one call; unset: about a tenth of a second's"
     )
+    tensorboard: bool = Field(
+        False, description="write scalars and the graph for TensorBoard to the run's folder"
+    )
+    profile_steps: str | None = Field(
+        None,
+        pattern=r"^[1-9]\d*:[1-9]\d*$",
+        description="calls (see steps_per_execution) that TensorBoard traces, such as 100:110",
+    )
 
 
 class RuntimeFields(Section):

@@ -74,6 +74,8 @@ def run_command(body: Callable[[list[str]], None], words: Sequence[str]) -> int:
         body([word for word in words if word != "--debug"])
         sys.stdout.flush()
         return 0
+    except SystemExit as end:  # argparse, once it has printed the help
+        return int(end.code or 0)
     except BrokenPipeError:  # `... | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -229,8 +229,8 @@ class Task:
             is to be evaluated on the data, else None.
         preprocessing: the class whose ``fit`` learns from the training split.
         build_model: the network to train, from the configuration and the fitted preprocessing.
-        losses, metrics: tables of ``registry.py``: name -> function or its place,
-            ``(config, preprocessing)`` -> Keras loss or metric.
+        losses, metrics, callbacks: tables of ``registry.py``: name -> function or its place,
+            ``(config, preprocessing)`` -> Keras loss, metric or callback.
         measure: metrics of the outputs for a split. The first one matters most; higher is better.
         decode_predictions: outputs (batch, …) -> a dict with ``prediction`` and ``scores`` each.
         predict: answers for the arguments of ``predict``, one after the other.
@@ -269,6 +269,7 @@ class Task:
     from_frame: "Callable[[pd.DataFrame, Any], Any]"
 
     metrics: Mapping[str, Any] = field(default_factory=dict)
+    callbacks: Mapping[str, Any] = field(default_factory=dict)
     augment: Callable[[Any, Uniform, Config], Any] = keep_inputs
     phases: Callable[[Config], list[Phase]] = train_in_one_phase
     vocabularies: Callable[[Any], dict[str, Any]] = no_vocabularies
@@ -291,7 +292,7 @@ class Task:
         for method in ("fit", "prepare", "finish", "encode_targets", "to_config", "from_config"):
             if not callable(getattr(self.preprocessing, method, None)):
                 raise UsageProblem(f"task.py: preprocessing lacks the method {method!r}.")
-        for table in ("losses", "metrics"):
+        for table in ("losses", "metrics", "callbacks"):
             _check_table(table, getattr(self, table))
         if not self.losses:
             raise UsageProblem("task.py: losses is empty; training needs at least one.")

@@ -4,7 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import keras
@@ -13,6 +13,7 @@ import numpy as np
 from . import cache
 from .artifact import copy_weights
 from .batches import ShuffledSampler, evaluation_batches, training_batches
+from .callbacks import Callbacks
 from .checkpoints import Checkpoint, Checkpoints, describe_last
 from .config_fields import BaseConfig
 from .errors import Diverged, Interrupted, UsageProblem
@@ -52,6 +53,8 @@ class TrainState:
         epochs_without_improvement: epochs of this phase since its last new best.
         seconds: of fitting.
         metrics_bytes: size of ``metrics.jsonl``.
+        callbacks: states of the callbacks that have some.
+        stopped: whether a callback has stopped training.
     """
 
     step: int = 0
@@ -62,6 +65,8 @@ class TrainState:
     epochs_without_improvement: int = 0
     seconds: float = 0.0
     metrics_bytes: int = 0
+    callbacks: dict[str, Any] = field(default_factory=dict)
+    stopped: bool = False
 
 
 def build(
@@ -168,6 +173,8 @@ class TrainLoop:
             60.0 * train.checkpoint_every_minutes,
         )
         self.pace = Pace(train.steps_per_execution, strategy)
+        self.callbacks = Callbacks(task, network, preprocessing, config, run, strategy.is_chief)
+        self.logs: dict[str, float] = {}  # of the last epoch, as callbacks name them
         self._started_at = time.perf_counter()
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -177,6 +184,7 @@ class TrainLoop:
             _assign(self.network.variables, checkpoint.group("network"))
         self.best = checkpoint.group("best")
         self.restored = checkpoint
+        self.callbacks.set_states(self.state.callbacks)
         self._started_at -= self.state.seconds
         if self.strategy.is_chief:
             self.run.truncate_metrics(self.state.metrics_bytes)
@@ -184,10 +192,11 @@ class TrainLoop:
     def run_phases(self) -> FitResult:
         """Run the phases that are left and restore the best weights."""
         state = self.state
-        while state.phase < len(self.phases) and self._epoch_start() < self.last_step:
+        while state.phase < len(self.phases) and self._has_steps(self.last_step):
             self._run_phase(self.phases[state.phase])
             state.phase, state.phase_start = state.phase + 1, state.step
             state.epochs_without_improvement = 0
+        self.callbacks.end(self.logs)
         if self.steps:
             # The way from here to the summary may be long; training need not be repeated for it.
             self._save()
@@ -225,11 +234,14 @@ class TrainLoop:
         )
         batches, validation = (iter(self.steps.feed(b)) for b in (batches, validation))
         patience = self.config.train.early_stopping_patience
-        while self._epoch_start() < end:
+        while self._has_steps(end):
             if patience and state.epochs_without_improvement >= patience:
                 log.debug("no better validation loss for %d epochs", patience)
                 break
             self._run_epoch(batches, validation, min(self._epoch_start() + self.sampler.steps, end))
+
+    def _has_steps(self, end: int) -> bool:
+        return self._epoch_start() < end and not self.state.stopped
 
     def _epoch_start(self) -> int:
         return self.state.epoch * self.sampler.steps
@@ -257,9 +269,12 @@ class TrainLoop:
     def _run_epoch(self, batches: Iterator[Any], validation: Iterator[Any], end: int) -> None:
         state, start, train = self.state, self._epoch_start(), self.config.train
         self.progress.begin_epoch()
+        self.callbacks.begin(self.optimizer, self.progress.epochs, self.sampler.steps)
+        self.callbacks.call("on_epoch_begin", state.epoch)
         while state.step < end:
             multiples = (train.log_every_steps, train.checkpoint_every_steps)
             count = self.pace.count(state.step, end, [m for m in multiples if m])
+            self.callbacks.call("on_train_batch_begin", state.step - start)
             with self.pace.measure(count):
                 stop = self.steps.train(batches, count, bool(self.stop.requested))
                 sums = self.steps.read_sums()
@@ -267,6 +282,9 @@ class TrainLoop:
             self._check_finite(sums)
             loss = float(sums[0]) / max(float(sums[1]), 1.0)
             self.progress.update_bar(state.epoch + 1, state.step - start, end - start, loss)
+            if self.callbacks.by_name:
+                logs = self.metrics.results(sums)
+                self.callbacks.call("on_train_batch_end", state.step - start - 1, logs)
             if state.step % train.log_every_steps == 0:
                 metrics = _add_prefix("train", self.metrics.results(sums))
                 self.progress.write(state.step, state.epoch + 1, metrics)
@@ -279,8 +297,11 @@ class TrainLoop:
     def _end_epoch(self, validation: Iterator[Any]) -> None:
         state, sums = self.state, self.steps.read_sums()
         self._check_finite(sums)
-        metrics = _add_prefix("train", self.metrics.results(sums))
+        train_metrics = self.metrics.results(sums)
+        metrics = _add_prefix("train", train_metrics)
+        self.callbacks.call("on_test_begin")
         validation_metrics = self._validate(validation, sums)
+        self.callbacks.call("on_test_end", validation_metrics)
         metrics |= _add_prefix("validation", validation_metrics)
         metrics["train/learning_rate"] = float(self.optimizer.learning_rate)
         state.epoch += 1
@@ -291,6 +312,10 @@ class TrainLoop:
             state.epochs_without_improvement += 1
         self.steps.set_sums(self.metrics.zeros())
         self.progress.end_epoch(state.step, state.epoch, metrics)
+        self.logs = train_metrics | {f"val_{k}": v for k, v in validation_metrics.items()}
+        self.callbacks.call("on_epoch_end", state.epoch - 1, self.logs)
+        if self.callbacks.may_stop:
+            state.stopped = self.strategy.broadcast(self.callbacks.stop_training)
         if self.checkpoints.is_due(state.step, epoch_ended=True):
             self._save()
 
@@ -340,6 +365,7 @@ class TrainLoop:
         arrays = {f"{k}/{i:04d}": a for k, group in groups.items() for i, a in enumerate(group)}
         self.state.seconds = time.perf_counter() - self._started_at
         self.state.metrics_bytes = self.run.metrics_size()
+        self.state.callbacks = self.callbacks.get_states()
         self.checkpoints.save(self.state.step, arrays, asdict(self.state))
 
 

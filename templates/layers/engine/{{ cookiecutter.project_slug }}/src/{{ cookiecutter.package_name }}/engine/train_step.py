@@ -85,12 +85,16 @@ class TensorFlowStep:
         index = tf.distribute.get_replica_context().replica_id_in_sync_group
         shift = tf.cast(tf.stack([index, 0]), "int64")
         shifted = [(seed, seed.value + shift) for seed in seeds]
-        with keras.StatelessScope(shifted, collect_losses=True) as scope:
+        # Regularizers read their weights from the scope, and get None where it does not have them.
+        read_only = [(v, v.value) for v in self.network.trainable_variables if v.regularizer]
+        with keras.StatelessScope([*shifted, *read_only], collect_losses=True) as scope:
             outputs = self.network(inputs, training=True)
             penalties = self.network.losses
         for seed in seeds:
             scope.add_update((seed, scope.get_current_value(seed) - shift))
-        new = [(variable, scope.get_current_value(variable)) for variable in self.network.variables]
+        unchanged = {id(variable) for variable, _ in read_only}
+        changeable = [v for v in self.network.variables if id(v) not in unchanged]
+        new = [(variable, scope.get_current_value(variable)) for variable in changeable]
         return outputs, penalties, [(v, value) for v, value in new if value is not None]
 
     def _all_reduce(self, gradients: list[Any], sums: list[Any]) -> tuple[list[Any], list[Any]]:

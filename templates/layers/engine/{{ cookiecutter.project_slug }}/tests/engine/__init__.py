@@ -1,0 +1,1 @@
+"""Tests of the engine, which are the same in every project: they train a tiny task."""

@@ -54,7 +54,7 @@ def measure(project: Path, model: str, seeds: tuple[int, ...] = SEEDS) -> Result
     summaries = []
     for seed in seeds:
         words = ["--model.name", model, "--train.seed", str(seed)]
-        command = [str(project_python()), "-m", "demo.train", *words]
+        command = [str(project_python()), "-m", "demo", "train", *words]
         subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)
         newest = max(project.glob("runs/*/summary.json"), key=lambda path: path.stat().st_mtime)
         summaries.append(json.loads(newest.read_text()))
@@ -69,7 +69,7 @@ def measure(project: Path, model: str, seeds: tuple[int, ...] = SEEDS) -> Result
 def help_seconds(project: Path) -> float:
     """Median wall-clock seconds of ``train --help`` over five calls, after one more."""
     environment = {**os.environ, "PYTHONPATH": str(project / "src")}
-    command = [str(project_python()), "-m", "demo.train", "--help"]
+    command = [str(project_python()), "-m", "demo", "train", "--help"]
     times = []
     for _ in range(6):
         began = time.perf_counter()

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.photos [cnn|resnet ...]
 
 Reads ``../shared/data/cifar10.tar.gz``, 60,000 photos in folders, if it is there. Each model learns
-for ten epochs with the configuration that ``inspect_data`` writes; the plain script
+for ten epochs with the configuration that ``inspect`` writes; the plain script
 (``plain_photos.py``) runs once, on the same photos in memory, for as many epochs. Exits with 1 if a
 limit does not hold.
 """
@@ -28,11 +28,11 @@ EPOCHS = 10
 
 @cache
 def inspected(project: Path) -> tuple[Path, Path]:
-    """The folder of unpacked photos, and the configuration that ``inspect_data`` wrote for it."""
+    """The folder of unpacked photos, and the configuration that ``inspect`` wrote for it."""
     folder = project / "photos"
     with tarfile.open(PHOTOS) as archive:
         archive.extractall(folder, filter="data")
-    command = [str(project_python()), "-m", "demo.inspect_data", str(folder)]
+    command = [str(project_python()), "-m", "demo", "inspect", str(folder)]
     environment = environment_of(project)
     subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)
     return folder, project / "configs" / "my_data.yaml"

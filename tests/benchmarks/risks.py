@@ -7,7 +7,7 @@ with the worst quarter of progression are to be told, a fifth of six columns tak
 is generated. The first two are cross-validated three times in five folds, by patient, the third
 once. AUROC is the mean over the folds, the other figures are of all patients, held out in turn.
 ``clinical`` is the six real tables of ``../shared/data/clinical``, if they are there, as
-``inspect_data`` reads them, three repetitions each; in the mean of all the default must be ahead of
+``inspect`` reads them, three repetitions each; in the mean of all the default must be ahead of
 both peers. ``speed`` is in rows learnt a second. Exits with 1 if a limit does not hold.
 """
 
@@ -52,7 +52,7 @@ def cross_validated(project: Path, name: str, patients: int, *words: str) -> Lin
 def _metrics(project: Path, repeats: int, *words: str) -> dict[str, dict[str, float]]:
     """Those of the default model and its peers over five folds, as a mean of the repetitions."""
     environment = environment_of(project)
-    command = [str(project_python()), "-m", "demo.cross_validate", "--folds", "5", *words]
+    command = [str(project_python()), "-m", "demo", "cross-validate", "--folds", "5", *words]
     command += ["--tracking.enabled", "false", "--repeats", str(repeats)]
     subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)
     newest = max((project / "reports").glob("*.json"), key=lambda path: path.stat().st_mtime)
@@ -99,7 +99,7 @@ def clinical(project: Path) -> Lines:
 def _inspected(project: Path, name: str) -> list[str]:
     """The words that train on a table, once it is inspected and its schema is reviewed."""
     config, schema = (project / "configs" / f"{name}{end}.yaml" for end in ("", "_schema"))
-    command = [str(project_python()), "-m", "demo.inspect_data", str(CLINICAL / f"{name}.csv")]
+    command = [str(project_python()), "-m", "demo", "inspect", str(CLINICAL / f"{name}.csv")]
     command += ["--output", str(config)]
     environment = environment_of(project)
     subprocess.run(command, cwd=project, env=environment, check=True, capture_output=True)

@@ -92,8 +92,8 @@ def compare(
 
 def project_command(*words: str, workers: int = 1) -> list[str]:
     """Train a project, in one process or in several."""
-    launch = ["demo.launch", "--workers", str(workers), "--"]
-    return [str(project_python()), "-m", *(launch if workers > 1 else ["demo.train"]), *words]
+    launch = ["demo", "launch", "--workers", str(workers), "--"]
+    return [str(project_python()), "-m", *(launch if workers > 1 else ["demo", "train"]), *words]
 
 
 def environment_of(project: Path) -> dict[str, str]:

@@ -15,7 +15,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="session")
 def run_in() -> Run:
-    """Run a module of a project: ``run_in(folder, "demo.train", "--train.epochs", "1")``."""
+    """Run a module of a project: ``run_in(folder, "demo", "train", "--train.epochs", "1")``."""
 
     def run(folder: Path, module: str, *words: str, **options: str) -> subprocess.CompletedProcess:
         environment = {**os.environ, "PYTHONPATH": str(folder / "src"), **options}

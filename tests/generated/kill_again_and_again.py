@@ -1,6 +1,6 @@
 """Kill training at random steps and start it again, until it ends; run inside a project.
 
-    python kill_again_and_again.py KILLS [what demo.train takes]
+    python kill_again_and_again.py KILLS [words of train]
 
 Prints, as JSON, the summaries of a run that was left alone and of the one that was killed, whether
 their metrics agree, and how often it was killed. Processes are forked from one that has imported
@@ -23,7 +23,7 @@ def train(words: list[str]) -> None:
     with Path("train.out").open("a") as out:
         os.dup2(out.fileno(), 1)
         os.dup2(out.fileno(), 2)
-        from demo.train import main
+        from demo.__main__ import train as main
 
         os._exit(main(words))
 
@@ -41,7 +41,7 @@ def newest() -> Path:
 def main() -> None:
     kills, words = int(sys.argv[1]), sys.argv[2:]
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["demo.fitting", "demo.data", "demo.baselines", "demo.report"])
+    processes.set_forkserver_preload(["demo.train"])
 
     def started(*more: str) -> multiprocessing.Process:
         process = processes.Process(target=train, args=([*words, *more],))

@@ -67,7 +67,7 @@ def test_what_train_would_refuse(doctor: Doctor) -> None:
     found = doctor(APP__TRAIN__EPOCH="5")
     assert found["strategy"]["status"] == "problem"
     assert "'APP__TRAIN__EPOCH' is unknown" in str(found["strategy"]["message"])
-    assert found["strategy"]["fix"] == ".venv/bin/python -m demo.config"
+    assert found["strategy"]["fix"] == ".venv/bin/python -m demo config"
 
 
 def test_a_gpu_that_tensorflow_cannot_use(

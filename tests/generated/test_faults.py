@@ -73,7 +73,7 @@ def train_on_small_disk(
         f'"$@"; code=$?; {afterwards}; exit $code'
     )
     private = ["unshare", "--mount"] if os.getuid() == 0 else ["unshare", "-Urm"]
-    train = [str(project_python()), "-m", "demo.train", *words]
+    train = [str(project_python()), "-m", "demo", "train", *words]
     done = subprocess.run(
         [*private, "sh", "-c", inside, "sh", *train],
         cwd=demo,
@@ -95,7 +95,7 @@ def test_full_disk_while_saving(demo: Path, run_in: Run) -> None:
     last_good = int(done.stderr.rpartition("step-")[2].split(".")[0])
     shutil.rmtree(demo / "runs")
     (demo / "kept").rename(demo / "runs")
-    again = run_in(demo, "demo.train", *words)
+    again = run_in(demo, "demo", "train", *words)
     assert again.returncode == 0, again.stderr
     (summary,) = summaries(demo)
     assert summary["resumed_from_step"] == last_good > 0
@@ -132,7 +132,7 @@ def two_workers(demo: Path, backend: str, words: list[str]) -> Iterator[list[sub
     logs = [(demo / f"worker-{worker}.log").open("w") for worker in (0, 1)]
     workers = [
         subprocess.Popen(
-            [str(project_python()), "-m", "demo.train", *words],
+            [str(project_python()), "-m", "demo", "train", *words],
             cwd=demo,
             env=environment_of(demo, KERAS_BACKEND=backend)
             | cluster_variables(backend, worker, ports),
@@ -176,10 +176,10 @@ def test_two_workers_are_one_run_and_survive_a_kill(demo: Path, backend: str, ru
     assert (alone["strategy"], alone["replicas"]) == ("multi_worker", 2)
     assert f"Weights of this worker: {alone['weights_sha256']}" in said(demo)
     # One run in MLflow, written by the chief.
-    listed = run_in(demo, "demo.tracking", "replay", alone["run_id"])
+    listed = run_in(demo, "demo", "replay", alone["run_id"])
     assert alone["mlflow"]["run_id"] in listed.stdout
     # As one process learns it.
-    one = run_in(demo, "demo.train", *words, *UNRECORDED, KERAS_BACKEND=backend)
+    one = run_in(demo, "demo", "train", *words, *UNRECORDED, KERAS_BACKEND=backend)
     assert one.returncode == 0, one.stderr
     single = next(found for found in summaries(demo) if found["replicas"] == 1)
     expected = losses(demo, single["run_id"])
@@ -211,8 +211,8 @@ import jax
 address, number, *words = sys.argv[1:]
 jax.distributed.initialize(address, 2, int(number))
 
-from demo.distribution_jax import ShardedSteps
-from demo.train import main
+from demo.engine.strategy.jax import JaxSteps
+from demo.__main__ import train as main
 
 code = main(words)
 assert code == 0, code
@@ -221,7 +221,7 @@ def lack_memory(*args):
     raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
 
 if number == "1":
-    ShardedSteps.train = lack_memory
+    JaxSteps.train = lack_memory
 sys.exit(main([*words, "--fresh"]))
 """
 
@@ -255,7 +255,7 @@ def test_processes_that_jax_knows_of_are_workers(demo: Path) -> None:
 
 
 def test_launch(demo: Path, run_in: Run) -> None:
-    launch = ["demo.launch", "--workers", "2", "--"]
+    launch = ["demo", "launch", "--workers", "2", "--"]
     done = run_in(demo, *launch, *QUICK, "--train.max_steps", "3")
     assert done.returncode == 0, done.stdout + done.stderr
     lines = [line for line in done.stdout.splitlines() if line]
@@ -276,7 +276,7 @@ def test_launch(demo: Path, run_in: Run) -> None:
 def test_launch_passes_signals_on(demo: Path, run_in: Run) -> None:
     words = ["--workers", "2", "--", *QUICK, "--train.epochs", "2000"]
     with subprocess.Popen(
-        [str(project_python()), "-m", "demo.launch", *words],
+        [str(project_python()), "-m", "demo", "launch", *words],
         cwd=demo,
         env=environment_of(demo),
         stdout=subprocess.PIPE,
@@ -298,24 +298,24 @@ def test_launch_passes_signals_on(demo: Path, run_in: Run) -> None:
 EVERY_STRATEGY = """
 import os
 import sys
-from demo import distribution
 from demo.config import load_config
+from demo.engine.strategy import prepare
 
 words = sys.argv[1:]
-distribution.prepare(load_config(words).runtime)
+prepare(load_config(words).runtime)
 
-from demo import fitting
-from demo.train import main
+from demo.__main__ import train as main
+from demo.engine import loop
 
-fit = fitting.fit
+fit = loop.fit
 
-def fit_and_look(core, *rest):
-    for variable in core.trainable_variables:
+def fit_and_look(task, network, *rest):
+    for variable in network.trainable_variables:
         value = variable.value
         print(variable.path, value.shape, "in parts of", value.addressable_shards[0].data.shape)
-    return fit(core, *rest)
+    return fit(task, network, *rest)
 
-fitting.fit = fit_and_look
+loop.fit = fit_and_look
 for strategy in ("single", "data_parallel", "model_parallel", "auto"):
     code = main([*words, "--fresh", "--runtime.strategy", strategy])
     assert code == 0, code
@@ -365,7 +365,7 @@ def test_jax_refuses_what_cannot_work(demo: Path, run_in: Run) -> None:
             "runtime.devices: 1 is for one process; of several workers each takes all devices",
         ),
     ):
-        done = run_in(demo, "demo.train", *words, KERAS_BACKEND="jax")
+        done = run_in(demo, "demo", "train", *words, KERAS_BACKEND="jax")
         assert done.returncode == 2, done.stderr
         assert message in done.stderr
         assert done.stderr.count("\n") == 1
@@ -396,7 +396,7 @@ def peak_memory(demo: Path, folder: str, cache: str) -> float:
     words += ["--data.image_size", "96", "--data.batch_size", "8", "--train.max_steps", "20"]
     words += ["--fresh"]
     with subprocess.Popen(
-        [str(project_python()), "-m", "demo.train", *words],
+        [str(project_python()), "-m", "demo", "train", *words],
         cwd=demo,
         env=environment_of(demo),
         stdout=subprocess.DEVNULL,

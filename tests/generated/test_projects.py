@@ -31,7 +31,7 @@ def test_own_tests_pass(template: str, aistart: Callable, isolated: Path, run_in
 
 def test_two_commands_of_a_user(demo: Path, run_in: Run, isolated: Path) -> None:
     """Smoke training, then evaluation and prediction from another process."""
-    done = run_in(demo, "demo.train", "--config", "configs/smoke.yaml")
+    done = run_in(demo, "demo", "train", "--config", "configs/smoke.yaml")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert "Run folder: " in done.stdout
@@ -40,16 +40,16 @@ def test_two_commands_of_a_user(demo: Path, run_in: Run, isolated: Path) -> None
     summary = json.loads((run / "summary.json").read_text())
     assert summary["template"] == "vision-classifier"
     assert summary["metrics"].keys() >= {"test/accuracy", "test/loss", "test/macro_f1"}
-    again = run_in(demo, "demo.evaluate", "--run", summary["mlflow"]["model_uri"])
+    again = run_in(demo, "demo", "evaluate", "--run", summary["mlflow"]["model_uri"])
     assert f"test/accuracy  {summary['metrics']['test/accuracy']:.4f}\n" in again.stdout
-    missing = run_in(demo, "demo.predict", "missing.png")
+    missing = run_in(demo, "demo", "predict", "missing.png")
     assert (missing.returncode, missing.stdout) == (3, "")
     assert missing.stderr == "error: input: 'missing.png': No such file or directory.\n"
 
 
 def test_interrupt_is_one_line_and_the_same_command_goes_on(demo: Path, run_in: Run) -> None:
     words = ["--train.epochs", "2000", "--train.early_stopping_patience", "0"]
-    command = [str(project_python()), "-m", "demo.train", *words]
+    command = [str(project_python()), "-m", "demo", "train", *words]
     environment = {**os.environ, "PYTHONPATH": str(demo / "src")}
     for number in (signal.SIGINT, signal.SIGTERM):
         lines = len(metrics(demo))
@@ -69,10 +69,10 @@ def test_interrupt_is_one_line_and_the_same_command_goes_on(demo: Path, run_in: 
             shown, errors = process.communicate(timeout=60)
             assert time.monotonic() - began < 30
         assert process.returncode == 75
-        message = rf"stopped by {number.name} at step \d+; the same command goes on from there\."
+        message = rf"stopped by {number.name} at step \d+; the same command resumes there\."
         assert re.fullmatch(f"error: {message}\n", errors)
     (run,) = (demo / "runs").iterdir()
-    assert f"Run {run.name} goes on after step " in shown
+    assert f"Run {run.name} resumes after step " in shown
 
 
 def metrics(demo: Path) -> list[str]:
@@ -108,7 +108,7 @@ def test_extending_guide(demo: Path, run_in: Run) -> None:
     summary = extended(demo, run_in, guide, "noise")
     assert summary["data"]["classes"] == {"bright": 30, "dark": 30}
     words = ["--model.name", "mobilenetv2", "--model.weights", "none", "--train.max_steps", "1"]
-    done = run_in(demo, "demo.train", *words, "--data.limit", "60", "--data.source", "noise")
+    done = run_in(demo, "demo", "train", *words, "--data.limit", "60", "--data.source", "noise")
     assert done.returncode == 0, done.stderr
 
 
@@ -121,7 +121,7 @@ def test_extending_guide_of_texts(text_demo: Path, run_in: Run) -> None:
     summary = extended(text_demo, run_in, guide, "numbers")
     assert summary["data"]["classes"] == {"even": 60, "odd": 60}
     words = ["--data.tokens", "lines", "--train.max_steps", "1"]
-    done = run_in(text_demo, "demo.train", *words, "--data.source", "tickets")
+    done = run_in(text_demo, "demo", "train", *words, "--data.source", "tickets")
     assert done.returncode == 0, done.stderr
 
 
@@ -129,12 +129,12 @@ def test_extending_guide_of_events(shop_demo: Path, run_in: Run) -> None:
     guide = blocks((shop_demo / "docs/extending.md").read_text())
     source = shop_demo / "src/demo"
     network, *model = guide["Your own model"]
-    with (source / "networks.py").open("a") as file:
+    with (source / "networks/layers.py").open("a") as file:
         file.write("\n\n" + network)
     follow(source / "model.py", "MODELS", *model)
     follow(source / "data.py", "SOURCES", *guide["Your own data source"])
     words = ["--model.name", "last_item", "--data.source", "circles", "--train.epochs", "20"]
-    done = run_in(shop_demo, "demo.train", *words, "--data.batch_size", "8")
+    done = run_in(shop_demo, "demo", "train", *words, "--data.batch_size", "8")
     assert done.returncode == 0, done.stderr
     (run,) = (shop_demo / "runs").iterdir()
     # What comes next is certain, and popularity does not know it.
@@ -145,9 +145,10 @@ EVENTS = """
 import sys
 
 import psycopg
-from demo import data, settings
+from demo import data
+from demo.config import DataConfig
 
-log = data.generated_shop(settings.Data()).log
+log = data.generated_shop(DataConfig()).log
 moments = log.times.astype("datetime64[s]").astype(str)
 rows = zip(log.user_ids[log.users], log.item_ids[log.items], moments, strict=True)
 with psycopg.connect(sys.argv[1]) as connection, connection.cursor() as cursor:
@@ -167,11 +168,11 @@ def test_events_from_postgresql(shop_demo: Path, run_in: Run, postgres: Postgres
     query = "select who as user, what as item, moment as timestamp from events"
     words = ["--data.source", "sql", "--data.query", query, "--model.name", "mf"]
     words += ["--train.max_steps", "20", "--tracking.enabled", "false"]
-    done = run_in(shop_demo, "demo.train", *words, APP__DATA__PATH=uri)
+    done = run_in(shop_demo, "demo", "train", *words, APP__DATA__PATH=uri)
     assert done.returncode == 0, done.stderr
     (run,) = (shop_demo / "runs").iterdir()
     noted = json.loads((run / "summary.json").read_text())["data"]
-    done = run_in(shop_demo, "demo.train", *words[4:])
+    done = run_in(shop_demo, "demo", "train", *words[4:])
     assert done.returncode == 0, done.stderr
     (other,) = set((shop_demo / "runs").iterdir()) - {run}
     generated = json.loads((other / "summary.json").read_text())["data"]
@@ -180,7 +181,7 @@ def test_events_from_postgresql(shop_demo: Path, run_in: Run, postgres: Postgres
     files = (file for file in shop_demo.rglob("*") if file.is_file())
     assert [file for file in files if PASSWORD.encode() in file.read_bytes()] == []
     user, answer = "u0001", ["--top-k", "3", "--json", "--run", run.name]
-    done = run_in(shop_demo, "demo.predict", "--user", user, *answer, APP__DATA__PATH=uri)
+    done = run_in(shop_demo, "demo", "predict", "--user", user, *answer, APP__DATA__PATH=uri)
     assert len(json.loads(done.stdout)["scores"]) == 3, done.stderr
 
 
@@ -188,7 +189,7 @@ PATIENTS = """
 import sys
 
 import psycopg
-from demo.cohort import COLUMNS, generate
+from demo.datasets.cohort import COLUMNS, generate
 
 frame = generate(300).frame
 with psycopg.connect(sys.argv[1]) as connection, connection.cursor() as cursor:
@@ -200,8 +201,8 @@ with psycopg.connect(sys.argv[1]) as connection, connection.cursor() as cursor:
 SCHEMA = """
 from pathlib import Path
 
-from demo.cohort import COLUMNS
-from demo.schema import Schema
+from demo.datasets.cohort import COLUMNS
+from demo.datasets.schema import Schema
 
 schema = Schema(reviewed_by="a doctor", columns=COLUMNS)
 Path("schema.yaml").write_text(schema.to_yaml(), encoding="utf-8")
@@ -217,7 +218,7 @@ def test_patients_from_postgresql(clinic_demo: Path, run_in: Run, postgres: Post
     words = ["--data.source", "sql", "--data.query", "select * from visits"]
     words += ["--data.schema_file", "schema.yaml", "--train.max_steps", "20"]
     words += ["--tracking.enabled", "false"]
-    done = run_in(clinic_demo, "demo.train", *words, APP__DATA__PATH=uri)
+    done = run_in(clinic_demo, "demo", "train", *words, APP__DATA__PATH=uri)
     assert done.returncode == 0, done.stderr
     (run,) = (clinic_demo / "runs").iterdir()
     summary = json.loads((run / "summary.json").read_text())
@@ -232,19 +233,19 @@ def test_extending_guide_of_patients(clinic_demo: Path, run_in: Run) -> None:
     follow(source / "model.py", "MODELS", *guide["Your own model"])
     follow(source / "data.py", "SOURCES", *guide["Your own data source"])
     words = ["--model.name", "shallow", "--data.source", "coins", "--train.epochs", "5"]
-    done = run_in(clinic_demo, "demo.train", *words)
+    done = run_in(clinic_demo, "demo", "train", *words)
     assert done.returncode == 0, done.stderr
     (run,) = (clinic_demo / "runs").iterdir()
     assert json.loads((run / "summary.json").read_text())["metrics"]["test/auroc"] > 0.7
 
 
 def test_risks_are_as_good_as_the_readme_says(clinic_demo: Path, run_in: Run) -> None:
-    done = run_in(clinic_demo, "demo.train", "--tracking.enabled", "false")
+    done = run_in(clinic_demo, "demo", "train", "--tracking.enabled", "false")
     assert done.returncode == 0, done.stderr
     (run,) = (clinic_demo / "runs").iterdir()
     assert json.loads((run / "summary.json").read_text())["metrics"]["test/auroc"] >= 0.99
     words = ["--data.source", "cohort", "--tracking.enabled", "false"]
-    done = run_in(clinic_demo, "demo.train", *words)
+    done = run_in(clinic_demo, "demo", "train", *words)
     assert done.returncode == 0, done.stderr
     (other,) = set((clinic_demo / "runs").iterdir()) - {run}
     summary = json.loads((other / "summary.json").read_text())
@@ -259,7 +260,7 @@ def extended(demo: Path, run_in: Run, guide: dict[str, list[str]], data: str) ->
     follow(source / "objective.py", "LOSSES", *guide["Your own loss"])
     follow(source / "objective.py", "METRICS", *guide["Your own metric"])
     names = ["--model.name", "tiny", "--data.source", data, "--train.loss", "hinge"]
-    done = run_in(demo, "demo.train", *names, "--train.epochs", "3")
+    done = run_in(demo, "demo", "train", *names, "--train.epochs", "3")
     assert done.returncode == 0, done.stderr
     (run,) = (demo / "runs").iterdir()
     summary = json.loads((run / "summary.json").read_text())
@@ -284,9 +285,9 @@ import sys
 from pathlib import Path
 
 from demo import model
-from demo.lookup import find
+from demo.engine.lookup import find
 from demo.registry import MODELS
-from demo.train import main
+from demo.__main__ import train as main
 
 pretrained = getattr(model, "Pretrained", ())
 words = {name: [] for name in MODELS if not isinstance(find(MODELS, name), pretrained)}
@@ -327,22 +328,22 @@ def test_every_model_on_several_devices(
     assert len({summary["model"] for summary in summaries}) == len(summaries) >= 4
 
 
-# The core alone: baselines and reports, which no precision changes, would take minutes.
+# The network alone: baselines and reports, which no precision changes, would take minutes.
 HALF_PRECISION = """
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from demo import fitting, model
-from demo.artifact import Artifact
+from demo import model
 from demo.config import load_config
-from demo.data import load
-from demo.distribution import connect
-from demo.lookup import find
-from demo.preprocessing import Preprocessing
+from demo.engine import loop
+from demo.engine.artifact import Artifact
+from demo.engine.lookup import find
+from demo.engine.runs import start_run
+from demo.engine.strategy import connect
 from demo.registry import MODELS
-from demo.runs import start_run
+from demo.task import task
 
 pretrained = getattr(model, "Pretrained", ())
 words = {name: [] for name in MODELS if not isinstance(find(MODELS, name), pretrained)}
@@ -352,13 +353,13 @@ for name, own in words.items():
     for precision in ("mixed_bfloat16", "mixed_float16"):
         given = ["--model.name", name, "--runtime.precision", precision, *own]
         config = load_config([*sys.argv[1:], *given])
-        data = load(config)
-        preprocessing = Preprocessing.fit(data.train, config)
-        devices = connect(config.runtime, model.LAYOUT)
-        core = fitting.build(config, preprocessing, devices)
+        data = task.load(config, None)
+        preprocessing = task.preprocessing.fit(data.train, config)
+        strategy = connect(config.runtime, task.sharding_rules)
+        network = loop.build(task, config, preprocessing, strategy)
         run, lock = start_run(config)
-        assert fitting.fit(core, data, preprocessing, config, devices, run, None).steps == 1
-        trained = model.settle(Artifact(core, preprocessing), data, config)
+        assert loop.fit(task, network, data, preprocessing, config, strategy, run).steps == 1
+        trained = task.finalize(Artifact(network, preprocessing, task), data, config)
         outputs = trained(data.test.fetch(np.arange(4)))
         assert outputs.dtype == "float32", (name, precision, outputs.dtype)
         assert np.isfinite(outputs).all(), (name, precision)
@@ -391,7 +392,7 @@ def test_every_model_in_half_precision(template: str, aistart: Callable, isolate
 
 
 def test_tickets_beat_the_baseline(text_demo: Path, run_in: Run) -> None:
-    done = run_in(text_demo, "demo.train", "--train.epochs", "8")
+    done = run_in(text_demo, "demo", "train", "--train.epochs", "8")
     assert done.returncode == 0, done.stderr
     (run,) = (text_demo / "runs").iterdir()
     summary = json.loads((run / "summary.json").read_text())
@@ -399,7 +400,7 @@ def test_tickets_beat_the_baseline(text_demo: Path, run_in: Run) -> None:
     assert summary["ahead"]["by"] > 0.01
     assert summary["metrics"]["test/accuracy"] <= summary["data"]["best_reachable_accuracy"] + 0.01
     answer = run_in(
-        text_demo, "demo.predict", "--json", "My parcel never arrived", "I can't log in"
+        text_demo, "demo", "predict", "--json", "My parcel never arrived", "I can't log in"
     )
     rows = [json.loads(line) for line in answer.stdout.splitlines()]
     assert [row["prediction"] for row in rows] == ["delivery", "login"]

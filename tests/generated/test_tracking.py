@@ -34,9 +34,9 @@ LOSSES = """
 from contextlib import suppress
 import mlflow
 from demo.config import load_config
-from demo.errors import ProjectError
-from demo.runs import find_run
-from demo.tracking import Sender, replay
+from demo.engine.errors import ProjectError
+from demo.engine.runs import find_run
+from demo.engine.tracking.sender import Sender, replay
 
 def lose_once(owner, name):
     def first(*words, **options):
@@ -125,7 +125,7 @@ def check_unsent(run: Path, output: str) -> None:
     summary = read(run, "summary")
     assert journal(run)[-1]["step"] == summary["steps"]
     assert summary["mlflow"]["complete"] is False
-    assert f"python -m demo.tracking replay {run.name}\n" in output
+    assert f"demo replay {run.name}\n" in output
     # The first file is written when all work is done, the second when training ends.
     held_up = (run / "train.log").stat().st_mtime - (run / "request.json").stat().st_mtime
     assert held_up <= LOST
@@ -139,14 +139,14 @@ def files_with(folder: Path, *secrets: str) -> list[Path]:
 
 def test_server_on_postgresql(demo: Path, run_in: Run, server: Server) -> None:
     server.start()
-    run = folder_of(run_in(demo, "demo.train", *SMOKE, MLFLOW_TRACKING_URI=server.uri))
+    run = folder_of(run_in(demo, "demo", "train", *SMOKE, MLFLOW_TRACKING_URI=server.uri))
     check_sent(server, run, "demo")
     run_id = read(run, "summary")["mlflow"]["run_id"]
     assert server.artifacts(run_id) >= {"config.yaml", "environment.txt", "report"}
     report = {f"report/{file.name}" for file in (run / "report").iterdir()}
     assert server.artifacts(run_id, "report") == report
     model = "models:/demo/1"
-    again = run_in(demo, "demo.evaluate", "--run", model, MLFLOW_TRACKING_URI=server.uri)
+    again = run_in(demo, "demo", "evaluate", "--run", model, MLFLOW_TRACKING_URI=server.uri)
     accuracy = read(run, "summary")["metrics"]["test/accuracy"]
     assert f"test/accuracy  {accuracy:.4f}\n" in again.stdout, again.stderr
 
@@ -157,7 +157,7 @@ def test_database_without_a_server(
     """Its password, like any secret of the environment, is written nowhere."""
     server.start()
     secrets = {"APP__TRACKING__URI": postgres.uri, "MY_SECRET": SECRET}
-    done = run_in(demo, "demo.train", *SMOKE, "--tracking.experiment", "direct", **secrets)
+    done = run_in(demo, "demo", "train", *SMOKE, "--tracking.experiment", "direct", **secrets)
     run = folder_of(done)
     check_sent(server, run, "direct")
     # Artifacts are where the project is, not where one happens to be.
@@ -175,7 +175,7 @@ def test_servers_that_do_not_answer(demo: Path, run_in: Run, server: Server) -> 
 
     def train(*words: str, **options: str) -> tuple[Path, str, float]:
         began = time.monotonic()
-        done = run_in(demo, "demo.train", *SMOKE, *words, **options)
+        done = run_in(demo, "demo", "train", *SMOKE, *words, **options)
         return folder_of(done), done.stdout, time.monotonic() - began
 
     # Side by side, so that whatever else this machine has to do slows all of them.
@@ -190,7 +190,7 @@ def test_servers_that_do_not_answer(demo: Path, run_in: Run, server: Server) -> 
     server.start()
     run = late.result()[0]
     for _ in range(2):
-        done = run_in(demo, "demo.tracking", "replay", run.name, MLFLOW_TRACKING_URI=server.uri)
+        done = run_in(demo, "demo", "replay", run.name, MLFLOW_TRACKING_URI=server.uri)
         assert (done.returncode, done.stderr) == (0, "")
         check_sent(server, run, "late")
         assert read(run, "summary")["mlflow"]["run_id"] in done.stdout
@@ -219,14 +219,14 @@ def test_server_is_killed(
     words += ["--tracking.experiment", name]
     uri = {"MLFLOW_TRACKING_URI": server.uri}
     with ThreadPoolExecutor(1) as pool:
-        training = pool.submit(run_in, demo, "demo.train", *words, **uri)
+        training = pool.submit(run_in, demo, "demo", "train", *words, **uri)
         wait_for(lambda: training.done() or any(map(moment, demo.glob("runs/*"))), name, 300)
         server.kill()
     done = training.result()
     run = folder_of(done)
     check_unsent(run, done.stdout)
     server.start()
-    done = run_in(demo, "demo.tracking", "replay", "latest", **uri)
+    done = run_in(demo, "demo", "replay", "latest", **uri)
     assert (done.returncode, done.stderr) == (0, "")
     check_sent(server, run, name)
 
@@ -235,11 +235,11 @@ def test_no_answer_that_is_lost_makes_a_difference(demo: Path, run_in: Run, serv
     """A run may be sent later too; by one process at a time."""
     server.start()
     words = ["--tracking.enabled", "false", "--tracking.experiment", "losses"]
-    run = folder_of(run_in(demo, "demo.train", *SMOKE, *words))
+    run = folder_of(run_in(demo, "demo", "train", *SMOKE, *words))
     (demo / "src" / "losses.py").write_text(LOSSES)
     with (run / ".tracking.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        done = run_in(demo, "demo.tracking", "replay", "latest", MLFLOW_TRACKING_URI=server.uri)
+        done = run_in(demo, "demo", "replay", "latest", MLFLOW_TRACKING_URI=server.uri)
     assert done.stderr == f"error: RUN: {run.name!r} is being sent by another process.\n"
     done = run_in(demo, "losses", MLFLOW_TRACKING_URI=server.uri)
     assert done.returncode == 0, done.stderr
@@ -252,14 +252,14 @@ def test_credentials_are_used_and_not_kept(demo: Path, run_in: Run) -> None:
     basic = base64.b64encode(f"ada:{PASSWORD}".encode()).decode()
     user = {"MLFLOW_TRACKING_USERNAME": "ada", "MLFLOW_TRACKING_PASSWORD": PASSWORD}
     with refusing() as (uri, headers):
-        done = run_in(demo, "demo.train", *SMOKE, MLFLOW_TRACKING_URI=uri, **user)
+        done = run_in(demo, "demo", "train", *SMOKE, MLFLOW_TRACKING_URI=uri, **user)
         run = folder_of(done)
         check_unsent(run, done.stdout)
         token = {"MLFLOW_TRACKING_URI": uri, "MLFLOW_TRACKING_TOKEN": SECRET}
-        refused = run_in(demo, "demo.tracking", "replay", run.name, **token)
+        refused = run_in(demo, "demo", "replay", run.name, **token)
     assert headers == {f"Basic {basic}", f"Bearer {SECRET}"}
     down = f"postgresql://ada:{PASSWORD}@127.0.0.1:{free_port()}/runs?password={SECRET}"
-    nobody = run_in(demo, "demo.tracking", "replay", run.name, MLFLOW_TRACKING_URI=down)
+    nobody = run_in(demo, "demo", "replay", run.name, MLFLOW_TRACKING_URI=down)
     for failed in (refused, nobody):
         assert (failed.returncode, failed.stdout) == (1, "")
         assert failed.stderr.startswith("error: tracking.uri: ")

@@ -41,6 +41,7 @@ COMMANDS: dict[str, Command] = {
     "train": Command("engine.commands.train", "Models", "train a model, or resume a run"),
     "evaluate": Command("engine.commands.evaluate", "Models", "measure a trained model on a split"),
     "predict": Command("engine.commands.predict", "Models", "predict with a trained model"),
+    "config": Command("engine.commands.config", "Runs", "print the resolved configuration"),
     "runs": Command("engine.commands.runs", "Runs", "list, compare and prune runs"),
     "replay": Command("engine.commands.replay", "Runs", "send to MLflow what is missing of a run"),
     "launch": Command("engine.commands.launch", "Machines", "train in several processes here"),

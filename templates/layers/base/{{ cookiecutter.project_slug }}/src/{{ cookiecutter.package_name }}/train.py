@@ -57,7 +57,7 @@ def train(config: Config, resume: Run | None = None, fresh: bool = False) -> Sum
         return None
 
     with ExitStack() as stack:
-        stack.enter_context(start.lock)
+        stack.enter_context(start.hold())
         stack.enter_context(logs.log_to_file(run.log_file))
         recorder = stack.enter_context(tracking.record(config.tracking, run))
         report_start(run, config, data, strategy)

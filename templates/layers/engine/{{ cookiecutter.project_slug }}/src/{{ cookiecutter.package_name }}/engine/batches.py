@@ -183,7 +183,7 @@ def _batches(
         prepared = split.fetch(positions)
         if length is not None:
             prepared = prepared[:, :length]
-        if augment is not None:
+        if augment is not None and isinstance(sampler, ShuffledSampler):
             here = tf.size(positions, tf.int64)
             prepared = augment(prepared, _make_uniform(sampler, step, begin, begin + here))
         if weight_of is not None:

@@ -107,7 +107,7 @@ class Checkpoints:
         began = time.monotonic()
         with atomic_write(checkpoint_path(self.folder, step)) as beside:
             text = np.frombuffer(json.dumps(state, allow_nan=False).encode(), "uint8")
-            np.savez(beside, **{STATE: text}, **arrays)
+            np.savez(beside, **{STATE: text}, **arrays)  # type: ignore[arg-type]
         for file in _files(self.folder)[: -self.keep]:
             file.unlink(missing_ok=True)
         self._cost = time.monotonic() - began

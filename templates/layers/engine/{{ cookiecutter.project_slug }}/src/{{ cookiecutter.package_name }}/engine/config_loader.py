@@ -18,7 +18,7 @@ from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
 from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
-from .config_fields import BaseConfig, NameIn, without_password
+from .config_fields import BaseConfig, NameIn, Section, without_password
 from .errors import UsageProblem, unknown
 from .files import project_root
 
@@ -65,8 +65,13 @@ def load(
 def iterate_fields(config_type: type[BaseConfig]) -> Iterator[tuple[str, FieldInfo]]:
     """Yield every field with its dotted name, in the order of the help."""
     for section_name, section in config_type.model_fields.items():
-        for name, field in section.annotation.model_fields.items():
+        for name, field in _section_type(section).model_fields.items():
             yield f"{section_name}.{name}", field
+
+
+def _section_type(section: FieldInfo) -> type[Section]:
+    assert section.annotation is not None, "every section of a configuration has a type"
+    return section.annotation
 
 
 # === The command line ===
@@ -95,7 +100,8 @@ def argument_parser(
     for name, field in iterate_fields(config_type):
         section = name.split(".")[0]
         if section not in groups:
-            title = config_type.model_fields[section].annotation.__doc__.splitlines()[0].rstrip(".")
+            docstring = _section_type(config_type.model_fields[section]).__doc__ or section
+            title = docstring.splitlines()[0].rstrip(".")
             groups[section] = parser.add_argument_group(f"{section}: {title}")
         groups[section].add_argument(f"--{name}", metavar=_metavar(field), help=_help(field))
     return parser

@@ -44,10 +44,10 @@ COLORS = {"train": "#7a8ba3", "validation": "#c2410c"}
 @contextmanager
 def figure(path: Path, width: float = 6.4, height: float = 4.8, **grid: Any) -> Iterator[Any]:
     """A figure's axes (one, or an array of them); the file is written at the end."""
-    style = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 10}
+    style: dict[str, Any] = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 10}
     style["text.parse_math"] = False  # a class may be called $1
     style["font.family"] = _fonts()
-    with plt.rc_context(style):
+    with plt.rc_context(style):  # type: ignore[arg-type]
         drawing, axes = plt.subplots(figsize=(width, height), layout="constrained", **grid)
         try:
             yield axes

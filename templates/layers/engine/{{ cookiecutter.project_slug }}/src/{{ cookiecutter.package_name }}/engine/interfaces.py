@@ -110,10 +110,11 @@ class Preprocessing(Protocol):
 
     # How much of axis 1 of each prepared example counts (batch,) int, the rest being padding; None
     # where all have the same shape.
-    lengths: Callable[[tf.Tensor], tf.Tensor] | None
+    @property
+    def lengths(self) -> Callable[[Any], Any] | None: ...
 
     @classmethod
-    def fit(cls, train: Split, config: Config) -> "Preprocessing":
+    def fit(cls, train: Any, config: Config) -> Any:
         """Learn what is needed from the training split alone."""
 
     def prepare(self, raw: Any) -> Any:
@@ -136,7 +137,7 @@ class Preprocessing(Protocol):
         """Return what was learnt, as JSON."""
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> "Preprocessing":
+    def from_config(cls, config: dict[str, Any]) -> Any:
         """Undo ``to_config``."""
 
     def notes(self) -> dict[str, Any]:

@@ -161,8 +161,8 @@ class TrainLoop:
         self.last_step = min(planned, train.max_steps or planned)
         self.state = TrainState()
         self.best: list[np.ndarray] = []
-        self.steps: Any = None
-        self.optimizer: keras.optimizers.Optimizer | None = None
+        self.steps: Any = None  # these two are made for each phase
+        self.optimizer: Any = None
         self.restored: Checkpoint | None = None
         epochs = -(-self.last_step // self.sampler.steps)
         self.progress = Progress(run if strategy.is_chief else None, epochs)

@@ -1,6 +1,7 @@
 """Resuming: the newest unfinished run with the same configuration and data continues."""
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,10 @@ class Start:
     run: Run
     checkpoint: Checkpoint | None
     lock: Lock | None = None
+
+    def hold(self) -> AbstractContextManager[object]:
+        """Return a context at whose end the lock is released."""
+        return self.lock or nullcontext()
 
 
 def start_or_resume(

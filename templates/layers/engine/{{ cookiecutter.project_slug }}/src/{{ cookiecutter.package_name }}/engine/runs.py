@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from .config_fields import BaseConfig
 from .errors import ProjectError, UsageProblem, unknown
@@ -102,7 +102,7 @@ class Run:
     @property
     def summary(self) -> Summary | None:
         """The summary, or None while the run is not finished."""
-        return self.read("summary")
+        return cast("Summary | None", self.read("summary"))
 
     def write_summary(self, summary: Summary) -> None:
         """Write ``summary.json``, which makes the run a finished one."""
@@ -111,9 +111,13 @@ class Run:
     def read(self, name: str) -> dict[str, Any] | None:
         """Return ``NAME.json`` of the run, or None if there is none."""
         try:
-            return json.loads((self.path / f"{name}.json").read_text(encoding="utf-8"))
+            return self.read_existing(name)
         except FileNotFoundError:
             return None
+
+    def read_existing(self, name: str) -> dict[str, Any]:
+        """Return ``NAME.json`` of the run; without it, raise ``FileNotFoundError``."""
+        return json.loads((self.path / f"{name}.json").read_text(encoding="utf-8"))
 
     def write(self, name: str, value: Mapping[str, Any]) -> None:
         """Write ``NAME.json`` of the run."""

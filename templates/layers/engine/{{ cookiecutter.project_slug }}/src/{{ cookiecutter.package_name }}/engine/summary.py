@@ -56,7 +56,7 @@ def summarize(
         "deterministic": is_deterministic(config.train),
         "parameters": model.core.count_params(),
         "steps": fit_result.steps,
-        "resumed_from_step": checkpoint and checkpoint.state["step"],
+        "resumed_from_step": checkpoint.state["step"] if checkpoint else None,
         "weights_sha256": model.weights_sha256(),
         "mlflow": None,
     }

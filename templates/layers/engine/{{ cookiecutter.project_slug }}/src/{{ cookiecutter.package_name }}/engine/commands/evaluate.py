@@ -43,7 +43,7 @@ def run(project: Project, words: list[str]) -> None:
     if not len(data.splits[arguments.split]):
         raise UsageProblem(f"--split: the {arguments.split} split has no examples.")
     digest = trained.summary["data"]["digest"] if trained and trained.summary else None
-    if digest == data.digest:
+    if trained and digest == data.digest:
         report_dir = trained.report_dir
     else:
         report_dir = project_root() / "reports" / datetime.now().strftime("%Y%m%d-%H%M%S")

@@ -37,14 +37,14 @@ def run(project: Project, words: list[str]) -> None:
 
 
 def _metrics(run: Run) -> dict[str, float]:
-    return (run.summary or {}).get("metrics", {})
+    return run.summary["metrics"] if run.summary else {}
 
 
 def _list(arguments: argparse.Namespace) -> None:
     if arguments.json:
         print(json.dumps([run.summary or {"run_id": run.id} for run in all_runs()], indent=2))
         return
-    rows = [("run", "state", "model", "data", "steps", "metrics")]
+    rows: list[tuple[str, ...]] = [("run", "state", "model", "data", "steps", "metrics")]
     for run in all_runs():
         summary = run.summary
         if summary is None:
@@ -112,7 +112,7 @@ def _flat_config(run: Run) -> dict[str, Any]:
     import yaml
 
     sections = yaml.safe_load(run.config_file.read_text(encoding="utf-8"))
-    flat = {}
+    flat: dict[str, Any] = {}
     for section, values in sections.items():
         flat |= {f"{section}.{name}": value for name, value in values.items()}
     return flat

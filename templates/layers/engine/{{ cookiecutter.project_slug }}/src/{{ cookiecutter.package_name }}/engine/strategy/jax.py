@@ -184,7 +184,8 @@ def connect(
     name = requested if requested != "auto" else "tpu" if kind == "TPU" else "data_parallel"
     name = "multi_worker" if processes > 1 else name
     across = _count_model_devices(runtime, len(devices)) if requested == "model_parallel" else 1
-    shape, axes = ((len(devices),), ("batch",))
+    shape: tuple[int, ...] = (len(devices),)
+    axes: tuple[str, ...] = ("batch",)
     if across > 1:
         shape, axes = ((len(devices) // across, across), ("batch", "model"))
     mesh = keras.distribution.DeviceMesh(shape, axes, devices)
@@ -226,7 +227,7 @@ def _join(runtime: RuntimeFields) -> int:
         raise _one_process_error(requested, f"JAX_NUM_PROCESSES is {named}")
     if jax.distributed.is_initialized():
         _use_gloo()
-    elif named > 1:
+    elif cluster and named > 1:
         _initialize(*cluster)
     elif requested == "multi_worker" and _has_launcher():
         _initialize()

@@ -66,7 +66,7 @@ class Workers:
         return [process.returncode for process in self.processes]
 
     def _copy_output(self, rank: int) -> None:
-        for line in self.processes[rank].stdout:
+        for line in self.processes[rank].stdout or ():
             with self._lock:
                 print(f"[{rank}] {line.rstrip()}", flush=True)
 

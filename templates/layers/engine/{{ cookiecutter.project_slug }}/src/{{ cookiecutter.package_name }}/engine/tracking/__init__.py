@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .. import PACKAGE, PROGRAM
 from ..config_fields import TrackingFields, without_password
@@ -64,6 +64,17 @@ def write_request(run: Run, model: "Artifact", data: "DatasetSplits") -> None:
     )
 
 
+def select_recorded(state: dict[str, Any]) -> Recorded:
+    """Return what a summary says of ``tracking.json``."""
+    return {
+        "tracking_uri": state["tracking_uri"],
+        "run_id": state.get("run_id"),
+        "model_uri": state.get("model_uri"),
+        "registered_version": state.get("registered_version"),
+        "complete": state.get("complete", False),
+    }
+
+
 class Recorder:
     """The process that follows a run.
 
@@ -99,8 +110,9 @@ class Recorder:
         patience = PATIENCE if status == "FINISHED" else INTERRUPTED_PATIENCE
         self._extend(patience)
         try:
-            self._process.stdin.write(f"{status}\n")
-            self._process.stdin.close()
+            if self._process.stdin:
+                self._process.stdin.write(f"{status}\n")
+                self._process.stdin.close()
         except OSError:
             log.debug("the process that records the run has ended early")
         while self._listener.is_alive() and time.monotonic() < self._deadline:
@@ -120,12 +132,10 @@ class Recorder:
                 PROGRAM,
                 self.run.id,
             )
-        names = ("tracking_uri", "run_id", "model_uri", "registered_version", "complete")
-        missing = {"tracking_uri": without_password(self.uri), "complete": False}
-        return {name: state.get(name, missing.get(name)) for name in names}
+        return select_recorded({"tracking_uri": without_password(self.uri), **state})
 
     def _read_lines(self) -> None:
-        for line in self._process.stdout:
+        for line in self._process.stdout or ():
             words = line.split()
             self._extend(float(words[1]) if words[:1] == ["allow"] else PATIENCE)
 

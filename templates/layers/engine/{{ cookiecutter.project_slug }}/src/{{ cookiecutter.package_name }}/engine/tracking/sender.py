@@ -51,7 +51,7 @@ from ..files import project_root, write_text
 from ..locks import wait_lock
 from ..provenance import list_packages
 from ..runs import Run
-from . import PATIENCE, experiment_name, tracking_uri
+from . import PATIENCE, experiment_name, select_recorded, tracking_uri
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ class Sender:
 
     def begin(self) -> None:
         """Open the run in MLflow: fields as parameters, data, commit and environment."""
-        record = self.run.read("record")
+        record = self.run.read_existing("record")
         if not mlflow.active_run():
             self._open(record)
         if not self.state.get("begun"):
@@ -158,8 +158,8 @@ class Sender:
             mlflow.start_run(run_id=self.state["run_id"])
             return
         tags = {**record["tags"], "mlflow.source.name": f"{PACKAGE}.train"}
-        mlflow.start_run(run_name=self.run.id, tags=tags)
-        self._note(run_id=mlflow.active_run().info.run_id)
+        active = mlflow.start_run(run_name=self.run.id, tags=tags)
+        self._note(run_id=active.info.run_id)
 
     def _log_configuration(self, record: dict[str, Any]) -> None:
         sections = yaml.safe_load(self.run.config_file.read_text(encoding="utf-8"))
@@ -227,7 +227,7 @@ def _pin(requirements: list[str]) -> list[str]:
 
 def read_request(run: Run) -> tuple[ModelSignature, pd.DataFrame, list[str]]:
     """Return signature, example and requirements, as ``write_request`` wrote them."""
-    request = run.read("request")
+    request = run.read_existing("request")
     columns = request["signature"]
     signature = ModelSignature.from_dict({kind: json.dumps(columns[kind]) for kind in columns})
     example = pd.DataFrame(request["example"])
@@ -256,9 +256,8 @@ def replay(run: Run, config: BaseConfig) -> dict[str, Any]:
         except PROBLEMS as error:
             reason = _reason(error, uri)
             raise ProjectError(f"tracking.uri: {without_password(uri)!r}: {reason}") from None
-    if run.summary:
-        names = ("tracking_uri", "run_id", "model_uri", "registered_version", "complete")
-        run.write_summary({**run.summary, "mlflow": {n: sender.state.get(n) for n in names}})
+    if summary := run.summary:
+        run.write_summary({**summary, "mlflow": select_recorded(sender.state)})
     return sender.state
 
 

@@ -1,7 +1,7 @@
-"""Make each template's requirements.lock anew: python generator/lock_templates.py [TEMPLATE …].
+"""Regenerate the lock file of each template: python generator/lock_templates.py [TEMPLATE …].
 
 A lock covers the default project with its tests and tools, on a CPU, for every platform and Python
-that the project supports. It carries hashes and no index address.
+that the project supports. It has hashes, and no address of a package index.
 """
 
 import subprocess
@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from aistart.answers import resolve
-from aistart.catalog import PROJECT, Template, find_templates, templates_root
+from aistart.catalog import PROJECT_FOLDER, Template, find_templates, templates_root
 from aistart.project import Request, create
 
 COMMAND = (
@@ -20,20 +20,20 @@ COMMAND = (
 
 
 def lock(template: Template) -> Path:
-    """Resolve the template's default project and write its lock; returns the lock's path."""
-    target = templates_root() / template.name / PROJECT / "requirements.lock"
+    """Resolve the dependencies of a default project, write the lock and return its path."""
+    target = templates_root() / template.name / PROJECT_FOLDER / "requirements.lock"
     with tempfile.TemporaryDirectory() as folder:
         request = Request(template, resolve(template, {}), Path(folder), repository=False)
         project = create(request)
         command = [*COMMAND.split(), "--upgrade", "--output-file", "new.lock", "--quiet"]
         subprocess.run(command, cwd=project, check=True)
-        resolved = (project / "new.lock").read_text(encoding="utf-8")
-    target.write_text(header(template) + resolved, encoding="utf-8")
+        packages = (project / "new.lock").read_text(encoding="utf-8")
+    target.write_text(format_header(template) + packages, encoding="utf-8")
     return target
 
 
-def header(template: Template) -> str:
-    """What the lock covers and how it was made, as comments."""
+def format_header(template: Template) -> str:
+    """Return comments that say what the lock covers and how it was made."""
     return (
         f"# The exact set that {template.name} projects are tested with: a CPU, tests and tools,\n"
         "# Python 3.11 to 3.13, Linux, macOS and Windows (WSL). Made by:\n"
@@ -42,7 +42,7 @@ def header(template: Template) -> str:
 
 
 if __name__ == "__main__":
-    wished = sys.argv[1:]
+    names = sys.argv[1:]
     for name, template in find_templates().items():
-        if not wished or name in wished:
+        if not names or name in names:
             print(lock(template))

@@ -1,7 +1,7 @@
-"""Type the commands of the README's terminal session anew, and write what they say into it.
+"""Run the commands of the README's terminal session, and write them with their output into it.
 
 python generator/record_session.py           write README.md
-python generator/record_session.py --check   exit with 1 if it says something else
+python generator/record_session.py --check   exit with 1 if the README has another output
 """
 
 import os
@@ -21,15 +21,17 @@ COMMANDS = (
 )
 
 
-def session() -> str:
-    """The commands with what they say, in a folder and a home without anything."""
-    said = []
+def record_session() -> str:
+    """Run the commands in an empty home folder and return them with their output."""
+    blocks = []
     with tempfile.TemporaryDirectory() as folder:
-        kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-        programs = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
-        environment = {**kept, "PATH": programs, "HOME": folder, "COLUMNS": "90"}
+        variables = {
+            name: os.environ[name] for name in ("PATH", "LANG", "PYTHONPATH") if name in os.environ
+        }
+        programs = f"{Path(sys.executable).parent}{os.pathsep}{variables.get('PATH', '')}"
+        environment = {**variables, "PATH": programs, "HOME": folder, "COLUMNS": "90"}
         for command in COMMANDS:
-            done = subprocess.run(
+            result = subprocess.run(
                 ["sh", "-c", command],
                 cwd=folder,
                 env=environment,
@@ -39,21 +41,22 @@ def session() -> str:
                 text=True,
                 check=False,
             )
-            said.append(f"$ {command}\n{done.stdout}")
-    return "\n".join(said)
+            blocks.append(f"$ {command}\n{result.stdout}")
+    return "\n".join(blocks)
 
 
 def main() -> int:
+    """Update or check the README and return the exit code."""
     text = README.read_text(encoding="utf-8")
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     if not rest or not after:
         print(f"{README.name}: the marks {shlex.quote(BEGIN)} and {shlex.quote(END)} are missing.")
         return 1
-    made = f"{before}{BEGIN}{session()}{END}{after}"
+    updated = f"{before}{BEGIN}{record_session()}{END}{after}"
     if "--check" in sys.argv[1:]:
-        return 0 if made == text else 1
-    README.write_text(made, encoding="utf-8")
+        return 0 if updated == text else 1
+    README.write_text(updated, encoding="utf-8")
     return 0
 
 

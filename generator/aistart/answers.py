@@ -1,7 +1,7 @@
-"""What the user wants: a value for each question of a template, validated before use.
+"""Answers to a template's questions, and the choice of its features; all are validated.
 
-An answer's text is data. Only a template's own default may be an expression over earlier answers,
-and what it yields is not evaluated again.
+The text of an answer is data and is never rendered. Only a template's own default may be an
+expression over earlier answers, and its result is not rendered again.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -9,175 +9,216 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from aistart.catalog import Template
-from aistart.errors import UsageProblem, shown, unknown
+from aistart.errors import UsageProblem, format_value, unknown_name_error
 from aistart.profile import Profile
 from aistart.questions import Question, questions
 from aistart.render import render_text
 
 
-class Back(Exception):
-    """The person at the terminal wants to see the question before."""
+class GoBack(Exception):
+    """The person at the terminal wants to return to the previous question."""
 
 
-class Ask(Protocol):
-    """How a person is asked."""
+class Prompter(Protocol):
+    """Asks a person."""
 
-    def question(self, question: Question, dependencies: Iterable[str]) -> str:
-        """An accepted answer.
+    def ask_question(self, question: Question, dependencies: Iterable[str]) -> str:
+        """Ask one question until the answer is accepted, and return it.
 
-        Raises:
-            Back: the question before, please.
-        """
-
-    def features(self, template: Template, preset: list[str]) -> list[str]:
-        """The features that the project shall have.
+        Args:
+            question: with its default and choices rendered.
+            dependencies: packages of the project, which ``Question.problem`` needs.
 
         Raises:
-            Back: the question before, please.
+            GoBack: the person wants to return to the previous question.
+        """
+
+    def ask_features(self, template: Template, preset: list[str]) -> list[str]:
+        """Ask which features the project gets, and return their names.
+
+        Args:
+            template: whose features they are.
+            preset: names that are selected at first.
+
+        Raises:
+            GoBack: the person wants to return to the previous question.
         """
 
 
-def rendered(
+def render_question(
     template: Template,
     question: Question,
     answers: Mapping[str, str],
     profile: Profile | None = None,
 ) -> Question:
-    """The question with its choices and its default rendered, or with the profile's default, if
-    that is one of the choices.
+    """Return the question with its choices and its default rendered.
 
     Args:
+        template: whose question it is.
+        question: as the template declares it.
         answers: to all questions, or to those before this one.
+        profile: whose value replaces the default, unless it is not one of the choices.
 
     Raises:
-        AistartError: one does not render.
+        AistartError: an expression does not render.
     """
-    choices = rendered_choices(template, question, answers)
-    usual = profile.answers.get(question.key) if profile else None
-    if profile and usual is not None and (not choices or usual in choices):
-        return replace(question, default=usual, choices=choices, origin=profile.name)
+    choices = render_choices(template, question, answers)
+    preference = profile.answers.get(question.key) if profile else None
+    if profile and preference is not None and (not choices or preference in choices):
+        return replace(question, default=preference, choices=choices, origin=profile.label)
     default = question.default
-    usual_text = None if default is None else render_text(template, default, answers)
-    return replace(question, default=usual_text, choices=choices)
+    text = None if default is None else render_text(template, default, answers)
+    return replace(question, default=text, choices=choices)
 
 
-def rendered_choices(
+def render_choices(
     template: Template, question: Question, answers: Mapping[str, str]
 ) -> tuple[str, ...]:
-    """The values that are allowed after earlier answers; none: any text."""
+    """Return the answers that a question allows; empty if it allows any text.
+
+    Args:
+        template: whose question it is.
+        question: as the template declares it.
+        answers: to all questions, or to those before this one.
+    """
     return tuple(render_text(template, choice, answers) for choice in question.choices)
 
 
 def resolve(
     template: Template,
     given: Mapping[str, str],
-    ask: Ask | None = None,
+    prompter: Prompter | None = None,
     profile: Profile | None = None,
-    finish: Callable[[], None] = lambda: None,
+    ask_last: Callable[[], None] = lambda: None,
     check_folder: Callable[[str], None] = lambda name: None,
 ) -> dict[str, str]:
-    """Answer every question: from ``given``, else by asking, else with the default. A null that a
-    plain template leaves, and nobody is asked for, is no answer.
+    """Answer every question: from ``given``, else by asking, else with the default.
+
+    A plain template's question without any of these stays out of the result; it renders as null.
 
     Args:
-        profile: whose values stand above the template's defaults.
-        finish: asks what is asked last; from there, too, a person may go ``Back``.
+        template: whose questions are answered.
+        given: answers from the command line and from files, by question.
+        prompter: asks a person; None: nobody is asked.
+        profile: values that replace the template's defaults.
+        ask_last: called after the last question; it may raise ``GoBack``, too.
         check_folder: raises UsageProblem for a name that the project's folder cannot have here.
 
     Raises:
-        UsageProblem: a key is unknown, a value is not allowed, or one is missing.
+        UsageProblem: a key is unknown, a value is not allowed, or an obligatory one is missing.
     """
-    asked = questions(template)
+    all_questions = questions(template)
+    keys = [question.key for question in all_questions]
     for key in given:
-        if key not in {question.key for question in asked}:
-            raise unknown("question", key, [question.key for question in asked])
+        if key not in keys:
+            raise unknown_name_error("question", key, keys)
     dependencies = template.distributions
     answers: dict[str, str] = {}
-    changed: dict[str, str] = {}  # what a person said instead of a default, for when it comes again
+    edits: dict[str, str] = {}  # a person's own answers, offered again after going back
     value: str | None
-    put: list[int] = []  # places of questions that a person was asked
-    place = 0
+    history: list[int] = []  # positions of the questions that a person was asked
+    position = 0
     while True:
         try:
-            if place == len(asked):
-                finish()
+            if position == len(all_questions):
+                ask_last()
                 return answers
-            question = asked[place]
-            if question.key in given:  # a default that nobody needs may be one that fails
-                choices = rendered_choices(template, question, answers)
+            question = all_questions[position]
+            if question.key in given:  # its default is not needed, and may fail to render
+                choices = render_choices(template, question, answers)
                 question = replace(question, default=None, choices=choices)
             else:
-                question = rendered(template, question, answers, profile)
+                question = render_question(template, question, answers, profile)
             if question.key == template.folder_key:
                 question = replace(question, check=check_folder)
-            if ask and question.key not in given and question.matters(answers):
-                before = changed.get(question.key, question.default)
-                said = ask.question(replace(question, default=before), dependencies)
-                changed.pop(question.key, None)
-                if said != question.default:
-                    changed[question.key] = said
-                value = said
-                put.append(place)
+            if prompter and question.key not in given and question.is_relevant(answers):
+                default = edits.get(question.key, question.default)
+                answer = prompter.ask_question(replace(question, default=default), dependencies)
+                edits.pop(question.key, None)
+                if answer != question.default:
+                    edits[question.key] = answer
+                value = answer
+                history.append(position)
             else:
                 value = given.get(question.key, question.default)
-        except Back:
-            place = put.pop() if put else place
+        except GoBack:
+            position = history.pop() if history else position
             continue
         if value is not None or not question.is_plain:
-            answers[question.key] = _checked(question, value, dependencies)
-        place += 1
+            answers[question.key] = _validate(question, value, dependencies)
+        position += 1
 
 
-def usual_answers(template: Template, given: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The answers of somebody who answers nothing but what is given. A question of ours that has no
-    default is answered with its own key."""
-    asked = questions(template)
-    obliged = {q.key: q.key for q in asked if q.default is None and not q.is_plain}
-    return resolve(template, {**obliged, **(given or {})})
+def resolve_defaults(template: Template, given: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Answer every question with its default; one without a default with its own key as a sample.
+
+    Args:
+        template: whose questions are answered.
+        given: answers to use instead of some defaults.
+    """
+    samples = {
+        question.key: question.key
+        for question in questions(template)
+        if question.default is None and not question.is_plain
+    }
+    return resolve(template, {**samples, **(given or {})})
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """Which features are wished for, and which not; minimal: none besides."""
+class FeatureSelection:
+    """Features that the user adds to the default ones, or leaves out.
 
-    wanted: frozenset[str] = frozenset()
-    unwanted: frozenset[str] = frozenset()
+    Attributes:
+        include: names to add.
+        exclude: names to leave out.
+        minimal: whether to leave out all but those in ``include``.
+    """
+
+    include: frozenset[str] = frozenset()
+    exclude: frozenset[str] = frozenset()
     minimal: bool = False
 
 
-def choose_features(
+def select_features(
     template: Template,
-    wishes: Wishes | None = None,
-    ask: Ask | None = None,
+    selection: FeatureSelection | None = None,
+    prompter: Prompter | None = None,
     profile: Profile | None = None,
 ) -> list[str]:
-    """The features that a project shall have, in the template's order.
+    """Return the names of a project's features, in the template's order.
+
+    Args:
+        template: whose features they are.
+        selection: the user's choice; with a prompter and without a choice, the person is asked.
+        prompter: asks a person; None: nobody is asked.
+        profile: switches that replace the template's defaults.
 
     Raises:
-        UsageProblem: one is unknown, or wanted and unwanted.
+        UsageProblem: a feature is unknown, or both included and excluded.
     """
-    said = wishes or Wishes()
-    for name in sorted(said.wanted | said.unwanted):
+    selection = selection or FeatureSelection()
+    for name in sorted(selection.include | selection.exclude):
         if name not in template.features:
-            raise unknown("feature", name, template.features)
-    if both := sorted(said.wanted & said.unwanted):
+            raise unknown_name_error("feature", name, template.features)
+    if both := sorted(selection.include & selection.exclude):
         raise UsageProblem(f"feature: {both[0]!r} is given with --with and with --without.")
-    usual = {} if profile is None else profile.features
-    chosen = [
-        name
-        for name, feature in template.features.items()
-        if name in said.wanted
-        or (name not in said.unwanted and not said.minimal and usual.get(name, feature.default))
-    ]
-    if ask and template.features and said == Wishes():
-        return ask.features(template, chosen)
-    return chosen
+    switches = {} if profile is None else profile.features
+
+    def is_on(name: str) -> bool:
+        if name in selection.include or name in selection.exclude or selection.minimal:
+            return name in selection.include
+        return switches.get(name, template.features[name].default)
+
+    names = [name for name in template.features if is_on(name)]
+    if prompter and template.features and selection == FeatureSelection():
+        return prompter.ask_features(template, names)
+    return names
 
 
-def _checked(question: Question, value: str | None, dependencies: Iterable[str]) -> str:
+def _validate(question: Question, value: str | None, dependencies: Iterable[str]) -> str:
     if value is None:
         raise UsageProblem(f"{question.key}: it has no default; use --set {question.key}=VALUE.")
-    if found := question.problem(value, dependencies):
-        raise UsageProblem(f"{question.key}: {shown(value)} {found}.")
+    if problem := question.problem(value, dependencies):
+        raise UsageProblem(f"{question.key}: {format_value(value)} {problem}.")
     question.check(value)
     return value

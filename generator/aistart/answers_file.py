@@ -1,4 +1,4 @@
-"""Answers from a file: TOML or YAML, also the one that an existing project keeps."""
+"""Answers from a TOML or YAML file, such as the one that every generated project keeps."""
 
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -6,93 +6,106 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aistart.answers import Wishes
+from aistart.answers import FeatureSelection
 from aistart.catalog import Template
-from aistart.errors import UsageProblem, shown
+from aistart.errors import UsageProblem, format_value
 from aistart.questions import questions
 
-PLACE = Path(".aistart") / "answers.toml"  # in a project
-# In one of a template that has no file for them: what it makes is not to be added to.
-_PLACE_IN_GIT = Path("aistart") / "answers.toml"
-FOLLOWS_FROM_NAME = ("project_name", "project_slug", "package_name")
+ANSWERS_PATH = Path(".aistart") / "answers.toml"  # within a project
+# Within ``.git``, for a template that has no file for its answers: its tree is not to change.
+_ANSWERS_PATH_IN_GIT = Path("aistart") / "answers.toml"
+# Questions whose defaults follow from the project's name.
+_NAME_KEYS = ("project_name", "project_slug", "package_name")
 
 
 @dataclass(frozen=True)
-class GivenAnswers:
-    """What a file says: the template that it is for ('' if it names none), answers, features."""
+class AnswersFile:
+    """The content of an answers file.
+
+    Attributes:
+        template: the name of the template that it is for; empty if it names none.
+        answers: by question.
+        features: names of the project's features; None if it lists none.
+    """
 
     template: str = ""
     answers: dict[str, str] = field(default_factory=dict)
     features: list[str] | None = None
 
 
-def read(path: Path) -> GivenAnswers:
-    """Read answers from a file, or from a project's folder.
+def read(path: Path) -> AnswersFile:
+    """Read an answers file, or the one of the project in a folder.
 
     The file is a table of answers, or has them under ``answers`` beside ``template`` and
-    ``features``, as a project's own.
+    ``features``, like a project's own file.
 
     Raises:
-        UsageProblem: it is not readable, or a value has the wrong type.
+        UsageProblem: the file cannot be read, or a value has the wrong type.
     """
     if path.is_dir():
-        places = (path / PLACE, path / ".git" / _PLACE_IN_GIT)
-        found_in = next((place for place in places if place.is_file()), None)
-        if found_in is None:
-            raise UsageProblem(f"--answers: {str(path)!r} keeps no answers of aistart's.")
-        path = found_in
-    found = _parsed(path)
-    if "answers" not in found:
-        return GivenAnswers(answers=_texts(found, path))
-    if not isinstance(found["answers"], dict):
+        candidates = (path / ANSWERS_PATH, path / ".git" / _ANSWERS_PATH_IN_GIT)
+        file = next((candidate for candidate in candidates if candidate.is_file()), None)
+        if file is None:
+            raise UsageProblem(
+                f"--answers: the folder {str(path)!r} has no recorded answers "
+                f"({ANSWERS_PATH.as_posix()})."
+            )
+        path = file
+    content = _parse(path)
+    if "answers" not in content:
+        return AnswersFile(answers=_check_texts(content, path))
+    if not isinstance(content["answers"], dict):
         raise UsageProblem(f"--answers: {path}: answers must be a table.")
-    features = found.get("features")
+    features = content.get("features")
     if features is not None and not _is_list_of_texts(features):
         raise UsageProblem(f"--answers: {path}: features must be a list of names.")
-    template = found.get("template", "")
+    template = content.get("template", "")
     if not isinstance(template, str):
         raise UsageProblem(f"--answers: {path}: template must be a text.")
-    return GivenAnswers(template, _texts(found["answers"], path), features)
+    return AnswersFile(template, _check_texts(content["answers"], path), features)
 
 
-def keep(
-    repository: Path, template: str, answers: Mapping[str, str], features: Iterable[str]
+def save_in_git(
+    git_folder: Path, template: str, answers: Mapping[str, str], features: Iterable[str]
 ) -> None:
-    """Write answers where ``read`` finds them in a project that has no file for them.
+    """Save the answers within ``.git``, where ``read`` finds them.
 
     Args:
-        repository: the project's ``.git``.
+        git_folder: the project's ``.git``.
+        template: the template's name.
+        answers: by question.
+        features: names of the project's features.
     """
     import tomlkit
 
-    place = repository / _PLACE_IN_GIT
-    place.parent.mkdir(exist_ok=True)
-    kept = {"template": template, "features": list(features), "answers": dict(answers)}
-    place.write_text(tomlkit.dumps(kept), encoding="utf-8")
+    path = git_folder / _ANSWERS_PATH_IN_GIT
+    path.parent.mkdir(exist_ok=True)
+    content = {"template": template, "features": list(features), "answers": dict(answers)}
+    path.write_text(tomlkit.dumps(content), encoding="utf-8")
 
 
-def _parsed(path: Path) -> dict[str, Any]:
+def _parse(path: Path) -> dict[str, Any]:
     if path.suffix not in (".toml", ".yaml", ".yml"):
         raise UsageProblem(f"--answers: {str(path)!r} must end with .toml, .yaml or .yml.")
     try:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".toml":
             return tomllib.loads(text)
-        found = _parsed_yaml(text)
+        content = _parse_yaml(text)
     except OSError as error:
         raise UsageProblem(f"--answers: {str(path)!r}: {error.strerror}.") from None
-    except Exception as error:  # a parser's own classes
+    except Exception as error:  # the parsers have exception classes of their own
         reason = " ".join(str(error).split())
         raise UsageProblem(f"--answers: {str(path)!r} does not parse: {reason}.") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise UsageProblem(f"--answers: {str(path)!r} must hold a table of answers.")
-    return found
+    return content
 
 
-def _parsed_yaml(text: str) -> Any:
-    """What a YAML file holds, in which an alias may stand for a text only.
+def _parse_yaml(text: str) -> Any:
+    """Parse YAML, rejecting aliases of lists and tables.
 
-    Aliases of lists and tables, nested, make gigabytes of a few lines.
+    Nested in each other, a few lines of them expand to gigabytes.
     """
     import yaml
 
@@ -107,15 +120,15 @@ def _parsed_yaml(text: str) -> Any:
     return yaml.load(text, Loader)
 
 
-def _texts(values: dict[str, Any], path: Path) -> dict[str, str]:
+def _check_texts(values: dict[str, Any], path: Path) -> dict[str, str]:
     for key, value in values.items():
         if not isinstance(key, str):
             raise UsageProblem(
-                f"--answers: {path}: the name {shown(key)} must be a text, in quotes."
+                f"--answers: {path}: the name {format_value(key)} must be a text, in quotes."
             )
         if not isinstance(value, str):
             raise UsageProblem(
-                f"--answers: {path}: {key}: {shown(value)} must be a text, in quotes."
+                f"--answers: {path}: {key}: {format_value(value)} must be a text, in quotes."
             )
     return values
 
@@ -124,48 +137,64 @@ def _is_list_of_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
-def merged(
-    found: GivenAnswers, template: Template, settings: Iterable[str], name: str | None
+def merge_answers(
+    file: AnswersFile, template: Template, settings: Iterable[str], name: str | None
 ) -> dict[str, str]:
-    """Answers of the file, above them those of ``--set``, above them the project's name.
+    """Merge the answers of a file with those of the command line, which win.
+
+    Args:
+        file: the answers file.
+        template: the template to answer.
+        settings: the values of ``--set``, each of the form KEY=VALUE.
+        name: the project's name, if it is given.
 
     Raises:
-        UsageProblem: they do not fit together.
+        UsageProblem: the file is for another template, a setting is malformed, or the name is
+            given twice or answers no question.
     """
-    if found.template and found.template != template.name:
+    if file.template and file.template != template.name:
         raise UsageProblem(
-            f"--answers: they are for {found.template!r}, and the template is {template.name!r}."
+            f"--answers: they are for {file.template!r}, and the template is {template.name!r}."
         )
-    given = dict(found.answers)
-    if name is not None and name != given.get(template.name_key or ""):
-        # What a project's own answers say of its folder and package follows from its name.
-        follows = {*FOLLOWS_FROM_NAME, template.folder_key}
-        given = {key: value for key, value in given.items() if key not in follows}
-    said: dict[str, str] = {}
+    from_file = dict(file.answers)
+    if name is not None and name != from_file.get(template.name_key or ""):
+        # The file's folder and package belong to its own name: the new name gives new ones.
+        name_keys = {*_NAME_KEYS, template.folder_key}
+        from_file = {key: value for key, value in from_file.items() if key not in name_keys}
+    from_settings: dict[str, str] = {}
     for setting in settings:
         key, equals, value = setting.partition("=")
         if not equals:
-            raise UsageProblem(f"--set: {shown(setting)} is not of the form KEY=VALUE.")
-        said[key] = value
+            raise UsageProblem(f"--set: {format_value(setting)} is not of the form KEY=VALUE.")
+        from_settings[key] = value
     if name is None:
-        return given | said
+        return from_file | from_settings
     name_key = template.name_key
     if name_key is None:
         raise UsageProblem(
             f"NAME: {template.name} has no question for it; use --set KEY=VALUE with one of: "
             f"{', '.join(question.key for question in questions(template))}."
         )
-    if name_key in said:
+    if name_key in from_settings:
         raise UsageProblem(f"{name_key}: given twice, as NAME and with --set.")
-    return given | said | {name_key: name}
+    return from_file | from_settings | {name_key: name}
 
 
-def features_of(
-    found: GivenAnswers, wanted: Iterable[str], unwanted: Iterable[str], *, minimal: bool
-) -> Wishes:
-    """What is wished of features; those that a file lists are all that there are."""
-    wishes = Wishes(frozenset(wanted), frozenset(unwanted), minimal)
-    if found.features is None or minimal:
-        return wishes
-    listed = frozenset(found.features) - wishes.unwanted
-    return Wishes(wishes.wanted | listed, wishes.unwanted, minimal=True)
+def merge_features(
+    file: AnswersFile, include: Iterable[str], exclude: Iterable[str], *, minimal: bool
+) -> FeatureSelection:
+    """Merge the features of a file with those of the command line, which win.
+
+    A list in the file is complete: features that it does not name are left out.
+
+    Args:
+        file: the answers file.
+        include: the values of ``--with``.
+        exclude: the values of ``--without``.
+        minimal: whether ``--minimal`` is given; the file's list is then ignored.
+    """
+    selection = FeatureSelection(frozenset(include), frozenset(exclude), minimal)
+    if file.features is None or minimal:
+        return selection
+    listed = frozenset(file.features) - selection.exclude
+    return FeatureSelection(selection.include | listed, selection.exclude, minimal=True)

@@ -1,8 +1,8 @@
-"""Which templates there are, and the layers each is made of.
+"""The templates that exist, and the layers that each of them is made of.
 
 A layer is a folder with a ``cookiecutter.json`` and a ``{{ cookiecutter.project_slug }}`` tree.
 A layer whose ``cookiecutter.json`` has a ``_template`` object is a template that users can name.
-Another's without it is a plain cookiecutter template, which is its own only layer.
+A foreign template without that object is a plain cookiecutter template, and its own only layer.
 """
 
 import re
@@ -13,35 +13,37 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from aistart import manifest
-from aistart.errors import UsageProblem, unknown
+from aistart.errors import UsageProblem, unknown_name_error
 from aistart.manifest import MANIFEST
 
-PROJECT = "{{ cookiecutter.project_slug }}"  # a layer's folder of files
-LAYERS = "layers"  # the folder, beside the templates, of layers that are no templates
+PROJECT_FOLDER = "{{ cookiecutter.project_slug }}"  # a layer's tree of files
+LAYERS_FOLDER = "layers"  # in the templates' root: layers that are not templates
 
 
 def templates_root() -> Path:
-    """The folder of templates: packaged with an installed aistart, else the checkout's."""
+    """Return the folder of templates: of the installed package, else of the checkout."""
     package = Path(__file__).resolve().parent
-    packaged = package / "templates"
-    return packaged if packaged.is_dir() else package.parents[1] / "templates"
+    installed = package / "templates"
+    return installed if installed.is_dir() else package.parents[1] / "templates"
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One folder of files and declarations that a project is put together from.
+    """A folder of files and declarations; a project is made of several.
 
     Attributes:
-        plain: whether it is a whole template of cookiecutter's: our keys mean nothing in it.
+        path: the folder.
+        is_plain: whether it is a whole plain cookiecutter template, where aistart's keys mean
+            nothing.
     """
 
     path: Path
-    plain: bool = False
+    is_plain: bool = False
 
     @property
     def name(self) -> str:
-        """As templates name it: of ours, its path below the folder of layers."""
-        root = templates_root() / LAYERS
+        """The name by which templates refer to it; for ours, its path below ``layers``."""
+        root = templates_root() / LAYERS_FOLDER
         if self.path.is_relative_to(root):
             return self.path.relative_to(root).as_posix()
         return self.path.name
@@ -49,47 +51,50 @@ class Layer:
     @cached_property
     def manifest(self) -> dict[str, Any]:
         """The parsed ``cookiecutter.json``."""
-        return manifest.read(self.path, plain=self.plain)
+        return manifest.load(self.path, is_plain=self.is_plain)
 
     @cached_property
     def project(self) -> Path:
-        """The folder of files, whose name is a template."""
-        if not self.plain and (self.path / PROJECT).is_dir():
-            return self.path / PROJECT
-        marks = ("cookiecutter", *manifest.delimiters(self.manifest))
-        # Unsorted: of several, cookiecutter takes the first one that the disk names.
-        named = [p for p in self.path.iterdir() if all(mark in p.name for mark in marks)]
-        found = [path for path in named if path.is_dir()]
-        if not found and self.nested:
+        """The tree of the project's files; its name is rendered."""
+        if not self.is_plain and (self.path / PROJECT_FOLDER).is_dir():
+            return self.path / PROJECT_FOLDER
+        marks = ("cookiecutter", *manifest.variable_delimiters(self.manifest))
+        # Unsorted: where several qualify, cookiecutter takes the first in the file system's order.
+        folders = [
+            path
+            for path in self.path.iterdir()
+            if all(mark in path.name for mark in marks) and path.is_dir()
+        ]
+        if not folders and self.subtemplates:
             raise UsageProblem(
-                f"template: {str(self.path)!r} holds several; choose with --directory: "
-                f"{', '.join(self.nested)}."
+                f"template: {str(self.path)!r} holds several templates; choose one with "
+                f"--directory: {', '.join(self.subtemplates)}."
             )
-        if not found:
+        if not folders:
             raise UsageProblem(
-                f"template: {str(self.path)!r} has no folder {PROJECT!r}, or another that "
+                f"template: {str(self.path)!r} has no folder {PROJECT_FOLDER!r}, or another that "
                 "cookiecutter renders."
             )
-        return found[0]
+        return folders[0]
 
     @property
-    def nested(self) -> dict[str, str]:
-        """Templates that a plain one offers instead of its own files: folder -> title."""
-        if not self.plain:
+    def subtemplates(self) -> dict[str, str]:
+        """Titles of a plain template's nested templates, which replace its own files, by folder."""
+        if not self.is_plain:
             return {}
-        several, old = self.manifest.get("templates"), self.manifest.get("template")
+        several, old_style = self.manifest.get("templates"), self.manifest.get("template")
         if several:
-            titles = {said["path"]: said.get("title", key) for key, said in several.items()}
+            titles = {entry["path"]: entry.get("title", key) for key, entry in several.items()}
         else:
-            listed = [str(said) for said in old] if isinstance(old, list) else []
-            found = [re.fullmatch(r"(.*?)\((.+)\).*", said) for said in listed]
-            titles = {match[2]: match[1].strip() for match in found if match}
+            lines = [str(line) for line in old_style] if isinstance(old_style, list) else []
+            matches = [re.fullmatch(r"(.*?)\((.+)\).*", line) for line in lines]
+            titles = {match[2]: match[1].strip() for match in matches if match}
         return {str(PurePosixPath(folder)): str(title) for folder, title in titles.items()}
 
 
 @dataclass(frozen=True)
 class Feature:
-    """What a project may have besides: a layer that is added on wish."""
+    """An optional layer of a template, which users add or leave out."""
 
     name: str
     layer: Layer
@@ -99,7 +104,7 @@ class Feature:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where another's template comes from, as cookiecutter tells it to the template's own code."""
+    """Where a foreign template comes from, in the terms in which cookiecutter tells its code."""
 
     template: str = ""
     repo_dir: str = ""
@@ -108,12 +113,14 @@ class Origin:
 
 @dataclass(frozen=True)
 class Template:
-    """A template that users can name: its description and its layers, base first.
+    """A template that users can name: its description and its layers.
 
     Attributes:
-        word: what a user types for it.
-        built_in: whether it came with aistart; rendering another's is running its code.
-        directory: its folder in what the word names.
+        layers: the layers of every project, base first and the template's own last.
+        reference: what a user types for it: a name, a folder or a repository.
+        is_built_in: whether it comes with aistart; to render a foreign one is to run its code.
+        origin: where a foreign one comes from.
+        directory: its folder within the reference.
     """
 
     name: str
@@ -121,52 +128,54 @@ class Template:
     summary: str
     domain: str
     layers: tuple[Layer, ...]
-    word: str
-    built_in: bool = True
+    reference: str
+    is_built_in: bool = True
     origin: Origin = Origin()
     directory: str | None = None
 
     @cached_property
     def declarations(self) -> dict[str, Any]:
-        """The layers' manifests merged: questions first in the base's order, later layers win."""
+        """The merged manifests of its layers: base's questions first, later layers win."""
         return merge_manifests(self.layers)
 
     @property
-    def own(self) -> Layer:
-        """The layer that says what the template is."""
+    def own_layer(self) -> Layer:
+        """The layer that describes the template."""
         return self.layers[-1]
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is one of cookiecutter's, without our keys."""
-        return self.own.plain
+        """Whether it is a plain cookiecutter template, without aistart's keys."""
+        return self.own_layer.is_plain
 
     @cached_property
     def name_key(self) -> str | None:
-        """The question that a project's name answers."""
+        """The question that NAME on the command line answers, if there is one."""
         return "project_name" if "project_name" in self.declarations else self.folder_key
 
     @cached_property
     def folder_key(self) -> str | None:
-        """The question that names the project's folder, if one alone does."""
-        start, end = map(re.escape, manifest.delimiters(self.own.manifest))
-        key = rf"{start} *cookiecutter\.([A-Za-z]\w*) *{end}"
-        folder = re.fullmatch(key, self.own.project.name)
-        return folder[1] if folder and folder[1] in self.declarations else None
+        """The question whose answer alone is the name of the project's folder, if there is one."""
+        start, end = map(re.escape, manifest.variable_delimiters(self.own_layer.manifest))
+        variable = rf"{start} *cookiecutter\.([A-Za-z]\w*) *{end}"
+        match = re.fullmatch(variable, self.own_layer.project.name)
+        return match[1] if match and match[1] in self.declarations else None
 
     @cached_property
     def features(self) -> dict[str, Feature]:
-        """Features by name."""
+        """Its features by name."""
         if self.is_plain:
             return {}
         return {
-            name: Feature(name, self._layer(said["layer"]), said["summary"], said["default"])
-            for name, said in self.declarations.get("_features", {}).items()
+            name: Feature(
+                name, self._find_layer(entry["layer"]), entry["summary"], entry["default"]
+            )
+            for name, entry in self.declarations.get("_features", {}).items()
         }
 
     @property
     def distributions(self) -> set[str]:
-        """Names of all packages that a project of this template installs, from its lock."""
+        """Names of all packages that its projects install, from the template's lock file."""
         if self.is_plain:
             return set()
         locks = (layer.project / "requirements.lock" for layer in self.layers)
@@ -181,134 +190,156 @@ class Template:
     def layers_for(
         self, answers: Mapping[str, str], features: Iterable[str] = ()
     ) -> tuple[Layer, ...]:
-        """All layers of a project: the template's, those of the answers, those of features."""
+        """Return all layers of one project.
+
+        Args:
+            answers: to all questions; some choices add a layer.
+            features: names of the project's features.
+        """
         by_choice = self._layers_by_choice
         names = [
-            by_choice[key].get(value, by_choice[key].get("*"))  # *: any other answer
-            for key, value in answers.items()
+            by_choice[key].get(answer, by_choice[key].get("*"))  # *: any other answer
+            for key, answer in answers.items()
             if key in by_choice
         ]
-        chosen = [self._layer(name) for name in names if name]
-        return (*self.layers, *chosen, *(self.features[name].layer for name in features))
+        choice_layers = [self._find_layer(name) for name in names if name]
+        return (*self.layers, *choice_layers, *(self.features[name].layer for name in features))
 
     @property
     def all_layers(self) -> tuple[Layer, ...]:
-        """The layers of every project that can be made."""
-        named = {
-            name for by_answer in self._layers_by_choice.values() for name in by_answer.values()
-        }
-        chosen = [self._layer(name) for name in sorted(filter(None, named))]
-        return (*self.layers, *chosen, *(feature.layer for feature in self.features.values()))
+        """Every layer that a project of this template can have."""
+        by_choice = self._layers_by_choice.values()
+        names = {name for by_answer in by_choice for name in by_answer.values()}
+        choice_layers = [self._find_layer(name) for name in sorted(filter(None, names))]
+        feature_layers = (feature.layer for feature in self.features.values())
+        return (*self.layers, *choice_layers, *feature_layers)
 
     @property
     def _layers_by_choice(self) -> dict[str, dict[str, str]]:
-        found: dict[str, dict[str, str]] = self.declarations.get("_layers_by_choice", {})
-        return {} if self.is_plain else found
+        by_choice: dict[str, dict[str, str]] = self.declarations.get("_layers_by_choice", {})
+        return {} if self.is_plain else by_choice
 
-    def _layer(self, name: str) -> Layer:
-        return find_layer(name, self.own.path)
+    def _find_layer(self, name: str) -> Layer:
+        return find_layer(name, self.own_layer.path)
 
 
-def find_layer(name: str, beside: Path) -> Layer:
-    """The layer that a template in the folder ``beside`` names: ``./x`` is its own, ``x`` is ours.
+def find_layer(name: str, template_folder: Path) -> Layer:
+    """Find a layer by the name that a template gives it.
+
+    Args:
+        name: ``./x`` for a folder of the template's own, ``x`` for one of aistart's layers.
+        template_folder: the folder of the template.
 
     Raises:
-        UsageProblem: the name leads elsewhere, or there is none.
+        UsageProblem: the name leads out of these folders, or there is no such layer.
     """
     path = PurePosixPath(name)
-    if not is_part(name):
+    if not is_template_path(name):
         raise UsageProblem(f"template: the layer {name!r} lies outside of the template.")
-    roots = [beside] if name.startswith("./") else [templates_root() / LAYERS, templates_root()]
+    is_own = name.startswith("./")
+    roots = [template_folder] if is_own else [templates_root() / LAYERS_FOLDER, templates_root()]
     folder = next((root / path for root in roots if (root / path / MANIFEST).is_file()), None)
     if folder is None:
         raise UsageProblem(f"template: there is no layer {name!r}.")
     return Layer(folder)
 
 
-def hooks_of(layers: Iterable[Layer]) -> list[Path]:
-    """Programs that may change a project while its files are made."""
+def find_hooks(layers: Iterable[Layer]) -> list[Path]:
+    """Return the layers' scripts that run, and may change the project, while it is generated."""
     names = ("pre_gen_project", "post_gen_project")
-    found = [path for layer in layers for path in sorted((layer.path / "hooks").glob("*"))]
-    return [path for path in found if path.stem in names and not path.name.endswith("~")]
+    files = [path for layer in layers for path in sorted((layer.path / "hooks").glob("*"))]
+    return [path for path in files if path.stem in names and not path.name.endswith("~")]
 
 
-def leads_out(name: str) -> bool:
-    """Whether a path leads out of the folder that it is relative to."""
+def is_within(name: str) -> bool:
+    """Whether a relative path stays within the folder that it is relative to."""
     has_anchor = bool(Path(name).anchor)  # also C: on Windows
-    return has_anchor or ".." in PurePosixPath(name).parts or "\\" in name
+    return not (has_anchor or ".." in PurePosixPath(name).parts or "\\" in name)
 
 
-def is_part(name: str) -> bool:
-    """Whether a path in a template's source belongs to it: what git keeps there is no part of any
-    version."""
-    return not leads_out(name) and ".git" not in PurePosixPath(name.lower()).parts
+def is_template_path(name: str) -> bool:
+    """Whether a relative path belongs to a template's source; git's own files never do.
+
+    Any git command changes those, so no version that a user trusts covers them.
+    """
+    return is_within(name) and ".git" not in PurePosixPath(name.lower()).parts
 
 
 def merge_manifests(layers: Iterable[Layer]) -> dict[str, Any]:
-    """The manifests of layers as one, a later layer's above an earlier one's."""
+    """Merge the manifests of layers; later layers win."""
     return manifest.merge([layer.manifest for layer in layers])
 
 
 def find_templates() -> dict[str, Template]:
-    """All built-in templates by name, in alphabetical order."""
+    """Return all built-in templates by name, in alphabetical order."""
     folders = sorted(path.parent for path in templates_root().glob(f"*/{MANIFEST}"))
     layers = [Layer(folder) for folder in folders]
     return {
-        layer.path.name: _template(layer, layer.path.name, built_in=True)
+        layer.path.name: _build_template(layer, layer.path.name, is_built_in=True)
         for layer in layers
         if "_template" in layer.manifest
     }
 
 
 def find_template(name: str) -> Template:
-    """The built-in template with this name.
+    """Return the built-in template with this name.
 
     Raises:
-        UsageProblem: there is none; the message names the nearest one.
+        UsageProblem: there is none; the message suggests the closest name.
     """
     templates = find_templates()
     if name not in templates:
-        raise unknown("template", name, templates)
+        raise unknown_name_error("template", name, templates)
     return templates[name]
 
 
-def foreign_template(folder: Path, word: str) -> Template:
-    """The template in a folder that did not come with aistart.
+def load_foreign_template(folder: Path, reference: str) -> Template:
+    """Load a template that does not come with aistart.
+
+    Args:
+        folder: the template's folder.
+        reference: what the user typed for it.
 
     Raises:
-        UsageProblem: it is none.
+        UsageProblem: the folder holds no template.
     """
     if not (folder / MANIFEST).is_file():
-        raise UsageProblem(f"template: {word!r} has no {MANIFEST}.")
-    layer = Layer(folder, plain=manifest.is_plain(folder))
-    return _template(layer, word, built_in=False)
+        raise UsageProblem(f"template: {reference!r} has no {MANIFEST}.")
+    layer = Layer(folder, is_plain=manifest.is_plain_template(folder))
+    return _build_template(layer, reference, is_built_in=False)
 
 
-def nested_template(outer: Template, name: str) -> Template:
-    """One of the templates that a plain one offers.
+def load_subtemplate(outer: Template, name: str) -> Template:
+    """Load one of the nested templates of a plain template.
+
+    Args:
+        outer: the plain template.
+        name: the nested template's folder, relative to that of ``outer``.
 
     Raises:
-        UsageProblem: it lies outside of the other, or is none.
+        UsageProblem: it lies outside of ``outer``, or is no template.
     """
-    if not is_part(name) or PurePosixPath(name) == PurePosixPath():
+    if not is_template_path(name) or PurePosixPath(name) == PurePosixPath():
         raise UsageProblem(f"template: {name!r} lies outside of the template.")
-    place = outer.own.path / name
-    found = replace(foreign_template(place, name), word=outer.word)
-    directory = str(PurePosixPath(outer.directory or ".", name))
+    folder = outer.own_layer.path / name
     return replace(
-        found, origin=Origin(str(place), str(place), outer.origin.checkout), directory=directory
+        load_foreign_template(folder, name),
+        reference=outer.reference,
+        origin=Origin(str(folder), str(folder), outer.origin.checkout),
+        directory=str(PurePosixPath(outer.directory or ".", name)),
     )
 
 
-def _template(layer: Layer, word: str, *, built_in: bool) -> Template:
-    ours = {} if layer.plain else layer.manifest
-    described = ours.get("_template", {})
+def _build_template(layer: Layer, reference: str, *, is_built_in: bool) -> Template:
+    own_keys = {} if layer.is_plain else layer.manifest
+    description = own_keys.get("_template", {})
+    shared_layers = (find_layer(name, layer.path) for name in own_keys.get("_layers", []))
     return Template(
         name=layer.path.name,
-        title=described.get("title", layer.path.name),
-        summary=described.get("summary", ""),
-        domain=described.get("domain", ""),
-        layers=(*(find_layer(name, layer.path) for name in ours.get("_layers", [])), layer),
-        word=word,
-        built_in=built_in,
+        title=description.get("title", layer.path.name),
+        summary=description.get("summary", ""),
+        domain=description.get("domain", ""),
+        layers=(*shared_layers, layer),
+        reference=reference,
+        is_built_in=is_built_in,
     )

@@ -1,4 +1,4 @@
-"""``aistart profile``: the defaults of a person or a team."""
+"""``aistart profile``: shows and changes the defaults of a person or a team."""
 
 from pathlib import Path
 
@@ -13,14 +13,14 @@ from aistart import completion
     "file",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="This file instead of AISTART_PROFILE or your own.",
+    help="Use this file instead of that of AISTART_PROFILE or your own.",
 )
 @click.pass_context
 def profile(context: click.Context, file: Path | None) -> None:
     """Show and change the defaults of a person or a team.
 
-    They are the author, the organisation, the licence, the Python version, the MLflow server, and
-    which features are on.
+    A profile has defaults for the author, the organisation, the licence, the Python version, the
+    MLflow server, and which features are on.
 
     \b
     Examples:
@@ -34,44 +34,44 @@ def profile(context: click.Context, file: Path | None) -> None:
 @profile.command()
 @click.pass_obj
 def show(settings: dict[str, Path | None]) -> None:
-    """Show all values, and the file that they are in."""
-    from aistart.profile import FEATURES, keys, read
+    """Show all values and the path of the file."""
+    from aistart.profile import FEATURES_TABLE, list_keys, read
 
-    found = read(settings["file"])
-    click.echo(f"{found.path}{'' if found.path.is_file() else ' (not there yet)'}")
-    for key, value in found.answers.items():
+    content = read(settings["file"])
+    click.echo(f"{content.path}{'' if content.path.is_file() else ' (does not exist yet)'}")
+    for key, value in content.answers.items():
         click.echo(f"  {key} = {value}")
-    for name, is_on in found.features.items():
-        known = f"{FEATURES}.{name}" in keys()
-        note = "" if known else "  (for templates of your own: none of aistart's has it)"
-        click.echo(f"  {FEATURES}.{name} = {'on' if is_on else 'off'}{note}")
+    for name, is_on in content.features.items():
+        is_known = f"{FEATURES_TABLE}.{name}" in list_keys()
+        note = "" if is_known else "  (only for your own templates: no built-in template has it)"
+        click.echo(f"  {FEATURES_TABLE}.{name} = {'on' if is_on else 'off'}{note}")
 
 
 @profile.command("set")
-@click.argument("key", shell_complete=completion.profile_keys)
-@click.argument("value", shell_complete=completion.profile_values)
+@click.argument("key", shell_complete=completion.complete_profile_keys)
+@click.argument("value", shell_complete=completion.complete_profile_values)
 @click.pass_obj
 def set_value(settings: dict[str, Path | None], key: str, value: str) -> None:
-    """Set KEY to VALUE; KEY is a question or features.NAME, which is on or off."""
-    from aistart.profile import put
+    """Set KEY to VALUE. KEY is a question, or features.NAME with the VALUE on or off."""
+    from aistart.profile import set_value as set_profile_value
 
-    put(key, value, settings["file"])
+    set_profile_value(key, value, settings["file"])
 
 
 @profile.command()
-@click.argument("key", shell_complete=completion.profile_keys)
+@click.argument("key", shell_complete=completion.complete_profile_keys)
 @click.pass_obj
 def unset(settings: dict[str, Path | None], key: str) -> None:
-    """Take KEY out of the profile."""
-    from aistart.profile import remove
+    """Remove KEY from the profile."""
+    from aistart.profile import remove_value
 
-    remove(key, settings["file"])
+    remove_value(key, settings["file"])
 
 
 @profile.command()
 @click.pass_obj
 def path(settings: dict[str, Path | None]) -> None:
-    """Print the profile's file."""
-    from aistart.profile import place
+    """Print the path of the profile's file."""
+    from aistart.profile import profile_path
 
-    click.echo(place(settings["file"]))
+    click.echo(profile_path(settings["file"]))

@@ -1,4 +1,4 @@
-"""Words that a shell completes."""
+"""Shell completion of templates, options and answers."""
 
 import os
 from collections.abc import Iterable
@@ -15,86 +15,92 @@ from click.shell_completion import (
 if TYPE_CHECKING:
     from aistart.catalog import Template
 
-_PARTED = "COMP_CWORD=$COMP_CWORD"
-_AS_TYPED = 'COMP_LINE="${COMP_LINE:0:$COMP_POINT}" COMP_WORDBREAKS="$COMP_WORDBREAKS"'
+_WORD_VARIABLES = "COMP_CWORD=$COMP_CWORD"
+_LINE_VARIABLES = 'COMP_LINE="${COMP_LINE:0:$COMP_POINT}" COMP_WORDBREAKS="$COMP_WORDBREAKS"'
 
 
 @add_completion_class
-class Bash(BashComplete):
-    """For bash, which parts KEY=VALUE at the = and replaces what stands behind it alone."""
+class BashSettingComplete(BashComplete):
+    """Completion of KEY=VALUE in bash, which splits it at the = and replaces only what follows."""
 
-    source_template = BashComplete.source_template.replace(_PARTED, f"{_PARTED} {_AS_TYPED}")
+    source_template = BashComplete.source_template.replace(
+        _WORD_VARIABLES, f"{_WORD_VARIABLES} {_LINE_VARIABLES}"
+    )
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """The words before the one that is typed, and that one."""
+        """Return the words before the incomplete one, and the incomplete one."""
         line = os.environ["COMP_LINE"]
         words = split_arg_string(line)
         incomplete = "" if line[-1:].isspace() else words.pop()
         return words[1:], incomplete
 
     def format_completion(self, item: CompletionItem[Any]) -> str:
-        """The item without what bash keeps of the word that is typed."""
+        """Format the item without the part of the word that bash keeps."""
         word = self.get_completion_args()[1]
-        if word.startswith("-"):  # --set=license=MIT: click has parted it
+        if word.startswith("-"):  # --set=license=MIT: click has already removed the option
             word = word.partition("=")[2]
         if "=" in word and "=" in os.environ["COMP_WORDBREAKS"]:
             item.value = item.value.removeprefix(word[: word.rindex("=") + 1])
         return super().format_completion(item)
 
 
-def templates(
+# The signatures below are those that Click calls.
+
+
+def complete_templates(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem[Any]]:
-    """Names of templates, else folders."""
+    """Complete the name of a template, or else the path of a folder."""
     from aistart.catalog import find_templates
 
-    names = _beginning(find_templates(), incomplete)
-    return names or [CompletionItem(incomplete, type="dir")]
+    items = _match_prefix(find_templates(), incomplete)
+    return items or [CompletionItem(incomplete, type="dir")]
 
 
-def features(
+def complete_features(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem[Any]]:
-    """Features of the template that is named, else of all."""
-    return _beginning({name for t in _named(context) for name in t.features}, incomplete)
+    """Complete a feature of the template on the command line, else of any template."""
+    names = {name for template in _templates_in(context) for name in template.features}
+    return _match_prefix(names, incomplete)
 
 
-def settings(
+def complete_settings(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem[Any]]:
-    """Questions of the template that is named, else of all, with their choices."""
+    """Complete KEY=VALUE for the template on the command line, else for any template."""
     from aistart.questions import questions
 
-    asked = [question for template in _named(context) for question in questions(template)]
-    words = {f"{q.key}={choice}" for q in asked for choice in (q.choices or ("",))}
-    return _beginning(words, incomplete)
+    all_questions = [q for template in _templates_in(context) for q in questions(template)]
+    words = {f"{q.key}={choice}" for q in all_questions for choice in (q.choices or ("",))}
+    return _match_prefix(words, incomplete)
 
 
-def profile_keys(
+def complete_profile_keys(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem[Any]]:
-    """What a profile can hold."""
-    from aistart.profile import keys
+    """Complete a key of the profile."""
+    from aistart.profile import list_keys
 
-    return _beginning(keys(), incomplete)
+    return _match_prefix(list_keys(), incomplete)
 
 
-def profile_values(
+def complete_profile_values(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem[Any]]:
-    """What the key that is named can be."""
-    from aistart.profile import choices
+    """Complete the value of the key on the command line."""
+    from aistart.profile import list_choices
 
-    return _beginning(choices(context.params["key"]), incomplete)
+    return _match_prefix(list_choices(context.params["key"]), incomplete)
 
 
-def _named(context: click.Context) -> list["Template"]:
+def _templates_in(context: click.Context) -> list["Template"]:
     from aistart.catalog import find_templates
 
-    found = find_templates()
-    word = context.params.get("template")
-    return [found[word]] if word in found else list(found.values())
+    templates = find_templates()
+    name = context.params.get("template")
+    return [templates[name]] if name in templates else list(templates.values())
 
 
-def _beginning(words: Iterable[str], incomplete: str) -> list[CompletionItem[Any]]:
+def _match_prefix(words: Iterable[str], incomplete: str) -> list[CompletionItem[Any]]:
     return [CompletionItem(word) for word in sorted(words) if word.startswith(incomplete)]

@@ -1,4 +1,4 @@
-"""What is said of templates and projects, as text for people and as objects for scripts."""
+"""Descriptions of templates and projects: text for people, objects for scripts."""
 
 import re
 from collections.abc import Mapping
@@ -6,24 +6,24 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from aistart import inventory
-from aistart.answers import rendered
+from aistart.answers import render_question
 from aistart.catalog import Template
 from aistart.errors import AistartError
-from aistart.layout import columns, wrapped
-from aistart.profile import FEATURES, Profile
-from aistart.project import File, Request
+from aistart.inventory import list_data_sources, list_models
+from aistart.layout import terminal_width, wrap
+from aistart.profile import FEATURES_TABLE, Profile
+from aistart.project import ProjectFile, Request
 from aistart.questions import Question, questions
-from aistart.shell import quoted
-from aistart.trust import printable
+from aistart.shell import join_command
+from aistart.trust import escape_unprintable
 
 
-def template_as_object(request: Request, files: list[File]) -> dict[str, Any]:
-    """All that ``aistart show --json`` says.
+def template_as_object(request: Request, files: list[ProjectFile]) -> dict[str, Any]:
+    """Describe a template for ``aistart show --json``.
 
     Args:
-        request: of somebody who answers nothing.
-        files: of the project that comes of it.
+        request: the template's default project.
+        files: of that project.
     """
     template, defaults = request.template, request.answers
     return {
@@ -33,108 +33,121 @@ def template_as_object(request: Request, files: list[File]) -> dict[str, Any]:
         "domain": template.domain,
         "questions": [
             {
-                "key": q.key,
-                "prompt": q.prompt,
-                "default": defaults[q.key] if q.default is not None else None,
-                "choices": list(q.choices),
+                "key": question.key,
+                "prompt": question.prompt,
+                "default": defaults[question.key] if question.default is not None else None,
+                "choices": list(question.choices),
             }
-            for q in _rendered_questions(template, defaults)
+            for question in _render_questions(template, defaults)
         ],
-        "models": inventory.models(template),
-        "data_sources": inventory.data_sources(template),
+        "models": list_models(template),
+        "data_sources": list_data_sources(template),
         "features": [
             {"name": name, "summary": feature.summary, "default": feature.default}
             for name, feature in template.features.items()
         ],
-        "hooks": _hooks(request),
+        "hooks": _hook_names(request),
         "files": [{"path": file.path, "bytes": file.size, "layer": file.layer} for file in files],
     }
 
 
-def template_as_text(request: Request, files: list[File]) -> str:
-    """All that ``aistart show`` says; the arguments are those of ``template_as_object``."""
+def template_as_text(request: Request, files: list[ProjectFile]) -> str:
+    """Describe a template for ``aistart show``.
+
+    Args:
+        request: the template's default project.
+        files: of that project.
+    """
     template, defaults = request.template, request.answers
     kind = f" ({template.name}, {template.domain})" if template.domain else ""
-    blocks = [f"{wrapped(f'{template.title}{kind}')}\n{wrapped(template.summary)}".strip()]
-    asked = _rendered_questions(template, defaults)
-    if asked:
-        width = max(len(question.key) for question in asked)
-        said = [f"{q.key:<{width}}  {_default_of(q, defaults)}" for q in asked]
-        lines = [wrapped(text, 2, width + 4) for text in said]
+    blocks = [f"{wrap(f'{template.title}{kind}')}\n{wrap(template.summary)}".strip()]
+    rendered_questions = _render_questions(template, defaults)
+    if rendered_questions:
+        width = max(len(question.key) for question in rendered_questions)
+        rows = [f"{q.key:<{width}}  {_format_default(q, defaults)}" for q in rendered_questions]
+        lines = [wrap(row, 2, width + 4) for row in rows]
         blocks.append("\n".join(["Questions, and their defaults:", *lines]))
-    held = {"Models": inventory.models(template), "Data": inventory.data_sources(template)}
-    for title, names in held.items():
+    for title, names in (("Models", list_models(template)), ("Data", list_data_sources(template))):
         if names:
-            listed = wrapped(", ".join(names), 2)
-            blocks.append(f"{title}, the default first:\n{listed}")
+            blocks.append(f"{title}, the default first:\n{wrap(', '.join(names), 2)}")
     if template.features:
         width = max(map(len, template.features))
-        said = [
+        rows = [
             f"{name:<{width}}  {'on ' if feature.default else 'off'}  {feature.summary}"
             for name, feature in template.features.items()
         ]
-        lines = [wrapped(text, 2, width + 9) for text in said]
+        lines = [wrap(row, 2, width + 9) for row in rows]
         blocks.append("\n".join(["Features (--with NAME, --without NAME):", *lines]))
-    blocks.append(f"Files of a default project:\n{tree(request, files)}")
+    blocks.append(f"Files of a default project:\n{format_tree(request, files)}")
     return "\n\n".join(blocks)
 
 
-def _hooks(request: Request) -> list[str]:
-    return [printable(f"hooks/{path.name}") for path in request.hooks]
+def _hook_names(request: Request) -> list[str]:
+    return [escape_unprintable(f"hooks/{path.name}") for path in request.hooks]
 
 
-def tree(request: Request, files: list[File]) -> str:
-    """Files by folder with sizes, and what each layer brings, in columns if there is room; and what
-    may change them before the project is made."""
+def format_tree(request: Request, files: list[ProjectFile]) -> str:
+    """Format a project's files with sizes and layers, totals for each layer, and its hooks.
+
+    Args:
+        request: the project.
+        files: of the project; in columns if the terminal is wide enough.
+    """
     indent = "  "
-    width = max((len(f.path) for f in files), default=0)
-    longest = max((len(f.layer) for f in files), default=0)
-    width = width if len(indent) + width + longest + 12 <= columns() else 0
+    path_width = max((len(file.path) for file in files), default=0)
+    layer_width = max((len(file.layer) for file in files), default=0)
+    has_columns = len(indent) + path_width + layer_width + 12 <= terminal_width()
+    width, size_width = (path_width, 8) if has_columns else (0, 0)
     lines = [
-        f"{indent}{f.path:<{width}}  {size(f.size):>{8 if width else 0}}  {f.layer}" for f in files
+        f"{indent}{file.path:<{width}}  {format_size(file.size):>{size_width}}  {file.layer}"
+        for file in files
     ]
-    layers = groupby(sorted(files, key=lambda file: file.layer), key=lambda file: file.layer)
-    total = sum(file.size for file in files)
-    summary = [f"{_counted(files)}, {size(total)}"]
-    for name, group in layers:
-        held = list(group)
-        summary.append(f"{name}: {_counted(held)}, {size(sum(f.size for f in held))}")
-    if hooks := _hooks(request):
+    summary = [_format_total(files)]
+    by_layer = sorted(files, key=lambda file: file.layer)
+    for name, group in groupby(by_layer, key=lambda file: file.layer):
+        summary.append(f"{name}: {_format_total(list(group))}")
+    if hooks := _hook_names(request):
         summary.append(
             f"The template's hooks, which did not run, may change this: {', '.join(hooks)}"
         )
     return "\n".join([*lines, "", *(f"{indent}{line}" for line in summary)])
 
 
-def _counted(files: list[File]) -> str:
-    return f"{len(files)} file{'s' * (len(files) != 1)}"
+def _format_total(files: list[ProjectFile]) -> str:
+    count = len(files)
+    return f"{count} file{'s' * (count != 1)}, {format_size(sum(file.size for file in files))}"
 
 
-def size(count: int) -> str:
-    """Bytes for people."""
+def format_size(count: int) -> str:
+    """Format a number of bytes for people."""
     return f"{count} B" if count < 1000 else f"{count / 1000:.1f} kB"
 
 
-def taken_from(profile: Profile, request: Request) -> list[str]:
-    """What of a profile is in a project, as the profile names it."""
+def list_profile_keys(profile: Profile, request: Request) -> list[str]:
+    """Return the keys of the profile whose values are used in a project.
+
+    Args:
+        profile: the user's or the team's.
+        request: the project.
+    """
     answers, offered = request.answers, request.template.features
-    taken = [key for key, value in profile.answers.items() if answers.get(key) == value]
-    return taken + [
-        f"{FEATURES}.{name}"
+    keys = [key for key, value in profile.answers.items() if answers.get(key) == value]
+    return keys + [
+        f"{FEATURES_TABLE}.{name}"
         for name, is_on in profile.features.items()
         if name in offered and (name in request.features) == is_on
     ]
 
 
-def next_steps(target: Path, template: Template) -> list[str]:
-    """Commands to type next, for the shell at hand."""
-    has = _targets(target / "Makefile")
-    steps = [f"make {name}" for name in ("setup", "train") if name in has]
-    return [quoted("cd", str(target)), *steps]
+def next_steps(target: Path) -> list[str]:
+    """Return the commands to type after a project was created in ``target``."""
+    targets = _makefile_targets(target / "Makefile")
+    steps = [f"make {name}" for name in ("setup", "train") if name in targets]
+    return [join_command("cd", str(target)), *steps]
 
 
-def _targets(makefile: Path) -> set[str]:
-    """Names that stand before a colon in a Makefile; none if there is no such file."""
+def _makefile_targets(makefile: Path) -> set[str]:
+    """Return the names before a colon in a Makefile; empty if there is no such file."""
     if not makefile.is_file():
         return set()
     text = makefile.read_text(encoding="utf-8", errors="replace")
@@ -142,68 +155,66 @@ def _targets(makefile: Path) -> set[str]:
     return {name for rule in rules for name in rule.split()}
 
 
-def same_again(
+def command_to_repeat(
     request: Request,
     profile: Profile,
     profile_file: Path | None = None,
     checkout: str | None = None,
 ) -> str:
-    """The command that makes the same project without questions, whatever the profile says.
+    """Return the command that makes the same project without questions, whatever the profile holds.
 
     Args:
-        profile_file: of the profile, if it was given.
-        checkout: commit of the template's repository.
+        request: the project.
+        profile: the profile that was in force; its keys are set explicitly.
+        profile_file: the value of ``--profile``, if it was given.
+        checkout: commit of the template's repository, if it is in one.
     """
     template, answers = request.template, request.answers
-    words = ["aistart", "new", template.word]
-    name_given = answers.get(template.name_key or "", "")
-    if name_given and not name_given.startswith("-"):
-        words.append(name_given)
+    words = ["aistart", "new", template.reference]
+    name = answers.get(template.name_key or "", "")
+    if name and not name.startswith("-"):
+        words.append(name)
     words.append("-y")
-    folder = None if request.output_dir == Path() else str(request.output_dir)
-    given_options = {
-        "-o": folder,
+    options = {
+        "-o": None if request.output_dir == Path() else str(request.output_dir),
         "--profile": None if profile_file is None else str(profile_file.absolute()),
         "--checkout": checkout,
         "--directory": template.directory,
     }
-    for name, given in given_options.items():
-        words += [name, given] if given is not None else []
+    for option, argument in options.items():
+        words += [option, argument] if argument is not None else []
     if not request.repository:
         words.append("--no-git")
     for question in questions(template):
-        value, default = answers.get(question.key), _usual(template, question, answers)
+        value, default = answers.get(question.key), _find_default(template, question, answers)
         is_name = question.key == template.name_key
-        if (
-            not is_name
-            and value is not None
-            and (value != default or question.key in profile.answers)
-        ):
+        is_default = value == default and question.key not in profile.answers
+        if not is_name and value is not None and not is_default:
             words += ["--set", f"{question.key}={value}"]
-    if not template.built_in:
+    if not template.is_built_in:
         words.append("--trust")
-    for name, feature in template.features.items():
-        chosen = name in request.features
-        if chosen != feature.default or name in profile.features:
-            words += ["--with" if chosen else "--without", name]
-    if name_given.startswith("-"):
-        words += ["--", name_given]
-    return quoted(*words)
+    for feature_name, feature in template.features.items():
+        is_on = feature_name in request.features
+        if is_on != feature.default or feature_name in profile.features:
+            words += ["--with" if is_on else "--without", feature_name]
+    if name.startswith("-"):
+        words += ["--", name]
+    return join_command(*words)
 
 
-def _usual(template: Template, question: Question, answers: Mapping[str, str]) -> str | None:
-    """The template's default, unless it does not render, which it need not where it is answered."""
+def _find_default(template: Template, question: Question, answers: Mapping[str, str]) -> str | None:
+    """Return the template's default, or None if it fails to render, as an unused one may."""
     try:
-        return rendered(template, question, answers).default
+        return render_question(template, question, answers).default
     except AistartError:
         return None
 
 
-def _rendered_questions(template: Template, answers: Mapping[str, str]) -> list[Question]:
-    return [rendered(template, question, answers) for question in questions(template)]
+def _render_questions(template: Template, answers: Mapping[str, str]) -> list[Question]:
+    return [render_question(template, question, answers) for question in questions(template)]
 
 
-def _default_of(question: Question, defaults: Mapping[str, str]) -> str:
+def _format_default(question: Question, defaults: Mapping[str, str]) -> str:
     if question.default is None:
         return "(null)" if question.is_plain else "(must be answered)"
     default = defaults[question.key] or "(empty)"

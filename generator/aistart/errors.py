@@ -1,4 +1,4 @@
-"""What can go wrong, as one line for the user and an exit code for scripts."""
+"""Errors as users see them: one line, and an exit code for scripts."""
 
 import reprlib
 from collections.abc import Iterable
@@ -6,17 +6,17 @@ from typing import IO, Any
 
 import click
 
-_SHOWN = 120  # characters
+_MAX_VALUE_LENGTH = 120  # characters
 
 
 class AistartError(click.ClickException):
-    """The environment is in the way: disk, permission, a missing program (exit code 1)."""
+    """The environment prevents it: disk, permissions, a missing program (exit code 1)."""
 
     exit_code = 1
-    shows_traceback = False  # as the command line wishes
+    shows_traceback = False  # set by --verbose
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """One line; above it, with --verbose, where it comes from."""
+        """Print the message as one line; with --verbose, print the traceback above it."""
         if AistartError.shows_traceback:
             import traceback
 
@@ -25,36 +25,47 @@ class AistartError(click.ClickException):
 
 
 class UsageProblem(AistartError):
-    """What the user asked for is not possible as asked (exit code 2)."""
+    """The user asked for something that is not possible (exit code 2)."""
 
     exit_code = 2
 
 
-def unknown(kind: str, value: str, allowed: Iterable[str]) -> UsageProblem:
-    """An error that names the value, the nearest valid one and all that are allowed."""
+def unknown_name_error(kind: str, value: str, allowed: Iterable[str]) -> UsageProblem:
+    """Build the error for a name that does not exist.
+
+    Args:
+        kind: what the name stands for, for example ``template``.
+        value: the unknown name.
+        allowed: all names that exist; the message lists them and suggests the closest one.
+    """
     names = list(allowed)
-    near = nearest(value, names)
-    hint = f" Did you mean {near!r}?" if near else ""
-    listed = f"Allowed: {', '.join(names)}." if names else "There are none."
-    return UsageProblem(f"{kind}: {shown(value)} is unknown.{hint} {listed}")
+    suggestion = closest_name(value, names)
+    hint = f" Did you mean {suggestion!r}?" if suggestion else ""
+    alternatives = f"Allowed: {', '.join(names)}." if names else "There are none."
+    return UsageProblem(f"{kind}: {format_value(value)} is unknown.{hint} {alternatives}")
 
 
-def shown(value: object) -> str:
-    """A value as messages name it: quoted, and not longer than a person reads."""
-    # Of what holds itself many times over only the beginning is written out.
+def format_value(value: object) -> str:
+    """Format a value for a message: quoted, and cut where it is too long to read."""
+    # Bounded, because a nested value may contain itself many times over.
     short = reprlib.Repr()
     short.maxlevel = 3
-    short.maxother = short.maxlong = short.maxstring = 2 * _SHOWN
-    text = repr(value[: _SHOWN + 1]) if isinstance(value, str) else short.repr(value)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 2]}…{text[0]}"
+    short.maxother = short.maxlong = short.maxstring = 2 * _MAX_VALUE_LENGTH
+    text = repr(value[: _MAX_VALUE_LENGTH + 1]) if isinstance(value, str) else short.repr(value)
+    return text if len(text) <= _MAX_VALUE_LENGTH else f"{text[: _MAX_VALUE_LENGTH - 2]}…{text[0]}"
 
 
-def nearest(value: str, names: Iterable[str]) -> str | None:
-    """The name that a person may have meant."""
+def closest_name(value: str, names: Iterable[str]) -> str | None:
+    """Return the name that a mistyped value most likely stands for, or None.
+
+    Args:
+        value: what the user typed.
+        names: the names to choose from; one that begins with ``value`` comes first.
+    """
     import difflib
 
-    if len(value) > _SHOWN:
+    if len(value) > _MAX_VALUE_LENGTH:
         return None
     names = list(names)
-    begins = [name for name in names if value and name.startswith(value)]
-    return next(iter([*begins, *difflib.get_close_matches(value, names, n=1)]), None)
+    prefixed = [name for name in names if value and name.startswith(value)]
+    return next(iter([*prefixed, *difflib.get_close_matches(value, names, n=1)]), None)

@@ -1,4 +1,4 @@
-"""The first commit of a project."""
+"""The git repository of a new project, with its first commit."""
 
 import logging
 import os
@@ -12,38 +12,52 @@ from aistart.errors import AistartError
 
 log = logging.getLogger(__name__)
 
-# Of the repository that aistart is called from, a hook for one; not of the one being made.
-_FOREIGN = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR")
+# Set where a git hook calls aistart; they name that hook's repository, not the new one.
+_REPOSITORY_VARIABLES = {
+    *("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY", "GIT_COMMON_DIR"),
+}
 _FALLBACK_IDENTITY = ("-c", "user.name=aistart", "-c", "user.email=aistart@localhost")
-# All files into one pack, not into a file in a folder each; git packs them anew in time.
-_PACKED = ("-c", "core.bigFileThreshold=1", "-c", "core.compression=1")
-# What the user ignores everywhere, *.lock for one, is committed all the same; what the project's
-# own .gitignore names, secrets among it, is not.
-_OWN_IGNORES = ("-c", f"core.excludesFile={os.devnull}")
-# The user's hooks and signing key belong to the user's own commits; there is nothing to maintain.
-_PLAIN = (
+# One pack instead of a file for each object is faster; git repacks it in time.
+_PACK_OPTIONS = ("-c", "core.bigFileThreshold=1", "-c", "core.compression=1")
+# The user's global ignore file may name project files such as *.lock. The project's own .gitignore,
+# which covers secrets, stays in force.
+_IGNORE_OPTIONS = ("-c", f"core.excludesFile={os.devnull}")
+# The user's hooks and signing key are for the user's own commits; a new repository needs no
+# maintenance.
+_COMMIT_OPTIONS = (
     *("-c", "commit.gpgsign=false", "-c", f"core.hooksPath={os.devnull}"),
     *("-c", "maintenance.auto=false"),
 )
 
 
 def first_commit(project: Path, message: str) -> None:
-    """Make the folder a git repository that holds its files, but for those that its own
-    ``.gitignore`` names; without git, say so and go on."""
+    """Make the folder a git repository and commit its files, except those in its ``.gitignore``.
+
+    Where git is not installed, this prints a note and does nothing.
+
+    Args:
+        project: the project's folder.
+        message: of the commit.
+
+    Raises:
+        AistartError: git fails.
+    """
     if shutil.which("git") is None:
         click.echo("git is not installed: the project has no repository yet.", err=True)
         return
-    # Without a template there is no info/exclude either.
-    _git(project, "init", "--quiet", "--initial-branch=main", "--template=")
-    _git(project, *_PACKED, *_OWN_IGNORES, "add", "--all")
-    commit = (*_PLAIN, "commit", "--quiet", "--allow-empty", "--message", message)
-    if _git(project, *commit, check=False).returncode:  # who commits may be unknown
-        _git(project, *_FALLBACK_IDENTITY, *commit)
+    # The user's git template could hold an info/exclude.
+    _run_git(project, "init", "--quiet", "--initial-branch=main", "--template=")
+    _run_git(project, *_PACK_OPTIONS, *_IGNORE_OPTIONS, "add", "--all")
+    commit = (*_COMMIT_OPTIONS, "commit", "--quiet", "--allow-empty", "--message", message)
+    if _run_git(project, *commit, check=False).returncode:  # the user may have no identity
+        _run_git(project, *_FALLBACK_IDENTITY, *commit)
 
 
-def _git(project: Path, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+def _run_git(project: Path, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     log.debug("git %s", " ".join(words))
-    environment = {name: value for name, value in os.environ.items() if name not in _FOREIGN}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in _REPOSITORY_VARIABLES
+    }
     result = subprocess.run(
         ["git", *words], cwd=project, env=environment, capture_output=True, text=True, check=False
     )

@@ -1,4 +1,4 @@
-"""Which models and data sources a template's code has."""
+"""The models and data sources that a template's code offers."""
 
 import runpy
 
@@ -6,20 +6,20 @@ from aistart.catalog import Template
 from aistart.errors import UsageProblem
 
 
-def models(template: Template) -> list[str]:
-    """Names of models, the default first; none where the template has no such table."""
-    return _names(template, "MODELS")
+def list_models(template: Template) -> list[str]:
+    """Return the names of a template's models, the default first; empty if it has no table."""
+    return _registry_keys(template, "MODELS")
 
 
-def data_sources(template: Template) -> list[str]:
-    """Names of data sources, the default first; none where the template has no such table."""
-    return _names(template, "SOURCES")
+def list_data_sources(template: Template) -> list[str]:
+    """Return the names of a template's data sources, the default first; empty without a table."""
+    return _registry_keys(template, "SOURCES")
 
 
-def _names(template: Template, table: str) -> list[str]:
-    """Keys of a table in ``registry.py``, which is run: it imports nothing of its package."""
+def _registry_keys(template: Template, table: str) -> list[str]:
+    """Run each ``registry.py``, which imports nothing of its package, and read a table's keys."""
     names: list[str] = []
-    if template.is_plain:  # whose modules may be templates, and say other things
+    if template.is_plain:  # its modules may be Jinja templates, or use these names otherwise
         return names
     for layer in template.layers:
         for path in layer.project.glob("src/*/registry.py"):

@@ -1,30 +1,36 @@
-"""Text on a terminal, wide or narrow."""
+"""Layout of text for wide and narrow terminals."""
 
 import shutil
 import textwrap
 
-NARROW = 60  # characters: a terminal of fewer has no room for columns beside each other
-_WIDEST = 100  # a longer line is no pleasure to read
+NARROW_WIDTH = 60  # characters; below this there is no room for columns side by side
+_MAX_WIDTH = 100  # longer lines are hard to read
 
 
-def columns() -> int:
-    """Characters in a line."""
-    return min(shutil.get_terminal_size().columns, _WIDEST)
+def terminal_width() -> int:
+    """Return the number of characters that a line may have."""
+    return min(shutil.get_terminal_size().columns, _MAX_WIDTH)
 
 
 def is_narrow() -> bool:
-    """Whether what would stand in columns has to stand below each other."""
-    return columns() < NARROW
+    """Whether the terminal is too narrow for columns; they are then printed below each other."""
+    return terminal_width() < NARROW_WIDTH
 
 
-def wrapped(text: str, indent: int = 0, hanging: int | None = None) -> str:
-    """A paragraph; hanging: the indent of its lines but the first."""
+def wrap(text: str, indent: int = 0, hanging: int | None = None) -> str:
+    """Wrap a paragraph to the width of the terminal.
+
+    Args:
+        text: the paragraph; words are never broken.
+        indent: spaces before the first line.
+        hanging: spaces before the other lines; default: ``indent``.
+    """
     others = indent if hanging is None else hanging
-    if is_narrow() and others > NARROW / 3:
+    if is_narrow() and others > NARROW_WIDTH / 3:
         others = indent + 2
     return textwrap.fill(
         text,
-        columns(),
+        terminal_width(),
         initial_indent=" " * indent,
         subsequent_indent=" " * others,
         break_long_words=False,

@@ -1,4 +1,4 @@
-"""A template's ``cookiecutter.json``: read, and as it must be; another's may hold anything."""
+"""Reading, checking and merging of ``cookiecutter.json``; a foreign one may hold anything."""
 
 import json
 from collections import OrderedDict
@@ -9,15 +9,16 @@ from aistart.errors import UsageProblem
 
 MANIFEST = "cookiecutter.json"
 
-# What keys hold: a type; [what each item is]; {key: what its value is}, * for any key.
-_COOKIECUTTERS: dict[str, Any] = {
+# The shape of each key's value: a type; [shape of each item]; {key: shape of its value}, where
+# the key * stands for any key.
+_COOKIECUTTER_SHAPES: dict[str, Any] = {
     "_extensions": [str],
     "_copy_without_render": [str],
     "_jinja2_env_vars": {"*": object},
     "templates": {"*": {"path": str}},
 }
-_SHAPES: dict[str, Any] = {
-    **_COOKIECUTTERS,
+_AISTART_SHAPES: dict[str, Any] = {
+    **_COOKIECUTTER_SHAPES,
     "_template": {"*": str},
     "_layers": [str],
     "_layers_by_choice": {"*": {"*": str}},
@@ -25,95 +26,97 @@ _SHAPES: dict[str, Any] = {
     "_only_if": {"*": {"*": [str]}},
     "__prompts__": {"*": (str, dict)},
 }
-_WORDS = {str: "a text", bool: "true or false", (str, dict): "a text or an object"}
+_TYPE_NAMES = {str: "a text", bool: "true or false", (str, dict): "a text or an object"}
 
 
-def read(folder: Path, *, plain: bool = False) -> dict[str, Any]:
-    """The manifest of a layer.
+def load(folder: Path, *, is_plain: bool = False) -> dict[str, Any]:
+    """Load and check the ``cookiecutter.json`` of a layer.
 
     Args:
-        plain: whether it is one of cookiecutter's: our keys mean nothing there.
+        folder: the layer's folder.
+        is_plain: whether it is a plain cookiecutter template, where aistart's keys mean nothing.
 
     Raises:
-        UsageProblem: there is none, or what it holds is not as it must be.
+        UsageProblem: the file is missing, not JSON, or a value has the wrong type.
     """
-    found = _parsed(folder / MANIFEST)
-    if problem := _problem_of(found, _COOKIECUTTERS if plain else _SHAPES):
+    manifest = _parse(folder / MANIFEST)
+    if problem := _find_problem(manifest, _COOKIECUTTER_SHAPES if is_plain else _AISTART_SHAPES):
         raise UsageProblem(f"template: {folder / MANIFEST}: {problem}.")
-    assert isinstance(found, dict)
-    return found
+    assert isinstance(manifest, dict)
+    return manifest
 
 
-def is_plain(folder: Path) -> bool:
-    """Whether a template is one of cookiecutter's, without our keys.
+def is_plain_template(folder: Path) -> bool:
+    """Whether the folder holds a plain cookiecutter template, one without aistart's keys.
 
     Raises:
-        UsageProblem: it has no manifest that can be read.
+        UsageProblem: its manifest cannot be read.
     """
-    found = _parsed(folder / MANIFEST)
-    # A text is what cookiecutter itself writes there.
-    return isinstance(found, dict) and not isinstance(found.get("_template"), dict)
+    manifest = _parse(folder / MANIFEST)
+    # Cookiecutter itself writes a string to ``_template``; ours is an object.
+    return isinstance(manifest, dict) and not isinstance(manifest.get("_template"), dict)
 
 
-def delimiters(manifest: dict[str, Any]) -> tuple[str, str]:
-    """What stands around an expression in the template's files and names."""
-    said = manifest.get("_jinja2_env_vars", {})
-    keys = {"variable_start_string": "{{", "variable_end_string": "}}"}
-    start, end = (str(said.get(key, usual)) for key, usual in keys.items())
+def variable_delimiters(manifest: dict[str, Any]) -> tuple[str, str]:
+    """Return the marks around an expression in the template's files and names."""
+    settings = manifest.get("_jinja2_env_vars", {})
+    defaults = {"variable_start_string": "{{", "variable_end_string": "}}"}
+    start, end = (str(settings.get(key, default)) for key, default in defaults.items())
     return start, end
 
 
-def _parsed(place: Path) -> Any:
+def _parse(path: Path) -> Any:
     try:
-        # Ordered, as cookiecutter has it: a hook may print it, and Python reads that as it is.
-        return json.loads(place.read_text(encoding="utf-8"), object_pairs_hook=OrderedDict)
+        # OrderedDict, as in cookiecutter: a hook may print it and parse what it printed.
+        return json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=OrderedDict)
     except OSError as error:
-        raise UsageProblem(f"template: {place} is not readable: {error.strerror}.") from None
+        raise UsageProblem(f"template: {path} is not readable: {error.strerror}.") from None
     except (ValueError, RecursionError) as error:
-        raise UsageProblem(f"template: {place} is not readable: {error}.") from None
+        raise UsageProblem(f"template: {path} is not readable: {error}.") from None
 
 
 def merge(manifests: list[dict[str, Any]]) -> dict[str, Any]:
-    """Merge manifests: a later one adds to private lists and objects, and overrides the rest."""
-    merged: dict[str, Any] = {}
+    """Merge manifests: a later one extends private lists and objects, and overrides the rest."""
+    result: dict[str, Any] = {}
     for manifest in manifests:
         for key, value in manifest.items():
-            adds = key.startswith("_") and key in merged
-            merged[key] = _joined(merged[key], value) if adds else value
-    return merged
+            extends = key.startswith("_") and key in result
+            result[key] = _merge_values(result[key], value) if extends else value
+    return result
 
 
-def _joined(first: Any, second: Any) -> Any:
+def _merge_values(first: Any, second: Any) -> Any:
     if isinstance(first, list) and isinstance(second, list):
         return [*first, *(item for item in second if item not in first)]
     if isinstance(first, dict) and isinstance(second, dict):
-        both = {key: _joined(first[key], second[key]) for key in first if key in second}
+        both = {key: _merge_values(first[key], second[key]) for key in first if key in second}
         return {**first, **second, **both}
     return second
 
 
-def _problem_of(found: Any, shapes: dict[str, Any]) -> str | None:
-    if not isinstance(found, dict):
+def _find_problem(manifest: Any, shapes: dict[str, Any]) -> str | None:
+    """Return what is wrong with a manifest, or None."""
+    if not isinstance(manifest, dict):
         return "it must hold an object"
-    for key, value in found.items():
+    for key, value in manifest.items():
         if value == [] and not key.startswith("_"):
             return f"{key} has no choices"
-        if key in shapes and (problem := _misfit(value, shapes[key], key)):
+        if key in shapes and (problem := _find_mismatch(value, shapes[key], key)):
             return problem
     return None
 
 
-def _misfit(value: Any, shape: Any, place: str) -> str | None:
-    """How a value differs from its shape."""
+def _find_mismatch(value: Any, shape: Any, path: str) -> str | None:
+    """Return where a value differs from its shape, or None."""
     if isinstance(shape, list):
         if not isinstance(value, list):
-            return f"{place} must be a list"
-        parts = [(item, shape[0], f"{place}[{number}]") for number, item in enumerate(value)]
+            return f"{path} must be a list"
+        parts = [(item, shape[0], f"{path}[{number}]") for number, item in enumerate(value)]
     elif isinstance(shape, dict):
         if not isinstance(value, dict):
-            return f"{place} must be an object"
-        wanted = dict.fromkeys(value, shape["*"]) if "*" in shape else shape
-        parts = [(value.get(key), part, f"{place}.{key}") for key, part in wanted.items()]
+            return f"{path} must be an object"
+        shapes = dict.fromkeys(value, shape["*"]) if "*" in shape else shape
+        parts = [(value.get(key), part, f"{path}.{key}") for key, part in shapes.items()]
     else:
-        return None if isinstance(value, shape) else f"{place} must be {_WORDS[shape]}"
-    return next((said for part in parts if (said := _misfit(*part))), None)
+        return None if isinstance(value, shape) else f"{path} must be {_TYPE_NAMES[shape]}"
+    return next((mismatch for part in parts if (mismatch := _find_mismatch(*part))), None)

@@ -1,4 +1,4 @@
-"""Defaults of a person or a team: one file that a repository can share.
+"""The profile: defaults of a person or a team, in one TOML file that a repository can share.
 
 author = "Ada Lovelace"
 license = "MIT"
@@ -13,115 +13,142 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aistart.errors import AistartError, UsageProblem, shown, unknown
+from aistart.errors import AistartError, UsageProblem, format_value, unknown_name_error
 
 if TYPE_CHECKING:
     from aistart.questions import Question
 
-VARIABLE = "AISTART_PROFILE"
-# Questions whose answers are a person's or a team's, not a project's.
-QUESTIONS = ("author", "organisation", "license", "python_version", "tracking_uri")
-FEATURES = "features"
-_WORDS = {"on": True, "true": True, "yes": True, "off": False, "false": False, "no": False}
+PATH_VARIABLE = "AISTART_PROFILE"
+# Questions whose answers belong to a person or a team, not to a project.
+KEYS = ("author", "organisation", "license", "python_version", "tracking_uri")
+FEATURES_TABLE = "features"
+_SWITCH_WORDS = {
+    **{"on": True, "true": True, "yes": True},
+    **{"off": False, "false": False, "no": False},
+}
 
 
 @dataclass(frozen=True)
 class Profile:
-    """What stands in a profile, and the file it is in."""
+    """The content of a profile, and its file.
+
+    Attributes:
+        path: the file, which need not exist.
+        answers: by question.
+        features: whether each feature is on, by name.
+    """
 
     path: Path
     answers: dict[str, str] = field(default_factory=dict)
     features: dict[str, bool] = field(default_factory=dict)
 
     @property
-    def name(self) -> str:
-        """How its values are marked where they are shown."""
+    def label(self) -> str:
+        """How prompts mark its values."""
         return "from the profile"
 
 
-def place(file: Path | None = None) -> Path:
-    """The file that counts: the one given, that of ``AISTART_PROFILE``, or the person's own."""
+def profile_path(file: Path | None = None) -> Path:
+    """Return the path: ``file``, else that of ``AISTART_PROFILE``, else the user's own."""
     if file is not None:
         return file
-    if named := os.environ.get(VARIABLE):
-        return Path(named)
+    if path := os.environ.get(PATH_VARIABLE):
+        return Path(path)
     from platformdirs import user_config_path
 
     return user_config_path("aistart", appauthor=False) / "profile.toml"
 
 
 def read(file: Path | None = None) -> Profile:
-    """The profile; empty if the person has none.
+    """Read and check the profile; it is empty if the user has none.
+
+    Args:
+        file: as for ``profile_path``.
 
     Raises:
-        UsageProblem: a file that was named is missing, or what it says is not allowed.
+        UsageProblem: a file that was named is missing, or holds something that is not allowed.
     """
-    profile = _parsed(file)
+    profile = _parse(file)
     for key, value in profile.answers.items():
-        if problem := _problem(key, value):
-            raise UsageProblem(f"profile: {profile.path}: {key}: {shown(value)} {problem}.")
+        if problem := _find_problem(key, value):
+            raise UsageProblem(f"profile: {profile.path}: {key}: {format_value(value)} {problem}.")
     return profile
 
 
-def _parsed(file: Path | None) -> Profile:
-    path = place(file)
+def _parse(file: Path | None) -> Profile:
+    path = profile_path(file)
     if not path.is_file():
-        if file is not None or os.environ.get(VARIABLE):
+        if file is not None or os.environ.get(PATH_VARIABLE):
             raise UsageProblem(f"profile: {str(path)!r} is not a file.")
         return Profile(path)
     try:
-        found = tomllib.loads(path.read_text(encoding="utf-8"))
+        answers = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageProblem(f"profile: {str(path)!r}: {error.strerror}.") from None
     except (ValueError, RecursionError) as error:
         raise UsageProblem(f"profile: {str(path)!r} does not parse: {error}.") from None
-    features = found.pop(FEATURES, {})
+    features = answers.pop(FEATURES_TABLE, {})
     if not isinstance(features, dict):
-        raise UsageProblem(f"profile: {path}: {FEATURES} must be a table.")
-    for key, value in found.items():
-        if key not in QUESTIONS:
-            raise unknown("profile", key, keys())
+        raise UsageProblem(f"profile: {path}: {FEATURES_TABLE} must be a table.")
+    for key, value in answers.items():
+        if key not in KEYS:
+            raise unknown_name_error("profile", key, list_keys())
         if not isinstance(value, str):
-            raise UsageProblem(f"profile: {path}: {key}: {shown(value)} must be a text, in quotes.")
+            raise UsageProblem(
+                f"profile: {path}: {key}: {format_value(value)} must be a text, in quotes."
+            )
     for key, value in features.items():
         if not isinstance(value, bool):
             raise UsageProblem(
-                f"profile: {path}: {FEATURES}.{key}: {shown(value)} must be true or false."
+                f"profile: {path}: {FEATURES_TABLE}.{key}: {format_value(value)} must be true or "
+                "false."
             )
-    return Profile(path, found, features)
+    return Profile(path, answers, features)
 
 
-def put(key: str, value: str, file: Path | None = None) -> Path:
-    """Write one value; comments and order of the file stay.
+def set_value(key: str, value: str, file: Path | None = None) -> None:
+    """Write one value; comments and the order of the file stay.
+
+    Args:
+        key: a question, or ``features.NAME``.
+        value: the answer; for a feature ``on`` or ``off``.
+        file: as for ``profile_path``.
 
     Raises:
         UsageProblem: the key or the value is not allowed.
         AistartError: the file cannot be written.
     """
-    if key.startswith(f"{FEATURES}."):
-        if value.lower() not in _WORDS:
-            raise UsageProblem(f"profile: {key}: {shown(value)} is not one of: on, off.")
-        return _changed(key, _WORDS[value.lower()], file)
-    if problem := _problem(key, value):
-        raise UsageProblem(f"profile: {key}: {shown(value)} {problem}.")
-    return _changed(key, value, file)
+    if key.startswith(f"{FEATURES_TABLE}."):
+        if value.lower() not in _SWITCH_WORDS:
+            raise UsageProblem(f"profile: {key}: {format_value(value)} is not one of: on, off.")
+        _check_key(key)
+        _update(key, _SWITCH_WORDS[value.lower()], file)
+        return
+    if problem := _find_problem(key, value):
+        raise UsageProblem(f"profile: {key}: {format_value(value)} {problem}.")
+    _update(key, value, file)
 
 
-def remove(key: str, file: Path | None = None) -> Path:
-    """Take one value out.
+def remove_value(key: str, file: Path | None = None) -> None:
+    """Remove one value.
+
+    Args:
+        key: a question, or ``features.NAME``, also of a feature that no longer exists.
+        file: as for ``profile_path``.
 
     Raises:
-        UsageProblem: it is not in the profile.
+        UsageProblem: the key is not in the profile.
+        AistartError: the file cannot be written.
     """
-    return _changed(key, None, file)
+    _update(key, None, file)
 
 
-def _problem(key: str, value: str) -> str | None:
+def _find_problem(key: str, value: str) -> str | None:
     _check_key(key)
-    return _questions()[key].problem(value)
+    return _questions_by_key()[key].problem(value)
 
 
-def _questions() -> dict[str, "Question"]:
+def _questions_by_key() -> dict[str, "Question"]:
     from aistart.catalog import find_templates
     from aistart.questions import questions
 
@@ -129,50 +156,48 @@ def _questions() -> dict[str, "Question"]:
 
 
 def _check_key(key: str) -> None:
-    if key not in keys():
-        raise unknown("profile", key, keys())
+    if key not in list_keys():
+        raise unknown_name_error("profile", key, list_keys())
 
 
-def choices(key: str) -> tuple[str, ...]:
-    """What a key can be; none: any text."""
-    if key.startswith(f"{FEATURES}."):
+def list_choices(key: str) -> tuple[str, ...]:
+    """Return the values that a key can have; empty if it can have any text."""
+    if key.startswith(f"{FEATURES_TABLE}."):
         return ("on", "off")
-    question = _questions().get(key)
+    question = _questions_by_key().get(key)
     return question.choices if question else ()
 
 
-def keys() -> list[str]:
-    """What a profile can hold."""
+def list_keys() -> list[str]:
+    """Return the keys that a profile can have."""
     from aistart.catalog import find_templates
 
     features = {name for template in find_templates().values() for name in template.features}
-    return [*QUESTIONS, *(f"{FEATURES}.{name}" for name in sorted(features))]
+    return [*KEYS, *(f"{FEATURES_TABLE}.{name}" for name in sorted(features))]
 
 
-def _changed(key: str, value: Any, file: Path | None) -> Path:
+def _update(key: str, value: Any, file: Path | None) -> None:
+    """Set a key in the file, or remove it if ``value`` is None."""
     import tomlkit
 
-    if value is not None:
-        _check_key(key)
-    path = place(file)
+    path = profile_path(file)
     if path.is_file():
-        _parsed(path)  # what is not a profile is not changed
+        _parse(path)  # refuse to change a file that is not a profile
     document = tomlkit.parse(path.read_text(encoding="utf-8")) if path.is_file() else None
     document = tomlkit.document() if document is None else document
     *table, name = key.split(".")
-    holder: Any = document.setdefault(FEATURES, tomlkit.table()) if table else document
+    entries: Any = document.setdefault(FEATURES_TABLE, tomlkit.table()) if table else document
     if value is not None:
-        holder[name] = value
-    elif name in holder:
-        del holder[name]
+        entries[name] = value
+    elif name in entries:
+        del entries[name]
     else:
         raise UsageProblem(f"profile: {key} is not in {str(path)!r}.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        target = path.resolve()  # a link, such as to a team's file, stays one
-        beside = target.with_name(f".{target.name}.new")
-        beside.write_text(tomlkit.dumps(document), encoding="utf-8")
-        beside.replace(target)
+        target = path.resolve()  # a symbolic link, for example to a team's file, stays a link
+        temporary = target.with_name(f".{target.name}.new")
+        temporary.write_text(tomlkit.dumps(document), encoding="utf-8")
+        temporary.replace(target)
     except OSError as error:
         raise AistartError(f"profile: {str(path)!r}: {error.strerror}.") from None
-    return path

@@ -1,4 +1,4 @@
-"""A whole project put in place: rendered in a stage beside the target, then renamed."""
+"""Creation of a project: rendered in a staging folder beside the target, then moved into place."""
 
 import logging
 import os
@@ -11,20 +11,24 @@ from datetime import date
 from pathlib import Path
 
 from aistart import __version__, git
-from aistart.answers_file import PLACE, keep
-from aistart.catalog import Layer, Template, hooks_of
+from aistart.answers_file import ANSWERS_PATH, save_in_git
+from aistart.catalog import Layer, Template, find_hooks
 from aistart.errors import AistartError, UsageProblem
-from aistart.render import Rendering, folder_of, prepare, render_text
-from aistart.staging import made_in_place, staged, sweep
+from aistart.render import Rendering, prepare_rendering, project_folder_name, render_text
+from aistart.staging import create_in_place, staging_folder
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be made: a template, complete answers and features, and the folder to make it in.
+    """A project to create.
 
     Attributes:
+        template: its template.
+        answers: to all questions of the template.
+        output_dir: the folder in which the project's folder is made.
+        features: names of its features.
         repository: whether the project becomes a git repository.
     """
 
@@ -37,45 +41,43 @@ class Request:
     @property
     def target(self) -> Path:
         """The project's folder."""
-        return self.output_dir / folder_of(self.template, self.answers)
+        return self.output_dir / project_folder_name(self.template, self.answers)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """What the project is made of."""
+        """All layers of the project."""
         return self.template.layers_for(self.answers, self.features)
 
     @property
     def hooks(self) -> list[Path]:
-        """Programs of another's template that take part."""
-        return [] if self.template.built_in else hooks_of(self.layers)
+        """Hooks that take part; built-in templates have none."""
+        return [] if self.template.is_built_in else find_hooks(self.layers)
 
 
 def create(request: Request) -> Path:
-    """Make the project and return its folder: it is there whole or not at all.
+    """Create the project and return its folder: it is there whole or not at all.
 
-    With hooks of another's template it is made where it will lie, as cookiecutter does it: they may
-    write its path down, as an environment of Python has it, or rename it. It is removed again if
-    anything fails or ends the program. The folder that is returned is then the one that the hooks
-    leave. Of a program that is killed a part may stay, and its stage until the next project is made
-    beside it.
+    With hooks of a foreign template it is created where it will lie, as cookiecutter does it: hooks
+    may write its path down, as a virtual environment has it, or rename the folder. Everything is
+    removed again if a step fails or a signal ends the program, and the returned folder is the one
+    that the hooks leave. Only a killed program may leave a part of such a project.
 
     Raises:
         UsageProblem: the target exists and is not an empty folder.
-        AistartError: the disk or a permission is in the way.
+        AistartError: the disk or a permission prevents it.
     """
     target = request.target
-    check_free(target)
-    sweep(target.parent)
+    check_target(target)
     try:
-        # Beside the target it is on the target's own file system: the last step is one rename.
-        with _existing(request.output_dir), staged(target.parent) as stage:
-            rendering = _prepared(request, stage)
+        # Beside the target, so that both are on one file system and the last step is a rename.
+        with _make_output_dir(request.output_dir), staging_folder(target.parent) as stage:
+            rendering = _prepare(request, stage)
             if rendering.has_hooks:
                 return _create_with_hooks(request, rendering, target)
-            made = rendering.render_files()
-            _commit(request, made)
-            log.debug("moved to %s", target)
-            _move(made, target)
+            project = rendering.render_files()
+            _make_repository(request, project)
+            log.debug("move to %s", target)
+            _move(project, target)
     except OSError as error:
         reason = error.strerror or str(error)
         raise AistartError(f"output folder: {str(request.output_dir)!r}: {reason}.") from error
@@ -83,74 +85,78 @@ def create(request: Request) -> Path:
 
 
 def _create_with_hooks(request: Request, rendering: Rendering, target: Path) -> Path:
-    with made_in_place(target) as find:
+    with create_in_place(target) as find:
         mode = target.stat().st_mode
         rendering.run_hook("pre_gen_project", target)
-        made = rendering.render_files()
-        shutil.copytree(made, target, dirs_exist_ok=True)  # beside what the hook may have made
+        files = rendering.render_files()
+        shutil.copytree(files, target, dirs_exist_ok=True)  # beside what the first hook wrote
         target.chmod(mode)
         rendering.run_hook("post_gen_project", target)
         project = find()
-        if project is None:  # the hook has put its files elsewhere
+        if project is None:  # the hook moved its files elsewhere
             return target.parent
-        _commit(request, project)
+        _make_repository(request, project)
     return project
 
 
-def _commit(request: Request, project: Path) -> None:
-    """Make the project a repository, unless a hook has done so."""
-    place = project / ".git"
-    if request.repository and not place.exists():
+def _make_repository(request: Request, project: Path) -> None:
+    """Make the project a repository, unless a hook has done so, and save the answers in it."""
+    git_folder = project / ".git"
+    if request.repository and not git_folder.exists():
         name = request.template.name
         git.first_commit(project, f"Start from aistart's {name} template")
-    if place.is_dir() and not (project / PLACE).exists():
-        keep(place, request.template.name, request.answers, request.features)
+    if git_folder.is_dir() and not (project / ANSWERS_PATH).exists():
+        save_in_git(git_folder, request.template.name, request.answers, request.features)
 
 
 @dataclass(frozen=True)
-class File:
-    """A file of a project that is not made yet: its path, bytes, and the layer it comes from."""
+class ProjectFile:
+    """A file of a project: its path in the project, size in bytes, and the layer it comes from."""
 
     path: str
     size: int
     layer: str
 
 
-def preview(request: Request) -> list[File]:
-    """The files that ``create`` would make, in order; nothing is left of them."""
-    origins = _origins(request)
+def preview(request: Request) -> list[ProjectFile]:
+    """Return the files that ``create`` would make, in order, and leave none of them on the disk."""
+    layer_names = _map_paths_to_layers(request)
     try:
-        with staged() as stage:
-            made = _prepared(request, stage).render_files()
+        with staging_folder() as stage:
+            project = _prepare(request, stage).render_files()
             sizes = {
-                path.relative_to(made).as_posix(): path.stat().st_size for path in _files(made)
+                path.relative_to(project).as_posix(): path.stat().st_size
+                for path in _list_files(project)
             }
     except OSError as error:
         reason = error.strerror or str(error)
         raise AistartError(f"temporary folder: {tempfile.gettempdir()!r}: {reason}.") from error
-    only = request.template.own.name if request.template.is_plain else ""
-    return [File(path, size, origins.get(path, only)) for path, size in sorted(sizes.items())]
+    default = request.template.own_layer.name if request.template.is_plain else ""
+    return [
+        ProjectFile(path, size, layer_names.get(path, default))
+        for path, size in sorted(sizes.items())
+    ]
 
 
-def _origins(request: Request) -> dict[str, str]:
-    """The layer of each file, by its path in the project."""
+def _map_paths_to_layers(request: Request) -> dict[str, str]:
+    """Return the layer of each file by its path in the project; empty for a plain template."""
     template, layers = request.template, request.layers
     if template.is_plain:
-        return {}  # there is but one
+        return {}
     return {
         render_text(
             template, path.relative_to(layer.project).as_posix(), request.answers
         ): layer.name
         for layer in layers
-        for path in _files(layer.project)
+        for path in _list_files(layer.project)
     }
 
 
-def _files(folder: Path) -> list[Path]:
+def _list_files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if not path.is_dir()]
 
 
-def _prepared(request: Request, stage: Path) -> Rendering:
+def _prepare(request: Request, stage: Path) -> Rendering:
     template, answers = request.template, request.answers
     extra = {
         "_template_name": template.name,
@@ -161,57 +167,56 @@ def _prepared(request: Request, stage: Path) -> Rendering:
     }
     layers = request.layers
     log.debug("layers %s in %s", ", ".join(layer.name for layer in layers), stage)
-    return prepare(template, layers, answers, extra, stage, request.output_dir)
+    return prepare_rendering(template, layers, answers, extra, stage, request.output_dir)
 
 
-def check_output(folder: Path) -> None:
-    """A project can be made in the folder: it is one, or can become one.
+def check_output_dir(folder: Path) -> None:
+    """Check that ``folder`` is a folder, or can be made.
 
     Raises:
-        UsageProblem: it, or what it would lie in, is something else.
+        UsageProblem: it, or a parent of it, exists and is not a folder.
     """
-    for place in (folder, *folder.parents):
-        if place.is_dir():
+    for path in (folder, *folder.parents):
+        if path.is_dir():
             return
-        if os.path.lexists(place):
-            raise UsageProblem(f"output folder: {str(place)!r} is not a folder.")
+        if os.path.lexists(path):
+            raise UsageProblem(f"output folder: {str(path)!r} is not a folder.")
 
 
-@contextmanager
-def _existing(folder: Path) -> Iterator[None]:
-    """The folder is there; if what follows fails, those that were made for it are gone again."""
-    missing = [place for place in (folder, *folder.parents) if not place.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield
-    except BaseException:
-        with suppress(OSError):  # another program may use it by now
-            for place in missing:
-                place.rmdir()
-        raise
-
-
-def check_free(target: Path) -> None:
-    """A project can be made there: nothing is, or an empty folder.
+def check_target(target: Path) -> None:
+    """Check that a project can be created at ``target``: nothing is there, or an empty folder.
 
     Raises:
-        UsageProblem: it cannot.
+        UsageProblem: something else is there.
     """
-    parent = target.parent
-    check_output(parent)
+    check_output_dir(target.parent)
     if target.is_symlink():
         raise UsageProblem(f"project folder: {str(target)!r} is a symbolic link.")
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
         raise UsageProblem(f"project folder: {str(target)!r} exists and is not an empty folder.")
 
 
-def _move(made: Path, target: Path) -> None:
-    if target.is_dir():
-        shutil.copymode(target, made)  # who may enter is the user's choice
-    if os.name == "nt" and target.is_dir():
-        target.rmdir()  # Windows renames onto nothing, not onto an empty folder
+@contextmanager
+def _make_output_dir(folder: Path) -> Iterator[None]:
+    """Make the folder and its parents, and remove those again if the block fails."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
-        made.rename(target)
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except BaseException:
+        with suppress(OSError):  # another program may use them by now
+            for path in missing:
+                path.rmdir()
+        raise
+
+
+def _move(project: Path, target: Path) -> None:
+    if target.is_dir():
+        shutil.copymode(target, project)  # the user decided who may enter it
+    if os.name == "nt" and target.is_dir():
+        target.rmdir()  # Windows cannot rename onto an empty folder
+    try:
+        project.rename(target)
     except OSError:
-        check_free(target)  # another run was faster
+        check_target(target)  # a clearer message where another run was faster
         raise

@@ -1,29 +1,30 @@
-"""Questions on a terminal: arrow keys for choices, checked while typing, a way back."""
+"""Questions on a terminal: arrow keys choose, answers are checked at once, Shift-Tab goes back."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from aistart.answers import Back
+from aistart.answers import GoBack
 from aistart.catalog import Template
-from aistart.errors import UsageProblem, shown
+from aistart.errors import UsageProblem, format_value
 from aistart.questions import Question
 
 if TYPE_CHECKING:
     from prompt_toolkit.formatted_text import StyleAndTextTuples
+    from prompt_toolkit.key_binding import KeyBindings
 
-_BACK = object()
+_GO_BACK = object()
 _HINT = "(Shift-Tab: back)"
 
 
 class Terminal:
-    """Asks a person; Ctrl-C ends everything."""
+    """Asks a person at a terminal; implements ``answers.Prompter``. Ctrl-C ends the program."""
 
     def __init__(self) -> None:
-        self._features: list[str] | None = None  # as they were when the person went back
-        self._lines: list[StyleAndTextTuples] = []  # answered ones, as they stand on the terminal
+        self._features: list[str] | None = None  # the selection when the person went back
+        self._answered_lines: list[StyleAndTextTuples] = []  # as they stand on the terminal
 
-    def question(self, question: Question, dependencies: Iterable[str]) -> str:
-        """As ``answers.Ask``."""
+    def ask_question(self, question: Question, dependencies: Iterable[str]) -> str:
+        """As ``Prompter.ask_question``."""
         import questionary
 
         message = f"{question.prompt}:"
@@ -34,48 +35,48 @@ class Terminal:
                 questionary.Choice(question.labels.get(value, value), value)
                 for value in question.choices
             ]
-            asked = questionary.select(
+            prompt = questionary.select(
                 message,
                 choices,
                 default=question.default if question.default in question.choices else None,
                 instruction=_HINT,
             )
         else:
-            asked = questionary.text(
+            prompt = questionary.text(
                 message,
                 default=question.default or "",
-                validate=lambda text: _said(question, text, dependencies),
+                validate=lambda text: _validate(question, text, dependencies),
             )
-            _replace_default_by_typing(asked.application)
-        return str(self._answer(asked, message, lambda value: question.labels.get(value, value)))
+            _replace_default_by_typing(prompt.application)
+        return str(self._run(prompt, message, lambda value: question.labels.get(value, value)))
 
-    def features(self, template: Template, preset: list[str]) -> list[str]:
-        """As ``answers.Ask``."""
+    def ask_features(self, template: Template, preset: list[str]) -> list[str]:
+        """As ``Prompter.ask_features``."""
         import questionary
 
-        chosen = preset if self._features is None else self._features
+        selection = preset if self._features is None else self._features
         choices = [
-            questionary.Choice(f"{name:<12} {feature.summary}", name, checked=name in chosen)
+            questionary.Choice(f"{name:<12} {feature.summary}", name, checked=name in selection)
             for name, feature in template.features.items()
         ]
         hint = "(space: choose, enter: go on, Shift-Tab: back)"
-        asked = questionary.checkbox("Features:", choices, instruction=hint)
+        prompt = questionary.checkbox("Features:", choices, instruction=hint)
         try:
-            names = self._answer(asked, "Features:", lambda names: ", ".join(names) or "none")
+            names = self._run(prompt, "Features:", lambda names: ", ".join(names) or "none")
             return [str(name) for name in names]
-        except Back:
-            self._features = _selected(asked)
+        except GoBack:
+            self._features = _read_selection(prompt)
             raise
 
-    def template(self, titles: Mapping[str, str]) -> str:
-        """The name of one of several templates, which are offered by their titles."""
+    def ask_template(self, titles: Mapping[str, str]) -> str:
+        """Ask for one of several templates, given as titles by name, and return its name."""
         import questionary
 
         choices = [questionary.Choice(title or name, name) for name, title in titles.items()]
         return str(_ask(questionary.select("Template:", choices)))
 
-    def trust(self, word: str) -> str:
-        """Whether another's template may run: 'no', 'once' or 'always'."""
+    def ask_trust(self, reference: str) -> str:
+        """Ask whether a foreign template may run; returns ``no``, ``once`` or ``always``."""
         import questionary
 
         choices = [
@@ -83,64 +84,71 @@ class Terminal:
             questionary.Choice("yes, this once", "once"),
             questionary.Choice("yes, and remember it for this version", "always"),
         ]
-        return str(_ask(questionary.select(f"Run the code of {word}?", choices)))
+        return str(_ask(questionary.select(f"Run the code of {reference}?", choices)))
 
-    def _answer(self, asked: Any, message: str, said: Callable[[Any], str]) -> Any:
-        """The answer to a question of ``questionary``, which stays on the terminal as one line
-        until Shift-Tab leaves the question after it.
+    def _run(self, prompt: Any, message: str, format_answer: Callable[[Any], str]) -> Any:
+        """Run a prompt of ``questionary`` and return the answer.
+
+        Question and answer stay on the terminal as one line, until Shift-Tab at the next question
+        takes it away.
 
         Args:
-            said: gives the answer as it is shown.
+            prompt: from ``questionary``.
+            message: the question.
+            format_answer: formats the answer for that line.
+
+        Raises:
+            GoBack: the person pressed Shift-Tab.
         """
         from aistart.wrapping import erase_line, print_line
 
-        application = asked.application
+        application = prompt.application
         application.erase_when_done = True
-        _bind_ways_out(application)
-        answer = _ask(asked)
-        if answer is _BACK:
-            if self._lines:
-                erase_line(self._lines.pop(), application.output)
-            raise Back
+        _bind_back_and_interrupt(application)
+        answer = _ask(prompt)
+        if answer is _GO_BACK:
+            if self._answered_lines:
+                erase_line(self._answered_lines.pop(), application.output)
+            raise GoBack
         line: StyleAndTextTuples = [
             ("class:qmark", "?"),
             ("class:question", f" {message} "),
-            ("class:answer", said(answer)),
+            ("class:answer", format_answer(answer)),
         ]
         print_line(line, application)
-        self._lines.append(line)
+        self._answered_lines.append(line)
         return answer
 
 
-def _ask(asked: Any) -> Any:
-    """The answer to a question of ``questionary``, whose words are whole on any terminal."""
+def _ask(prompt: Any) -> Any:
+    """Run a prompt of ``questionary``, word-wrapped, and return the answer."""
     from aistart.wrapping import wrap_words
 
-    wrap_words(asked.application)
-    return asked.unsafe_ask()
+    wrap_words(prompt.application)
+    return prompt.unsafe_ask()
 
 
-def _bind_ways_out(application: Any) -> None:
-    """Shift-Tab goes back; Ctrl-C leaves what stands on the terminal."""
-    from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
+def _bind_back_and_interrupt(application: Any) -> None:
+    """Bind Shift-Tab to go back, and make Ctrl-C leave the question on the terminal."""
+    from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
     keys = KeyBindings()
 
     @keys.add("s-tab", eager=True)
-    def back(event: KeyPressEvent) -> None:
-        event.app.exit(result=_BACK)
+    def go_back(event: KeyPressEvent) -> None:
+        event.app.exit(result=_GO_BACK)
 
     @keys.add("c-c", eager=True)
     def interrupt(event: KeyPressEvent) -> None:
         event.app.erase_when_done = False
         event.app.exit(exception=KeyboardInterrupt, style="class:aborting")
 
-    application.key_bindings = merge_key_bindings([application.key_bindings or KeyBindings(), keys])
+    _add_key_bindings(application, keys)
 
 
 def _replace_default_by_typing(application: Any) -> None:
-    """Mark the default as selected: typing or pasting replaces it, arrow keys begin to edit it."""
-    from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent, merge_key_bindings
+    """Select the default text, so that typing or pasting replaces it and arrow keys edit it."""
+    from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 
     buffer = application.current_buffer
     if buffer.text:
@@ -165,13 +173,20 @@ def _replace_default_by_typing(application: Any) -> None:
         event.current_buffer.exit_selection()
         event.current_buffer.validate_and_handle()
 
+    _add_key_bindings(application, keys)
+
+
+def _add_key_bindings(application: Any, keys: "KeyBindings") -> None:
+    from prompt_toolkit.key_binding import KeyBindings, merge_key_bindings
+
     application.key_bindings = merge_key_bindings([application.key_bindings or KeyBindings(), keys])
 
 
-def _said(question: Question, text: str, dependencies: Iterable[str]) -> bool | str:
+def _validate(question: Question, text: str, dependencies: Iterable[str]) -> bool | str:
+    """Return True if the answer is accepted, else the message to show."""
     problem = question.problem(text, dependencies)
     if problem is not None:
-        return f"{shown(text)} {problem}."
+        return f"{format_value(text)} {problem}."
     try:
         question.check(text)
     except UsageProblem as error:
@@ -179,10 +194,10 @@ def _said(question: Question, text: str, dependencies: Iterable[str]) -> bool | 
     return True
 
 
-def _selected(asked: Any) -> list[str]:
-    """What was chosen in a list of boxes that was left."""
+def _read_selection(prompt: Any) -> list[str]:
+    """Return the names that were selected in a checkbox prompt when the person left it."""
     from questionary.prompts.common import InquirerControl
 
-    controls = asked.application.layout.find_all_controls()
-    (boxes,) = (control for control in controls if isinstance(control, InquirerControl))
-    return [str(name) for name in boxes.selected_options]
+    controls = prompt.application.layout.find_all_controls()
+    (checkboxes,) = (control for control in controls if isinstance(control, InquirerControl))
+    return [str(name) for name in checkboxes.selected_options]

@@ -1,4 +1,4 @@
-"""What a template asks, and which answers it accepts."""
+"""The questions of a template, and the answers that each of them accepts."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -6,7 +6,7 @@ from typing import Any
 
 from aistart import naming
 from aistart.catalog import Template
-from aistart.errors import nearest
+from aistart.errors import closest_name
 
 YES, NO = "yes", "no"  # answers to a question whose default is a boolean
 
@@ -18,14 +18,14 @@ class Question:
     Attributes:
         key: its name.
         prompt: what a person is asked.
-        default: a text; None: it must be answered.
-        choices: the values that are allowed; none: any text.
-        labels: how choices are shown, by value.
-        only_if: earlier question -> answers with which this one is asked.
-        origin: who gave the default, if not the template.
-        check: raises UsageProblem for a value that is well formed and still cannot be.
-        is_plain: whether a plain template asks: our rules for names are not its own, and what is
-            not answered is null.
+        default: the default answer; None if the question has none and must be answered.
+        choices: the allowed answers; empty if any text is allowed.
+        labels: how choices are shown, by choice.
+        only_if: earlier questions, each with the answers for which this one is asked.
+        origin: who set the default, where it is not the template's.
+        check: raises UsageProblem for an answer that is valid in form but cannot be used here.
+        is_plain: whether a plain cookiecutter template asks it: aistart's rules for names do not
+            apply, and without an answer its value is null.
     """
 
     key: str
@@ -39,9 +39,14 @@ class Question:
     is_plain: bool = False
 
     def problem(self, value: str, dependencies: Iterable[str] = ()) -> str | None:
-        """Why the value is not accepted, or None if it is."""
+        """Return why an answer is not accepted, or None if it is.
+
+        Args:
+            value: the answer.
+            dependencies: packages of the project, whose names its own package cannot have.
+        """
         if self.choices:
-            return None if value in self.choices else _not_one_of(value, self.choices)
+            return None if value in self.choices else _choice_problem(value, self.choices)
         if self.is_plain:
             return None
         if self.key == "project_name":
@@ -55,49 +60,52 @@ class Question:
             return naming.server_problem(value)
         return naming.text_problem(value)
 
-    def matters(self, earlier: Mapping[str, str]) -> bool:
-        """Whether the earlier answers leave something to be asked."""
+    def is_relevant(self, earlier: Mapping[str, str]) -> bool:
+        """Whether the question is to be asked after these earlier answers (see ``only_if``)."""
         return all(earlier.get(key) in values for key, values in self.only_if.items())
 
 
 def questions(template: Template) -> list[Question]:
-    """The template's questions in the order in which they are asked."""
-    declared = template.declarations
+    """Return the template's questions in the order in which they are asked."""
+    declarations = template.declarations
     return [
-        _question(key, value, declared, plain=template.is_plain)
-        for key, value in declared.items()
+        _build_question(key, value, declarations, is_plain=template.is_plain)
+        for key, value in declarations.items()
         if not key.startswith("_") and not isinstance(value, dict)
     ]
 
 
-def _question(key: str, value: Any, declared: Mapping[str, Any], *, plain: bool) -> Question:
-    prompts = declared.get("__prompts__", {})
+def _build_question(
+    key: str, value: Any, declarations: Mapping[str, Any], *, is_plain: bool
+) -> Question:
+    prompts = declarations.get("__prompts__", {})
     prompt = (prompts.get(key) or key) if isinstance(prompts, dict) else key
     labels: dict[str, str] = {}
-    if isinstance(prompt, dict):  # cookiecutter's way to show choices by other words
+    if isinstance(prompt, dict):  # cookiecutter's way to give choices other labels
         labels = {
-            choice: _plain(str(said)) for choice, said in prompt.items() if choice != "__prompt__"
+            choice: _strip_markup(str(label))
+            for choice, label in prompt.items()
+            if choice != "__prompt__"
         }
         prompt = prompt.get("__prompt__", key)
     question = Question(
         key,
-        _plain(str(prompt)),
+        _strip_markup(str(prompt)),
         default=None,
         labels=labels,
-        only_if={} if plain else declared.get("_only_if", {}).get(key, {}),
-        is_plain=plain,
+        only_if={} if is_plain else declarations.get("_only_if", {}).get(key, {}),
+        is_plain=is_plain,
     )
     if isinstance(value, list):
         choices = tuple(map(str, value))
         return replace(question, default=choices[0], choices=choices)
     if isinstance(value, bool):
-        usual = YES if value else NO
-        return replace(question, default=usual, choices=(YES, NO))
+        return replace(question, default=YES if value else NO, choices=(YES, NO))
     return question if value is None else replace(question, default=str(value))
 
 
-def _plain(text: str) -> str:
-    """A prompt without the markup of Rich, in which cookiecutter shows it."""
+def _strip_markup(text: str) -> str:
+    """Remove Rich's markup from a prompt; cookiecutter renders it."""
     if "[" not in text:
         return text
     from rich.errors import MarkupError
@@ -109,7 +117,7 @@ def _plain(text: str) -> str:
         return text
 
 
-def _not_one_of(value: str, choices: tuple[str, ...]) -> str:
-    near = nearest(value, choices)
-    hint = f"; did you mean {near!r}?" if near else ""
+def _choice_problem(value: str, choices: tuple[str, ...]) -> str:
+    suggestion = closest_name(value, choices)
+    hint = f"; did you mean {suggestion!r}?" if suggestion else ""
     return f"is not one of: {', '.join(choices)}{hint}"

@@ -1,4 +1,4 @@
-"""Jinja filters that write an answer into a file as data: whatever it holds, the file parses."""
+"""Jinja filters that write an answer into a file as data: the file parses whatever it holds."""
 
 import json
 from typing import Any
@@ -10,26 +10,27 @@ from slugify import slugify
 from aistart.naming import is_folder_name
 
 
-def quoted(value: Any) -> str:
-    """A string, or a list of strings, as a literal that TOML, YAML, JSON and Python all read."""
+def quote(value: Any) -> str:
+    """Write a string, or a list of strings, as a literal that TOML, YAML, JSON and Python read."""
     text = json.dumps(value, ensure_ascii=False)
-    # JSON leaves DEL and the C1 controls as they are; TOML and YAML refuse them.
+    # JSON allows DEL and the C1 control characters; TOML and YAML reject them.
     return "".join(f"\\u{ord(c):04x}" if 0x7F <= ord(c) <= 0x9F else c for c in text)
 
 
-def one_line(value: str) -> str:
-    """A text on a single line, white space folded."""
+def fold_lines(value: str) -> str:
+    """Put a text on a single line, with all white space folded."""
     return " ".join(value.split())
 
 
-def folder_name(name: str) -> str:
-    """The name itself where it can name a folder, else the closest one that can."""
+def make_folder_name(name: str) -> str:
+    """Return the name itself if a folder can have it, else the closest valid one."""
     return name if is_folder_name(name) else slugify(name)
 
 
 class Quoting(Extension):
-    """Adds the filters of this module to the environment that renders our templates."""
+    """Adds the filters ``quoted``, ``one_line`` and ``folder_name`` to a template's environment."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        environment.filters.update(quoted=quoted, one_line=one_line, folder_name=folder_name)
+        filters = {"quoted": quote, "one_line": fold_lines, "folder_name": make_folder_name}
+        environment.filters.update(filters)

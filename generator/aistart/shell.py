@@ -1,17 +1,22 @@
-"""Commands as a person types them."""
+"""Shell command lines that a person can copy."""
 
 import os
 import shlex
 import subprocess
 
 
-def quoted(*words: str, windows: bool = os.name == "nt") -> str:
-    """Words as a command line of this system's shell."""
-    return subprocess.list2cmdline(words) if windows else " ".join(map(_quoted, words))
+def join_command(*words: str, windows: bool = os.name == "nt") -> str:
+    """Join words into one command line, quoted for the shell.
+
+    Args:
+        words: the program and its arguments.
+        windows: whether to quote for cmd.exe instead of a POSIX shell; default: as on this system.
+    """
+    return subprocess.list2cmdline(words) if windows else " ".join(map(_quote_word, words))
 
 
-def _quoted(word: str) -> str:
+def _quote_word(word: str) -> str:
     if "\n" not in word:
         return shlex.quote(word)
     escaped = word.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
-    return f"$'{escaped}'"  # on one line, as bash, zsh and POSIX of 2024 read it
+    return f"$'{escaped}'"  # keeps it on one line; understood by bash, zsh and POSIX 2024

@@ -1,4 +1,4 @@
-"""Folders for what is not finished, which are gone afterwards however the program ends."""
+"""Temporary folders for unfinished work, removed however the program ends."""
 
 import os
 import re
@@ -18,116 +18,131 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-_STAGE = re.compile(r"\.aistart-[0-9a-f]{16}")
+_STAGE_NAME = re.compile(r"\.aistart-[0-9a-f]{16}")
 
-# SIGHUP, where there is one, comes when the terminal is closed.
-_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+# SIGHUP, where it exists, is sent when the terminal is closed.
+_TERMINATION_SIGNALS = [
+    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
 
-_TRIES = 40
-_PAUSE = 0.05  # seconds
+_REMOVAL_ATTEMPTS = 40
+_REMOVAL_PAUSE = 0.05  # seconds
 
 
-class Ended(SystemExit):
-    """A signal ends the program."""
+class SignalExit(SystemExit):
+    """A termination signal ends the program, with exit code 128 + its number."""
 
 
 @contextmanager
-def staged(folder: Path | None = None) -> Iterator[Path]:
-    """A new folder that is gone afterwards, also after Ctrl-C or SIGTERM at any moment. It is
-    locked, so that ``sweep`` tells it from one that a killed program left.
+def staging_folder(parent: Path | None = None) -> Iterator[Path]:
+    """Make a new folder and remove it at the end, also after Ctrl-C or SIGTERM at any moment.
+
+    The folder is locked while it is in use. Folders beside it that killed programs left behind
+    are removed first.
 
     Args:
-        folder: to make it in; None: among the temporary files.
+        parent: folder to make it in; default: the system's temporary folder.
+
+    Yields:
+        the new folder.
     """
-    stage = (folder or Path(tempfile.gettempdir())) / f".aistart-{secrets.token_hex(8)}"
-    # One that is ignored, as by nohup, stays so.
-    heard = [number for number in _ENDING if signal.getsignal(number) is not signal.SIG_IGN]
-    before = {number: _on_signal(number, _leave) for number in heard}
-    held = None
+    parent = parent or Path(tempfile.gettempdir())
+    remove_stale_stages(parent)
+    stage = parent / f".aistart-{secrets.token_hex(8)}"
+    # A signal that is ignored, for example under nohup, stays ignored.
+    handled = [
+        number for number in _TERMINATION_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN
+    ]
+    handlers = {number: _set_handler(number, _exit_on_signal) for number in handled}
+    lock = None
     try:
         try:
-            held = _make_locked(stage)
+            lock = _make_locked_folder(stage)
             yield stage
         finally:
-            _removed(stage)
+            _remove_tree(stage)
     finally:
-        # A signal that fell into the line above has ended it; the second one is complete.
-        _removed(stage)
-        if held is not None:
-            os.close(held)
-        for number, handler in before.items():
-            _on_signal(number, handler)
+        # A signal during the removal above interrupts it; this second removal is complete.
+        _remove_tree(stage)
+        if lock is not None:
+            os.close(lock)
+        for number, handler in handlers.items():
+            _set_handler(number, handler)
 
 
-def sweep(folder: Path) -> None:
-    """Remove the user's stages in a folder that programs left when they were killed; those in use,
-    and what cannot be removed, stay."""
+def remove_stale_stages(parent: Path) -> None:
+    """Remove the user's staging folders in ``parent`` that no running program has locked.
+
+    Killed programs leave them behind. Whatever cannot be removed is skipped without an error.
+    """
     if fcntl is None:
         return
-    with suppress(OSError):
-        for path in list(folder.iterdir()):
-            if _STAGE.fullmatch(path.name):
-                _remove_unused(path)
+    with suppress(OSError), os.scandir(parent) as entries:
+        for stage in [Path(entry.path) for entry in entries if _STAGE_NAME.fullmatch(entry.name)]:
+            _remove_unless_locked(stage)
 
 
-def _make_locked(stage: Path) -> int | None:
+def _make_locked_folder(stage: Path) -> int | None:
     """Make the folder and lock it.
 
     Returns:
-        the descriptor that holds the lock, which the kernel frees however the program ends;
-        None: there are no locks.
+        the descriptor that holds the lock, which the kernel releases however the program ends;
+        None where there are no locks.
     """
     if fcntl is None:
         stage.mkdir()
         return None
     while True:
         stage.mkdir()
-        with suppress(FileNotFoundError):  # swept before it was locked
-            held = os.open(stage, os.O_RDONLY | os.O_DIRECTORY)
-            with suppress(OSError):  # NFS, for one, locks no folders: nothing is swept there
-                fcntl.flock(held, fcntl.LOCK_EX)
-            if _is_at(stage, os.fstat(held)):
-                return held
-            os.close(held)
+        with suppress(FileNotFoundError):  # another program removed it before it was locked
+            descriptor = os.open(stage, os.O_RDONLY | os.O_DIRECTORY)
+            with suppress(OSError):  # NFS, for one, cannot lock folders: nothing is removed there
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+            if _is_same_folder(stage, os.fstat(descriptor)):
+                return descriptor
+            os.close(descriptor)
 
 
-def _remove_unused(stage: Path) -> None:
+def _remove_unless_locked(stage: Path) -> None:
     with suppress(OSError):
-        held = os.open(stage, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        descriptor = os.open(stage, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         try:
-            found = os.fstat(held)
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Another sweeper may have removed it before, and its maker begun anew.
-            if found.st_uid == os.geteuid() and _is_at(stage, found):
+            status = os.fstat(descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Another program may have removed it meanwhile, and its owner made it again.
+            if status.st_uid == os.geteuid() and _is_same_folder(stage, status):
                 shutil.rmtree(stage)
         finally:
-            os.close(held)
+            os.close(descriptor)
 
 
 @contextmanager
-def made_in_place(folder: Path) -> Iterator[Callable[[], Path | None]]:
-    """Within ``staged``: make a folder, or take one that is empty, and leave all as it was if what
-    follows fails or is ended by a signal.
+def create_in_place(folder: Path) -> Iterator[Callable[[], Path | None]]:
+    """Make a folder, or take over an empty one; undo it if the block fails or a signal ends it.
+
+    Use it within ``staging_folder``, which turns termination signals into exceptions.
 
     Yields:
-        where the folder is, which a program that runs in it may have renamed; None: it is gone.
+        a function that returns where the folder is now: a program that runs in it may rename it.
+        It returns None if the folder is gone.
     """
     mode = folder.stat().st_mode if folder.exists() else None
     if mode is None:
         folder.mkdir()
-    made = folder.stat()
-    is_done = False
+    identity = folder.stat()
+    is_complete = False
 
     def find() -> Path | None:
         if folder.exists():
             return folder
-        return next((path for path in folder.parent.iterdir() if _is_at(path, made)), None)
+        siblings = folder.parent.iterdir()
+        return next((path for path in siblings if _is_same_folder(path, identity)), None)
 
     def undo() -> None:
-        found = None if is_done else find()
-        if found is None:
+        current = None if is_complete else find()
+        if current is None:
             return
-        _removed(found)
+        _remove_tree(current)
         if mode is not None:
             folder.mkdir()
             folder.chmod(mode)
@@ -135,38 +150,44 @@ def made_in_place(folder: Path) -> Iterator[Callable[[], Path | None]]:
     try:
         try:
             yield find
-            is_done = True
+            is_complete = True
         finally:
             undo()
     finally:
         if mode is None:
-            undo()  # as in ``staged``
+            undo()  # again, as in ``staging_folder``
 
 
-def _is_at(path: Path, made: os.stat_result) -> bool:
+def _is_same_folder(path: Path, identity: os.stat_result) -> bool:
     with suppress(OSError):
-        return os.path.samestat(path.lstat(), made)
+        return os.path.samestat(path.lstat(), identity)
     return False
 
 
-def _removed(stage: Path) -> None:
-    before = {number: _on_signal(number, signal.SIG_IGN) for number in (signal.SIGINT, *_ENDING)}
-    for _ in range(_TRIES):
-        shutil.rmtree(stage, ignore_errors=True)
-        if not stage.exists():
+def _remove_tree(folder: Path) -> None:
+    """Remove a folder with all signals ignored, waiting for programs that still write into it."""
+    numbers = (signal.SIGINT, *_TERMINATION_SIGNALS)
+    handlers = {number: _set_handler(number, signal.SIG_IGN) for number in numbers}
+    for _ in range(_REMOVAL_ATTEMPTS):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
             break
-        time.sleep(_PAUSE)  # a signal may have come before git, say, was known to have started
-    for number, handler in before.items():
-        _on_signal(number, handler)
+        # A signal may arrive while a child such as git starts, before we know its process.
+        time.sleep(_REMOVAL_PAUSE)
+    for number, handler in handlers.items():
+        _set_handler(number, handler)
 
 
-def _on_signal(number: signal.Signals, handler: Any) -> Any:
-    """Set what a signal does, and return what it did; None, if nothing was set: only the main
-    thread can."""
+def _set_handler(number: signal.Signals, handler: Any) -> Any:
+    """Set a signal's handler and return the previous one.
+
+    Only the main thread can set handlers; in others this does nothing and returns None, and so it
+    does where ``handler`` is None.
+    """
     if handler is None or threading.current_thread() is not threading.main_thread():
         return None
     return signal.signal(number, handler)
 
 
-def _leave(number: int, frame: object) -> None:
-    raise Ended(128 + number)
+def _exit_on_signal(number: int, frame: object) -> None:
+    raise SignalExit(128 + number)

@@ -1,4 +1,4 @@
-"""Prompts that break at spaces where the terminal ends: prompt_toolkit breaks within words."""
+"""Word wrap for prompts: by itself, prompt_toolkit breaks lines within words."""
 
 from bisect import bisect_right
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from prompt_toolkit.utils import get_cwidth
 
 
 def wrap_words(application: Application[Any]) -> None:
-    """Let the lines of all windows go on below where they are too long, and break at spaces."""
+    """Make all windows of an application wrap long lines, and break them at spaces."""
     for window in set(application.layout.find_all_windows()):
         window.wrap_lines = Always()
         if window.height == 1:
@@ -31,7 +31,7 @@ def wrap_words(application: Application[Any]) -> None:
         if isinstance(control, BufferControl):
             control.input_processors = [
                 *(control.input_processors or []),
-                _Wrapping(window.get_line_prefix),
+                _WordWrapProcessor(window.get_line_prefix),
             ]
             window.get_line_prefix = None
         elif isinstance(control, FormattedTextControl):
@@ -39,17 +39,27 @@ def wrap_words(application: Application[Any]) -> None:
 
 
 def print_line(line: StyleAndTextTuples, application: Application[Any]) -> None:
-    """Print a line where an application has ended, in its colours; it breaks at spaces."""
+    """Print a line, word-wrapped, where an application has ended.
+
+    Args:
+        line: styled text.
+        application: gives the styles and the output.
+    """
     output = application.output
-    filled, _ = _padded(line, output.get_size().columns)
-    print_formatted_text(FormattedText(filled), style=application.style, output=output)
+    fragments, _ = _pad_line(line, output.get_size().columns)
+    print_formatted_text(FormattedText(fragments), style=application.style, output=output)
 
 
 def erase_line(line: StyleAndTextTuples, output: Output) -> None:
-    """Take a line back that ``print_line`` printed last."""
+    """Erase a line, with the cursor below it.
+
+    Args:
+        line: the last line that ``print_line`` printed.
+        output: where it was printed.
+    """
     columns = output.get_size().columns
-    filled, _ = _padded(line, columns)
-    output.cursor_up(max(1, -(-fragment_list_width(filled) // columns)))
+    fragments, _ = _pad_line(line, columns)
+    output.cursor_up(max(1, -(-fragment_list_width(fragments) // columns)))
     output.write_raw("\r")
     output.erase_down()
     output.flush()
@@ -58,54 +68,56 @@ def erase_line(line: StyleAndTextTuples, output: Output) -> None:
 def _wrap_text(control: FormattedTextControl) -> None:
     text, style = control.text, control.style
 
-    def wrapped() -> StyleAndTextTuples:
+    def wrap() -> StyleAndTextTuples:
         columns = get_app().output.get_size().columns
-        lines = [_padded(line, columns)[0] for line in split_lines(to_formatted_text(text, style))]
-        joined = [fragment for line in lines for fragment in [("", "\n"), *line]]
-        return joined[1:]
+        lines = split_lines(to_formatted_text(text, style))
+        padded_lines = [_pad_line(line, columns)[0] for line in lines]
+        fragments = [fragment for line in padded_lines for fragment in [("", "\n"), *line]]
+        return fragments[1:]
 
-    control.text = wrapped
+    control.text = wrap
 
 
-class _Wrapping(Processor):
-    """What is typed, with the prompt before it."""
+class _WordWrapProcessor(Processor):
+    """Wraps the text that a person types together with the prompt before it."""
 
     def __init__(self, prefix: Callable[[int, int], Any] | None) -> None:
         self._prefix = prefix
 
     def apply_transformation(self, transformation_input: TransformationInput) -> Transformation:
-        before = self._prefix(transformation_input.lineno, 0) if self._prefix else ""
-        prompt = to_formatted_text(before)
+        prefix = self._prefix(transformation_input.lineno, 0) if self._prefix else ""
+        prompt = to_formatted_text(prefix)
         length = fragment_list_len(prompt)
         line = [*prompt, *transformation_input.fragments]
-        filled, places = _padded(line, transformation_input.width)
+        fragments, positions = _pad_line(line, transformation_input.width)
         return Transformation(
-            filled,
-            source_to_display=lambda place: places[min(place + length, len(places) - 1)],
-            display_to_source=lambda place: max(bisect_right(places, place) - 1 - length, 0),
+            fragments,
+            source_to_display=lambda source: positions[min(source + length, len(positions) - 1)],
+            display_to_source=lambda shown: max(bisect_right(positions, shown) - 1 - length, 0),
         )
 
 
-def _padded(line: StyleAndTextTuples, columns: int) -> tuple[StyleAndTextTuples, list[int]]:
-    """Fill a line up with spaces before each word that would be cut at the terminal's edge.
+def _pad_line(line: StyleAndTextTuples, columns: int) -> tuple[StyleAndTextTuples, list[int]]:
+    """Pad a line with spaces before each word that would be cut at the terminal's edge.
 
     Returns:
-        the line, and where in it each of its signs, and its end, has come to lie.
+        the padded line, one fragment for each character; and the position in it of each character
+        of the original line, and of the end.
     """
-    # An empty one may mark where the cursor is.
-    signs = [(style, sign) for style, text, *_ in line for sign in (text or [""])]
-    filled: StyleAndTextTuples = []
-    places, column, is_in_word = [], 0, False
-    for number, (style, sign) in enumerate(signs):
-        if sign and sign != " " and not is_in_word:
-            word = takewhile(lambda other: other != " ", (text for _, text in signs[number:]))
+    # An empty fragment may mark the position of the cursor: it is kept.
+    characters = [(style, char) for style, text, *_ in line for char in (text or [""])]
+    fragments: StyleAndTextTuples = []
+    positions, column, is_in_word = [], 0, False
+    for number, (style, char) in enumerate(characters):
+        if char and char != " " and not is_in_word:
+            word = takewhile(lambda other: other != " ", (text for _, text in characters[number:]))
             width = sum(map(get_cwidth, word))
             if width < columns <= column + width:
-                filled += [("", " ")] * (columns - column)
+                fragments += [("", " ")] * (columns - column)
                 column = 0
-        is_in_word = sign != " " and (is_in_word or bool(sign))
-        column = get_cwidth(sign) + (column if column + get_cwidth(sign) <= columns else 0)
-        if sign:
-            places.append(len(filled))
-        filled.append((style, sign))
-    return filled, [*places, len(filled)]
+        is_in_word = char != " " and (is_in_word or bool(char))
+        column = get_cwidth(char) + (column if column + get_cwidth(char) <= columns else 0)
+        if char:
+            positions.append(len(fragments))
+        fragments.append((style, char))
+    return fragments, [*positions, len(fragments)]

@@ -1,4 +1,4 @@
-"""Small templates of other people, as files."""
+"""Small foreign templates, written to a folder."""
 
 import json
 from pathlib import Path
@@ -7,8 +7,8 @@ from typing import Any
 PROJECT = "{{ cookiecutter.project_slug }}"
 
 
-def team_template(folder: Path, **changes: Any) -> Path:
-    """A template with our keys: two questions of its own, and a feature beside it."""
+def write_team_template(folder: Path, **changes: Any) -> Path:
+    """Write a template with aistart's keys: two questions of its own, and two features."""
     manifest = {
         "_template": {"title": "Team", "summary": "A team's own.", "domain": "team"},
         "project_name": "My Service",
@@ -35,9 +35,9 @@ def team_template(folder: Path, **changes: Any) -> Path:
     return folder
 
 
-def plain_template(folder: Path) -> Path:
-    """One of cookiecutter's: a boolean, values that are expressions, an object, an extension, a
-    hook that writes a file."""
+def write_plain_template(folder: Path) -> Path:
+    """Write a plain cookiecutter template with a boolean, expressions, an object, an extension and
+    a hook that writes a file."""
     manifest = {
         "name": "Plain",
         "__small": "{{ cookiecutter.name | shout | lower }}",

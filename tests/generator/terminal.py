@@ -19,12 +19,12 @@ QUIET = 0.4  # seconds without output after which a prompt is taken to wait
 LIMIT = 60
 
 
-def on_terminal(answers: list[str], *words: str, columns: int = 80) -> str:
+def run_on_terminal(answers: list[str], *words: str, columns: int = 80) -> str:
     """Run the tool, type an answer whenever it waits, and return the text that it showed."""
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", _output(answers, *words, columns=columns))
 
 
-def screen_after(answers: list[str], *words: str, columns: int = 80) -> list[str]:
+def capture_screen(answers: list[str], *words: str, columns: int = 80) -> list[str]:
     """The lines that stand on the screen after these answers and Ctrl-C."""
     screen = pyte.Screen(columns, LINES)
     pyte.Stream(screen).feed(_output([*answers, CTRL_C], *words, columns=columns))

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from aistart.errors import shown
-from tests.generator.foreign import PROJECT, team_template, write
-from tests.generator.terminal import on_terminal
+from aistart.errors import format_value
+from tests.generator.foreign import PROJECT, write, write_team_template
+from tests.generator.terminal import run_on_terminal
 from tests.generator.test_new import assert_refused
 
 Call = Callable[..., Result]
 
 
-def answers_of(project: str) -> dict[str, str]:
+def read_answers(project: str) -> dict[str, str]:
     return tomllib.loads((Path(project) / ".aistart/answers.toml").read_text())["answers"]
 
 
@@ -32,7 +32,7 @@ def test_answers_file(aistart: Call, isolated: Path, name: str, text: str) -> No
     Path(name).write_text(text)
     words = ["--answers", name, "--set", "license=BSD-3-Clause"]
     assert aistart("new", "recommender", "demo", "-y", *words).exit_code == 0
-    found = answers_of("demo")
+    found = read_answers("demo")
     assert (found["author"], found["license"]) == ("Ada", "BSD-3-Clause")
 
 
@@ -43,12 +43,12 @@ def test_answers_of_an_existing_project(aistart: Call, isolated: Path) -> None:
         name = f"two-{len(place)}"
         result = aistart("new", "recommender", name, "-y", "--answers", place)
         assert result.exit_code == 0, result.output
-        found = answers_of(name)
+        found = read_answers(name)
         assert (found["author"], found["package_name"]) == ("Ada", name.replace("-", "_"))
         assert found["description"] == "{{ x }}"
     Path("first").rename("gone")
     assert aistart("new", "recommender", "-y", "--answers", "gone").exit_code == 0
-    assert answers_of("first") == answers_of("gone"), "without a name it is the same project"
+    assert read_answers("first") == read_answers("gone"), "without a name it is the same project"
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_answers_file_that_is_missing(aistart: Call, isolated: Path) -> None:
 def test_profile(aistart: Call, isolated: Path) -> None:
     place = Path(aistart("profile", "path").output.strip())
     assert place.is_relative_to(Path.home())
-    assert aistart("profile", "show").output == f"{place} (not there yet)\n"
+    assert aistart("profile", "show").output == f"{place} (does not exist yet)\n"
     assert aistart("profile", "set", "author", "Ada").exit_code == 0
     assert aistart("profile", "set", "license", "MIT").exit_code == 0
     place.write_text(f"# ours\n{place.read_text()}")
@@ -98,7 +98,7 @@ def test_profile(aistart: Call, isolated: Path) -> None:
     result = aistart("new", "recommender", "demo", "-y", "--set", "license=MIT")
     assert f"From the profile {place}: author." in result.output
     assert " --set author=Ada --set license=MIT" in result.output
-    found = answers_of("demo")
+    found = read_answers("demo")
     assert (found["author"], found["license"]) == ("Ada", "MIT")
     assert aistart("profile", "unset", "author").exit_code == 0
     assert "author" not in place.read_text()
@@ -111,8 +111,8 @@ def test_profile_of_a_team(aistart: Call, isolated: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("AISTART_PROFILE", "team.toml")
     aistart("new", "recommender", "one", "-y")
     aistart("new", "recommender", "two", "-y", "--profile", "other.toml")
-    assert answers_of("one")["author"] == "The Team"
-    assert answers_of("two")["author"] == "Others"
+    assert read_answers("one")["author"] == "The Team"
+    assert read_answers("two")["author"] == "Others"
     assert aistart("profile", "path").output == "team.toml\n"
     assert aistart("profile", "--profile", "other.toml", "path").output == "other.toml\n"
 
@@ -229,12 +229,12 @@ def test_what_came_from_the_profile_is_named(aistart: Call, isolated: Path) -> N
     assert shown[3:] == [
         "  features.ci = off",
         "  features.kubernetes = on",
-        "  features.own = on  (for templates of your own: none of aistart's has it)",
+        "  features.own = on  (only for your own templates: no built-in template has it)",
     ]
 
 
 def test_profile_and_templates_that_ask_otherwise(aistart: Call, isolated: Path) -> None:
-    team_template(isolated / "team", license=["GPL", "None"], author="Them")
+    write_team_template(isolated / "team", license=["GPL", "None"], author="Them")
     Path("team.toml").write_text('author = "Ada"\nlicense = "MIT"\n[features]\nchart = true\n')
     write(isolated / "team" / PROJECT / "by.txt", "{{ cookiecutter.author }}")
     write(isolated / "team" / PROJECT / "license.txt", "{{ cookiecutter.license }}")
@@ -245,7 +245,7 @@ def test_profile_and_templates_that_ask_otherwise(aistart: Call, isolated: Path)
     texts = [(isolated / "demo" / name).read_text() for name in ("by.txt", "license.txt")]
     assert texts == ["Ada", "GPL"]
     words[2] = "asked"
-    shown = on_terminal(["\r"] * 5, *words)
+    shown = run_on_terminal(["\r"] * 5, *words)
     assert "author (from the profile): Ada" in shown
     assert "license: (Shift-Tab: back)" in shown
 
@@ -276,4 +276,4 @@ def test_values_that_hold_each_other_are_short_in_messages() -> None:
     value: object = ["x" * 10] * 9
     for _ in range(12):
         value = [value] * 9
-    assert len(shown(value)) <= 120
+    assert len(format_value(value)) <= 120

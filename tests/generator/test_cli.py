@@ -16,8 +16,16 @@ from click.testing import Result
 
 from aistart.catalog import find_templates
 from tests.environments import REPOSITORY
-from tests.generator.foreign import PROJECT, team_template, write
-from tests.generator.terminal import CTRL_C, CTRL_U, DOWN, SHIFT_TAB, UP, on_terminal, screen_after
+from tests.generator.foreign import PROJECT, write, write_team_template
+from tests.generator.terminal import (
+    CTRL_C,
+    CTRL_U,
+    DOWN,
+    SHIFT_TAB,
+    UP,
+    capture_screen,
+    run_on_terminal,
+)
 
 Call = Callable[..., Result]
 FEATURES = ["\r"]  # the last question
@@ -28,10 +36,7 @@ def test_list(aistart: Call) -> None:
     assert result.exit_code == 0
     lines = [line for line in result.output.splitlines() if not line.startswith(" ")]
     assert [line.split(maxsplit=2) for line in lines] == [
-        ["medical-diagnosis", "medical", "Medical diagnosis"],
-        ["recommender", "recommendation", "Recommender"],
-        ["text-classifier", "nlp", "Text classifier"],
-        ["vision-classifier", "vision", "Image classifier"],
+        [template.name, template.domain, template.title] for template in find_templates().values()
     ]
     assert "Images into classes" in " ".join(result.output.split())
 
@@ -57,9 +62,9 @@ def test_list_as_json(aistart: Call) -> None:
     listed = json.loads(aistart("list", "--json").output)
     for template in listed:
         assert set(template) == {"name", "title", "summary", "domain"}
-    names = ["medical-diagnosis", "recommender", "text-classifier", "vision-classifier"]
-    assert [template["name"] for template in listed] == names
-    assert listed[3]["domain"] == "vision"
+    assert [template["name"] for template in listed] == list(find_templates())
+    domains = {template["name"]: template["domain"] for template in listed}
+    assert domains["vision-classifier"] == "vision"
 
 
 def test_help_and_version(aistart: Call) -> None:
@@ -95,9 +100,9 @@ def test_prompts_on_a_terminal(isolated: Path) -> None:
         "\r",
         *FEATURES,
     ]
-    shown = on_terminal(keys, "new", "vision-classifier")
+    shown = run_on_terminal(keys, "new", "vision-classifier")
     assert "Name of the project: My Image Classifier" in shown
-    assert "'class' is a word of the Python language; try 'my_class'." in shown
+    assert "'class' is a keyword of Python; try 'my_class'." in shown
     assert "Made my-app" in shown
     project = isolated / "my-app"
     assert (project / "src/my_app/train.py").is_file()
@@ -111,14 +116,16 @@ def test_going_back_takes_the_answered_line_away(isolated: Path) -> None:
     keys = [SHIFT_TAB, f"{CTRL_U}{name}\r", f"{CTRL_U}app\r", "\r", "\r"]
     asked = ["Name of the project", "Folder", "Python package", "What it does, in a sentence"]
     for left in (1, 4):
-        screen = screen_after([*keys, *left * [SHIFT_TAB]], "new", "vision-classifier", columns=40)
+        screen = capture_screen(
+            [*keys, *left * [SHIFT_TAB]], "new", "vision-classifier", columns=40
+        )
         lines = f" {' '.join(' '.join(screen).split())}".split(" ? ")[1:]
         assert [line.partition(":")[0] for line in lines] == asked[: 5 - left]
 
 
 def test_what_is_set_is_not_asked(isolated: Path) -> None:
     settings = ["--set", "license=MIT", "--set", "author=A", "--set", "python_version=3.12"]
-    shown = on_terminal(["\r"] * 5 + FEATURES, "new", "vision-classifier", "demo", *settings)
+    shown = run_on_terminal(["\r"] * 5 + FEATURES, "new", "vision-classifier", "demo", *settings)
     assert "Licence" not in shown
     assert 'requires-python = ">=3.12,<3.14"' in (isolated / "demo/pyproject.toml").read_text()
 
@@ -126,14 +133,14 @@ def test_what_is_set_is_not_asked(isolated: Path) -> None:
 def test_value_of_the_profile_is_marked(isolated: Path) -> None:
     (isolated / "team.toml").write_text('author = "The Team"\nlicense = "MIT"\n')
     words = ["new", "vision-classifier", "demo", "--profile", "team.toml"]
-    shown = on_terminal(["\r"] * 8 + FEATURES, *words)
+    shown = run_on_terminal(["\r"] * 8 + FEATURES, *words)
     assert "Author (from the profile): The Team" in shown
     assert "Licence (from the profile): MIT" in shown
     assert "From the profile team.toml: author, license." in shown
 
 
 def test_interrupt_at_a_prompt_leaves_nothing(isolated: Path) -> None:
-    shown = on_terminal([CTRL_C], "new", "vision-classifier")
+    shown = run_on_terminal([CTRL_C], "new", "vision-classifier")
     assert "Traceback" not in shown
     assert list(isolated.iterdir()) == []
 
@@ -182,7 +189,7 @@ def test_show(aistart: Call) -> None:
 
 def test_models_of_another_template(aistart: Call, isolated: Path) -> None:
     """Its registry is run, so names may be put in by any code; it may also be broken."""
-    team_template(isolated / "ours")
+    write_team_template(isolated / "ours")
     registry = isolated / "ours" / PROJECT / "src" / "ours" / "registry.py"
     write(registry, "MODELS = {'a': 'model:a'}\nMODELS |= {f'b{n}': print for n in range(2)}\n")
     shown = aistart("show", "./ours", "--trust")
@@ -274,16 +281,16 @@ def test_folders_are_completed_where_no_template_begins_so(isolated: Path) -> No
     [(False, "cd '/tmp/with space/it'\"'\"'s'"), (True, 'cd "/tmp/with space/it\'s"')],
 )
 def test_commands_are_quoted_for_the_shell(windows: bool, said: str) -> None:
-    from aistart.shell import quoted
+    from aistart.shell import join_command
 
-    assert quoted("cd", "/tmp/with space/it's", windows=windows) == said
+    assert join_command("cd", "/tmp/with space/it's", windows=windows) == said
 
 
 def test_lines_of_a_text_are_quoted_on_one_line() -> None:
-    from aistart.shell import quoted
+    from aistart.shell import join_command
 
     words = ["two\nlines", "it's \\n\n"]
-    command = quoted("printf", "%s|", *words, windows=False)
+    command = join_command("printf", "%s|", *words, windows=False)
     assert "\n" not in command
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
     assert done.stdout == "".join(f"{word}|" for word in words)
@@ -300,7 +307,7 @@ def test_what_is_wrong_already_is_said_before_the_first_question(isolated: Path)
         (["--with", "dockr"], "feature: 'dockr' is unknown."),
         (["-o", "/dev/null"], "output folder: '/dev/null' is not a folder."),
     ):
-        shown = on_terminal(["\r"], "new", "vision-classifier", *words)
+        shown = run_on_terminal(["\r"], "new", "vision-classifier", *words)
         assert message in shown
         assert "Name of the project" not in shown
 
@@ -320,7 +327,7 @@ def test_a_choice_that_is_taken_back_stays_taken_back(isolated: Path) -> None:
         "\r",
         *FEATURES,
     ]
-    shown = on_terminal(keys, "new", "vision-classifier", *words)
+    shown = run_on_terminal(keys, "new", "vision-classifier", *words)
     assert "Made my-app" in shown
     assert 'license = "Proprietary"' in (isolated / "my-app/.aistart/answers.toml").read_text()
 
@@ -346,13 +353,13 @@ def test_folder_that_is_taken_is_said_where_it_is_asked_for(isolated: Path) -> N
     (isolated / "demo").mkdir()
     (isolated / "demo" / "mine").touch()
     keys = ["\r", f"{CTRL_U}other\r", *["\r"] * 7, *FEATURES]
-    shown = on_terminal(keys, "new", "vision-classifier", "demo")
+    shown = run_on_terminal(keys, "new", "vision-classifier", "demo")
     before, _, after = shown.partition("'demo' exists and is not an empty folder.")
     assert "Python package" not in before
     assert "Python package" in after
     assert (isolated / "other/README.md").is_file()
     settings = ("new", "vision-classifier", "demo", "--set", "project_slug=demo")
-    shown = on_terminal([], *settings)
+    shown = run_on_terminal([], *settings)
     assert "Error: project folder: 'demo' exists and is not an empty folder." in shown
     assert "Python package" not in shown
 
@@ -361,7 +368,7 @@ def test_features_that_were_chosen_are_there_after_going_back(isolated: Path) ->
     texts = ("description=d", "author=a", "organisation=o", "license=MIT", "python_version=3.12")
     words = [word for setting in texts for word in ("--set", setting)]
     keys = ["\r", "\r", "\r", f"{DOWN} ", SHIFT_TAB, "\r", "\r"]
-    shown = on_terminal(keys, "new", "vision-classifier", "demo", *words)
+    shown = run_on_terminal(keys, "new", "vision-classifier", "demo", *words)
     assert "with docker, kubernetes, ci" in shown
 
 
@@ -369,7 +376,7 @@ def test_messages_at_a_prompt_are_whole_on_a_narrow_terminal(
     isolated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = ["\r", f"{CTRL_U}class\r", CTRL_C]
-    shown = on_terminal(keys, "new", "vision-classifier", "demo", columns=40)
+    shown = run_on_terminal(keys, "new", "vision-classifier", "demo", columns=40)
     assert "try 'my_class'." in " ".join(shown.split())
 
 
@@ -388,7 +395,7 @@ def test_what_was_made_is_said_in_whole_words_on_a_narrow_terminal(
 
 
 def test_words_at_a_prompt_are_whole_on_a_narrow_terminal(isolated: Path) -> None:
-    shown = on_terminal(["\r", CTRL_C], "new", "vision-classifier", columns=40)
+    shown = run_on_terminal(["\r", CTRL_C], "new", "vision-classifier", columns=40)
     assert re.search(r"project: My Image\s+Classifier", shown)
 
 
@@ -404,7 +411,7 @@ def test_typing_and_pasting_replace_the_default(isolated: Path) -> None:
         "Ada\r",
         *FEATURES,
     ]
-    shown = on_terminal(keys, "new", "vision-classifier", *words)
+    shown = run_on_terminal(keys, "new", "vision-classifier", *words)
     assert "Made my-appx" in shown
     recorded = tomllib.loads((isolated / "my-appx/.aistart/answers.toml").read_text())["answers"]
     assert recorded["project_name"] == "My App"
@@ -412,9 +419,11 @@ def test_typing_and_pasting_replace_the_default(isolated: Path) -> None:
 
 
 def test_templates_are_offered_where_none_is_named(aistart: Call, isolated: Path) -> None:
-    shown = on_terminal([f"{DOWN}\r", CTRL_C], "new")
-    assert "Image classifier" in shown
-    assert "Name of the project: My Recommender" in shown
+    shown = run_on_terminal([f"{DOWN}\r", CTRL_C], "new")
+    templates = list(find_templates().values())
+    for template in templates:
+        assert template.title in shown
+    assert f"Name of the project: {templates[1].declarations['project_name']}" in shown
     result = aistart("new", "-y")
     assert result.exit_code == 2
     assert result.output.startswith("Error: TEMPLATE: it is missing; ")

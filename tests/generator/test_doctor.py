@@ -19,8 +19,8 @@ from click.testing import CliRunner, Result
 
 from aistart.cli import main
 from aistart.doctor import drivers, environment, machine, tracking
-from aistart.doctor.projects import Project, Unreadable
-from tests.generator.test_cli import on_terminal
+from aistart.doctor.projects import InvalidProject, Project
+from tests.generator.test_cli import run_on_terminal
 
 Call = Callable[..., Result]
 GIB = 2**30
@@ -96,7 +96,7 @@ def computer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def demo_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A generated project, which tests copy."""
     folder = tmp_path_factory.mktemp("made")
     words = ["new", "vision-classifier", "demo", "-y", "-o", str(folder)]
@@ -105,32 +105,32 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def demo(made: Path, isolated: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def demo(demo_source: Path, isolated: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A fresh project, and the current folder."""
-    shutil.copytree(made, isolated / "demo")
+    shutil.copytree(demo_source, isolated / "demo")
     monkeypatch.chdir(isolated / "demo")
     return isolated / "demo"
 
 
-def locked(project: Path) -> dict[str, str]:
-    """The packages of a project's lock."""
+def read_lock(project: Path) -> dict[str, str]:
+    """Read the packages of a project's lock."""
     lines = (project / "requirements.lock").read_text().splitlines()
     pairs = [line.split()[0].split("==") for line in lines if line and line[0] not in " #"]
     return dict(pairs)
 
 
-def answer(project: Path) -> dict[str, Any]:
-    """What the probe says where all is well."""
+def make_report(project: Path) -> dict[str, Any]:
+    """Build what the probe reports where all is well."""
     return {
         "python": "3.12.4",
-        "packages": {**locked(project), "pip": "26.0"},
+        "packages": {**read_lock(project), "pip": "26.0"},
         "home": str(project / "src" / "demo"),
         "stage": "end",
         "reason": None,
-        "seen": {"gpus": 0, "cuda": "12.5.1", "missing": CUDA},
+        "devices": {"gpus": 0, "cuda": "12.5.1", "missing": CUDA},
         "plan": {
             "backend": "tensorflow",
-            "wish": "auto",
+            "requested_strategy": "auto",
             "strategy": "single",
             "replicas": 1,
             "why": "one device, because it sees 1 CPU device",
@@ -143,12 +143,12 @@ def answer(project: Path) -> dict[str, Any]:
     }
 
 
-Says = Callable[..., None]
+InstallPython = Callable[..., None]
 
 
 @pytest.fixture
-def says(demo: Path, computer: Machine) -> Says:
-    """Make an environment whose Python gives this answer: ``says(answer, "exit 1")``."""
+def install_python(demo: Path, computer: Machine) -> InstallPython:
+    """Make an environment whose Python prints a report: ``install_python(report, "exit 1")``."""
 
     def make(given: dict[str, Any] | str, then: str = "", folder: Path = demo / ".venv") -> None:
         text = given if isinstance(given, str) else json.dumps(given)
@@ -159,15 +159,15 @@ def says(demo: Path, computer: Machine) -> Says:
 
 
 @pytest.fixture
-def healthy(says: Says, demo: Path) -> dict[str, Any]:
-    """The answer of an environment in which all is well."""
-    given = answer(demo)
-    says(given)
-    return given
+def report(install_python: InstallPython, demo: Path) -> dict[str, Any]:
+    """The report of an environment in which all is well."""
+    report = make_report(demo)
+    install_python(report)
+    return report
 
 
-def lines_of(result: Result) -> dict[str, str]:
-    """Lines of the output by check; a fix follows its line after a bar."""
+def parse_lines(result: Result) -> dict[str, str]:
+    """Parse the output into a line for each check; a fix follows its line after a bar."""
     found: dict[str, str] = {}
     check = ""
     for line in result.output.split("\n\n")[0].splitlines():
@@ -179,18 +179,18 @@ def lines_of(result: Result) -> dict[str, str]:
     return found
 
 
-def line(result: Result, check: str) -> str:
-    """One line of the output: ``status: message | fix``."""
-    return lines_of(result)[check]
+def get_line(result: Result, check: str) -> str:
+    """Return one line of the output: ``status: message | fix``."""
+    return parse_lines(result)[check]
 
 
 # === All is well, and how it is said ===
 
 
-def test_all_is_well(aistart: Call, computer: Machine, healthy: dict[str, Any]) -> None:
+def test_all_is_well(aistart: Call, computer: Machine, report: dict[str, Any]) -> None:
     result = aistart("doctor")
-    count = len(healthy["packages"])
-    git = line(result, "git").split()[1].rstrip(";")
+    count = len(report["packages"])
+    git = get_line(result, "git").split()[1].rstrip(";")
     assert result.output.splitlines() == [
         "ok       project      demo, made from vision-classifier by aistart 0.1.0",
         f"ok       git          {git}; commits are by Ada",
@@ -215,7 +215,7 @@ def test_all_is_well(aistart: Call, computer: Machine, healthy: dict[str, Any]) 
     assert result.exit_code == 0
 
 
-def test_json(aistart: Call, healthy: dict[str, Any], computer: Machine) -> None:
+def test_json(aistart: Call, report: dict[str, Any], computer: Machine) -> None:
     computer.disk(2.5)
     result = aistart("doctor", "--json")
     found = json.loads(result.output)
@@ -233,7 +233,7 @@ def test_json(aistart: Call, healthy: dict[str, Any], computer: Machine) -> None
 
 
 def test_the_worst_is_the_exit_code(
-    aistart: Call, computer: Machine, healthy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    aistart: Call, computer: Machine, report: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("GIT_AUTHOR_NAME")
     monkeypatch.delenv("GIT_AUTHOR_EMAIL")
@@ -246,15 +246,15 @@ def test_the_worst_is_the_exit_code(
 
 
 def test_colors_are_for_terminals_that_want_them(
-    computer: Machine, healthy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    computer: Machine, report: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def shown() -> str:
+    def run_doctor() -> str:
         return CliRunner().invoke(main, ["doctor"], color=True).output
 
-    assert shown().startswith("\x1b[32mok     \x1b[0m  project")
+    assert run_doctor().startswith("\x1b[32mok     \x1b[0m  project")
     monkeypatch.setenv("NO_COLOR", "1")
-    assert shown().startswith("ok       project")
-    assert "\x1b" not in shown()
+    assert run_doctor().startswith("ok       project")
+    assert "\x1b" not in run_doctor()
 
 
 def test_narrow_terminals_get_whole_commands(
@@ -262,7 +262,7 @@ def test_narrow_terminals_get_whole_commands(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "60")
     (computer.bin / "make").unlink()
-    shown = re.sub(r"\x1b\[\d+m", "", on_terminal([], "doctor")).replace("\r\n", "\n")
+    shown = re.sub(r"\x1b\[\d+m", "", run_on_terminal([], "doctor")).replace("\r\n", "\n")
     setup = "python3 -m venv .venv && .venv/bin/python -m pip install -r requirements.lock"
     setup += " && .venv/bin/python -m pip install --no-deps -e ."
     assert f"\n{' ' * 22}{setup}\n" in shown
@@ -278,10 +278,10 @@ def test_without_a_project_only_the_machine_is_checked(
     aistart: Call, computer: Machine, isolated: Path
 ) -> None:
     result = aistart("doctor")
-    assert list(lines_of(result)) == ["project", "python", "git", "memory", "disk", "gpu"]
-    assert line(result, "project") == "ok: none in this folder: only this machine is checked"
-    assert line(result, "python") == "ok: python3 is 3.12.4 (a project needs >=3.11,<3.14)"
-    assert line(result, "gpu") == "ok: none, and no TPU: training would take the CPU"
+    assert list(parse_lines(result)) == ["project", "python", "git", "memory", "disk", "gpu"]
+    assert get_line(result, "project") == "ok: none in this folder: only this machine is checked"
+    assert get_line(result, "python") == "ok: python3 is 3.12.4 (a project needs >=3.11,<3.14)"
+    assert get_line(result, "gpu") == "ok: none, and no TPU: training would take the CPU"
     assert result.exit_code == 0
 
 
@@ -312,11 +312,11 @@ def test_broken_answers(
 ) -> None:
     (demo / ".aistart" / "answers.toml").write_text(text)
     result = aistart("doctor")
-    assert line(result, "project") == (
+    assert get_line(result, "project") == (
         f"problem: .aistart/answers.toml: {reason}; only this machine is checked | "
         f"git -C {demo} restore .aistart/answers.toml"
     )
-    assert "memory" in lines_of(result)
+    assert "memory" in parse_lines(result)
     assert result.exit_code == 1
 
 
@@ -325,10 +325,14 @@ def test_commands_can_be_typed_where_one_is(
 ) -> None:
     monkeypatch.chdir(demo / "src")
     setup = "(cd .. && make setup)"
-    assert line(aistart("doctor"), "environment") == f"problem: none: there is no .venv | {setup}"
+    assert (
+        get_line(aistart("doctor"), "environment") == f"problem: none: there is no .venv | {setup}"
+    )
     monkeypatch.chdir(demo.parent)
     shutil.move(demo, demo.parent / "my app")
-    assert line(aistart("doctor", "my app"), "environment").endswith("(cd 'my app' && make setup)")
+    assert get_line(aistart("doctor", "my app"), "environment").endswith(
+        "(cd 'my app' && make setup)"
+    )
 
 
 # === The environment ===
@@ -337,38 +341,42 @@ def test_commands_can_be_typed_where_one_is(
 def test_no_environment(aistart: Call, demo: Path, computer: Machine) -> None:
     computer.gpus(1)
     result = aistart("doctor")
-    assert line(result, "environment") == "problem: none: there is no .venv | make setup"
-    assert line(result, "python") == "ok: python3 is 3.12.4 (a project needs >=3.11,<3.14)"
+    assert get_line(result, "environment") == "problem: none: there is no .venv | make setup"
+    assert get_line(result, "python") == "ok: python3 is 3.12.4 (a project needs >=3.11,<3.14)"
     gpu = "1 x NVIDIA A100-SXM4-80GB (81920 MiB), driver 570.86.15"
-    assert line(result, "gpu") == f"ok: {gpu}; no framework was asked"
+    assert get_line(result, "gpu") == f"ok: {gpu}; no framework was asked"
     assert result.exit_code == 1
     (computer.bin / "make").unlink()
-    assert line(aistart("doctor"), "environment").endswith(
+    assert get_line(aistart("doctor"), "environment").endswith(
         f"| python3 -m venv .venv && {INSTALL} -r requirements.lock && {INSTALL} --no-deps -e ."
     )
 
 
 def test_the_active_environment_serves_if_it_has_tensorflow(
-    aistart: Call, demo: Path, computer: Machine, says: Says, monkeypatch: pytest.MonkeyPatch
+    aistart: Call,
+    demo: Path,
+    computer: Machine,
+    install_python: InstallPython,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     active = computer.root / "active"
     monkeypatch.setenv("VIRTUAL_ENV", str(active))
-    given = answer(demo)
-    says(given, folder=active)
-    assert line(aistart("doctor"), "environment").startswith(f"ok: {active}, ")
+    given = make_report(demo)
+    install_python(given, folder=active)
+    assert get_line(aistart("doctor"), "environment").startswith(f"ok: {active}, ")
     del given["packages"]["tensorflow"]
-    says(given, folder=active)
+    install_python(given, folder=active)
     result = aistart("doctor")
-    assert line(result, "environment") == (
+    assert get_line(result, "environment") == (
         f"problem: none: there is no .venv, and the active {active} is without TensorFlow | "
         "make setup"
     )
-    assert "keras" not in lines_of(result)
+    assert "keras" not in parse_lines(result)
 
 
-def test_a_setup_that_did_not_end(aistart: Call, says: Says, demo: Path) -> None:
-    says({**answer(demo), "packages": {"pip": "26.0"}, "stage": "tensorflow"})
-    assert line(aistart("doctor"), "environment") == (
+def test_a_setup_that_did_not_end(aistart: Call, install_python: InstallPython, demo: Path) -> None:
+    install_python({**make_report(demo), "packages": {"pip": "26.0"}, "stage": "tensorflow"})
+    assert get_line(aistart("doctor"), "environment") == (
         "problem: .venv is without TensorFlow | rm -rf .venv && make setup"
     )
 
@@ -377,10 +385,10 @@ def test_a_setup_that_did_not_end(aistart: Call, says: Says, demo: Path) -> None
     ("script", "trouble"),
     [
         ("echo Segmentation >&2; exit 3", "Segmentation"),
-        ("exit 3", "exit code 3, without a word"),
+        ("exit 3", "exit code 3, without a message"),
         ("kill -11 $$", "killed by Segmentation fault (signal 11)"),
-        ("echo nonsense", "it says nothing that is understood"),
-        ("""echo '{"python": "3.12", "packages": 7}'""", "it says nothing that is understood"),
+        ("echo nonsense", "its output is not understood"),
+        ("""echo '{"python": "3.12", "packages": 7}'""", "its output is not understood"),
         ("sleep 60 & sleep 60", "no answer within 0.5 s"),
     ],
 )
@@ -396,7 +404,7 @@ def test_a_python_that_does_not_answer(
     computer.program("python", script, demo / ".venv" / "bin")
     began = time.monotonic()
     result = aistart("doctor")
-    assert line(result, "environment") == (
+    assert get_line(result, "environment") == (
         f"problem: .venv/bin/python: {trouble} | rm -rf .venv && make setup"
     )
     assert result.exit_code == 1
@@ -405,19 +413,21 @@ def test_a_python_that_does_not_answer(
 
 def test_a_python_that_is_gone(aistart: Call, demo: Path, computer: Machine) -> None:
     (demo / ".venv").symlink_to("gone")
-    assert line(aistart("doctor"), "environment") == (
+    assert get_line(aistart("doctor"), "environment") == (
         "problem: .venv/bin/python: does not start: No such file or directory | "
         "rm -rf .venv && make setup"
     )
 
 
 def test_what_the_framework_did_before_it_crashed_is_told(
-    aistart: Call, demo: Path, computer: Machine, says: Says
+    aistart: Call, demo: Path, computer: Machine, install_python: InstallPython
 ) -> None:
-    says({**answer(demo), "stage": "tensorflow", "seen": None, "plan": None}, "kill -4 $$")
+    install_python(
+        {**make_report(demo), "stage": "tensorflow", "devices": None, "plan": None}, "kill -4 $$"
+    )
     result = aistart("doctor")
-    assert line(result, "tensorflow") == "ok: 2.21.0, as tested"
-    assert line(result, "devices") == (
+    assert get_line(result, "tensorflow") == "ok: 2.21.0, as tested"
+    assert get_line(result, "devices") == (
         "problem: TensorFlow does not start: killed by Illegal instruction (signal 4); its "
         "packages need a CPU with AVX; the whole message: | "
         ".venv/bin/python -c 'import tensorflow'"
@@ -425,16 +435,16 @@ def test_what_the_framework_did_before_it_crashed_is_told(
 
 
 def test_the_project_must_be_installed(
-    aistart: Call, demo: Path, says: Says, healthy: dict[str, Any]
+    aistart: Call, demo: Path, install_python: InstallPython, report: dict[str, Any]
 ) -> None:
-    says({**healthy, "home": None})
+    install_python({**report, "home": None})
     install = f"{INSTALL} --no-deps -e ."
-    count = len(healthy["packages"])
-    assert line(aistart("doctor"), "environment") == (
+    count = len(report["packages"])
+    assert get_line(aistart("doctor"), "environment") == (
         f"warning: .venv, {count} packages; the project is not installed in it | {install}"
     )
-    says({**healthy, "home": "/other/src/demo"})
-    assert line(aistart("doctor"), "environment") == (
+    install_python({**report, "home": "/other/src/demo"})
+    assert get_line(aistart("doctor"), "environment") == (
         f"warning: .venv, {count} packages; it imports demo from /other/src/demo, not from this "
         f"project | {install}"
     )
@@ -443,105 +453,113 @@ def test_the_project_must_be_installed(
 # === Versions ===
 
 
-def test_versions(aistart: Call, demo: Path, says: Says, healthy: dict[str, Any]) -> None:
-    packages = healthy["packages"]
+def test_versions(
+    aistart: Call, demo: Path, install_python: InstallPython, report: dict[str, Any]
+) -> None:
+    packages = report["packages"]
     packages |= {"keras": "3.15.9", "tensorflow": "2.20.0", "jax": "0.11.0", "scipy": "1.0"}
     del packages["mlflow"], packages["pillow"], packages["colorama"]  # the last: Windows has it
-    says(healthy)
+    install_python(report)
     result = aistart("doctor")
-    assert line(result, "tensorflow") == (
+    assert get_line(result, "tensorflow") == (
         f"problem: 2.20.0; the project needs >=2.21,<2.22 | {INSTALL} tensorflow==2.21.0"
     )
-    assert line(result, "keras") == (
+    assert get_line(result, "keras") == (
         f"warning: 3.15.9; tested with 3.15.1 | {INSTALL} keras==3.15.1"
     )
-    assert line(result, "mlflow") == (
+    assert get_line(result, "mlflow") == (
         f"problem: not installed; tested with 3.17.2 | {INSTALL} -r requirements.lock"
     )
-    assert line(result, "jax") == (
+    assert get_line(result, "jax") == (
         f"problem: 0.11.0; the project needs >=0.10,<0.11 | {INSTALL} -e '.[jax]'"
     )
-    scipy = line(result, "packages")
+    scipy = get_line(result, "packages")
     assert scipy.startswith("warning: 1 missing: pillow; 1 of other versions: scipy 1.0 (tested: ")
     assert scipy.endswith(f") | {INSTALL} -r requirements.lock")
 
 
 def test_an_environment_of_uv(
-    aistart: Call, computer: Machine, says: Says, healthy: dict[str, Any]
+    aistart: Call, computer: Machine, install_python: InstallPython, report: dict[str, Any]
 ) -> None:
-    del healthy["packages"]["pip"], healthy["packages"]["keras"]
-    healthy["packages"] |= {"tensorflow-cpu": healthy["packages"].pop("tensorflow")}
-    says(healthy)
+    del report["packages"]["pip"], report["packages"]["keras"]
+    report["packages"] |= {"tensorflow-cpu": report["packages"].pop("tensorflow")}
+    install_python(report)
     install = "python3 -m pip --python .venv/bin/python install -r requirements.lock"
-    assert line(aistart("doctor"), "keras").endswith(f" | {install}")
+    assert get_line(aistart("doctor"), "keras").endswith(f" | {install}")
     computer.program("uv", "")
     uv = "uv pip install --python .venv/bin/python"
     result = aistart("doctor")
-    assert line(result, "keras").endswith(f" | {uv} -r requirements.lock")
-    assert line(result, "tensorflow") == (
+    assert get_line(result, "keras").endswith(f" | {uv} -r requirements.lock")
+    assert get_line(result, "tensorflow") == (
         "warning: tensorflow-cpu 2.21.0 in place of the tested tensorflow 2.21.0 | "
         f"{uv} tensorflow==2.21.0"
     )
 
 
-def test_a_lock_that_is_lost(aistart: Call, demo: Path, healthy: dict[str, Any]) -> None:
+def test_a_lock_that_is_lost(aistart: Call, demo: Path, report: dict[str, Any]) -> None:
     (demo / "requirements.lock").unlink()
-    assert line(aistart("doctor"), "packages") == (
+    assert get_line(aistart("doctor"), "packages") == (
         "warning: requirements.lock, the tested set, is missing or empty | "
         "git restore requirements.lock"
     )
 
 
 def test_pythons(
-    aistart: Call, demo: Path, says: Says, healthy: dict[str, Any], computer: Machine
+    aistart: Call,
+    demo: Path,
+    install_python: InstallPython,
+    report: dict[str, Any],
+    computer: Machine,
 ) -> None:
-    says({**healthy, "python": "3.14.0"})
+    install_python({**report, "python": "3.14.0"})
     said = "problem: 3.14.0 in .venv; the project needs >=3.11,<3.14"
     again = "rm -rf .venv && make setup"
-    assert line(aistart("doctor"), "python") == f"{said} | {again} PYTHON=python3"
+    assert get_line(aistart("doctor"), "python") == f"{said} | {again} PYTHON=python3"
     computer.program("python3", "echo 3.14.1 True")
-    assert line(aistart("doctor"), "python") == (
+    assert get_line(aistart("doctor"), "python") == (
         f"{said} | uv python install 3.13 && {again} PYTHON=$(uv python find 3.13)"
     )
     shutil.rmtree(demo / ".venv")
     computer.program("python3.11", "echo 3.11.2 True")
-    assert line(aistart("doctor"), "python") == (
+    assert get_line(aistart("doctor"), "python") == (
         "warning: python3 is 3.14.1; a project needs >=3.11,<3.14 | make setup PYTHON=python3.11"
     )
     computer.program("apt-get", "")
     computer.program("python3", "echo 3.13.1 False")
-    assert line(aistart("doctor"), "python") == (
+    assert get_line(aistart("doctor"), "python") == (
         "problem: python3 is 3.13.1 (a project needs >=3.11,<3.14), but it cannot make "
         "environments: no ensurepip | sudo apt-get install python3-venv"
     )
     for name in ("python3", "python3.11"):
         (computer.bin / name).unlink()
-    assert line(aistart("doctor"), "python").startswith("problem: there is no python3 that works; ")
+    assert get_line(aistart("doctor"), "python").startswith(
+        "problem: there is no python3 that works; "
+    )
 
 
 # === GPUs and TPUs ===
 
 
-def gpu(aistart: Call) -> str:
+def get_gpu_line(aistart: Call) -> str:
     """The line on GPUs, without what the driver says of them."""
     shown = "2 x NVIDIA A100-SXM4-80GB (81920 MiB), driver 570.86.15; "
-    return line(aistart("doctor"), "gpu").replace(shown, "")
+    return get_line(aistart("doctor"), "gpu").replace(shown, "")
 
 
 def test_gpus_that_the_framework_sees(
-    aistart: Call, computer: Machine, healthy: dict[str, Any], says: Says
+    aistart: Call, computer: Machine, report: dict[str, Any], install_python: InstallPython
 ) -> None:
     computer.gpus(2)
-    healthy["seen"] |= {"gpus": 2, "missing": []}
+    report["devices"] |= {"gpus": 2, "missing": []}
     why = "2 replicas, because it sees 2 GPUs"
-    healthy["plan"] |= {"strategy": "mirrored", "replicas": 2, "why": why}
-    says(healthy)
+    report["plan"] |= {"strategy": "mirrored", "replicas": 2, "why": why}
+    install_python(report)
     result = aistart("doctor")
-    assert line(result, "gpu") == (
+    assert get_line(result, "gpu") == (
         "ok: 2 x NVIDIA A100-SXM4-80GB (81920 MiB), driver 570.86.15; TensorFlow sees all"
     )
-    assert line(result, "strategy") == f"ok: mirrored on TensorFlow (auto picks it): {why}"
-    assert line(result, "batch size") == (
+    assert get_line(result, "strategy") == f"ok: mirrored on TensorFlow (auto picks it): {why}"
+    assert get_line(result, "batch size") == (
         "ok: 64 to begin with: the configured 32 for each of 2 replicas (--data.batch_size 64, "
         "train.learning_rate raised with it); double it while epochs get faster and memory suffices"
     )
@@ -550,74 +568,76 @@ def test_gpus_that_the_framework_sees(
 def test_why_the_framework_sees_no_gpu(
     aistart: Call,
     computer: Machine,
-    healthy: dict[str, Any],
-    says: Says,
+    report: dict[str, Any],
+    install_python: InstallPython,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     computer.gpus(2)
     none = "problem: TensorFlow sees none: "
-    assert gpu(aistart) == (
+    assert get_gpu_line(aistart) == (
         f"{none}CUDA's libraries are not installed: {', '.join(CUDA[:3])} and 1 more | "
         f"{INSTALL} -e '.[gpu]'"
     )
-    healthy["seen"]["missing"] = []
-    says(healthy, f"cat {computer.file('log', LOG)} >&2")
-    assert gpu(aistart) == (
+    report["devices"]["missing"] = []
+    install_python(report, f"cat {computer.file('log', LOG)} >&2")
+    assert get_gpu_line(aistart) == (
         f"{none}it says: failed call to cuInit: UNKNOWN ERROR (303) | "
         f"{INSTALL} --force-reinstall -e '.[gpu]'"
     )
     monkeypatch.setenv("LD_LIBRARY_PATH", "/usr/local/cuda/lib64")
-    assert gpu(aistart).endswith("LD_LIBRARY_PATH may name other libraries | unset LD_LIBRARY_PATH")
+    assert get_gpu_line(aistart).endswith(
+        "LD_LIBRARY_PATH may name other libraries | unset LD_LIBRARY_PATH"
+    )
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
-    assert gpu(aistart) == (
+    assert get_gpu_line(aistart) == (
         "warning: TensorFlow sees none, as CUDA_VISIBLE_DEVICES is '-1' | "
         "unset CUDA_VISIBLE_DEVICES"
     )
-    healthy["seen"]["gpus"] = 1
+    report["devices"]["gpus"] = 1
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
-    says(healthy)
-    assert gpu(aistart) == "ok: TensorFlow sees 1 of them, as CUDA_VISIBLE_DEVICES is '1'"
+    install_python(report)
+    assert get_gpu_line(aistart) == "ok: TensorFlow sees 1 of them, as CUDA_VISIBLE_DEVICES is '1'"
 
 
 def test_a_build_without_cuda(
-    aistart: Call, computer: Machine, healthy: dict[str, Any], says: Says
+    aistart: Call, computer: Machine, report: dict[str, Any], install_python: InstallPython
 ) -> None:
     computer.gpus(2)
-    healthy["seen"]["cuda"] = None
-    healthy["packages"]["tensorflow-cpu"] = "2.21.0"
-    says(healthy)
-    assert gpu(aistart) == (
+    report["devices"]["cuda"] = None
+    report["packages"]["tensorflow-cpu"] = "2.21.0"
+    install_python(report)
+    assert get_gpu_line(aistart) == (
         "problem: TensorFlow sees none: it is a build for CPUs only | "
         f".venv/bin/python -m pip uninstall tensorflow-cpu && {INSTALL} -e '.[gpu]'"
     )
 
 
 def test_a_driver_that_is_too_old(
-    aistart: Call, computer: Machine, healthy: dict[str, Any], says: Says
+    aistart: Call, computer: Machine, report: dict[str, Any], install_python: InstallPython
 ) -> None:
     computer.program("nvidia-smi", f"cat {computer.file('smi', 'Tesla T4, 15360 MiB, 470.57.02')}")
     computer.program("ubuntu-drivers", "")
-    healthy["seen"]["missing"] = []
-    says(healthy)
-    assert gpu(aistart) == (
+    report["devices"]["missing"] = []
+    install_python(report)
+    assert get_gpu_line(aistart) == (
         "problem: 1 x Tesla T4 (15360 MiB), driver 470.57.02; TensorFlow sees none: CUDA 12 needs "
         "NVIDIA's driver 525.60 or newer | sudo ubuntu-drivers install"
     )
 
 
 def test_drivers_in_trouble(
-    aistart: Call, computer: Machine, healthy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    aistart: Call, computer: Machine, report: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mismatch = "Failed to initialize NVML: Driver/library version mismatch"
     computer.program("nvidia-smi", f"echo '{mismatch}'; exit 18")
-    assert gpu(aistart) == f"problem: nvidia-smi: {mismatch} | sudo reboot"
+    assert get_gpu_line(aistart) == f"problem: nvidia-smi: {mismatch} | sudo reboot"
     monkeypatch.setattr(drivers, "QUICK", 0.5, raising=False)
     computer.program("nvidia-smi", "echo 'No devices were found'; exit 6")
-    assert gpu(aistart) == "ok: none, and no TPU: training takes the CPU"
+    assert get_gpu_line(aistart) == "ok: none, and no TPU: training takes the CPU"
     (computer.bin / "nvidia-smi").unlink()
     text = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.161.08  Sat Feb 17\nGCC 12.2.0\n"
     computer.file("proc/driver/nvidia/version", text)
-    assert gpu(aistart) == (
+    assert get_gpu_line(aistart) == (
         "warning: NVIDIA's driver 535.161.08 is loaded; TensorFlow sees none, and there is no "
         "nvidia-smi; a container is given GPUs with: docker run --gpus all"
     )
@@ -626,83 +646,83 @@ def test_drivers_in_trouble(
 def test_jax(
     aistart: Call,
     computer: Machine,
-    healthy: dict[str, Any],
-    says: Says,
+    report: dict[str, Any],
+    install_python: InstallPython,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     computer.gpus(2)
-    healthy["packages"]["jax"] = "0.10.2"
-    plan = healthy["plan"]
+    report["packages"]["jax"] = "0.10.2"
+    plan = report["plan"]
     plan |= {"backend": "jax", "jax_platform": "cpu", "jax_devices": 1}
-    says(healthy)
-    assert gpu(aistart) == (
+    install_python(report)
+    assert get_gpu_line(aistart) == (
         f"problem: JAX sees none: it is a build for CPUs only | {INSTALL} -e '.[jax-gpu]'"
     )
-    healthy["packages"]["jax-cuda13-plugin"] = "0.10.2"
-    says(healthy)
-    assert gpu(aistart).startswith(
+    report["packages"]["jax-cuda13-plugin"] = "0.10.2"
+    install_python(report)
+    assert get_gpu_line(aistart).startswith(
         "problem: JAX sees none: CUDA 13 needs NVIDIA's driver 580.65 or newer"
     )
     plan |= {"jax_platform": "gpu", "jax_devices": 2}
-    says(healthy)
-    assert gpu(aistart) == "ok: JAX sees all"
-    assert line(aistart("doctor"), "jax") == "ok: 0.10.2, within >=0.10,<0.11"
+    install_python(report)
+    assert get_gpu_line(aistart) == "ok: JAX sees all"
+    assert get_line(aistart("doctor"), "jax") == "ok: 0.10.2, within >=0.10,<0.11"
 
 
 def test_jax_that_is_not_installed(
-    aistart: Call, computer: Machine, healthy: dict[str, Any], says: Says
+    aistart: Call, computer: Machine, report: dict[str, Any], install_python: InstallPython
 ) -> None:
     reason = "runtime.backend: jax is not installed; it is an extra: pip install -e '.[jax]'."
-    says({**healthy, "stage": "project", "plan": None, "reason": reason})
-    assert line(aistart("doctor"), "strategy") == f"problem: {reason} | {INSTALL} -e '.[jax]'"
+    install_python({**report, "stage": "project", "plan": None, "reason": reason})
+    assert get_line(aistart("doctor"), "strategy") == f"problem: {reason} | {INSTALL} -e '.[jax]'"
 
 
 def test_tpus(
     aistart: Call,
     computer: Machine,
-    healthy: dict[str, Any],
-    says: Says,
+    report: dict[str, Any],
+    install_python: InstallPython,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("TPU_WORKER_ID", "0")
-    assert line(aistart("doctor"), "tpu") == (
+    assert get_line(aistart("doctor"), "tpu") == (
         "warning: TPU_WORKER_ID is set, and there is no TPU device in /dev | unset TPU_WORKER_ID"
     )
     chips = [str(computer.file(f"dev/vfio/{number}")) for number in range(4)]
     seen = f"4 TPU devices ({', '.join(chips[:3])} and 1 more)"
     extra = f"{INSTALL} -e '.[tpu]'"
     result = aistart("doctor")
-    assert "gpu" not in lines_of(result)
+    assert "gpu" not in parse_lines(result)
     missing = f"problem: {seen}; JAX's part for TPUs is not installed | {extra}"
-    assert line(result, "tpu") == missing
-    healthy["packages"]["libtpu"] = "0.0.42"
-    says(healthy)
-    assert line(aistart("doctor"), "tpu") == (
+    assert get_line(result, "tpu") == missing
+    report["packages"]["libtpu"] = "0.0.42"
+    install_python(report)
+    assert get_line(aistart("doctor"), "tpu") == (
         f"warning: {seen}; only JAX uses it, and the backend is tensorflow | "
         ".venv/bin/train --config configs/tpu.yaml"
     )
-    healthy["plan"] |= {"backend": "jax", "jax_platform": "tpu", "jax_devices": 4}
-    says(healthy)
-    assert line(aistart("doctor"), "tpu") == f"ok: {seen}; JAX sees 4"
+    report["plan"] |= {"backend": "jax", "jax_platform": "tpu", "jax_devices": 4}
+    install_python(report)
+    assert get_line(aistart("doctor"), "tpu") == f"ok: {seen}; JAX sees 4"
 
 
 def test_other_devices_are_no_tpus(
-    aistart: Call, computer: Machine, healthy: dict[str, Any]
+    aistart: Call, computer: Machine, report: dict[str, Any]
 ) -> None:
     computer.file("dev/vfio/7")  # of a virtual machine's network card
     computer.file("dev/accel/accel0")  # a laptop's neural processor
     computer.file("sys/bus/pci/devices/0000:00:01.0/vendor", "0x8086\n")
-    assert "tpu" not in lines_of(aistart("doctor"))
+    assert "tpu" not in parse_lines(aistart("doctor"))
     computer.file("sys/bus/pci/devices/0000:00:02.0/vendor", "0x1ae0\n")
-    assert line(aistart("doctor"), "tpu").startswith("problem: 1 TPU device (")
+    assert get_line(aistart("doctor"), "tpu").startswith("problem: 1 TPU device (")
 
 
 def test_a_configuration_that_train_would_refuse(
-    aistart: Call, healthy: dict[str, Any], says: Says
+    aistart: Call, report: dict[str, Any], install_python: InstallPython
 ) -> None:
     reason = "environment variable: 'APP__TRAIN__EPOCH' is unknown."
-    says({**healthy, "stage": "project", "plan": None, "reason": reason})
-    assert line(aistart("doctor"), "strategy") == (
+    install_python({**report, "stage": "project", "plan": None, "reason": reason})
+    assert get_line(aistart("doctor"), "strategy") == (
         f"problem: train would not start: {reason} | .venv/bin/python -m demo.config"
     )
 
@@ -712,12 +732,14 @@ def test_a_configuration_that_train_would_refuse(
 
 def test_memory(aistart: Call, computer: Machine) -> None:
     computer.memory(0.5)
-    assert line(aistart("doctor"), "memory") == (
-        "problem: 0.5 GiB available of 16.0 GiB; the smallest training takes 1 GiB; what takes "
-        "it: | ps aux --sort=-rss | head"
+    assert get_line(aistart("doctor"), "memory") == (
+        "problem: 0.5 GiB available of 16.0 GiB; the smallest training takes 1 GiB; what uses "
+        "it now: | ps aux --sort=-rss | head"
     )
     computer.memory(1.5)
-    assert line(aistart("doctor"), "memory").startswith("warning: 1.5 GiB available of 16.0 GiB; ")
+    assert get_line(aistart("doctor"), "memory").startswith(
+        "warning: 1.5 GiB available of 16.0 GiB; "
+    )
 
 
 @pytest.mark.parametrize(
@@ -741,7 +763,7 @@ def test_memory_of_a_container(
     computer.file(f"sys/fs/cgroup/{folder}/{used}", f"{7 * GIB}\n")
     computer.file(f"sys/fs/cgroup/{folder}/memory.stat", f"anon 1\n{files} {2 * GIB}\n")
     computer.file("sys/fs/cgroup/user/job/memory.max", "max\n")
-    assert line(aistart("doctor"), "memory") == (
+    assert get_line(aistart("doctor"), "memory") == (
         "ok: 3.0 GiB available of 8.0 GiB, the limit of this container or group"
     )
 
@@ -749,22 +771,24 @@ def test_memory_of_a_container(
 def test_disk(aistart: Call, computer: Machine, demo: Path) -> None:
     computer.disk(4.94)
     result = aistart("doctor")
-    assert line(result, "disk") == "warning: 4.9 GB free; an environment and some runs need 5 GB"
+    assert (
+        get_line(result, "disk") == "warning: 4.9 GB free; an environment and some runs need 5 GB"
+    )
     computer.disk(0.97)
-    assert line(aistart("doctor"), "disk") == "problem: 1.0 GB free, less than 1 GB"
+    assert get_line(aistart("doctor"), "disk") == "problem: 1.0 GB free, less than 1 GB"
 
 
 def test_git(aistart: Call, computer: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("GIT_AUTHOR_NAME")
     monkeypatch.delenv("GIT_AUTHOR_EMAIL")
-    assert line(aistart("doctor"), "git").endswith(
+    assert get_line(aistart("doctor"), "git").endswith(
         "; it does not know who you are, so cannot commit | "
         "git config --global user.name 'YOUR NAME' && "
         "git config --global user.email YOU@EXAMPLE.COM"
     )
     (computer.bin / "git").unlink()
     install = "xcode-select --install" if sys.platform == "darwin" else "sudo apt-get install git"
-    assert line(aistart("doctor"), "git") == f"problem: not installed | {install}"
+    assert get_line(aistart("doctor"), "git") == f"problem: not installed | {install}"
 
 
 # === MLflow ===
@@ -790,10 +814,10 @@ def server(
         def log_message(self, *words: object) -> None:
             """Say nothing."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler) as opened:
-        threading.Thread(target=opened.serve_forever, daemon=True).start()
-        yield f"127.0.0.1:{opened.server_port}", seen
-        opened.shutdown()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler) as http_server:
+        threading.Thread(target=http_server.serve_forever, daemon=True).start()
+        yield f"127.0.0.1:{http_server.server_port}", seen
+        http_server.shutdown()
 
 
 def mlflow(version: str) -> dict[str, tuple[int, str]]:
@@ -801,67 +825,67 @@ def mlflow(version: str) -> dict[str, tuple[int, str]]:
     return {"/health": (200, "OK"), "/version": (200, version)}
 
 
-Tracking = Callable[[str], str]
+CheckStore = Callable[[str], str]
 
 
 @pytest.fixture
-def recorded_at(
-    aistart: Call, healthy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> Tracking:
+def check_store(
+    aistart: Call, report: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> CheckStore:
     """The line on tracking where MLFLOW_TRACKING_URI is this."""
 
     def check(uri: str) -> str:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
         result = aistart("doctor")
         assert "hunter2" not in result.output
-        return line(result, "tracking")
+        return get_line(result, "tracking")
 
     return check
 
 
-def test_servers_that_answer(recorded_at: Tracking) -> None:
+def test_servers_that_answer(check_store: CheckStore) -> None:
     with server(mlflow("3.17.0")) as (place, _):
-        assert recorded_at(f"http://{place}") == f"ok: http://{place}: MLflow 3.17.0 answers"
+        assert check_store(f"http://{place}") == f"ok: http://{place}: MLflow 3.17.0 answers"
     with server(mlflow("2.9.2\n")) as (place, _):
-        assert recorded_at(f"http://{place}/") == (
+        assert check_store(f"http://{place}/") == (
             f"warning: http://{place}/: MLflow 2.9.2 answers; the project was tested with 3.17.2. "
             "On the server's machine: | pip install --upgrade mlflow==3.17.2"
         )
     with server({"/health": (200, "OK"), "/version": (200, "<html>")}) as (place, _):
-        assert recorded_at(f"http://{place}") == (
+        assert check_store(f"http://{place}") == (
             f"warning: http://{place}: it answers, but does not say that it is MLflow"
         )
     below = {f"/ml{page}": text for page, text in mlflow("4.0.0").items()}
     with server(below) as (place, _):
-        assert recorded_at(f"http://{place}/ml").startswith("ok: ")
+        assert check_store(f"http://{place}/ml").startswith("ok: ")
 
 
 def test_servers_that_do_not_answer(
-    recorded_at: Tracking, monkeypatch: pytest.MonkeyPatch, computer: Machine
+    check_store: CheckStore, monkeypatch: pytest.MonkeyPatch, computer: Machine
 ) -> None:
     then = "until then runs are recorded in their folders alone"
-    assert recorded_at(f"http://localhost:{computer.port}") == (
+    assert check_store(f"http://localhost:{computer.port}") == (
         f"problem: http://localhost:{computer.port}: Connection refused; {then} | "
         f".venv/bin/mlflow server --port {computer.port} --backend-store-uri sqlite:///mlflow.db"
     )
     monkeypatch.setattr(tracking, "LIMIT", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         place = f"127.0.0.1:{deaf.getsockname()[1]}"
-        assert recorded_at(f"http://{place}").startswith(
+        assert check_store(f"http://{place}").startswith(
             f"problem: http://{place}: no answer within 0.3 s; {then} | .venv/bin/mlflow server "
         )
     with server({"/health": (500, "")}) as (place, _):
-        assert recorded_at(f"http://{place}") == (
+        assert check_store(f"http://{place}") == (
             f"problem: http://{place}: it answers 500 Internal Server Error; {then} | "
             "unset MLFLOW_TRACKING_URI"
         )
 
 
 def test_credentials_go_to_the_server_alone(
-    recorded_at: Tracking, monkeypatch: pytest.MonkeyPatch
+    check_store: CheckStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with server({"/health": (401, "")}) as (place, seen):
-        assert recorded_at(f"http://ada:hunter2@{place}") == (
+        assert check_store(f"http://ada:hunter2@{place}") == (
             f"problem: http://{place}: it answers 401 Unauthorized; until then runs are recorded "
             "in their folders alone | "
             "export MLFLOW_TRACKING_USERNAME=YOU MLFLOW_TRACKING_PASSWORD=YOURS"
@@ -871,73 +895,76 @@ def test_credentials_go_to_the_server_alone(
     with server(mlflow("3.17.2")) as (other, seen_there):
         pages = {"/health": (302, f"http://{other}/health")}
         with server(pages) as (place, seen):
-            assert "it answers 302 Found" in recorded_at(f"http://{place}")
+            assert "it answers 302 Found" in check_store(f"http://{place}")
     assert (seen, seen_there) == (["Bearer hunter2-token"], [])
 
 
 def test_no_password_is_shown(
-    recorded_at: Tracking, computer: Machine, monkeypatch: pytest.MonkeyPatch
+    check_store: CheckStore, computer: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = computer.port
     then = "until then runs are recorded in their folders alone | unset MLFLOW_TRACKING_URI"
-    assert recorded_at(f"postgresql://ada:hunter2@127.0.0.1:{port}/runs?password=hunter2") == (
+    assert check_store(f"postgresql://ada:hunter2@127.0.0.1:{port}/runs?password=hunter2") == (
         f"problem: postgresql://127.0.0.1:{port}/runs: Connection refused; {then}"
     )
-    assert recorded_at(f"postgresql+psycopg://ada:{PASSWORD}@127.0.0.1:{port}/runs") == (
-        f"problem: postgresql+psycopg://127.0.0.1:{port}/runs is not an address; a password's /, ? "
-        "and @ are written %2F %3F %40 | unset MLFLOW_TRACKING_URI"
+    assert check_store(f"postgresql+psycopg://ada:{PASSWORD}@127.0.0.1:{port}/runs") == (
+        f"problem: postgresql+psycopg://127.0.0.1:{port}/runs is not an address; write /, ? and @ "
+        "in a password as %2F, %3F and %40 | unset MLFLOW_TRACKING_URI"
     )
     with socket.create_server(("127.0.0.1", 0)) as listening:
         place = f"127.0.0.1:{listening.getsockname()[1]}"
-        assert recorded_at(f"mysql://ada:hunter2@{place}/runs") == (
+        assert check_store(f"mysql://ada:hunter2@{place}/runs") == (
             f"ok: mysql://{place}/runs: something listens there; no login was tried"
         )
 
 
 def test_stores_without_a_server(
-    recorded_at: Tracking, demo: Path, monkeypatch: pytest.MonkeyPatch
+    check_store: CheckStore, demo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (demo / "mlflow.db").write_bytes(bytes(1_500_000))
-    assert recorded_at("") == "ok: mlflow.db, 1.5 MB"
-    assert recorded_at("sqlite:///other/mlflow.db") == (
-        f"problem: {demo}/other/mlflow.db: its folder is not there | mkdir -p {demo}/other"
+    assert check_store("") == "ok: mlflow.db, 1.5 MB"
+    assert check_store("sqlite:///other/mlflow.db") == (
+        f"problem: {demo}/other/mlflow.db: its folder does not exist | mkdir -p {demo}/other"
     )
-    assert recorded_at("./mlruns") == (
-        "problem: ./mlruns: MLflow no longer records in plain folders | unset MLFLOW_TRACKING_URI"
+    assert check_store("./mlruns") == (
+        "problem: ./mlruns: MLflow no longer records to plain folders | unset MLFLOW_TRACKING_URI"
     )
-    assert recorded_at("databricks://team").startswith(
+    assert check_store("databricks://team").startswith(
         "warning: databricks://team: not a kind of store that can be tried here"
     )
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "mlflow.db")
-    assert recorded_at("") == "problem: mlflow.db: it cannot be written | chmod u+w mlflow.db"
+    assert check_store("") == "problem: mlflow.db: it is not writable | chmod u+w mlflow.db"
 
 
 def test_the_configuration_names_the_store(
-    aistart: Call, says: Says, healthy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    aistart: Call,
+    install_python: InstallPython,
+    report: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "./mlruns")
-    healthy["plan"]["tracking_uri"] = "sqlite:///own.db"
-    says(healthy)
-    assert line(aistart("doctor"), "tracking") == "ok: own.db, made by the first run"
-    healthy["plan"]["tracking"] = False
-    says(healthy)
-    assert line(aistart("doctor"), "tracking") == "ok: off, as tracking.enabled is false"
+    report["plan"]["tracking_uri"] = "sqlite:///own.db"
+    install_python(report)
+    assert get_line(aistart("doctor"), "tracking") == "ok: own.db, made by the first run"
+    report["plan"]["tracking"] = False
+    install_python(report)
+    assert get_line(aistart("doctor"), "tracking") == "ok: off, as tracking.enabled is false"
 
 
 def test_the_port_of_mlflows_pages(
-    aistart: Call, computer: Machine, healthy: dict[str, Any]
+    aistart: Call, computer: Machine, report: dict[str, Any]
 ) -> None:
     check = f"port {computer.port}"
     with server({}, computer.port):
         result = aistart("doctor")
-    said, fix = line(result, check).split(" | ")
+    said, fix = get_line(result, check).split(" | ")
     assert said == "warning: in use by another program, so that `make ui` fails; instead:"
     command, port = fix.rsplit(" ", 1)
     assert command == ".venv/bin/mlflow ui --backend-store-uri sqlite:///mlflow.db --port"
     assert int(port) > computer.port
     assert result.exit_code == 3
     with server(mlflow("3.17.2"), computer.port):
-        assert line(aistart("doctor"), check) == "ok: MLflow 3.17.2 is open there already"
+        assert get_line(aistart("doctor"), check) == "ok: MLflow 3.17.2 is open there already"
 
 
 @pytest.mark.parametrize(
@@ -953,7 +980,7 @@ def test_a_broken_pyproject_is_no_crash(tmp_path: Path, declared: str) -> None:
     (tmp_path / "pyproject.toml").write_text(declared)
     (tmp_path / "requirements.lock").write_bytes(b"\xff\xfe")
     project = Project(tmp_path, "vision-classifier", "1", "demo")
-    assert project.range_of("tensorflow") == ""
+    assert project.version_range("tensorflow") == ""
     assert project.distribution == "demo"
     assert project.pins == {}
 
@@ -961,5 +988,5 @@ def test_a_broken_pyproject_is_no_crash(tmp_path: Path, declared: str) -> None:
 def test_answers_that_nest_without_end(tmp_path: Path) -> None:
     (tmp_path / ".aistart").mkdir()
     (tmp_path / ".aistart" / "answers.toml").write_text("a = " + "[" * 5000)
-    with pytest.raises(Unreadable):
+    with pytest.raises(InvalidProject):
         Project.read(tmp_path)

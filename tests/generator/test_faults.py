@@ -20,9 +20,9 @@ from aistart import naming
 from aistart.answers import resolve
 from aistart.catalog import find_template, find_templates
 from aistart.errors import UsageProblem
-from aistart.staging import staged, sweep
-from tests.generator.foreign import plain_template, write
-from tests.generator.test_new import assert_refused, tree
+from aistart.staging import remove_stale_stages, staging_folder
+from tests.generator.foreign import write, write_plain_template
+from tests.generator.test_new import assert_refused, list_files
 
 Call = Callable[..., Result]
 AISTART = [sys.executable, "-m", "aistart"]
@@ -30,10 +30,10 @@ TEMPLATES = list(find_templates())
 MOMENTS = 20
 
 
-def started(command: list[str]) -> subprocess.Popen[str]:
-    """A program that signals reach, even if they are ignored here, as behind nohup or an &."""
+def start_program(command: list[str]) -> subprocess.Popen[str]:
+    """Start a program that receives signals, even if this one ignores them, as under nohup."""
 
-    def as_usual() -> None:
+    def reset_signals() -> None:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
 
@@ -43,7 +43,7 @@ def started(command: list[str]) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=as_usual,
+        preexec_fn=reset_signals,
     )
 
 
@@ -64,8 +64,8 @@ every_template = pytest.mark.parametrize("template", TEMPLATES)
         (["demo", "--set", "package_name=a.b"], "try 'a_b'"),
         # 4: names that hide others
         (["keras"], "that the project itself uses; try 'my_keras'"),
-        (["class"], "is a word of the Python language; try 'my_class'"),
-        (["json"], "standard library; try 'my_json'"),
+        (["class"], "is a keyword of Python; try 'my_class'"),
+        (["json"], "Python's standard library; try 'my_json'"),
         (["h5py"], "that the project itself uses; try 'my_h5py'"),
         (["tests"], "that the project itself uses; try 'my_tests'"),
         # 5: names that no folder has
@@ -80,12 +80,12 @@ every_template = pytest.mark.parametrize("template", TEMPLATES)
         (["."], "project_slug: '' must begin with"),
         (["n" * 300], "project_name: 'nnn"),
         (["app_"], "not end with '_'; try 'app'"),
-        (["3d"], "must begin with a small letter"),
-        (["demo", "--set", "author=a\udcff"], "control characters or"),
-        (["demo", "--set", "author=a\x1b[2J"], "control characters or"),
-        (["demo", "--set", "author=a\x85b"], "control characters or"),
+        (["3d"], "must begin with a lower-case letter"),
+        (["demo", "--set", "author=a\udcff"], "control characters or bytes"),
+        (["demo", "--set", "author=a\x1b[2J"], "control characters or bytes"),
+        (["demo", "--set", "author=a\x85b"], "control characters or bytes"),
         (["demo", "--set", "tracking_uri=mlflow:5000"], "must be an address such as http://"),
-        (["demo", "--set", "tracking_uri=http://a:b@c"], "must hold no user or password"),
+        (["demo", "--set", "tracking_uri=http://a:b@c"], "must not hold a user or password"),
         # 11: words that do not exist
         (["demo", "--set", "licence=MIT"], "Did you mean 'license'?"),
         (["demo", "--set", "license=MTI"], "is not one of: Proprietary, MIT, BSD-3-Clause; did"),
@@ -177,12 +177,12 @@ def test_target_that_exists_is_left_alone(
         if kind == "link":
             (isolated / "elsewhere").mkdir()
         target.symlink_to("elsewhere")
-    before = tree(isolated)
+    before = list_files(isolated)
     for look in ([], ["--dry-run"]):
         result = aistart("new", template, "demo", "-y", *look)
         assert result.exit_code == 2
         assert result.output.startswith("Error: project folder: 'demo' ")
-        assert tree(isolated) == before
+        assert list_files(isolated) == before
 
 
 @every_template
@@ -203,17 +203,17 @@ def test_killed_at_any_moment(
     command = [*AISTART, "new", moments.choice(TEMPLATES), "demo", "-y", "-o", str(isolated)]
     began = time.monotonic()
     subprocess.run(command, check=True, capture_output=True)
-    whole, usual = tree(isolated / "demo"), time.monotonic() - began
+    whole, usual = list_files(isolated / "demo"), time.monotonic() - began
     for number in range(MOMENTS):
         folder = isolated / str(number)
         folder.mkdir()
-        process = started([*command[:-1], str(folder)])
+        process = start_program([*command[:-1], str(folder)])
         time.sleep(moments.uniform(0, usual))
         # A terminal sends Ctrl-C to all of its processes, git included.
         os.killpg(process.pid, sent) if sent == signal.SIGINT else process.send_signal(sent)
         process.communicate()
         if (folder / "demo").exists():
-            assert tree(folder / "demo") == whole
+            assert list_files(folder / "demo") == whole
             assert (folder / "demo/.git/HEAD").is_file()
         if sent != signal.SIGKILL:
             assert {path.name for path in folder.iterdir()} <= {"demo"}
@@ -222,7 +222,7 @@ def test_killed_at_any_moment(
             again = [*command[:-1], str(folder)]
             if not (folder / "demo").exists() and number % 5 == 0:
                 subprocess.run(again, check=True, capture_output=True)
-                assert tree(folder / "demo") == whole
+                assert list_files(folder / "demo") == whole
 
 
 @pytest.fixture
@@ -276,13 +276,13 @@ def test_ended_while_another_program_runs(
         word = f"http://127.0.0.1:{silent.getsockname()[1]}/team.git"
         if "hook" in waits_for:
             word = "./plain"
-            plain_template(isolated / "plain")
+            write_plain_template(isolated / "plain")
             hook = (
                 "from pathlib import Path\nimport time\n\nPath('begun').touch()\ntime.sleep(30)\n"
             )
             name = "pre_prompt.py" if waits_for == "hook" else "post_gen_project.py"
             write(isolated / "plain" / "hooks" / name, hook)
-        process = started([*AISTART, "new", word, "demo", "-y", "--trust"])
+        process = start_program([*AISTART, "new", word, "demo", "-y", "--trust"])
         begun = {"hook": "tmp/*/*/begun", "last hook": "demo/begun", "server": "tmp/*/*/.git"}
         while not list(isolated.glob(begun[waits_for])):
             assert process.poll() is None, process.communicate()
@@ -303,7 +303,7 @@ def test_program_that_goes_on_in_what_is_removed(isolated: Path) -> None:
         "    os.makedirs(f'a/{n}')\n    if time.monotonic() > end: break\n"
     )
     for _ in range(3):
-        with staged(isolated) as stage:
+        with staging_folder(isolated) as stage:
             writer = subprocess.Popen(
                 [sys.executable, "-c", writes], cwd=stage, stderr=subprocess.DEVNULL
             )
@@ -314,15 +314,15 @@ def test_program_that_goes_on_in_what_is_removed(isolated: Path) -> None:
 
 
 def test_stage_of_a_killed_run_is_swept_and_one_in_use_stays(aistart: Call, isolated: Path) -> None:
-    plain_template(isolated / "plain")
+    write_plain_template(isolated / "plain")
     hook = "from pathlib import Path\nimport time\n\nPath('begun').touch()\ntime.sleep(30)\n"
     write(isolated / "plain" / "hooks" / "post_gen_project.py", hook)
-    process = started([*AISTART, "new", "./plain", "demo", "-y", "--trust"])
+    process = start_program([*AISTART, "new", "./plain", "demo", "-y", "--trust"])
     while not (isolated / "demo/begun").exists():
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     (stage,) = isolated.glob(".aistart-*")
-    sweep(isolated)
+    remove_stale_stages(isolated)
     assert stage.is_dir()
 
     os.killpg(process.pid, signal.SIGKILL)
@@ -332,6 +332,32 @@ def test_stage_of_a_killed_run_is_swept_and_one_in_use_stays(aistart: Call, isol
     assert not stage.exists()
 
 
+def test_stage_of_a_killed_run_in_the_temporary_folder_is_removed_by_the_next(
+    aistart: Call, isolated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = isolated / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    write_plain_template(isolated / "plain")
+    hook = "from pathlib import Path\nimport time\n\nPath('begun').touch()\ntime.sleep(30)\n"
+    write(isolated / "plain" / "hooks" / "pre_prompt.py", hook)
+    process = start_program([*AISTART, "show", "./plain", "--trust"])
+    while not list(temporary.glob("*/plain/begun")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    (stage,) = temporary.iterdir()
+    write(temporary / "other" / "file", "of another program\n")
+    assert aistart("show", "recommender").exit_code == 0
+    assert stage.is_dir(), "it is in use"
+
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert stage.is_dir()
+    assert aistart("show", "recommender").exit_code == 0
+    assert list_files(temporary) == ["other/file"]
+
+
 def test_what_is_no_stage_is_not_swept(isolated: Path) -> None:
     name = f".aistart-{'0f' * 8}"
     kept = isolated / "kept"
@@ -339,22 +365,23 @@ def test_what_is_no_stage_is_not_swept(isolated: Path) -> None:
         write(isolated / other / "file", "")
     (isolated / name).symlink_to(kept)
     write(isolated / f".aistart-{'1' * 16}", "a file")
-    before = tree(isolated)
-    sweep(isolated)
-    assert tree(isolated) == before
+    before = list_files(isolated)
+    remove_stale_stages(isolated)
+    assert list_files(isolated) == before
     assert (isolated / name).is_symlink()
 
     (isolated / name).unlink()
     kept.rename(isolated / name)
-    sweep(isolated)
+    remove_stale_stages(isolated)
     assert not (isolated / name).exists()
 
 
 def test_what_nohup_ignores_stays_ignored(isolated: Path) -> None:
     code = (
-        "import os, signal; from aistart.staging import staged\n"
+        "import os, signal; from aistart.staging import staging_folder\n"
         "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
-        "with staged() as stage:\n    os.kill(os.getpid(), signal.SIGHUP)\n    print('on')\n"
+        "with staging_folder() as stage:\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n    print('on')\n"
         "assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and not stage.exists()\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -373,7 +400,7 @@ def test_folder_that_was_deleted(isolated: Path) -> None:
     gone = isolated / "gone"
     gone.mkdir()
     for words, message in (
-        ("doctor", "this folder does not exist any more."),
+        ("doctor", "the current folder no longer exists."),
         ("new recommender demo -y", "output folder: '.': No such file or directory."),
     ):
         command = f"cd {gone}; rmdir {gone}; {' '.join(AISTART)} {words}; mkdir {gone}"

@@ -11,79 +11,20 @@ import pytest
 import yaml
 from click.testing import Result
 
-from aistart.catalog import find_templates
-from tests.generator.foreign import PROJECT, team_template, write
+from aistart.answers import resolve_defaults, select_features
+from aistart.catalog import Template, find_template, find_templates
+from tests.generator.foreign import PROJECT, write, write_team_template
 
 Call = Callable[..., Result]
 
-# The exact trees of default projects, the package's name aside: what all have, and what is added.
-COMMON = """\
-.aistart/answers.toml
-.dockerignore Dockerfile
-.github/dependabot.yml .github/workflows/ci.yaml .github/workflows/weekly.yaml
-.gitignore LICENSE Makefile README.md
-configs/multi_gpu.yaml configs/multi_worker.yaml configs/smoke.yaml configs/tpu.yaml
-docs/extending.md docs/scaling.md
-pyproject.toml requirements.lock
-src/demo/__init__.py src/demo/answering.py src/demo/artifact.py src/demo/baselines.py
-src/demo/cache.py
-src/demo/checkpoints.py src/demo/config.py src/demo/contract.py src/demo/data.py
-src/demo/distribution.py src/demo/distribution_jax.py src/demo/distribution_tensorflow.py
-src/demo/errors.py src/demo/evaluate.py src/demo/figures.py src/demo/files.py src/demo/findings.py
-src/demo/fitting.py src/demo/inputs.py src/demo/inspect_data.py src/demo/inspection.py
-src/demo/interruption.py src/demo/journal.py src/demo/launch.py src/demo/locks.py src/demo/logs.py
-src/demo/lookup.py src/demo/meters.py src/demo/mlflow_model.py src/demo/model.py
-src/demo/objective.py
-src/demo/optimizers.py src/demo/pipeline.py src/demo/predict.py src/demo/preprocessing.py
-src/demo/provenance.py src/demo/recording.py src/demo/registry.py src/demo/report.py
-src/demo/resuming.py
-src/demo/runs.py src/demo/sections.py src/demo/seeds.py src/demo/settings.py src/demo/tables.py
-src/demo/tracking.py src/demo/train.py
-tests/__init__.py tests/conftest.py tests/test_config.py tests/test_data.py
-tests/domain.py tests/test_distribution.py tests/test_files.py tests/test_inspect.py
-tests/test_model.py
-tests/test_pipeline.py tests/test_preprocessing.py tests/test_resume.py tests/test_runs.py
-tests/test_train.py
+# What stands at the top of every default project.
+TOP_LEVEL = """\
+.aistart .dockerignore .git .github .gitignore Dockerfile LICENSE Makefile README.md configs docs
+pyproject.toml requirements.lock src tests
 """
-CLASSIFIER = """\
-src/demo/class_findings.py src/demo/classes.py
-src/demo/classifier_sections.py src/demo/downloads.py src/demo/folders.py
-src/demo/mistakes.py src/demo/splits.py
-tests/test_objective.py tests/test_splits.py
-"""
-ADDED = {
-    "medical-diagnosis": """\
-src/demo/additive.py src/demo/card.py src/demo/clinical.py src/demo/cohort.py
-src/demo/cross_validate.py
-src/demo/frames.py src/demo/guard.py src/demo/guessing.py src/demo/leaks.py src/demo/networks.py
-src/demo/reasons.py src/demo/schema.py src/demo/splits.py src/demo/tuning.py
-tests/test_additive.py tests/test_clinical.py tests/test_guard.py tests/test_leaks.py
-tests/test_report.py
-tests/test_schema.py tests/test_splits.py
-""",
-    "recommender": """\
-src/demo/events.py src/demo/features.py src/demo/frames.py src/demo/linear.py src/demo/log.py
-src/demo/movielens.py
-src/demo/networks.py src/demo/ranking.py src/demo/shop.py src/demo/transitions.py
-tests/test_report.py
-""",
-    "vision-classifier": f"{CLASSIFIER} src/demo/images.py tests/test_baselines.py",
-    "text-classifier": f"""{CLASSIFIER}
-src/demo/ngrams.py src/demo/presets.py src/demo/rows.py src/demo/texts.py src/demo/tickets.py
-src/demo/tokens.py src/demo/views.py
-tests/test_presets.py tests/test_tokens.py
-""",
-}
-TITLES = {
-    "medical-diagnosis": "Medical diagnosis",
-    "recommender": "Recommender",
-    "text-classifier": "Text classifier",
-    "vision-classifier": "Image classifier",
-}
-FEATURES = ", with docker, ci"  # those that a project has if nothing is said
 
 
-def tree(folder: Path) -> list[str]:
+def list_files(folder: Path) -> list[str]:
     """All files below a folder, git's own aside."""
     files = (path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir())
     return sorted(path.as_posix() for path in files if path.parts[0] != ".git")
@@ -103,14 +44,31 @@ def assert_refused(result: Result, message: str, folder: Path, code: int = 2) ->
     assert list(folder.iterdir()) == []
 
 
+def list_layer_files(template: Template) -> list[str]:
+    """The files that the layers of a default project hold, with the package's name in place."""
+    answers, features = resolve_defaults(template), select_features(template)
+    files = [
+        path.relative_to(layer.project).as_posix()
+        for layer in template.layers_for(answers, features)
+        for path in layer.project.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
+    return sorted(file.replace("{{ cookiecutter.package_name }}", "demo") for file in files)
+
+
 @pytest.mark.parametrize("template", find_templates())
-def test_default_project_is_exactly_this_tree(template: str, aistart: Call, isolated: Path) -> None:
+def test_default_project_is_exactly_its_layers(
+    template: str, aistart: Call, isolated: Path
+) -> None:
     result = aistart("new", template, "demo", "-y")
     assert result.exit_code == 0
-    assert tree(isolated / "demo") == sorted(f"{COMMON}{ADDED[template]}".split())
+    declared = find_template(template)
+    assert list_files(isolated / "demo") == list_layer_files(declared)
+    assert sorted(path.name for path in (isolated / "demo").iterdir()) == TOP_LEVEL.split()
     assert [path.name for path in isolated.iterdir()] == ["demo"]
+    features = ", ".join(select_features(declared))
     assert result.output == (
-        f"Made demo ({TITLES[template]}{FEATURES}).\n\nNext:\n  cd demo\n  make setup\n"
+        f"Made demo ({declared.title}, with {features}).\n\nNext:\n  cd demo\n  make setup\n"
         "  make train\n\nThe same again, without questions:\n"
         f"  aistart new {template} demo -y\n"
     )
@@ -143,7 +101,7 @@ def test_what_the_user_ignores_everywhere_is_committed_all_the_same(
 
 
 def test_what_the_project_itself_ignores_is_not_committed(aistart: Call, isolated: Path) -> None:
-    team = team_template(isolated / "team")
+    team = write_team_template(isolated / "team")
     write(team / PROJECT / ".gitignore", "*.pem\n/notes/\n.env\n!kept.pem\n")
     for name in (".env", "secret.pem", "kept.pem", "notes/own.md"):
         write(team / PROJECT / name, "secret\n")
@@ -171,7 +129,7 @@ def test_what_the_project_itself_ignores_is_not_committed(aistart: Call, isolate
 @pytest.mark.parametrize("template", find_templates())
 def test_all_files_of_our_own_are_committed(template: str, aistart: Call, isolated: Path) -> None:
     aistart("new", template, "demo", "-y", "--with", "kubernetes")
-    assert git(isolated / "demo", "ls-files").splitlines() == tree(isolated / "demo")
+    assert git(isolated / "demo", "ls-files").splitlines() == list_files(isolated / "demo")
 
 
 def test_failure_of_git_is_said_and_leaves_nothing(

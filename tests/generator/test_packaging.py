@@ -1,5 +1,6 @@
-"""The wheel: built, installed elsewhere, and it generates the same as the checkout."""
+"""The folder of templates, in the checkout and in the wheel."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,7 +9,26 @@ from pathlib import Path
 
 import pytest
 
+from aistart.catalog import find_templates, templates_root
+from aistart.manifest import MANIFEST
 from tests.environments import REPOSITORY
+
+
+def test_only_folders_that_declare_it_are_templates() -> None:
+    declared = {
+        path.parent.name
+        for path in templates_root().glob(f"*/{MANIFEST}")
+        if "_template" in json.loads(path.read_text())
+    }
+    assert set(find_templates()) == declared
+    assert {path.name for path in templates_root().iterdir()} - declared == {"README.md", "layers"}
+
+
+def test_readme_of_the_templates_explains_every_key() -> None:
+    text = (templates_root() / "README.md").read_text()
+    for path in templates_root().rglob(MANIFEST):
+        for key in json.loads(path.read_text()):
+            assert not key.startswith("_") or f"`{key}`" in text, f"{key} in {path}"
 
 
 @pytest.mark.slow

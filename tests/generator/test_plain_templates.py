@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from tests.generator.foreign import plain_template, write
-from tests.generator.terminal import DOWN, on_terminal
+from tests.generator.foreign import write, write_plain_template
+from tests.generator.terminal import DOWN, run_on_terminal
 
 Call = Callable[..., Result]
 Texts = dict[str, bytes]
@@ -110,8 +110,8 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, str]]] = {
 }
 
 
-def plain(folder: Path, manifest: dict[str, Any], files: dict[str, str]) -> Path:
-    """A template with these files, and one that shows all that templates are told."""
+def write_template(folder: Path, manifest: dict[str, Any], files: dict[str, str]) -> Path:
+    """Write a template with these files, and one that prints its whole context."""
     write(folder / "cookiecutter.json", json.dumps(manifest))
     for name, text in {f"{SLUG}/context.txt": CONTEXT, **files}.items():
         for mark in ("{{", "}}") if "_jinja2_env_vars" in manifest else ():
@@ -122,8 +122,8 @@ def plain(folder: Path, manifest: dict[str, Any], files: dict[str, str]) -> Path
     return folder
 
 
-def held(folder: Path) -> dict[str, bytes | None]:
-    """All files of a folder, and its folders, but what git keeps."""
+def read_tree(folder: Path) -> dict[str, bytes | None]:
+    """Read all files and folders below a folder, except what is in ``.git``."""
     paths = (path for path in sorted(folder.rglob("*")) if ".git" not in path.parts[:-1])
     return {
         path.relative_to(folder).as_posix(): None if path.is_dir() else path.read_bytes()
@@ -135,17 +135,17 @@ def held(folder: Path) -> dict[str, bytes | None]:
 def test_it_is_made_as_cookiecutter_makes_it(aistart: Call, isolated: Path, kind: str) -> None:
     from cookiecutter.main import cookiecutter
 
-    plain(isolated / "template", *KINDS[kind])
+    write_template(isolated / "template", *KINDS[kind])
     out = isolated / "out"
     out.mkdir()
     cookiecutter("./template", no_input=True, output_dir="out")
-    theirs = held(out)
+    theirs = read_tree(out)
     shutil.rmtree(out)
     out.mkdir()
     words = ["new", "./template", "-y", "--trust", "-o", "template/../out"]
     result = aistart(*words, *([] if kind == "a hook that commits" else ["--no-git"]))
     assert result.exit_code == 0, result.output
-    assert held(out) == theirs
+    assert read_tree(out) == theirs
     assert theirs
     assert aistart("show", "./template", "--trust").exit_code == 0
     assert aistart("show", "./template", "--trust", "--json").exit_code == 0
@@ -164,20 +164,20 @@ def test_answers_are_told_as_cookiecutter_tells_them(aistart: Call, isolated: Pa
         "owner": None,
         "kind": ["{{ cookiecutter.name }}-a", "b"],
     }
-    plain(isolated / "template", manifest, {})
+    write_template(isolated / "template", manifest, {})
     given = {"name": "Other", "docs": "no", "owner": "Ada", "kind": "b"}
-    theirs = held(Path(cookiecutter("./template", no_input=True, extra_context=given)))
+    theirs = read_tree(Path(cookiecutter("./template", no_input=True, extra_context=given)))
     shutil.rmtree("Other-1")
     settings = [word for key, value in given.items() for word in ("--set", f"{key}={value}")]
     result = aistart(*WORDS, *settings, "--no-git")
     assert result.exit_code == 0, result.output
-    assert held(isolated / "Other-1") == theirs
+    assert read_tree(isolated / "Other-1") == theirs
 
 
 def test_default_of_a_question_that_is_answered_is_not_rendered(
     aistart: Call, isolated: Path
 ) -> None:
-    plain(isolated / "template", {"token": "{{ 1 / 0 }}", "slug": "demo"}, {})
+    write_template(isolated / "template", {"token": "{{ 1 / 0 }}", "slug": "demo"}, {})
     assert "division by zero" in aistart(*WORDS).output
     result = aistart(*WORDS, "--set", "token=t")
     assert result.exit_code == 0, result.output
@@ -187,7 +187,7 @@ def test_default_of_a_question_that_is_answered_is_not_rendered(
 def test_answer_is_no_template(aistart: Call, isolated: Path) -> None:
     manifest = {"name": "x", "slug": "demo", "twin": "{{ cookiecutter.name }}"}
     files = {f"{SLUG}/{{{{ cookiecutter.twin }}}}/a.txt": "{{ cookiecutter.twin }}"}
-    plain(isolated / "template", manifest, files)
+    write_template(isolated / "template", manifest, files)
     assert aistart(*WORDS, "--set", "name={{ 7 * 7 }}").exit_code == 0
     assert (isolated / "demo/{{ 7 * 7 }}/a.txt").read_text() == "{{ 7 * 7 }}"
     result = aistart(*WORDS, "--set", "slug={{ 7 * 7 }}")
@@ -202,7 +202,7 @@ def test_answer_is_no_template(aistart: Call, isolated: Path) -> None:
 def test_folder_that_leads_elsewhere(
     aistart: Call, isolated: Path, name: str, look: list[str]
 ) -> None:
-    plain(isolated / "template", {"a": name, "slug": "{{ cookiecutter.a }}"}, {})
+    write_template(isolated / "template", {"a": name, "slug": "{{ cookiecutter.a }}"}, {})
     tree = isolated / "template" / SLUG
     tree.rename(tree.with_name("{{ cookiecutter.a }}{{ '' }}"))
     result = aistart(*WORDS, *look)
@@ -212,7 +212,7 @@ def test_folder_that_leads_elsewhere(
 
 
 def test_hook_that_commits_has_the_last_word(aistart: Call, isolated: Path) -> None:
-    plain(isolated / "template", *KINDS["a hook that commits"])
+    write_template(isolated / "template", *KINDS["a hook that commits"])
     result = aistart(*WORDS)
     assert result.exit_code == 0, result.output
     log = ["git", "-C", "demo", "log", "--format=%s"]
@@ -223,7 +223,7 @@ def test_hook_that_commits_has_the_last_word(aistart: Call, isolated: Path) -> N
 
 
 def test_project_that_a_hook_renames(aistart: Call, isolated: Path) -> None:
-    plain(isolated / "template", *KINDS["a hook that renames"])
+    write_template(isolated / "template", *KINDS["a hook that renames"])
     result = aistart(*WORDS)
     assert result.exit_code == 0, result.output
     assert "Made renamed (template).\n\nNext:\n  cd renamed\n" in result.output
@@ -236,7 +236,9 @@ def test_environment_that_a_hook_makes_runs(aistart: Call, isolated: Path) -> No
     made += "from pathlib import Path\nPath('.gitignore').write_text('.venv/')\n"
     script = "script = Path('.venv/bin/tool')\nscript.write_text(f'#!{Path.cwd()}/.venv/bin/python"
     script += "\\nprint(1)\\n')\nscript.chmod(0o755)\n"
-    plain(isolated / "template", {"slug": "demo"}, {"hooks/post_gen_project.py": made + script})
+    write_template(
+        isolated / "template", {"slug": "demo"}, {"hooks/post_gen_project.py": made + script}
+    )
     assert aistart(*WORDS).exit_code == 0
     tool = isolated / "demo/.venv/bin/tool"
     assert subprocess.run([tool], capture_output=True, text=True, check=True).stdout == "1\n"
@@ -253,7 +255,7 @@ def test_nothing_stays_of_what_fails(
         fails: f"{RENAMES if 'post' in fails else ''}\nraise SystemExit(3)\n",
         f"{SLUG}/{'broken' if fails == 'x' else 'a'}.txt": "{% if %}" if fails == "x" else "",
     }
-    plain(isolated / "template", {"slug": "demo"}, files)
+    write_template(isolated / "template", {"slug": "demo"}, files)
     if there:
         (isolated / "demo").mkdir(mode=0o700)
     result = aistart(*WORDS)
@@ -266,7 +268,7 @@ def test_nothing_stays_of_what_fails(
 
 def test_extension_that_ends_the_program(aistart: Call, isolated: Path) -> None:
     manifest = {"slug": "demo", "_extensions": ["ends_here.Extension"]}
-    plain(isolated / "template", manifest, {"ends_here.py": "raise SystemExit(0)\n"})
+    write_template(isolated / "template", manifest, {"ends_here.py": "raise SystemExit(0)\n"})
     for look in ([], ["--dry-run"]):
         result = aistart(*WORDS, *look)
         assert result.exit_code == 1
@@ -276,7 +278,7 @@ def test_extension_that_ends_the_program(aistart: Call, isolated: Path) -> None:
 
 
 def test_answers_of_a_project_of_a_plain_template(aistart: Call, isolated: Path) -> None:
-    plain_template(isolated / "template")
+    write_plain_template(isolated / "template")
     settings = ["--set", "name=One", "--set", "with_docs=no", "--set", "greeting=Hello"]
     assert aistart(*WORDS, *settings).exit_code == 0
     again = ["new", "./template", "two", "-y", "--trust", "--answers", "one"]
@@ -289,12 +291,14 @@ def test_answers_of_a_project_of_a_plain_template(aistart: Call, isolated: Path)
     shutil.rmtree("one/.git")
     result = aistart(*again)
     assert result.exit_code == 2
-    assert result.output.endswith("Error: --answers: 'one' keeps no answers of aistart's.\n")
+    assert result.output.endswith(
+        "Error: --answers: the folder 'one' has no recorded answers (.aistart/answers.toml).\n"
+    )
 
 
 def test_hooks_are_named_where_they_do_not_run(aistart: Call, isolated: Path) -> None:
     files = {name: HERE.format("x") for name in sorted(KINDS["hooks that write paths"][1])}
-    plain(isolated / "template", {"slug": "demo"}, files)
+    write_template(isolated / "template", {"slug": "demo"}, files)
     said = (
         "\n  The template's hooks, which did not run, may change this: hooks/post_gen_project.py, "
         "hooks/pre_gen_project.py\n"
@@ -307,38 +311,40 @@ def test_hooks_are_named_where_they_do_not_run(aistart: Call, isolated: Path) ->
     assert "hooks" not in aistart(*WORDS, "--dry-run").output
 
 
-def several(folder: Path) -> Path:
-    """A template that offers two, of which the first offers two more."""
+def write_nested_templates(folder: Path) -> Path:
+    """Write a template with two nested templates, of which the first has two of its own."""
     first = {"a": {"path": "./a", "title": "Model A"}, "b": {"path": "b"}}
     write(folder / "cookiecutter.json", json.dumps({"templates": first}))
     write(folder / "a/cookiecutter.json", json.dumps({"template": ["C (./c)", "D (d)"]}))
     for place in ("a/c", "a/d", "b"):
-        plain(folder / place, {"slug": f"made-{place[-1]}"}, {"hooks/pre_gen_project.py": ""})
+        write_template(
+            folder / place, {"slug": f"made-{place[-1]}"}, {"hooks/pre_gen_project.py": ""}
+        )
     return folder
 
 
 def test_first_of_several(aistart: Call, isolated: Path) -> None:
     from cookiecutter.main import cookiecutter
 
-    several(isolated / "template")
-    theirs = held(Path(cookiecutter("./template", no_input=True)))
+    write_nested_templates(isolated / "template")
+    theirs = read_tree(Path(cookiecutter("./template", no_input=True)))
     shutil.rmtree("made-c")
     refused = aistart("new", "./template", "-y")
     for place in ("a/c", "a/d", "b"):
         assert f"\n  hook       {place}/hooks/pre_gen_project.py\n" in refused.output
     result = aistart(*WORDS, "--no-git")
     assert result.exit_code == 0, result.output
-    assert held(isolated / "made-c") == theirs
+    assert read_tree(isolated / "made-c") == theirs
     again = "aistart new ./template made-c -y --directory a/c --no-git --trust\n"
     assert result.output.endswith(again)
     result = aistart("show", "./template", "--trust")
     assert result.exit_code == 2
-    assert result.output.endswith("holds several; choose with --directory: a, b.\n")
+    assert result.output.endswith("holds several templates; choose one with --directory: a, b.\n")
 
 
 def test_one_of_several_on_a_terminal(isolated: Path) -> None:
-    several(isolated / "template")
-    shown = on_terminal([f"{DOWN}\r", "\r"], "new", "./template", "--trust")
+    write_nested_templates(isolated / "template")
+    shown = run_on_terminal([f"{DOWN}\r", "\r"], "new", "./template", "--trust")
     assert "Model A" in shown
     assert (isolated / "made-b").is_dir()
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from tests.generator.foreign import PROJECT, plain_template, team_template, write
-from tests.generator.terminal import CTRL_U, DOWN, on_terminal
+from tests.generator.foreign import PROJECT, write, write_plain_template, write_team_template
+from tests.generator.terminal import CTRL_U, DOWN, run_on_terminal
 
 Call = Callable[..., Result]
 
 
-def repository(folder: Path) -> Path:
+def init_repository(folder: Path) -> Path:
     """Make the folder a repository with one commit and a tag."""
     for words in (
         ["init", "--quiet", "--initial-branch=main"],
@@ -31,7 +31,7 @@ def repository(folder: Path) -> Path:
 
 
 def test_folder_with_our_keys(aistart: Call, isolated: Path) -> None:
-    team_template(isolated / "team")
+    write_team_template(isolated / "team")
     result = aistart("new", "./team", "demo", "-y", "--trust")
     assert result.exit_code == 0, result.output
     made = sorted(path.name for path in (isolated / "demo").iterdir())
@@ -42,7 +42,7 @@ def test_folder_with_our_keys(aistart: Call, isolated: Path) -> None:
 
 def test_layers_may_name_our_base(aistart: Call, isolated: Path) -> None:
     team = isolated / "team"
-    team_template(team, _layers=["base"], author="The Team")
+    write_team_template(team, _layers=["base"], author="The Team")
     (team / PROJECT / "README.md").unlink()
     assert aistart("new", "./team", "demo", "-y", "--trust").exit_code == 0
     assert "The Team" in (isolated / "demo/pyproject.toml").read_text()
@@ -50,7 +50,7 @@ def test_layers_may_name_our_base(aistart: Call, isolated: Path) -> None:
 
 
 def test_plain_cookiecutter_template(aistart: Call, isolated: Path) -> None:
-    plain_template(isolated / "template")
+    write_plain_template(isolated / "template")
     words = ["new", "./template", "-y", "--trust", "--set"]
     result = aistart(*words, "name=Other")
     assert result.exit_code == 0, result.output
@@ -74,7 +74,7 @@ def test_plain_cookiecutter_template(aistart: Call, isolated: Path) -> None:
 def test_it_is_made_as_cookiecutter_makes_it(aistart: Call, isolated: Path) -> None:
     from cookiecutter.main import cookiecutter
 
-    plain_template(isolated / "template")
+    write_plain_template(isolated / "template")
     theirs = Path(cookiecutter(str(isolated / "template"), no_input=True, output_dir="theirs"))
     assert aistart("new", "./template", "-y", "--trust", "--no-git").exit_code == 0
     ours = isolated / "plain"
@@ -85,7 +85,7 @@ def test_it_is_made_as_cookiecutter_makes_it(aistart: Call, isolated: Path) -> N
 
 
 def test_name_of_a_plain_template_is_that_of_its_folder(aistart: Call, isolated: Path) -> None:
-    plain_template(isolated / "template")
+    write_plain_template(isolated / "template")
     result = aistart("new", "./template", "named", "-y", "--trust")
     assert result.exit_code == 0, result.output
     assert (isolated / "named/said.txt").read_text().startswith("PLAIN 805 ")
@@ -101,7 +101,7 @@ def test_name_of_a_plain_template_is_that_of_its_folder(aistart: Call, isolated:
 
 
 def test_hook_before_the_questions(aistart: Call, isolated: Path) -> None:
-    plain_template(isolated / "template")
+    write_plain_template(isolated / "template")
     hook = isolated / "template" / "hooks" / "pre_prompt.py"
     change = "from pathlib import Path\n\nplace = Path('cookiecutter.json')\n"
     change += "place.write_text(place.read_text().replace('Plain', 'Hooked'))\n"
@@ -117,13 +117,15 @@ def test_hook_before_the_questions(aistart: Call, isolated: Path) -> None:
 
 
 def test_several_templates_in_one(aistart: Call, isolated: Path) -> None:
-    plain_template(isolated / "all" / "plain")
+    write_plain_template(isolated / "all" / "plain")
     several = {"plain": {"path": "./plain", "title": "Plain", "description": ""}}
     for manifest in ({"templates": several}, {"template": ["Plain (./plain)"]}):
         write(isolated / "all" / "cookiecutter.json", json.dumps(manifest))
         result = aistart("show", "./all", "--trust")
         assert result.exit_code == 2
-        assert result.output.endswith("holds several; choose with --directory: plain.\n")
+        assert result.output.endswith(
+            "holds several templates; choose one with --directory: plain.\n"
+        )
     assert aistart("new", "./all", "-y", "--trust", "--directory", "plain").exit_code == 0
     for manifest in ({"templates": {"plain": {}}}, {"templates": ["plain"]}, {"template": 5}):
         write(isolated / "all" / "cookiecutter.json", json.dumps(manifest))
@@ -133,7 +135,7 @@ def test_several_templates_in_one(aistart: Call, isolated: Path) -> None:
 
 
 def test_show(aistart: Call, isolated: Path) -> None:
-    team_template(isolated / "team", owner=None)
+    write_team_template(isolated / "team", owner=None)
     assert aistart("show", "./team").exit_code == 2, "it renders the template"
     result = aistart("show", "./team", "--trust")
     assert result.exit_code == 0, result.output
@@ -146,8 +148,8 @@ def test_show(aistart: Call, isolated: Path) -> None:
 
 
 def test_repository_with_revision_and_directory(aistart: Call, isolated: Path) -> None:
-    team_template(isolated / "source" / "inner" / "team")
-    source = repository(isolated / "source")
+    write_team_template(isolated / "source" / "inner" / "team")
+    source = init_repository(isolated / "source")
     write(source / "inner" / "team" / PROJECT / "later.txt", "later\n")
     subprocess.run(["git", "add", "--all"], cwd=source, check=True)
     made = ["-c", "user.name=T", "-c", "user.email=t@e", "commit", "--quiet", "-m", "Two"]
@@ -168,7 +170,7 @@ def test_repository_with_revision_and_directory(aistart: Call, isolated: Path) -
 
 
 def test_without_trust_nothing_runs(aistart: Call, isolated: Path) -> None:
-    plain_template(isolated / "plain")
+    write_plain_template(isolated / "plain")
     evil = "{{ cycler.__init__.__globals__.os.system('touch ran') }}"
     write(isolated / "plain" / "{{ cookiecutter.slug }}" / "evil.txt", evil)
     result = aistart("new", "./plain", "-y")
@@ -177,14 +179,16 @@ def test_without_trust_nothing_runs(aistart: Call, isolated: Path) -> None:
         "  hook       hooks/post_gen_project.py",
         "  extension  local_words.Shout",
         "  Jinja      in every file and file name: it can call any Python function",
-        "Error: template: './plain' is not aistart's, and to render it is to run its code; look at "
-        "it, then use --trust.",
+        "Error: template: './plain' does not come with aistart, and to render it is to run its "
+        "code; look at it, then use --trust.",
     ]
     assert [path.name for path in isolated.iterdir()] == ["plain"]
 
 
 def test_all_that_a_layer_runs_is_shown(aistart: Call, isolated: Path) -> None:
-    team = team_template(isolated / "team", _layers_by_choice={"store": {"bucket": "./bucket"}})
+    team = write_team_template(
+        isolated / "team", _layers_by_choice={"store": {"bucket": "./bucket"}}
+    )
     for folder in ("bucket", "features/chart"):
         write(team / folder / "cookiecutter.json", json.dumps({"_extensions": [f"of.{folder}"]}))
         write(team / folder / "hooks" / "pre_gen_project.sh", "true\n")
@@ -199,7 +203,7 @@ def test_all_that_a_layer_runs_is_shown(aistart: Call, isolated: Path) -> None:
 
 
 def test_trust_is_remembered_for_one_version(aistart: Call, isolated: Path) -> None:
-    team_template(isolated / "team")
+    write_team_template(isolated / "team")
     assert aistart("new", "./team", "one", "-y").exit_code == 2
     assert aistart("new", "./team", "quiet", "-y", "-q", "--trust").output == ""
     assert "it can call any Python" in aistart("new", "./team", "one", "-y", "-q").output
@@ -211,7 +215,7 @@ def test_trust_is_remembered_for_one_version(aistart: Call, isolated: Path) -> N
 
 
 def test_trust_is_in_all_that_can_run(aistart: Call, isolated: Path) -> None:
-    template = plain_template(isolated / "plain")
+    template = write_plain_template(isolated / "plain")
     code = "{{ cycler.__init__.__globals__.os.system('touch ran') or 'x' }}"
     write(template / "one" / "post_gen_project.py", "")
     write(template / "two" / "post_gen_project.py", "open('/dev/null')\n")
@@ -233,10 +237,10 @@ def test_trust_is_in_all_that_can_run(aistart: Call, isolated: Path) -> None:
 def test_what_git_keeps_is_no_part_of_a_template(aistart: Call, isolated: Path, way: str) -> None:
     """It changes with any command of git's, and with it what was trusted."""
     features = {"docs": {"layer": "./.git/docs", "summary": "", "default": True}}
-    template = team_template(
+    template = write_team_template(
         isolated / "team", **({"_features": features} if way == "layer" else {})
     )
-    team_template(template / ".git" / "docs")
+    write_team_template(template / ".git" / "docs")
     words = []
     if way == "link":
         (template / "hooks").symlink_to(".git/docs")
@@ -253,13 +257,13 @@ def test_what_git_keeps_is_no_part_of_a_template(aistart: Call, isolated: Path, 
 
 
 def test_trust_is_asked_for_on_a_terminal(isolated: Path) -> None:
-    team_template(isolated / "team", _features={})
+    write_team_template(isolated / "team", _features={})
     settings = ["--set", "project_slug=demo", "--set", "store=none", "--set", "bucket=b"]
-    shown = on_terminal(["\r"], "new", "./team", "demo", *settings)
+    shown = run_on_terminal(["\r"], "new", "./team", "demo", *settings)
     assert "Run the code of ./team?" in shown
     assert "use --trust" in shown
     assert not (isolated / "demo").exists()
-    on_terminal([f"{DOWN}\r"], "new", "./team", "demo", *settings)
+    run_on_terminal([f"{DOWN}\r"], "new", "./team", "demo", *settings)
     assert (isolated / "demo").is_dir()
 
 
@@ -276,7 +280,7 @@ def test_trust_is_asked_for_on_a_terminal(isolated: Path) -> None:
 def test_refused_even_with_trust(
     aistart: Call, isolated: Path, words: list[str], message: str
 ) -> None:
-    source = repository(team_template(isolated / "source"))
+    source = init_repository(write_team_template(isolated / "source"))
     (isolated / "elsewhere").mkdir()
     result = aistart("new", source.as_uri(), "demo", "-y", "--trust", *words)
     assert result.exit_code == 2
@@ -311,7 +315,7 @@ def test_repository_that_is_not_there(aistart: Call, isolated: Path) -> None:
 
 
 def test_link_that_leads_out(aistart: Call, isolated: Path) -> None:
-    team_template(isolated / "team")
+    write_team_template(isolated / "team")
     write(isolated / "secret.txt", "secret\n")
     (isolated / "team" / PROJECT / "stolen.txt").symlink_to(isolated / "secret.txt")
     result = aistart("new", "./team", "demo", "-y", "--trust")
@@ -343,7 +347,7 @@ def test_link_that_leads_out(aistart: Call, isolated: Path) -> None:
     ],
 )
 def test_manifest_that_leads_out(aistart: Call, isolated: Path, change: dict, message: str) -> None:
-    team_template(isolated / "team", **change)
+    write_team_template(isolated / "team", **change)
     result = aistart("new", "./team", "demo", "-y", "--trust")
     assert result.exit_code == 2
     assert message in result.output
@@ -351,7 +355,7 @@ def test_manifest_that_leads_out(aistart: Call, isolated: Path, change: dict, me
 
 
 def test_file_name_that_leads_out(aistart: Call, isolated: Path) -> None:
-    team_template(isolated / "team", bucket="../../../out")
+    write_team_template(isolated / "team", bucket="../../../out")
     write(isolated / "team" / PROJECT / "{{ cookiecutter.bucket }}.txt", "out\n")
     result = aistart("new", "./team", "demo", "-y", "--trust")
     assert result.exit_code == 2
@@ -360,13 +364,15 @@ def test_file_name_that_leads_out(aistart: Call, isolated: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["--set", "file", "--dry-run"])
-@pytest.mark.parametrize("made_by", [team_template, plain_template])
+@pytest.mark.parametrize("made_by", [write_team_template, write_plain_template])
 def test_answer_that_is_a_place_elsewhere(
     aistart: Call, isolated: Path, made_by: Callable[[Path], Path], kind: str
 ) -> None:
     template = made_by(isolated / "template")
     tree, key = (
-        (PROJECT, "bucket") if made_by is team_template else ("{{ cookiecutter.slug }}", "page")
+        (PROJECT, "bucket")
+        if made_by is write_team_template
+        else ("{{ cookiecutter.slug }}", "page")
     )
     write(template / tree / "{{ cookiecutter.KEY }}".replace("KEY", key), "stolen\n")
     victim = isolated.parent / "victim"
@@ -386,7 +392,7 @@ def test_answer_that_is_a_place_elsewhere(
 
 
 def test_name_that_changes_after_it_was_checked(aistart: Call, isolated: Path) -> None:
-    template = plain_template(isolated / "template")
+    template = write_plain_template(isolated / "template")
     manifest = json.loads((template / "cookiecutter.json").read_text())
     extension = (
         "from itertools import count\nfrom jinja2.ext import Extension\n\n\n"
@@ -409,7 +415,7 @@ def test_name_that_changes_after_it_was_checked(aistart: Call, isolated: Path) -
 
 
 def test_hook_that_fails_is_one_line(aistart: Call, isolated: Path) -> None:
-    plain_template(isolated / "plain")
+    write_plain_template(isolated / "plain")
     write(isolated / "plain" / "hooks" / "post_gen_project.py", "raise SystemExit(3)\n")
     result = aistart("new", "./plain", "-y", "--trust", "--set", "name=x")
     assert result.exit_code == 1
@@ -427,7 +433,7 @@ def test_hook_that_fails_is_one_line(aistart: Call, isolated: Path) -> None:
 def test_hooks_leave_nothing_and_do_not_run_for_a_look(
     aistart: Call, isolated: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plain_template(isolated / "plain")
+    write_plain_template(isolated / "plain")
     ran = isolated / "ran.txt"
     hook = f"from pathlib import Path\n\nPath({str(ran)!r}).write_text('')\n"
     write(isolated / "plain" / "hooks" / "post_gen_project.py", hook)
@@ -443,7 +449,7 @@ def test_hooks_leave_nothing_and_do_not_run_for_a_look(
 
 
 def test_names_cannot_hide_what_would_run(aistart: Call, isolated: Path) -> None:
-    plain_template(isolated / "plain")
+    write_plain_template(isolated / "plain")
     write(isolated / "plain" / "hooks" / "z\x1b[1A\x1b[2K", "")
     result = aistart("new", "./plain", "-y")
     assert result.exit_code == 2
@@ -454,9 +460,9 @@ def test_names_cannot_hide_what_would_run(aistart: Call, isolated: Path) -> None
 def test_trust_in_one_folder_of_a_repository_is_not_trust_in_another(
     aistart: Call, isolated: Path
 ) -> None:
-    team_template(isolated / "source" / "one")
-    team_template(isolated / "source" / "two")
-    address = repository(isolated / "source").as_uri()
+    write_team_template(isolated / "source" / "one")
+    write_team_template(isolated / "source" / "two")
+    address = init_repository(isolated / "source").as_uri()
     words = ["new", address, "-y", "--directory"]
     assert aistart(*words, "one", "--trust-always").exit_code == 0
     assert aistart(*words, "one", "--set", "project_name=again").exit_code == 0
@@ -465,12 +471,12 @@ def test_trust_in_one_folder_of_a_repository_is_not_trust_in_another(
 
 
 def test_what_cookiecutter_tells_templates(aistart: Call, isolated: Path) -> None:
-    plain_template(isolated / "plain")
+    write_plain_template(isolated / "plain")
     text = "{{ cookiecutter._template }} {{ cookiecutter._checkout }}\n"
     write(isolated / "plain" / "{{ cookiecutter.slug }}" / "from.txt", text)
     assert aistart("new", "./plain", "made", "-y", "--trust").exit_code == 0
     assert (isolated / "made/from.txt").read_text() == "./plain None\n"
-    url = repository(isolated / "plain").as_uri()
+    url = init_repository(isolated / "plain").as_uri()
     words = ["new", url, "other", "-y", "--trust", "--checkout", "v1"]
     assert aistart(*words).exit_code == 0
     assert (isolated / "other/from.txt").read_text() == f"{url} v1\n"
@@ -488,7 +494,7 @@ def test_what_cookiecutter_tells_templates(aistart: Call, isolated: Path) -> Non
 def test_expression_that_does_not_render_is_one_line(
     aistart: Call, isolated: Path, change: dict
 ) -> None:
-    team_template(isolated / "team", **change)
+    write_team_template(isolated / "team", **change)
     result = aistart("new", "./team", "demo", "-y", "--trust")
     assert result.exit_code == 1
     assert result.output.splitlines()[-1].startswith("Error: template: it does not render: ")
@@ -496,7 +502,7 @@ def test_expression_that_does_not_render_is_one_line(
 
 
 def test_file_that_does_not_render_is_one_line(aistart: Call, isolated: Path) -> None:
-    team_template(isolated / "team")
+    write_team_template(isolated / "team")
     for text, message in (
         ("{% if %}", "Expected an expression, got 'end of statement block'"),
         ("{{ cookiecutter.buket }}", "'dict object' has no attribute 'buket'\n"),
@@ -511,7 +517,7 @@ def test_file_that_does_not_render_is_one_line(aistart: Call, isolated: Path) ->
 
 
 def test_question_without_default_and_without_terminal(aistart: Call, isolated: Path) -> None:
-    team_template(isolated / "team", owner=None)
+    write_team_template(isolated / "team", owner=None)
     result = aistart("new", "./team", "demo", "--trust")
     assert result.exit_code == 2
     assert result.output.endswith("Error: owner: it has no default; use --set owner=VALUE.\n")
@@ -519,30 +525,30 @@ def test_question_without_default_and_without_terminal(aistart: Call, isolated: 
 
 
 def test_questions_that_do_not_matter_are_not_asked(isolated: Path) -> None:
-    team_template(isolated / "team", _features={})
+    write_team_template(isolated / "team", _features={})
     words = ["new", "./team", "demo", "--trust", "--set", "project_slug=demo"]
-    shown = on_terminal(["\r"], *words)
+    shown = run_on_terminal(["\r"], *words)
     assert "bucket:" not in shown
     assert (isolated / "demo/store.txt").read_text() == "none team-bucket\n"
     words = ["new", "./team", "two", "--trust", "--set", "project_slug=two"]
-    shown = on_terminal([f"{DOWN}\r", f"{CTRL_U}mine\r"], *words)
+    shown = run_on_terminal([f"{DOWN}\r", f"{CTRL_U}mine\r"], *words)
     assert "bucket:" in shown
     assert (isolated / "two/store.txt").read_text() == "bucket mine\n"
 
 
 def test_features(aistart: Call, isolated: Path) -> None:
-    team_template(isolated / "team")
+    write_team_template(isolated / "team")
 
-    def made(name: str, *words: str) -> set[str]:
+    def make(name: str, *words: str) -> set[str]:
         result = aistart("new", "./team", name, "-y", "--trust", "--no-git", *words)
         assert result.exit_code == 0, result.output
         return {path.name for path in (isolated / name).iterdir()} & {"docs.md", "chart.md"}
 
-    assert made("a") == {"docs.md"}
-    assert made("b", "--with", "chart") == {"docs.md", "chart.md"}
-    assert made("c", "--without", "docs") == set()
-    assert made("d", "--minimal") == set()
-    assert made("e", "--minimal", "--with", "chart") == {"chart.md"}
+    assert make("a") == {"docs.md"}
+    assert make("b", "--with", "chart") == {"docs.md", "chart.md"}
+    assert make("c", "--without", "docs") == set()
+    assert make("d", "--minimal") == set()
+    assert make("e", "--minimal", "--with", "chart") == {"chart.md"}
     assert not (isolated / "a/.git").exists()
     for words, message in (
         (["--with", "dogs"], "feature: 'dogs' is unknown. Did you mean 'docs'? Allowed: docs, cha"),
@@ -554,7 +560,7 @@ def test_features(aistart: Call, isolated: Path) -> None:
 
 
 def test_aistart_test_runs_what_comes_out(aistart: Call, isolated: Path) -> None:
-    team_template(isolated / "team", owner=None)
+    write_team_template(isolated / "team", owner=None)
     words = ["test", "./team", "--trust", "--python", sys.executable]
     result = aistart(*words)
     assert result.exit_code == 0, result.output
@@ -578,7 +584,7 @@ def test_aistart_test_runs_what_comes_out(aistart: Call, isolated: Path) -> None
 
 @pytest.mark.slow
 def test_aistart_test_makes_the_environment(aistart: Call, isolated: Path) -> None:
-    team_template(isolated / "team", store=["none"], _only_if={}, _features={})
+    write_team_template(isolated / "team", store=["none"], _only_if={}, _features={})
     write(isolated / "team" / PROJECT / "requirements.lock", "iniconfig==2.3.0\n")
     test = "import importlib.metadata as found\n\n\ndef test_lock():\n"
     test += "    assert found.version('iniconfig') == '2.3.0'\n"
@@ -608,7 +614,7 @@ def test_broken_manifest(aistart: Call, isolated: Path) -> None:
 
 @pytest.mark.parametrize("text", ["[]", "5", "[" * 100_000, "\xff"])
 def test_manifest_that_is_no_object(aistart: Call, isolated: Path, text: str) -> None:
-    team_template(isolated / "team")
+    write_team_template(isolated / "team")
     (isolated / "team" / "cookiecutter.json").write_bytes(text.encode("latin-1"))
     result = aistart("new", "./team", "-y", "--trust")
     assert result.exit_code == 2
@@ -627,7 +633,7 @@ def test_template_without_questions(aistart: Call, isolated: Path) -> None:
 
 
 def test_text_that_is_not_utf_8(aistart: Call, isolated: Path) -> None:
-    team_template(isolated / "team")
+    write_team_template(isolated / "team")
     (isolated / "team" / PROJECT / "old.txt").write_bytes("Größe\n".encode("latin-1"))
     result = aistart("new", "./team", "demo", "-y", "--trust")
     assert result.exit_code == 1
@@ -636,7 +642,7 @@ def test_text_that_is_not_utf_8(aistart: Call, isolated: Path) -> None:
 
 
 def test_link_that_leads_to_itself(aistart: Call, isolated: Path) -> None:
-    team_template(isolated / "team")
+    write_team_template(isolated / "team")
     (isolated / "team" / PROJECT / "loop").symlink_to("loop")
     result = aistart("new", "./team", "demo", "-y", "--trust")
     assert result.exit_code == 2
@@ -644,7 +650,7 @@ def test_link_that_leads_to_itself(aistart: Call, isolated: Path) -> None:
 
 
 def test_python_of_the_tests(aistart: Call, isolated: Path) -> None:
-    team_template(isolated / "team", store=["none"], _only_if={}, _features={})
+    write_team_template(isolated / "team", store=["none"], _only_if={}, _features={})
     (isolated / "python").symlink_to(sys.executable)
     write(isolated / "team" / PROJECT / "tests" / "test_store.py", "def test_it(): ...\n")
     program = f'#!/bin/sh\nexec {sys.executable} "$@"\n'
@@ -658,7 +664,7 @@ def test_python_of_the_tests(aistart: Call, isolated: Path) -> None:
 
 
 def test_names_that_are_not_utf_8(aistart: Call, isolated: Path) -> None:
-    team = team_template(isolated / "team")
+    team = write_team_template(isolated / "team")
     name = os.fsdecode(b"\xff.txt")
     write(team / PROJECT / name, "x\n")
     assert aistart("new", "./team", "demo", "-y", "--trust").exit_code == 0
@@ -666,7 +672,7 @@ def test_names_that_are_not_utf_8(aistart: Call, isolated: Path) -> None:
 
 
 def test_folders_that_lie_too_deep(aistart: Call, isolated: Path) -> None:
-    team = team_template(isolated / "team")
+    team = write_team_template(isolated / "team")
     place = team / PROJECT
     for count, code in ((20, 0), (1500, 2)):
         subprocess.run(["mkdir", "-p", place / "/".join(["d"] * count)], check=True)
@@ -677,7 +683,7 @@ def test_folders_that_lie_too_deep(aistart: Call, isolated: Path) -> None:
 
 
 def test_next_are_targets_that_there_are(aistart: Call, isolated: Path) -> None:
-    team = team_template(isolated / "team")
+    team = write_team_template(isolated / "team")
     for number, (text, steps) in enumerate(
         (
             ("train := x\n\nlint:\n\ttrain:\n", []),
@@ -693,6 +699,6 @@ def test_next_are_targets_that_there_are(aistart: Call, isolated: Path) -> None:
 
 def test_markup_of_prompts_is_not_shown(aistart: Call, isolated: Path) -> None:
     prompts = {"project_name": "[bold]Name[/] of it", "bucket": "[/] odd [x]", "project_slug": "a"}
-    team_template(isolated / "team", __prompts__=prompts)
+    write_team_template(isolated / "team", __prompts__=prompts)
     found = json.loads(aistart("show", "./team", "--trust", "--json").stdout)["questions"]
     assert [q["prompt"] for q in found] == ["Name of it", "a", "store", "[/] odd [x]"]

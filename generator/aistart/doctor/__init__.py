@@ -1,80 +1,80 @@
-"""``aistart doctor``: what of a machine and a project is as it must be, and what is not.
+"""``aistart doctor``: checks whether a machine and a project are ready for training.
 
-``machine`` and ``drivers`` look at the machine; ``probe`` runs in the project's own Python, since
-only that one has the framework, and ``environment``, ``devices`` and ``tracking`` judge its answer.
+``machine`` and ``drivers`` check the machine. ``probe`` runs in the project's own Python, because
+only that one has the framework; ``environment``, ``devices`` and ``tracking`` judge its result.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from aistart.answers_file import PLACE
+from aistart.answers_file import ANSWERS_PATH
 from aistart.doctor import devices, drivers, machine, tracking
 from aistart.doctor.environment import Environment, check_versions, find_environment
-from aistart.doctor.findings import Finding, ok, problem, report
-from aistart.doctor.projects import Project, Unreadable, find_project
-from aistart.shell import quoted
+from aistart.doctor.findings import Finding, ok, print_report, problem
+from aistart.doctor.projects import InvalidProject, Project, find_project
+from aistart.shell import join_command
 
-__all__ = ["examine", "report"]
+__all__ = ["examine", "print_report"]
 
 
-def examine(named: Path | None) -> Iterator[Finding]:
+def examine(folder: Path | None) -> Iterator[Finding]:
     """Check the machine, and the project if there is one; the slow checks come last.
 
     Args:
-        named: the project's folder; None: the one that this folder is in, if any.
+        folder: the project's folder; None: the project around the current folder, if any.
 
     Raises:
-        UsageProblem: the folder that is named is no project.
+        UsageProblem: ``folder`` is not a project.
     """
-    return _findings(find_project(named))
+    return _check_all(find_project(folder))
 
 
-def _findings(folder: Path | None) -> Iterator[Finding]:
+def _check_all(folder: Path | None) -> Iterator[Finding]:
     if folder is None:
         yield ok("project", "none in this folder: only this machine is checked")
-        yield from _machine(Path.cwd())
+        yield from _check_machine(Path.cwd())
         return
     try:
         project = Project.read(folder)
-    except Unreadable as error:
-        fix = quoted("git", "-C", str(folder), "restore", PLACE.as_posix())
-        message = f"{PLACE.as_posix()}: {error}; only this machine is checked"
+    except InvalidProject as error:
+        fix = join_command("git", "-C", str(folder), "restore", ANSWERS_PATH.as_posix())
+        message = f"{ANSWERS_PATH.as_posix()}: {error}; only this machine is checked"
         yield problem("project", message, fix)
-        yield from _machine(folder)
+        yield from _check_machine(folder)
         return
-    made = f"made from {project.template} by aistart {project.aistart}"
-    yield ok("project", f"{project.package}, {made}")
-    yield from _project(project)
+    origin = f"made from {project.template} by aistart {project.aistart}"
+    yield ok("project", f"{project.package}, {origin}")
+    yield from _check_project(project)
 
 
-def _machine(folder: Path) -> Iterator[Finding]:
+def _check_machine(folder: Path) -> Iterator[Finding]:
     yield machine.check_python(None)
     yield machine.check_git(folder)
     yield machine.check_memory()
     yield machine.check_disk(folder)
-    yield from devices.check_driver_alone(drivers.look())
+    yield from devices.check_driver_only(drivers.detect())
     if store := tracking.find_store(None, None):
         yield tracking.check_tracking(store, None, None)
 
 
-def _project(project: Project) -> Iterator[Finding]:
+def _check_project(project: Project) -> Iterator[Finding]:
     yield machine.check_git(project.folder)
     yield machine.check_memory()
     environment: Environment | None = None
-    for found in find_environment(project):
-        if isinstance(found, Finding):
-            yield found
+    for result in find_environment(project):
+        if isinstance(result, Finding):
+            yield result
         else:
-            environment = found
+            environment = result
     if environment:
         yield from check_versions(environment)
-        yield from devices.check_devices(environment, drivers.look())
+        yield from devices.check_devices(environment, drivers.detect())
     else:
         yield machine.check_python(project)
-        yield from devices.check_driver_alone(drivers.look())
-    prune = environment.module("runs prune --keep 5") if environment else None
+        yield from devices.check_driver_only(drivers.detect())
+    prune = environment.module_command("runs prune --keep 5") if environment else None
     yield machine.check_disk(project.folder, prune)
     yield tracking.check_port(project, environment)
-    plan = environment.answer.plan if environment else None
+    plan = environment.probe.plan if environment else None
     if store := tracking.find_store(project, plan):
         yield tracking.check_tracking(store, project, environment)

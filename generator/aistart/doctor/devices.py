@@ -1,4 +1,4 @@
-"""What training would use: the framework's view of the devices beside the driver's."""
+"""The devices that training would use: the framework's view compared with the driver's."""
 
 import os
 import re
@@ -7,11 +7,11 @@ import signal
 import sys
 from collections.abc import Iterator
 
-from aistart.doctor.drivers import Driver, check_driver, check_variable
-from aistart.doctor.environment import Environment, Plan, Seen
-from aistart.doctor.findings import Finding, ok, problem, some, warning
-from aistart.doctor.projects import release, script
-from aistart.shell import quoted
+from aistart.doctor.drivers import Driver, check_driver, check_tpu_variable
+from aistart.doctor.environment import Environment, FrameworkDevices, Plan
+from aistart.doctor.findings import Finding, abbreviate, ok, problem, warning
+from aistart.doctor.projects import parse_release, script_word
+from aistart.shell import join_command
 
 # The oldest driver for each major version of CUDA, from NVIDIA's table of minor version
 # compatibility.
@@ -20,155 +20,170 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 NAMES = {"tensorflow": "TensorFlow", "jax": "JAX"}
 
 
-def check_driver_alone(driver: Driver) -> Iterator[Finding]:
-    """GPUs and TPUs where there is no framework to ask."""
-    if broken := check_driver(driver):
-        yield broken
+def check_driver_only(driver: Driver) -> Iterator[Finding]:
+    """Check GPUs and TPUs where there is no framework to ask."""
+    if failure := check_driver(driver):
+        yield failure
     elif driver.gpus:
-        yield ok("gpu", f"{driver.shown}; no framework was asked")
+        yield ok("gpu", f"{driver.gpu_summary}; no framework was asked")
     elif driver.version:
         yield ok("gpu", f"NVIDIA's driver {driver.version} is loaded; no framework was asked")
     elif not driver.tpus:
         yield ok("gpu", "none, and no TPU: training would take the CPU")
     if driver.tpus:
-        yield ok("tpu", f"{driver.tpus_shown}; no framework was asked")
-    elif useless := check_variable(driver):
-        yield useless
+        yield ok("tpu", f"{driver.tpu_summary}; no framework was asked")
+    elif stale_variable := check_tpu_variable(driver):
+        yield stale_variable
 
 
 def check_devices(environment: Environment, driver: Driver) -> Iterator[Finding]:
-    """GPUs and TPUs, whether the framework sees them, and what ``train`` would do with them."""
-    answer = environment.answer
-    if answer.seen is None:
-        yield from check_driver_alone(driver)
-        yield _does_not_start(environment)
+    """Check whether the framework sees the GPUs and TPUs, and what ``train`` would do with them.
+
+    Args:
+        environment: the project's, with what its framework sees.
+        driver: the machine's accelerators.
+    """
+    probe = environment.probe
+    if probe.devices is None:
+        yield from check_driver_only(driver)
+        yield _report_import_failure(environment)
         return
-    yield from _gpus(environment, driver, answer.seen, answer.plan)
+    yield from _check_gpus(environment, driver, probe.devices, probe.plan)
     if driver.tpus:
-        yield _tpu(environment, driver, answer.plan)
-    elif useless := check_variable(driver):
-        yield useless
-    if answer.plan is None:
-        yield _no_plan(environment)
+        yield _check_tpu(environment, driver, probe.plan)
+    elif stale_variable := check_tpu_variable(driver):
+        yield stale_variable
+    if probe.plan is None:
+        yield _report_missing_plan(environment)
         return
-    yield _strategy(answer.plan)
-    yield _batch_size(answer.plan)
+    yield _report_strategy(probe.plan)
+    yield _suggest_batch_size(probe.plan)
 
 
-def _does_not_start(environment: Environment) -> Finding:
-    reason = environment.answer.reason or "it ended without a word"
+def _report_import_failure(environment: Environment) -> Finding:
+    reason = environment.probe.reason or "it ended without a message"
     if f"signal {int(signal.SIGILL)})" in reason:
         reason += "; its packages need a CPU with AVX"
     python = environment.python
-    see = environment.project.command(f"{python} -c {quoted('import tensorflow')}")
-    return problem("devices", f"TensorFlow does not start: {reason}; the whole message:", see)
+    command = f"{python} -c {join_command('import tensorflow')}"
+    message = f"TensorFlow does not start: {reason}; the whole message:"
+    return problem("devices", message, environment.project.command(command))
 
 
-def _no_plan(environment: Environment) -> Finding:
-    answer = environment.answer
-    if "jax is not installed" in (answer.reason or ""):
-        return problem("strategy", str(answer.reason), environment.install("-e '.[jax]'"))
-    see = environment.module("config")
-    reason = answer.reason or "the project's code ended without a word"
-    return problem("strategy", f"train would not start: {reason}", see)
+def _report_missing_plan(environment: Environment) -> Finding:
+    reason = environment.probe.reason
+    if "jax is not installed" in (reason or ""):
+        return problem("strategy", str(reason), environment.install_command("-e '.[jax]'"))
+    reason = reason or "the project's code ended without a message"
+    command = environment.module_command("config")
+    return problem("strategy", f"train would not start: {reason}", command)
 
 
 # === GPUs ===
 
 
-def _gpus(
-    environment: Environment, driver: Driver, seen: Seen, plan: Plan | None
+def _check_gpus(
+    environment: Environment, driver: Driver, devices: FrameworkDevices, plan: Plan | None
 ) -> Iterator[Finding]:
     backend = plan.backend if plan else "tensorflow"
-    count = seen.gpus
+    count = devices.gpus
     if plan and backend == "jax":
         count = plan.jax_devices if plan.jax_platform in ("gpu", "cuda", "rocm") else 0
     name = NAMES[backend]
-    if count == 0 and (broken := check_driver(driver)):
-        yield broken
+    if count == 0 and (failure := check_driver(driver)):
+        yield failure
     elif count and not driver.gpus:
-        yield ok("gpu", f"{name} sees {_counted(count)}; nvidia-smi does not say which")
+        gpus = f"{count} GPU{'s' * (count > 1)}"
+        yield ok("gpu", f"{name} sees {gpus}; nvidia-smi does not say which")
     elif count and count < len(driver.gpus):
-        yield _hidden(driver, f"{name} sees {count} of them", environment.log)
+        yield _report_subset(driver, f"{name} sees {count} of them", environment.log)
     elif count:
-        yield ok("gpu", f"{driver.shown}; {name} sees {'it' if count == 1 else 'all'}")
+        yield ok("gpu", f"{driver.gpu_summary}; {name} sees {'it' if count == 1 else 'all'}")
     elif driver.gpus or driver.version:
-        yield _unseen(environment, driver, seen, backend)
+        yield _report_no_gpu(environment, driver, devices, backend)
     elif not driver.tpus:
         yield ok("gpu", "none, and no TPU: training takes the CPU")
 
 
-def _counted(count: int) -> str:
-    return f"{count} GPU{'s' * (count > 1)}"
-
-
-def _hidden(driver: Driver, what: str, log: str) -> Finding:
+def _report_subset(driver: Driver, message: str, log: str) -> Finding:
+    """Report that the framework sees fewer GPUs than the driver."""
     visible = os.environ.get(VISIBLE)
     if visible is None:
-        return warning("gpu", f"{driver.shown}; {what}: {_said(log)}")
-    return ok("gpu", f"{driver.shown}; {what}, as {VISIBLE} is {visible!r}")
+        return warning("gpu", f"{driver.gpu_summary}; {message}: {_quote_log(log)}")
+    return ok("gpu", f"{driver.gpu_summary}; {message}, as {VISIBLE} is {visible!r}")
 
 
-def _unseen(environment: Environment, driver: Driver, seen: Seen, backend: str) -> Finding:
-    """Why the framework sees none of the driver's GPUs."""
-    there = driver.shown if driver.gpus else f"NVIDIA's driver {driver.version} is loaded"
+def _report_no_gpu(
+    environment: Environment, driver: Driver, devices: FrameworkDevices, backend: str
+) -> Finding:
+    """Report why the framework sees none of the driver's GPUs."""
+    there = driver.gpu_summary if driver.gpus else f"NVIDIA's driver {driver.version} is loaded"
     message = f"{there}; {NAMES[backend]} sees none"
     if not driver.gpus:
         hint = "and there is no nvidia-smi; a container is given GPUs with: docker run --gpus all"
         return warning("gpu", f"{message}, {hint}")
     if (visible := os.environ.get(VISIBLE)) is not None:
         return warning("gpu", f"{message}, as {VISIBLE} is {visible!r}", f"unset {VISIBLE}")
-    why, fix = _why_unseen(environment, driver, seen, backend)
-    return problem("gpu", f"{message}: {why}", fix)
-
-
-def _why_unseen(
-    environment: Environment, driver: Driver, seen: Seen, backend: str
-) -> tuple[str, str | None]:
+    diagnose = _diagnose_jax if backend == "jax" else _diagnose_tensorflow
     if sys.platform == "win32":
-        return "on Windows it runs on the CPU only; use WSL", "wsl --install"
-    if backend == "jax":
-        return _why_unseen_by_jax(environment, driver)
-    extra = environment.install("-e '.[gpu]'")
-    if seen.cuda is None:
-        if "tensorflow-cpu" in environment.answer.packages:
-            extra = f"{environment.pip('uninstall', 'tensorflow-cpu')} && {extra}"
-        return "it is a build for CPUs only", extra
-    if seen.missing:
-        return f"CUDA's libraries are not installed: {some(seen.missing)}", extra
-    if old := _too_old(driver, seen.cuda):
-        return old, _new_driver()
-    said = _said(environment.log)
+        reason, fix = "on Windows it runs on the CPU only; use WSL", "wsl --install"
+        return problem("gpu", f"{message}: {reason}", fix)
+    reason, command = diagnose(environment, driver, devices)
+    return problem("gpu", f"{message}: {reason}", command)
+
+
+def _diagnose_tensorflow(
+    environment: Environment, driver: Driver, devices: FrameworkDevices
+) -> tuple[str, str | None]:
+    """Return why TensorFlow sees no GPU, and the command that fixes it, if there is one."""
+    install = environment.install_command("-e '.[gpu]'")
+    if devices.cuda is None:
+        if "tensorflow-cpu" in environment.probe.packages:
+            install = f"{environment.pip_command('uninstall', 'tensorflow-cpu')} && {install}"
+        return "it is a build for CPUs only", install
+    if devices.missing:
+        return f"CUDA's libraries are not installed: {abbreviate(devices.missing)}", install
+    if reason := _driver_age_problem(driver, devices.cuda):
+        return reason, _driver_command()
+    reason = _quote_log(environment.log)
     if os.environ.get("LD_LIBRARY_PATH"):
-        return f"{said}; LD_LIBRARY_PATH may name other libraries", "unset LD_LIBRARY_PATH"
-    return said, environment.install("--force-reinstall -e '.[gpu]'")
+        return f"{reason}; LD_LIBRARY_PATH may name other libraries", "unset LD_LIBRARY_PATH"
+    return reason, environment.install_command("--force-reinstall -e '.[gpu]'")
 
 
-def _why_unseen_by_jax(environment: Environment, driver: Driver) -> tuple[str, str | None]:
-    extra = environment.install("-e '.[jax-gpu]'")
-    plugins = [n for n in environment.answer.packages if re.fullmatch(r"jax-cuda\d+-plugin", n)]
+def _diagnose_jax(
+    environment: Environment, driver: Driver, devices: FrameworkDevices
+) -> tuple[str, str | None]:
+    """As ``_diagnose_tensorflow``, for JAX, which has a plugin for CUDA."""
+    install = environment.install_command("-e '.[jax-gpu]'")
+    packages = environment.probe.packages
+    plugins = [name for name in packages if re.fullmatch(r"jax-cuda\d+-plugin", name)]
     if not plugins:
-        return "it is a build for CPUs only", extra
-    if old := _too_old(driver, re.sub(r"\D", "", plugins[0])):
-        return old, _new_driver()
+        return "it is a build for CPUs only", install
+    if reason := _driver_age_problem(driver, re.sub(r"\D", "", plugins[0])):
+        return reason, _driver_command()
     if platforms := os.environ.get("JAX_PLATFORMS"):
         return f"JAX_PLATFORMS is {platforms!r}", "unset JAX_PLATFORMS"
-    return _said(environment.log), extra
+    return _quote_log(environment.log), install
 
 
-def _too_old(driver: Driver, cuda: str) -> str | None:
+def _driver_age_problem(driver: Driver, cuda: str) -> str | None:
     major = cuda.split(".")[0]
     oldest = OLDEST_DRIVER.get(major)
-    if driver.version is None or oldest is None or release(driver.version) >= release(oldest):
+    if driver.version is None or oldest is None:
+        return None
+    if parse_release(driver.version) >= parse_release(oldest):
         return None
     return f"CUDA {major} needs NVIDIA's driver {oldest} or newer"
 
 
-def _new_driver() -> str | None:
+def _driver_command() -> str | None:
+    """Return the command that installs a newer driver, if this system has one."""
     return "sudo ubuntu-drivers install" if shutil.which("ubuntu-drivers") else None
 
 
-def _said(log: str) -> str:
+def _quote_log(log: str) -> str:
+    """Quote the last line of the framework's log that is about CUDA."""
     words = ("cuinit", "dlopen", "cuda drivers", "libcuda", "cudnn", "unable to initialize")
     lines = [line for line in log.splitlines() if any(word in line.lower() for word in words)]
     if not lines:
@@ -179,33 +194,32 @@ def _said(log: str) -> str:
 # === TPUs ===
 
 
-def _tpu(environment: Environment, driver: Driver, plan: Plan | None) -> Finding:
+def _check_tpu(environment: Environment, driver: Driver, plan: Plan | None) -> Finding:
+    summary = driver.tpu_summary
     if plan and plan.jax_platform == "tpu":
-        return ok("tpu", f"{driver.tpus_shown}; JAX sees {plan.jax_devices}")
-    extra = environment.install("-e '.[tpu]'")
-    if "libtpu" not in environment.answer.packages:
-        return problem("tpu", f"{driver.tpus_shown}; JAX's part for TPUs is not installed", extra)
+        return ok("tpu", f"{summary}; JAX sees {plan.jax_devices}")
+    install = environment.install_command("-e '.[tpu]'")
+    if "libtpu" not in environment.probe.packages:
+        return problem("tpu", f"{summary}; JAX's part for TPUs is not installed", install)
     if plan is None or plan.backend == "jax":
-        return problem(
-            "tpu", f"{driver.tpus_shown}; JAX does not see it: {_said(environment.log)}", extra
-        )
-    train = f"{script(environment.folder, 'train')} --config configs/tpu.yaml"
-    train = environment.project.command(train)
-    return warning(
-        "tpu", f"{driver.tpus_shown}; only JAX uses it, and the backend is {plan.backend}", train
-    )
+        reason = _quote_log(environment.log)
+        return problem("tpu", f"{summary}; JAX does not see it: {reason}", install)
+    train = f"{script_word(environment.folder, 'train')} --config configs/tpu.yaml"
+    message = f"{summary}; only JAX uses it, and the backend is {plan.backend}"
+    return warning("tpu", message, environment.project.command(train))
 
 
 # === What train would do ===
 
 
-def _strategy(plan: Plan) -> Finding:
-    how = "auto picks it" if plan.wish == "auto" else f"runtime.strategy is {plan.wish}"
+def _report_strategy(plan: Plan) -> Finding:
+    requested = plan.requested_strategy
+    how = "auto picks it" if requested == "auto" else f"runtime.strategy is {requested}"
     return ok("strategy", f"{plan.strategy} on {NAMES[plan.backend]} ({how}): {plan.why}")
 
 
-def _batch_size(plan: Plan) -> Finding:
-    """The configured batch for each replica, so that each has as much to do as one alone."""
+def _suggest_batch_size(plan: Plan) -> Finding:
+    """Suggest the configured batch for each replica, so that each has as much work as one alone."""
     size, replicas = plan.batch_size, plan.replicas
     if replicas == 1:
         message = f"{size} to begin with, as configured"

@@ -1,4 +1,4 @@
-"""What a check found: a line for a person, an object for a program, an exit code for a script."""
+"""The result of a check: a line for people, an object for programs, an exit code for scripts."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from typing import Literal
 
 import click
 
-from aistart.layout import is_narrow, wrapped
+from aistart.layout import is_narrow, wrap
 
 Status = Literal["ok", "warning", "problem"]
 
@@ -20,11 +20,13 @@ INDENT = 22  # characters before a message: two columns, as wide as their longes
 
 @dataclass(frozen=True)
 class Finding:
-    """What one check found.
+    """The result of one check.
 
     Attributes:
-        check: a word or two for what was checked.
-        fix: the command that would make it ok, to be typed in a shell.
+        check: what was checked, in a word or two.
+        status: ok, warning or problem.
+        message: what was found.
+        fix: a shell command that would make it ok, if there is one.
     """
 
     check: str
@@ -34,52 +36,58 @@ class Finding:
 
 
 def ok(check: str, message: str) -> Finding:
+    """Build a finding for something that works."""
     return Finding(check, "ok", message)
 
 
 def warning(check: str, message: str, fix: str | None = None) -> Finding:
-    """It works, but not as it could or as it was tested."""
+    """Build a finding for something that works, but not as it could or as it was tested."""
     return Finding(check, "warning", message, fix)
 
 
 def problem(check: str, message: str, fix: str | None = None) -> Finding:
-    """Something that is needed or wished for does not work."""
+    """Build a finding for something that is needed or configured, and does not work."""
     return Finding(check, "problem", message, fix)
 
 
-def some(names: list[str], most: int = 3) -> str:
-    """The first of some names, and how many more there are."""
-    rest = len(names) - most
-    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+def abbreviate(names: list[str], limit: int = 3) -> str:
+    """Join the first ``limit`` names, and say how many more there are."""
+    rest = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def report(findings: Iterable[Finding], as_json: bool) -> int:
-    """Print findings, as lines while they come in or as a JSON list; returns the exit code."""
-    seen = []
+def print_report(findings: Iterable[Finding], as_json: bool) -> int:
+    """Print findings and return the exit code of the worst.
+
+    Args:
+        findings: the results of checks, which may still run while the first are printed.
+        as_json: whether to print one JSON list instead of lines.
+    """
+    results = []
     for finding in findings:
-        seen.append(finding)
+        results.append(finding)
         if not as_json:
-            click.echo(_lines(finding), color=False if os.environ.get("NO_COLOR") else None)
+            click.echo(_format(finding), color=False if os.environ.get("NO_COLOR") else None)
+    statuses = [finding.status for finding in results]
     if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in seen], indent=2))
-    statuses = [finding.status for finding in seen]
-    if not as_json:
-        click.echo(_summary(statuses))
+        click.echo(json.dumps([asdict(finding) for finding in results], indent=2))
+    else:
+        click.echo(_summarize(statuses))
     return EXIT_CODES[max(statuses, key=list(EXIT_CODES).index)]
 
 
-def _summary(statuses: list[Status]) -> str:
+def _summarize(statuses: list[Status]) -> str:
     counts = [(statuses.count(status), status) for status in ("problem", "warning")]
     parts = [f"{count} {status}{'s' * (count > 1)}" for count, status in counts if count]
     return f"\n{', '.join(parts)}." if parts else "\nAll is ok."
 
 
-def _lines(finding: Finding) -> str:
+def _format(finding: Finding) -> str:
     status = click.style(f"{finding.status:<7}", COLORS[finding.status])
     narrow = sys.stdout.isatty() and is_narrow()
     indent = 2 if narrow else INDENT
     head = f"{status}  {finding.check}\n  " if narrow else f"{status}  {finding.check:<11}  "
-    message = wrapped(finding.message, indent).lstrip() if sys.stdout.isatty() else finding.message
-    # A command stays whole, however long, so that it can be copied.
+    message = wrap(finding.message, indent).lstrip() if sys.stdout.isatty() else finding.message
+    # A command is never wrapped, so that it can be copied.
     fix = f"\n{' ' * indent}{finding.fix}" if finding.fix else ""
     return f"{head}{message}{fix}"

@@ -1,4 +1,4 @@
-"""The machine: Python, git, memory, disk and ports."""
+"""Checks of the machine: Python, git, memory, disk and ports."""
 
 import os
 import shutil
@@ -9,14 +9,15 @@ from pathlib import Path
 
 from aistart.doctor.findings import Finding, ok, problem, warning
 from aistart.doctor.processes import run
-from aistart.doctor.projects import PYTHONS, Project, allows
+from aistart.doctor.projects import PYTHON_RANGE, Project, is_in_range
 
 ROOT = Path("/")
 GIB = 2**30
 GB = 10**9
-# Training the smallest configuration was measured to take 0.9 GiB, beside the sending to MLflow.
+# Training with the smallest configuration was measured to take 0.9 GiB, besides what MLflow's
+# client takes.
 LITTLE_MEMORY, TOO_LITTLE_MEMORY = 2 * GIB, GIB
-# An environment takes some 3 GB, and pip needs room for what it unpacks.
+# An environment takes some 3 GB, and pip needs room to unpack packages.
 LITTLE_DISK, TOO_LITTLE_DISK = 5 * GB, GB
 DESCRIBE_PYTHON = (
     "import sys, importlib.util as u; "
@@ -25,55 +26,62 @@ DESCRIBE_PYTHON = (
 
 
 def check_python(project: Project | None) -> Finding:
-    """The Python that an environment would be made with."""
-    wanted = project.pythons if project else PYTHONS
-    name, (version, complete) = next(_pythons(), ("python3", ("", False)))
+    """Check the Python that a new environment would be made with."""
+    wanted = project.python_range if project else PYTHON_RANGE
+    name, (version, has_ensurepip) = next(_find_pythons(), ("python3", ("", False)))
     if not version:
         message = f"there is no python3 that works; a project needs {wanted}"
-        return problem("python", message, remedy(project, wanted))
-    if not allows(wanted, version):
+        return problem("python", message, suggest_setup(project, wanted))
+    if not is_in_range(version, wanted):
         message = f"{name} is {version}; a project needs {wanted}"
-        return warning("python", message, remedy(project, wanted))
+        return warning("python", message, suggest_setup(project, wanted))
     message = f"{name} is {version} (a project needs {wanted})"
-    if complete:
+    if has_ensurepip:
         return ok("python", message)
     fix = "sudo apt-get install python3-venv" if shutil.which("apt-get") else None
     return problem("python", f"{message}, but it cannot make environments: no ensurepip", fix)
 
 
-def remedy(project: Project | None, wanted: str) -> str:
-    """The command that makes an environment with a Python that will do."""
-    good = next((name for name, (version, _) in _pythons() if allows(wanted, version)), None)
+def suggest_setup(project: Project | None, python_range: str) -> str:
+    """Return the command that makes an environment with a suitable Python.
+
+    Args:
+        project: to make it for; None: any.
+        python_range: the versions that are suitable.
+    """
+    pythons = _find_pythons()
+    suitable = next((name for name, (v, _) in pythons if is_in_range(v, python_range)), None)
     if project is None:
-        return f"{good} -m venv .venv" if good else "uv python install 3.13"
-    if good:
-        return project.setup_command(good)
+        return f"{suitable} -m venv .venv" if suitable else "uv python install 3.13"
+    if suitable:
+        return project.setup_command(suitable)
     return f"uv python install 3.13 && {project.setup_command('$(uv python find 3.13)')}"
 
 
-def _pythons() -> Iterator[tuple[str, tuple[str, bool]]]:
+def _find_pythons() -> Iterator[tuple[str, tuple[str, bool]]]:
+    """Yield the name of each Python that works, with its version and whether it has ensurepip."""
     for name in ("python3", "python", "python3.13", "python3.12", "python3.11"):
         if path := shutil.which(name):
-            done = run([path, "-c", DESCRIBE_PYTHON])
-            words = done.output.split()
-            if done.trouble is None and len(words) == 2:
+            result = run([path, "-c", DESCRIBE_PYTHON])
+            words = result.output.split()
+            if result.failure is None and len(words) == 2:
                 yield name, (words[0], words[1] == "True")
 
 
 def check_git(folder: Path) -> Finding:
-    """git, and whether commits have an author."""
+    """Check git, and whether it knows the author of commits in ``folder``."""
     installs = {"darwin": "xcode-select --install", "win32": "winget install Git.Git"}
     install = installs.get(sys.platform, "sudo apt-get install git")
     if shutil.which("git") is None:
         return problem("git", "not installed", install)
     version = run(["git", "--version"])
-    if version.trouble:
-        return problem("git", f"it does not work: {version.trouble}", install)
+    if version.failure:
+        return problem("git", f"it does not work: {version.failure}", install)
     name = version.output.strip().removeprefix("git version ")
-    # Without this, git makes up an address from the names of the user and the machine.
-    own = ["git", "-c", "user.useConfigOnly=true", "var", "GIT_AUTHOR_IDENT"]
-    identity = run(own, folder=folder)
-    if identity.trouble:
+    # Without this option, git makes up an address from the names of the user and the machine.
+    own_options = ["-c", "user.useConfigOnly=true"]
+    identity = run(["git", *own_options, "var", "GIT_AUTHOR_IDENT"], folder=folder)
+    if identity.failure:
         fix = (
             "git config --global user.name 'YOUR NAME' && "
             "git config --global user.email YOU@EXAMPLE.COM"
@@ -83,35 +91,36 @@ def check_git(folder: Path) -> Finding:
 
 
 def check_memory() -> Finding:
-    """Memory in all and available, within a container's limit."""
+    """Check the available memory, within the limit of a container."""
     if sys.platform == "win32":
-        return ok("memory", "not looked at on Windows")
+        return ok("memory", "not checked on Windows")
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    available = _available()
-    limit = _group_limit()
-    shown = f"of {total / GIB:.1f} GiB"
+    available = _read_available_memory()
+    limit = _find_group_limit()
+    share = f"of {total / GIB:.1f} GiB"
     if limit and limit[0] < total:
         available = min(available or limit[1], limit[1])
-        shown = f"of {limit[0] / GIB:.1f} GiB, the limit of this container or group"
+        share = f"of {limit[0] / GIB:.1f} GiB, the limit of this container or group"
     if available is None:
         return ok("memory", f"{total / GIB:.1f} GiB")
-    message = f"{available / GIB:.1f} GiB available {shown}"
+    message = f"{available / GIB:.1f} GiB available {share}"
     if available >= LITTLE_MEMORY:
         return ok("memory", message)
     fix = "ps aux --sort=-rss | head" if sys.platform == "linux" else "top -o mem"
     make = problem if available < TOO_LITTLE_MEMORY else warning
-    return make("memory", f"{message}; the smallest training takes 1 GiB; what takes it:", fix)
+    message += "; the smallest training takes 1 GiB; what uses it now:"
+    return make("memory", message, fix)
 
 
-def _available() -> int | None:
+def _read_available_memory() -> int | None:
     for line in _read(ROOT / "proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) * 1024
     return None
 
 
-def _group_limit() -> tuple[int, int] | None:
-    """The least memory that a control group allows, and what is left of it."""
+def _find_group_limit() -> tuple[int, int] | None:
+    """Return the tightest memory limit of the process's control groups, and what is left of it."""
     limits = []
     for line in _read(ROOT / "proc/self/cgroup").splitlines():
         _, kinds, path = line.split(":", 2)
@@ -122,21 +131,23 @@ def _group_limit() -> tuple[int, int] | None:
                 "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
             }[kinds]
             relative = Path(path.lstrip("/"))
-            # A container's own group is where the tree begins, whatever its path outside.
+            # In a container the tree begins with its own group, whatever its path is outside.
             for folder in (relative, *relative.parents):
-                if limit := _limit_of(groups / folder, *names):
+                if limit := _read_group_limit(groups / folder, *names):
                     limits.append(limit)
     return min(limits, key=lambda limit: limit[1], default=None)
 
 
-def _limit_of(group: Path, limit: str, used: str, reclaimable: str) -> tuple[int, int] | None:
+def _read_group_limit(
+    group: Path, limit_file: str, usage_file: str, reclaimable: str
+) -> tuple[int, int] | None:
     try:
-        most, now = int(_read(group / limit)), int(_read(group / used))
+        limit, usage = int(_read(group / limit_file)), int(_read(group / usage_file))
     except ValueError:  # no such group, or "max"
         return None
-    # Files that were read are counted as used, and make room when it is needed.
+    # The usage includes cached files, which make room when memory is needed.
     stat = dict(line.split() for line in _read(group / "memory.stat").splitlines())
-    return most, max(0, most - now + int(stat.get(reclaimable, 0)))
+    return limit, max(0, limit - usage + int(stat.get(reclaimable, 0)))
 
 
 def _read(file: Path) -> str:
@@ -147,10 +158,11 @@ def _read(file: Path) -> str:
 
 
 def check_disk(folder: Path, fix: str | None = None) -> Finding:
-    """Room where the project is.
+    """Check the free space of the disk.
 
     Args:
-        fix: a command that makes room, if there is one.
+        folder: on the disk.
+        fix: a command that frees space, if there is one.
     """
     free = shutil.disk_usage(folder).free
     message = f"{free / GB:.1f} GB free"
@@ -162,7 +174,7 @@ def check_disk(folder: Path, fix: str | None = None) -> Finding:
     return warning("disk", message, fix)
 
 
-def port_is_free(port: int) -> bool:
+def is_port_free(port: int) -> bool:
     """Whether a server could listen at a port of this machine."""
     try:
         socket.create_server(("127.0.0.1", port)).close()
@@ -171,6 +183,6 @@ def port_is_free(port: int) -> bool:
     return True
 
 
-def next_free(port: int) -> int | None:
-    """The first free port after one."""
-    return next((other for other in range(port + 1, port + 100) if port_is_free(other)), None)
+def next_free_port(port: int) -> int | None:
+    """Return the first free port above ``port``, or None if there is none among the next 99."""
+    return next((other for other in range(port + 1, port + 100) if is_port_free(other)), None)

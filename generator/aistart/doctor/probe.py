@@ -1,8 +1,8 @@
-"""What a project's own Python has and sees, one JSON object a line: the last one is the answer.
+"""Reports what a project's own Python has and sees: ``python probe.py PACKAGE``.
 
-Run by the project's Python, ``python probe.py PACKAGE`` in the project's folder. So it imports
-nothing of aistart, and says what it is on a Python that is too old for the project as well. Each
-line says what comes next (``stage``), since the framework may take the process down.
+The project's Python runs it, in the project's folder. So it imports nothing of aistart, and it also
+runs on a Python that is too old for the project. Each line of output is a complete JSON object that
+names the next step (``stage``), since the framework may crash the process; the last line counts.
 """
 
 from __future__ import annotations
@@ -19,106 +19,114 @@ from typing import Any, TextIO
 
 
 def main(package: str) -> None:
-    # Beside this script are modules of aistart, which must not hide the project's.
+    # The modules of aistart beside this script must not hide the project's.
     beside = Path(__file__).resolve().parent
     sys.path[:] = [folder for folder in sys.path if Path(folder).resolve() != beside]
-    # What the framework and the project print must not come between.
-    answer = os.fdopen(os.dup(1), "w")
+    # Whatever the framework and the project print goes to standard error instead.
+    output = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     facts: dict[str, Any] = {
         "python": platform.python_version(),
-        "packages": packages(),
-        "home": home(package),
-        "seen": None,
+        "packages": list_packages(),
+        "home": find_home(package),
+        "devices": None,
         "plan": None,
         "reason": None,
     }
-    say(answer, facts, "tensorflow")
+    emit(output, facts, "tensorflow")
     try:
-        facts["seen"] = seen_by_tensorflow()
-        say(answer, facts, "project")
-        facts["plan"] = plan(package)
-        say(answer, facts, "end")
+        facts["devices"] = detect_devices()
+        emit(output, facts, "project")
+        facts["plan"] = resolve_plan(package)
+        emit(output, facts, "end")
     except Exception as error:
         name = type(error).__name__
-        known = {"UsageProblem", "ProjectError"}  # of the project: a message for its user
+        user_errors = {"UsageProblem", "ProjectError"}  # the project's own, with a clear message
         text = " ".join(str(error).split())[:500]
-        facts["reason"] = text if name in known else f"{name}: {text}"
-        say(answer, facts, "project" if facts["seen"] else "tensorflow")
+        facts["reason"] = text if name in user_errors else f"{name}: {text}"
+        emit(output, facts, "project" if facts["devices"] else "tensorflow")
 
 
-def say(answer: TextIO, facts: dict[str, Any], stage: str) -> None:
-    print(json.dumps({**facts, "stage": stage}), file=answer, flush=True)
+def emit(output: TextIO, facts: dict[str, Any], stage: str) -> None:
+    """Write the facts so far as one line.
+
+    Args:
+        output: the stream that aistart reads.
+        facts: what is known.
+        stage: the step that comes next.
+    """
+    print(json.dumps({**facts, "stage": stage}), file=output, flush=True)
 
 
-def packages() -> dict[str, str]:
-    """Installed packages with their versions; of two that have a name, the one that is imported."""
-    found: dict[str, str] = {}
+def list_packages() -> dict[str, str]:
+    """Return the installed packages with their versions; of duplicates, the imported one."""
+    versions: dict[str, str] = {}
     for distribution in metadata.distributions():
         name = distribution.metadata["Name"]
         if name:
-            found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), distribution.version)
-    return found
+            versions.setdefault(re.sub(r"[-_.]+", "-", name).lower(), distribution.version)
+    return versions
 
 
-def home(package: str) -> str | None:
-    """The folder of the project's package as this Python finds it, if it does."""
+def find_home(package: str) -> str | None:
+    """Return the folder from which the project's package would be imported, if it is found."""
     spec = find_spec(package)
     return str(Path(spec.origin).parent) if spec and spec.origin else None
 
 
-def seen_by_tensorflow() -> dict[str, Any]:
-    """Devices, and what decides whether there can be GPUs."""
+def detect_devices() -> dict[str, Any]:
+    """Return the GPUs that TensorFlow sees, and what decides whether it can see any."""
     tf = import_module("tensorflow")
     build = dict(tf.sysconfig.get_build_info())
     return {
         "gpus": len(tf.config.list_physical_devices("GPU")),
         "cuda": build.get("cuda_version") if tf.test.is_built_with_cuda() else None,
-        "missing": missing_libraries(),
+        "missing": list_missing_libraries(),
     }
 
 
-def missing_libraries() -> list[str]:
-    """Packages with CUDA's libraries that TensorFlow asks for and that are not there."""
+def list_missing_libraries() -> list[str]:
+    """Return the packages with CUDA's libraries that TensorFlow requires and that are missing."""
     try:
-        wanted = metadata.requires("tensorflow") or []
+        requirements = metadata.requires("tensorflow") or []
     except metadata.PackageNotFoundError:
         return []
-    names = [re.split(r"[^A-Za-z0-9._-]", line)[0] for line in wanted if "and-cuda" in line]
-    present = packages()
+    names = [re.split(r"[^A-Za-z0-9._-]", line)[0] for line in requirements if "and-cuda" in line]
+    present = list_packages()
     return [name for name in names if name.lower() not in present]
 
 
-def plan(package: str) -> dict[str, Any]:
-    """What ``train`` would do here, from the project's own configuration and environment."""
+def resolve_plan(package: str) -> dict[str, Any]:
+    """Return what ``train`` would do here, from the project's own configuration and code."""
     sys.path.insert(0, str(Path("src").resolve()))
     config = import_module(f"{package}.config").load_config()
     distribution = import_module(f"{package}.distribution")
     backend = distribution.prepare(config.runtime)
-    found = {
+    plan = {
         "backend": backend,
-        "wish": config.runtime.strategy,
+        "requested_strategy": config.runtime.strategy,
         "batch_size": config.data.batch_size,
         "tracking": config.tracking.enabled,
         "tracking_uri": config.tracking.uri,
-        **jax_devices(backend),
+        **detect_jax_devices(backend),
     }
-    # The other workers are not there: to connect would be to wait for them.
+    # Connecting to a cluster would wait for the other workers, which are not running.
     cluster = getattr(distribution, f"{backend}_cluster")()
     processes = cluster[-1] if cluster else 1
     if processes > 1:
         why = f"one of {processes} workers, named by the environment"
-        return {**found, "strategy": "multi_worker", "replicas": processes, "why": why}
+        return {**plan, "strategy": "multi_worker", "replicas": processes, "why": why}
     devices = distribution.connect(config.runtime, {})
     return {
-        **found,
+        **plan,
         "strategy": devices.name,
         "replicas": devices.replicas,
         "why": devices.why,
     }
 
 
-def jax_devices(backend: str) -> dict[str, Any]:
+def detect_jax_devices(backend: str) -> dict[str, Any]:
+    """Return the platform and number of JAX's devices, if it is the backend."""
     if backend != "jax":
         return {"jax_platform": None, "jax_devices": 0}
     devices = import_module("jax").local_devices()

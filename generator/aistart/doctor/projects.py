@@ -1,4 +1,4 @@
-"""A generated project: what it is made from, and what it was tested with."""
+"""A generated project: its template, its package, and the versions that it was tested with."""
 
 import operator
 import os
@@ -10,12 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from aistart.answers_file import PLACE
+from aistart.answers_file import ANSWERS_PATH
 from aistart.errors import UsageProblem
-from aistart.shell import quoted
+from aistart.shell import join_command
 
-VENV = Path(".venv")  # as the project's Makefile calls it
-PYTHONS = ">=3.11,<3.14"  # that TensorFlow 2.21 has packages for
+VENV = Path(".venv")  # where the project's Makefile makes the environment
+PYTHON_RANGE = ">=3.11,<3.14"  # the versions for which TensorFlow 2.21 has packages
 
 _COMPARISONS = {
     ">=": operator.ge,
@@ -27,36 +27,47 @@ _COMPARISONS = {
 }
 
 
-def find_project(named: Path | None) -> Path | None:
-    """The folder of the project that is named, else of the one that this folder is in, if any.
+def find_project(folder: Path | None) -> Path | None:
+    """Return the absolute folder of a project.
+
+    Args:
+        folder: the project's folder; None: the project around the current folder, if any.
 
     Raises:
-        UsageProblem: the folder that is named is no project, or this one was deleted.
+        UsageProblem: ``folder`` is not a project, or the current folder was deleted.
     """
     try:
-        here = Path.cwd()
+        current = Path.cwd()
     except FileNotFoundError:
-        raise UsageProblem("this folder does not exist any more.") from None
-    if named is None:
-        return next((folder for folder in (here, *here.parents) if _is_project(folder)), None)
-    if not _is_project(named):
+        raise UsageProblem("the current folder no longer exists.") from None
+    if folder is None:
+        return next((path for path in (current, *current.parents) if _is_project(path)), None)
+    if not _is_project(folder):
         raise UsageProblem(
-            f"PROJECT: {str(named)!r} is not a project of aistart: it has no {PLACE.as_posix()}."
+            f"PROJECT: {str(folder)!r} is not a project of aistart: it has no "
+            f"{ANSWERS_PATH.as_posix()}."
         )
-    return named.absolute()
+    return folder.absolute()
 
 
 def _is_project(folder: Path) -> bool:
-    return (folder / PLACE).is_file()
+    return (folder / ANSWERS_PATH).is_file()
 
 
-class Unreadable(Exception):
-    """A project's ``answers.toml`` is not what aistart wrote."""
+class InvalidProject(Exception):
+    """The project's ``answers.toml`` cannot be read, or lacks what aistart writes into it."""
 
 
 @dataclass(frozen=True)
 class Project:
-    """A generated project in its folder."""
+    """A generated project.
+
+    Attributes:
+        folder: where it is.
+        template: the name of its template.
+        aistart: the version of aistart that made it.
+        package: the name of its Python package.
+    """
 
     folder: Path
     template: str
@@ -65,32 +76,32 @@ class Project:
 
     @classmethod
     def read(cls, folder: Path) -> "Project":
-        """Read what the project was made from.
+        """Read a project from its ``answers.toml``.
 
         Raises:
-            Unreadable: the file is broken.
+            InvalidProject: that file is broken.
         """
         try:
-            made = tomllib.loads((folder / PLACE).read_text(encoding="utf-8"))
-            package = made["answers"]["package_name"]
+            record = tomllib.loads((folder / ANSWERS_PATH).read_text(encoding="utf-8"))
+            package = record["answers"]["package_name"]
             if not (isinstance(package, str) and package.isidentifier()):
-                raise Unreadable(f"package_name {package!r} names no package")
-            return cls(folder, str(made["template"]), str(made["aistart"]), package)
+                raise InvalidProject(f"package_name {package!r} names no package")
+            return cls(folder, str(record["template"]), str(record["aistart"]), package)
         except OSError as error:
-            raise Unreadable(f"it cannot be read: {error.strerror}") from None
+            raise InvalidProject(f"it cannot be read: {error.strerror}") from None
         except (ValueError, RecursionError) as error:
-            raise Unreadable(f"it is not TOML: {error}") from None
+            raise InvalidProject(f"it is not TOML: {error}") from None
         except (KeyError, TypeError) as error:
-            raise Unreadable(f"it lacks {error}") from None
+            raise InvalidProject(f"it lacks {error}") from None
 
     @property
     def lock(self) -> Path:
-        """The list of the versions that the project was tested with."""
+        """The lock file: the versions that the project was tested with."""
         return self.folder / "requirements.lock"
 
     @cached_property
     def pins(self) -> dict[str, tuple[set[str], bool]]:
-        """The tested versions of each package, and whether every system needs it."""
+        """The tested versions of each package, and whether it is needed on every system."""
         pins: dict[str, tuple[set[str], bool]] = {}
         text = self.lock.read_text("utf-8", errors="replace") if self.lock.is_file() else ""
         for name, version, marker in re.findall(
@@ -101,55 +112,57 @@ class Project:
         return pins
 
     @cached_property
-    def _declared(self) -> dict[str, Any]:
+    def _project_table(self) -> dict[str, Any]:
+        """The table ``project`` of ``pyproject.toml``; empty if it cannot be read."""
         try:
             text = (self.folder / "pyproject.toml").read_text(encoding="utf-8")
-            declared = tomllib.loads(text)["project"]
+            table = tomllib.loads(text)["project"]
         except (OSError, KeyError, ValueError, RecursionError):
             return {}
-        return declared if isinstance(declared, dict) else {}
+        return table if isinstance(table, dict) else {}
 
     @property
     def distribution(self) -> str:
-        """The name under which the project itself is installed."""
-        return str(self._declared.get("name", self.package)).lower().replace("_", "-")
+        """The name of the project's own distribution."""
+        return str(self._project_table.get("name", self.package)).lower().replace("_", "-")
 
     @property
-    def pythons(self) -> str:
-        """The range of Python's versions that it runs on."""
-        return str(self._declared.get("requires-python", PYTHONS))
+    def python_range(self) -> str:
+        """The versions of Python that the project supports."""
+        return str(self._project_table.get("requires-python", PYTHON_RANGE))
 
-    def range_of(self, package: str) -> str:
-        """The range of a package's versions that the project or one of its extras declares."""
-        extras = self._declared.get("optional-dependencies")
-        of_extras = extras.values() if isinstance(extras, dict) else ()
-        lists = [self._declared.get("dependencies"), *of_extras]
-        listed = [item for items in lists if isinstance(items, list) for item in items]
-        for requirement in map(str, listed):
-            if found := re.fullmatch(rf"{re.escape(package)}(?:\[[^]]*\])?([<>=!].*)", requirement):
-                return found[1]
+    def version_range(self, package: str) -> str:
+        """Return the versions of a package that the project or one of its extras declares."""
+        extras = self._project_table.get("optional-dependencies")
+        extra_lists = extras.values() if isinstance(extras, dict) else ()
+        lists = [self._project_table.get("dependencies"), *extra_lists]
+        requirements = [item for items in lists if isinstance(items, list) for item in items]
+        pattern = rf"{re.escape(package)}(?:\[[^]]*\])?([<>=!].*)"
+        for requirement in map(str, requirements):
+            if match := re.fullmatch(pattern, requirement):
+                return match[1]
         return ""
 
     def command(self, line: str) -> str:
-        """A shell's line to be run in the project's folder, as it is typed here."""
+        """Return a shell line that runs ``line`` in the project's folder from the current one."""
         if self.folder.resolve() == Path.cwd().resolve():
             return line
-        return f"(cd {quoted(self.shown)} && {line})"
+        return f"(cd {join_command(self.display_path)} && {line})"
 
     @property
-    def shown(self) -> str:
-        """The folder as it is written from here."""
+    def display_path(self) -> str:
+        """The folder, relative to the current one if that is shorter."""
         try:
             relative = os.path.relpath(self.folder)
-        except ValueError:  # another drive of Windows
+        except ValueError:  # on Windows, another drive
             return str(self.folder)
         return relative if len(relative) < len(str(self.folder)) else str(self.folder)
 
     def setup_command(self, python: str = "") -> str:
-        """The command that makes the environment, in place of one that is there.
+        """Return the command that makes the environment, after removing the one that exists.
 
         Args:
-            python: to make it with, as a shell writes it; empty: what the project takes.
+            python: to make it with, quoted for the shell; empty: the project's default.
         """
         if shutil.which("make"):
             setup = f"make setup PYTHON={python}" if python else "make setup"
@@ -164,26 +177,36 @@ class Project:
 
 
 def environment_python(environment: Path) -> Path:
-    """The Python of a virtual environment."""
+    """Return the path of a virtual environment's Python."""
     return environment / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def script(environment: Path, name: str) -> str:
-    """A command of a virtual environment, as a shell's word."""
-    return quoted(str(environment_python(environment).with_stem(name)))
+def script_word(environment: Path, name: str) -> str:
+    """Return a script of a virtual environment as a word for the shell.
+
+    Args:
+        environment: the environment's folder.
+        name: the script's.
+    """
+    return join_command(str(environment_python(environment).with_stem(name)))
 
 
-def release(version: str) -> tuple[int, ...]:
-    """The numbers at the beginning of a version, for comparison."""
-    found = re.match(r"\d+(\.\d+)*", version)
-    numbers = tuple(map(int, found[0].split("."))) if found else ()
+def parse_release(version: str) -> tuple[int, ...]:
+    """Return the numbers at the beginning of a version, padded to three, for comparison."""
+    match = re.match(r"\d+(\.\d+)*", version)
+    numbers = tuple(map(int, match[0].split("."))) if match else ()
     return (*numbers, 0, 0, 0)[: max(3, len(numbers))]
 
 
-def allows(versions: str, version: str) -> bool:
-    """Whether a range such as ``>=3.11,<3.14`` holds a version; what is not understood does."""
-    for part in versions.split(","):
-        found = re.fullmatch(r"\s*(>=|<=|==|!=|>|<)\s*([\d.]+)\s*", part)
-        if found and not _COMPARISONS[found[1]](release(version), release(found[2])):
+def is_in_range(version: str, version_range: str) -> bool:
+    """Whether a version is in a range.
+
+    Args:
+        version: for example ``3.12.4``.
+        version_range: for example ``>=3.11,<3.14``; parts of another form are ignored.
+    """
+    for part in version_range.split(","):
+        match = re.fullmatch(r"\s*(>=|<=|==|!=|>|<)\s*([\d.]+)\s*", part)
+        if match and not _COMPARISONS[match[1]](parse_release(version), parse_release(match[2])):
             return False
     return True

@@ -178,7 +178,7 @@ def test_show(aistart: Call) -> None:
     assert shown.startswith("Recommender (recommender, recommendation)\n")
     assert "license         Proprietary (or MIT, BSD-3-Clause)" in shown
     assert "sasrec_transitions, sasrec" in shown
-    assert "src/my_recommender/transitions.py" in shown
+    assert "src/my_recommender/networks/transitions.py" in shown
     described = json.loads(aistart("show", "recommender", "--json").output)
     assert described["models"][0] == "sasrec_transitions"
     assert described["data_sources"][0] == "shop"

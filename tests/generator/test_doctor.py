@@ -227,7 +227,7 @@ def test_json(aistart: Call, report: dict[str, Any], computer: Machine) -> None:
         "check": "disk",
         "status": "warning",
         "message": "2.5 GB free; an environment and some runs need 5 GB",
-        "fix": ".venv/bin/python -m demo.runs prune --keep 5",
+        "fix": ".venv/bin/python -m demo runs prune --keep 5",
     }
     assert result.exit_code == 3
 
@@ -723,7 +723,7 @@ def test_a_configuration_that_train_would_refuse(
     reason = "environment variable: 'APP__TRAIN__EPOCH' is unknown."
     install_python({**report, "stage": "project", "plan": None, "reason": reason})
     assert get_line(aistart("doctor"), "strategy") == (
-        f"problem: train would not start: {reason} | .venv/bin/python -m demo.config"
+        f"problem: train would not start: {reason} | .venv/bin/python -m demo config"
     )
 
 

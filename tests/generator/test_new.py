@@ -165,9 +165,10 @@ def test_scripts_and_permissions(aistart: Call, isolated: Path) -> None:
     aistart("new", "vision-classifier", "demo", "-y")
     project = tomllib.loads((isolated / "demo/pyproject.toml").read_text())["project"]
     assert project["scripts"] == {
-        "train": "demo.train:main",
-        "evaluate": "demo.evaluate:main",
-        "predict": "demo.predict:main",
+        "demo": "demo.__main__:main",
+        "train": "demo.__main__:train",
+        "evaluate": "demo.__main__:evaluate",
+        "predict": "demo.__main__:predict",
     }
     mode = (isolated / "demo").stat().st_mode
     assert stat.S_IMODE(mode) == 0o777 & ~_umask()

@@ -72,7 +72,7 @@ def _check_project(project: Project) -> Iterator[Finding]:
     else:
         yield machine.check_python(project)
         yield from devices.check_driver_only(drivers.detect())
-    prune = environment.module_command("runs prune --keep 5") if environment else None
+    prune = environment.package_command("runs prune --keep 5") if environment else None
     yield machine.check_disk(project.folder, prune)
     yield tracking.check_port(project, environment)
     plan = environment.probe.plan if environment else None

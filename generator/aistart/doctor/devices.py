@@ -75,7 +75,7 @@ def _report_missing_plan(environment: Environment) -> Finding:
     if "jax is not installed" in (reason or ""):
         return problem("strategy", str(reason), environment.install_command("-e '.[jax]'"))
     reason = reason or "the project's code ended without a message"
-    command = environment.module_command("config")
+    command = environment.package_command("config")
     return problem("strategy", f"train would not start: {reason}", command)
 
 

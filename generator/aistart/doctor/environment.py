@@ -146,9 +146,9 @@ class Environment:
         """Return the command that installs packages (see ``pip_command``)."""
         return self.pip_command("install", arguments)
 
-    def module_command(self, words: str) -> str:
-        """Return the command that runs a module of the project's package, with its arguments."""
-        return self.project.command(f"{self.python} -m {self.project.package}.{words}")
+    def package_command(self, words: str) -> str:
+        """Return the words that run one of the commands of the project's package."""
+        return self.project.command(f"{self.python} -m {self.project.package} {words}")
 
 
 def find_environment(project: Project) -> Iterator[Finding | Environment]:

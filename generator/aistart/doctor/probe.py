@@ -100,8 +100,9 @@ def resolve_plan(package: str) -> dict[str, Any]:
     """Return what ``train`` would do here, from the project's own configuration and code."""
     sys.path.insert(0, str(Path("src").resolve()))
     config = import_module(f"{package}.config").load_config()
-    distribution = import_module(f"{package}.distribution")
-    backend = distribution.prepare(config.runtime)
+    strategy = import_module(f"{package}.engine.strategy")
+    cluster_of = import_module(f"{package}.engine.strategy.cluster")
+    backend = strategy.prepare(config.runtime)
     plan = {
         "backend": backend,
         "requested_strategy": config.runtime.strategy,
@@ -111,17 +112,17 @@ def resolve_plan(package: str) -> dict[str, Any]:
         **detect_jax_devices(backend),
     }
     # Connecting to a cluster would wait for the other workers, which are not running.
-    cluster = getattr(distribution, f"{backend}_cluster")()
+    cluster = getattr(cluster_of, f"{backend}_cluster")()
     processes = cluster[-1] if cluster else 1
     if processes > 1:
         why = f"one of {processes} workers, named by the environment"
         return {**plan, "strategy": "multi_worker", "replicas": processes, "why": why}
-    devices = distribution.connect(config.runtime, {})
+    devices = strategy.connect(config.runtime, {})
     return {
         **plan,
         "strategy": devices.name,
         "replicas": devices.replicas,
-        "why": devices.why,
+        "why": devices.reason,
     }
 
 

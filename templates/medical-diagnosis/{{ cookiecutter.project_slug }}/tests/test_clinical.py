@@ -8,8 +8,8 @@ from scipy.special import expit, logit
 from sklearn import metrics as sk
 from sklearn.linear_model import LogisticRegression
 
-from {{ cookiecutter.package_name }}.evaluation import clinical_metrics as clinical
 from {{ cookiecutter.package_name }}.engine.errors import DataProblem
+from {{ cookiecutter.package_name }}.evaluation import clinical_metrics as clinical
 
 TRUTH = np.array([0, 0, 1, 0, 1, 1], "float32")
 RISK = np.array([0.1, 0.2, 0.3, 0.4, 0.8, 0.9])

@@ -7,12 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from {{ cookiecutter.package_name }}.datasets import cohort
 from {{ cookiecutter.package_name }}.config import load_config
-from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
 from {{ cookiecutter.package_name }}.data import load
-from {{ cookiecutter.package_name }}.engine.errors import DataProblem, ProjectError, UsageProblem
+from {{ cookiecutter.package_name }}.datasets import cohort
 from {{ cookiecutter.package_name }}.datasets.schema import Column, Schema
+from {{ cookiecutter.package_name }}.engine.errors import (
+    DataProblem,
+    ProjectError,
+    UsageProblem,
+)
+from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
 
 SPLITS = ("train", "validation", "test")
 SCHEMA = Schema(

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from {{ cookiecutter.package_name }}.engine.errors import DataProblem
 from {{ cookiecutter.package_name }}.datasets.identifier_check import check, identifying
+from {{ cookiecutter.package_name }}.engine.errors import DataProblem
 
 ROWS = 60
 CHANCE = np.random.default_rng(0)

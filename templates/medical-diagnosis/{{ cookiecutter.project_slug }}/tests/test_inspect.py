@@ -8,12 +8,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from {{ cookiecutter.package_name }}.config import Config
+from {{ cookiecutter.package_name }}.config import Config, Data
+from {{ cookiecutter.package_name }}.datasets.schema import Column, Schema, read
 from {{ cookiecutter.package_name }}.engine.errors import DataProblem
 from {{ cookiecutter.package_name }}.engine.findings import Findings
 from {{ cookiecutter.package_name }}.inspection.patients import inspect
-from {{ cookiecutter.package_name }}.datasets.schema import Column, Schema, read
-from {{ cookiecutter.package_name }}.config import Data
 
 ROWS = 400
 DAYS = pd.Timestamp("2019-01-01")

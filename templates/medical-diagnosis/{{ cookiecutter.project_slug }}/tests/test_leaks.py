@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from sklearn.datasets import load_breast_cancer
 
-from {{ cookiecutter.package_name }}.datasets.target_leakage import find_giveaways
 from {{ cookiecutter.package_name }}.datasets.schema import Column, Schema
+from {{ cookiecutter.package_name }}.datasets.target_leakage import find_giveaways
 
 ROWS = 400
 OUTCOME = Column(kind="outcome", yes="1", no="0")

@@ -12,21 +12,18 @@ import pytest
 from mlflow.pyfunc import scoring_server
 
 from {{ cookiecutter.package_name }} import baselines, inputs, model, objective, registry
-from {{ cookiecutter.package_name }}.__main__ import program
-from {{ cookiecutter.package_name }}.engine import loop
-from {{ cookiecutter.package_name }}.__main__ import predict
-from {{ cookiecutter.package_name }}.evaluation import attributions as reasons
-from {{ cookiecutter.package_name }}.engine.artifact import Artifact
-from {{ cookiecutter.package_name }}.engine.artifact import load as load_model
+from {{ cookiecutter.package_name }}.__main__ import evaluate, predict, program, train
 from {{ cookiecutter.package_name }}.config import Config, load_config
 from {{ cookiecutter.package_name }}.data import load
-from {{ cookiecutter.package_name }}.engine.strategy import connect
-from {{ cookiecutter.package_name }}.__main__ import evaluate
-from {{ cookiecutter.package_name }}.engine.optimizers import make_optimizer
-from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
-from {{ cookiecutter.package_name }}.engine.runs import all_runs, find_run
 from {{ cookiecutter.package_name }}.datasets.schema import Column, Schema
-from {{ cookiecutter.package_name }}.__main__ import train
+from {{ cookiecutter.package_name }}.engine import loop
+from {{ cookiecutter.package_name }}.engine.artifact import Artifact
+from {{ cookiecutter.package_name }}.engine.artifact import load as load_model
+from {{ cookiecutter.package_name }}.engine.optimizers import make_optimizer
+from {{ cookiecutter.package_name }}.engine.runs import all_runs, find_run
+from {{ cookiecutter.package_name }}.engine.strategy import connect
+from {{ cookiecutter.package_name }}.evaluation import attributions as reasons
+from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 
 UNTRACKED = ["--tracking.enabled", "false"]
 SHORT = [*UNTRACKED, "--data.limit", "200", "--train.max_steps", "6"]

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.data import Visits, visits
-from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 from {{ cookiecutter.package_name }}.datasets.schema import Schema
+from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 
 SCHEMA = Schema.model_validate(
     {

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy.special import expit, logit
 
-from {{ cookiecutter.package_name }}.evaluation import model_card as card
 from {{ cookiecutter.package_name }} import report
 from {{ cookiecutter.package_name }}.config import Config
-from {{ cookiecutter.package_name }}.objective import NOTICE, risks
 from {{ cookiecutter.package_name }}.datasets.schema import Schema
+from {{ cookiecutter.package_name }}.evaluation import model_card as card
+from {{ cookiecutter.package_name }}.objective import NOTICE, risks
 
 FILES = {
     *("test_roc.png", "test_calibration.png", "test_decision.png", "test_threshold.csv"),

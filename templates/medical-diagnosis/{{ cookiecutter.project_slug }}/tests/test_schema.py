@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from {{ cookiecutter.package_name }}.engine.errors import DataProblem, UsageProblem
 from {{ cookiecutter.package_name }}.datasets.schema import Column, Schema, read
+from {{ cookiecutter.package_name }}.engine.errors import DataProblem, UsageProblem
 
 SCHEMA = Schema(
     reviewed_by="A. Reader",

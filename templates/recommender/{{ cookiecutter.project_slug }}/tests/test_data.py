@@ -14,15 +14,31 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from {{ cookiecutter.package_name }}.datasets import movielens
-from {{ cookiecutter.package_name }}.config import DataConfig
-from {{ cookiecutter.package_name }}.config import load_config
-from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
+from {{ cookiecutter.package_name }}.config import DataConfig, load_config
 from {{ cookiecutter.package_name }}.data import _asked, load
-from {{ cookiecutter.package_name }}.engine.errors import DataProblem, ProjectError, UsageProblem
-from {{ cookiecutter.package_name }}.datasets.events import Reader, concatenated, read_features
+from {{ cookiecutter.package_name }}.datasets import movielens
+from {{ cookiecutter.package_name }}.datasets.events import (
+    Reader,
+    concatenated,
+    read_features,
+)
 from {{ cookiecutter.package_name }}.datasets.frames import parts_of
-from {{ cookiecutter.package_name }}.datasets.interactions import HeldOut, Log, Parts, core, divided, first_of_each, in_order, twice
+from {{ cookiecutter.package_name }}.datasets.interactions import (
+    HeldOut,
+    Log,
+    Parts,
+    core,
+    divided,
+    first_of_each,
+    in_order,
+    twice,
+)
+from {{ cookiecutter.package_name }}.engine.errors import (
+    DataProblem,
+    ProjectError,
+    UsageProblem,
+)
+from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
 
 NOON = 1_700_000_000  # 2023-11-14 22:13:20
 ROWS = [("a", "y", 20, 5.0), ("b", "x", 30, 4.0), ("a", "x", 10, 1.0), ("b", "z", 5, 3.0)]

@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 import yaml
 
-from .conftest import inspect
+from {{ cookiecutter.package_name }}.__main__ import train
 from {{ cookiecutter.package_name }}.config import load_config
-from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
 from {{ cookiecutter.package_name }}.data import load
 from {{ cookiecutter.package_name }}.engine.errors import DataProblem
+from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
 from {{ cookiecutter.package_name }}.engine.runs import find_run
-from {{ cookiecutter.package_name }}.__main__ import train
+
+from .conftest import inspect
 
 NOON = 1_700_000_000  # 2023-11-14 22:13
 DAY = 86_400

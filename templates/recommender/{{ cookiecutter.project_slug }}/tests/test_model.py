@@ -9,22 +9,22 @@ import pytest
 import tensorflow as tf
 from scipy import sparse
 
-from {{ cookiecutter.package_name }}.engine import artifact, loop
 from {{ cookiecutter.package_name }} import inputs, ranking
-from {{ cookiecutter.package_name }}.networks import linear
+from {{ cookiecutter.package_name }}.__main__ import train as main
 from {{ cookiecutter.package_name }}.config import load_config
-from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
 from {{ cookiecutter.package_name }}.data import Histories, load
-from {{ cookiecutter.package_name }}.engine.strategy import connect
-from {{ cookiecutter.package_name }}.networks.features import Features
 from {{ cookiecutter.package_name }}.datasets.interactions import in_order
+from {{ cookiecutter.package_name }}.engine import artifact, loop
+from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
+from {{ cookiecutter.package_name }}.engine.runs import find_run
+from {{ cookiecutter.package_name }}.engine.strategy import connect
 from {{ cookiecutter.package_name }}.model import LAYOUT, build, scoring
+from {{ cookiecutter.package_name }}.networks import linear
+from {{ cookiecutter.package_name }}.networks.features import Features
 from {{ cookiecutter.package_name }}.networks.layers import Network
+from {{ cookiecutter.package_name }}.networks.transitions import PRIOR, Transitions
 from {{ cookiecutter.package_name }}.preprocessing import FIRST, START, Preprocessing
 from {{ cookiecutter.package_name }}.registry import MODELS
-from {{ cookiecutter.package_name }}.engine.runs import find_run
-from {{ cookiecutter.package_name }}.__main__ import train as main
-from {{ cookiecutter.package_name }}.networks.transitions import PRIOR, Transitions
 
 from .conftest import QUICK
 
@@ -250,7 +250,9 @@ def test_what_is_learnt_beside_transitions_is_what_is_scored(
     assert (learning[counted, 0] > held[counted, 0]).all()
 
 
-def test_counts_of_pairs_are_those_of_the_log(data: DatasetSplits, preprocessing: Preprocessing) -> None:
+def test_counts_of_pairs_are_those_of_the_log(
+    data: DatasetSplits, preprocessing: Preprocessing
+) -> None:
     prepared = preprocessing.prepare(data.train.fetch(np.arange(30))).numpy()
     log, places = data.train.log, preprocessing.catalogue_numbers(data.train.log.item_ids)
     learnt = data.train.events

@@ -9,12 +9,18 @@ import tensorflow as tf
 
 from {{ cookiecutter.package_name }} import inputs
 from {{ cookiecutter.package_name }}.config import Config, load_config
-from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
 from {{ cookiecutter.package_name }}.data import Histories, load
-from {{ cookiecutter.package_name }}.networks.features import MOST_PARTS, Features
 from {{ cookiecutter.package_name }}.datasets.interactions import Log
+from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
+from {{ cookiecutter.package_name }}.networks.features import MOST_PARTS, Features
 from {{ cookiecutter.package_name }}.networks.layers import _described
-from {{ cookiecutter.package_name }}.preprocessing import FIRST, START, UNKNOWN, Preprocessing, augment
+from {{ cookiecutter.package_name }}.preprocessing import (
+    FIRST,
+    START,
+    UNKNOWN,
+    Preprocessing,
+    augment,
+)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +38,9 @@ def preprocessing(data: DatasetSplits, config: Config) -> Preprocessing:
     return Preprocessing.fit(data.train, config)
 
 
-def test_every_training_event_is_learnt_once_and_nothing_that_is_held_out(data: DatasetSplits) -> None:
+def test_every_training_event_is_learnt_once_and_nothing_that_is_held_out(
+    data: DatasetSplits,
+) -> None:
     train, held = data.train, {}
     learnt = np.concatenate(
         [np.arange(a, b) for a, b in zip(train.knowns, train.ends, strict=True)]
@@ -48,7 +56,9 @@ def test_every_training_event_is_learnt_once_and_nothing_that_is_held_out(data: 
     assert (data.test.knowns - 1 == data.validation.knowns).all()
 
 
-def test_what_is_fitted_knows_nothing_of_what_is_held_out(data: DatasetSplits, config: Config) -> None:
+def test_what_is_fitted_knows_nothing_of_what_is_held_out(
+    data: DatasetSplits, config: Config
+) -> None:
     log = data.train.log
     held = np.ones(len(log), dtype=bool)
     held[data.train.events] = False
@@ -115,7 +125,9 @@ def test_only_the_newest_events_of_a_long_history_count(preprocessing: Preproces
     assert given.tolist() == [START, *range(FIRST + 5, FIRST + 15)]
 
 
-def test_augmentation_leaves_what_is_learnt(data: DatasetSplits, preprocessing: Preprocessing) -> None:
+def test_augmentation_leaves_what_is_learnt(
+    data: DatasetSplits, preprocessing: Preprocessing
+) -> None:
     prepared = preprocessing.prepare(data.train.fetch(np.arange(50)))
     lost = augment(prepared, lambda count: tf.zeros([50, count]), load_config([], environment={}))
     learnt = prepared.numpy()[:, :, 1] > 0

@@ -11,16 +11,21 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from {{ cookiecutter.package_name }} import prediction as answering, inputs
+from {{ cookiecutter.package_name }} import inputs
+from {{ cookiecutter.package_name }} import prediction as answering
 from {{ cookiecutter.package_name }}.__main__ import predict
-from {{ cookiecutter.package_name }}.config import Config, load_config
-from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
-from {{ cookiecutter.package_name }}.data import load
-from {{ cookiecutter.package_name }}.engine.errors import DataProblem, ProjectError, UsageProblem
-from {{ cookiecutter.package_name }}.preprocessing import texts_of
-from {{ cookiecutter.package_name }}.engine.runs import find_run
-from {{ cookiecutter.package_name }}.datasets.texts import content_key
 from {{ cookiecutter.package_name }}.__main__ import train as main
+from {{ cookiecutter.package_name }}.config import Config, load_config
+from {{ cookiecutter.package_name }}.data import load
+from {{ cookiecutter.package_name }}.datasets.texts import content_key
+from {{ cookiecutter.package_name }}.engine.errors import (
+    DataProblem,
+    ProjectError,
+    UsageProblem,
+)
+from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
+from {{ cookiecutter.package_name }}.engine.runs import find_run
+from {{ cookiecutter.package_name }}.preprocessing import texts_of
 
 ROWS = [(f"text number {n} of {'good' if n % 2 else 'bad'} kind", "ab"[n % 2]) for n in range(40)]
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .conftest import inspect
+from {{ cookiecutter.package_name }}.__main__ import train
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.engine.findings import predictability
-from {{ cookiecutter.package_name }}.inspection.texts import languages
 from {{ cookiecutter.package_name }}.engine.runs import find_run
-from {{ cookiecutter.package_name }}.__main__ import train
+from {{ cookiecutter.package_name }}.inspection.texts import languages
+
+from .conftest import inspect
 
 KINDS = ("complaint", "praise", "question")
 WORDS = ("broken and late", "great and the best of all", "what is the price of it")
@@ -249,5 +250,7 @@ def test_languages() -> None:
 def test_how_well_a_column_tells_the_label() -> None:
     labels = ["a", "b"] * 20
     assert predictability(labels, labels) == 1.0
-    assert predictability([str(n) for n in range(40)], labels) == 0.0, "each value once tells nothing"
+    assert predictability([str(n) for n in range(40)], labels) == 0.0, (
+        "each value once tells nothing"
+    )
     assert predictability(["x"] * 40, labels) < 0.6

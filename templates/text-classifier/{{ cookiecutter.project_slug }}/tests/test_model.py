@@ -6,16 +6,16 @@ import pytest
 import tensorflow as tf
 from scipy.sparse import csr_matrix
 
-from {{ cookiecutter.package_name }}.engine import artifact
-from {{ cookiecutter.package_name }}.networks import ngrams, views
+from {{ cookiecutter.package_name }}.__main__ import train as main
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.data import load
+from {{ cookiecutter.package_name }}.engine import artifact
 from {{ cookiecutter.package_name }}.engine.lookup import find
+from {{ cookiecutter.package_name }}.engine.runs import find_run
 from {{ cookiecutter.package_name }}.model import FITTED, LAYOUT, Pretrained, build
+from {{ cookiecutter.package_name }}.networks import ngrams, views
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 from {{ cookiecutter.package_name }}.registry import MODELS
-from {{ cookiecutter.package_name }}.engine.runs import find_run
-from {{ cookiecutter.package_name }}.__main__ import train as main
 
 from .conftest import QUICK
 

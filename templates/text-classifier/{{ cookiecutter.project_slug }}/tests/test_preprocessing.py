@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from {{ cookiecutter.package_name }}.config import load_config
-from {{ cookiecutter.package_name }}.engine.interfaces import Split
 from {{ cookiecutter.package_name }}.engine.errors import DataProblem
+from {{ cookiecutter.package_name }}.engine.interfaces import Split
 from {{ cookiecutter.package_name }}.preprocessing import UNKNOWN, Preprocessing
 
 TEXTS = ["a b", "a b c c", "a", "b b a unseen", "x " * 50]

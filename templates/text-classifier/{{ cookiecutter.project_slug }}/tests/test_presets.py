@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from {{ cookiecutter.package_name }}.__main__ import predict
+from {{ cookiecutter.package_name }}.__main__ import predict, train
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.engine.errors import ProjectError, UsageProblem
+from {{ cookiecutter.package_name }}.engine.runs import find_run
 from {{ cookiecutter.package_name }}.engine.trained_models import find_artifact
 from {{ cookiecutter.package_name }}.model import LAYOUT, build, phases
+from {{ cookiecutter.package_name }}.networks.presets import (
+    BACKBONE,
+    PresetInputs,
+    tokenizer,
+)
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
-from {{ cookiecutter.package_name }}.networks.presets import BACKBONE, PresetInputs, tokenizer
-from {{ cookiecutter.package_name }}.engine.runs import find_run
-from {{ cookiecutter.package_name }}.__main__ import train
 
 from .test_model import OF_PRESETS
 

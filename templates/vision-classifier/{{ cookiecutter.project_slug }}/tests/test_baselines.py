@@ -4,8 +4,8 @@ import tensorflow as tf
 
 from {{ cookiecutter.package_name }} import baselines
 from {{ cookiecutter.package_name }}.config import load_config
-from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
 from {{ cookiecutter.package_name }}.data import ImageSplit
+from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 
 

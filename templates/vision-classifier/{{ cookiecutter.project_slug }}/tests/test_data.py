@@ -11,16 +11,20 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from {{ cookiecutter.package_name }}.engine import cache
 from {{ cookiecutter.package_name }}.__main__ import predict
-from {{ cookiecutter.package_name }}.datasets import images as reading
-from {{ cookiecutter.package_name }}.config import Config, load_config
-from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
-from {{ cookiecutter.package_name }}.data import load
-from {{ cookiecutter.package_name }}.engine.errors import DataProblem, ProjectError, UsageProblem
-from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
-from {{ cookiecutter.package_name }}.engine.runs import find_run
 from {{ cookiecutter.package_name }}.__main__ import train as main
+from {{ cookiecutter.package_name }}.config import Config, load_config
+from {{ cookiecutter.package_name }}.data import load
+from {{ cookiecutter.package_name }}.datasets import images as reading
+from {{ cookiecutter.package_name }}.engine import cache
+from {{ cookiecutter.package_name }}.engine.errors import (
+    DataProblem,
+    ProjectError,
+    UsageProblem,
+)
+from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
+from {{ cookiecutter.package_name }}.engine.runs import find_run
+from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 
 
 def configured(source: str, *words: str) -> Config:

@@ -7,11 +7,12 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from .conftest import inspect
+from {{ cookiecutter.package_name }}.__main__ import train
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.data import load
 from {{ cookiecutter.package_name }}.engine.runs import find_run
-from {{ cookiecutter.package_name }}.__main__ import train
+
+from .conftest import inspect
 
 TRAIN = ["--train.max_steps", "2", "--tracking.enabled", "false"]
 

@@ -7,14 +7,14 @@ import keras
 import numpy as np
 import pytest
 
-from {{ cookiecutter.package_name }}.engine import artifact
+from {{ cookiecutter.package_name }}.__main__ import train as main
 from {{ cookiecutter.package_name }}.config import load_config
+from {{ cookiecutter.package_name }}.engine import artifact
 from {{ cookiecutter.package_name }}.engine.errors import DataProblem
+from {{ cookiecutter.package_name }}.engine.runs import find_run
 from {{ cookiecutter.package_name }}.model import build, phases
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 from {{ cookiecutter.package_name }}.registry import MODELS
-from {{ cookiecutter.package_name }}.engine.runs import find_run
-from {{ cookiecutter.package_name }}.__main__ import train as main
 
 from .conftest import QUICK
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from {{ cookiecutter.package_name }}.engine import artifact
 from {{ cookiecutter.package_name }} import model
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.data import ImageSplit
+from {{ cookiecutter.package_name }}.engine import artifact
 from {{ cookiecutter.package_name }}.engine.errors import DataProblem
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing, augment
 

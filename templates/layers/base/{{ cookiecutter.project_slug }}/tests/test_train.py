@@ -1,9 +1,6 @@
 """The whole way: train, what it leaves, load, evaluate."""
 
 import json
-import logging
-import sys
-from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -11,13 +8,12 @@ import numpy as np
 import pytest
 import yaml
 
-from {{ cookiecutter.package_name }}.engine import PACKAGE, artifact, loop
-from {{ cookiecutter.package_name }}.config import load_config
-from {{ cookiecutter.package_name }}.engine.config_fields import without_password
-from {{ cookiecutter.package_name }}.engine.strategy import connect
-from {{ cookiecutter.package_name }}.engine.runs import all_runs, find_run
 from {{ cookiecutter.package_name }}.__main__ import evaluate
 from {{ cookiecutter.package_name }}.__main__ import train as main
+from {{ cookiecutter.package_name }}.config import load_config
+from {{ cookiecutter.package_name }}.engine import PACKAGE, artifact, loop
+from {{ cookiecutter.package_name }}.engine.runs import all_runs, find_run
+from {{ cookiecutter.package_name }}.engine.strategy import connect
 from {{ cookiecutter.package_name }}.task import task
 
 from .conftest import QUICK, UNRECORDED

@@ -5,8 +5,13 @@ import numpy as np
 import pytest
 
 from {{ cookiecutter.package_name }} import objective, report
-from {{ cookiecutter.package_name }}.datasets.labels import Judged, class_names, encoded, strata
 from {{ cookiecutter.package_name }}.config import load_config
+from {{ cookiecutter.package_name }}.datasets.labels import (
+    Judged,
+    class_names,
+    encoded,
+    strata,
+)
 from {{ cookiecutter.package_name }}.engine.lookup import find
 from {{ cookiecutter.package_name }}.registry import LOSSES, METRICS
 

@@ -3,8 +3,12 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from {{ cookiecutter.package_name }}.datasets.splits import (
+    assign_splits,
+    joined_groups,
+    stratified_order,
+)
 from {{ cookiecutter.package_name }}.engine.errors import DataProblem
-from {{ cookiecutter.package_name }}.datasets.splits import assign_splits, joined_groups, stratified_order
 
 
 def divided(labels: np.ndarray, groups: np.ndarray, keys=None, seed: int = 0) -> np.ndarray:

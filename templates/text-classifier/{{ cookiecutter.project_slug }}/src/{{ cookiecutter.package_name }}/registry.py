@@ -2,12 +2,10 @@
 ``module:attribute`` of this package, the default first.
 
 A place is imported when it is used, so that ``train --help`` needs no TensorFlow: this file imports
-nothing of the package that needs it. A value may be the object itself, too.
+nothing of the package. A value may be the object itself, too.
 """
 
 from typing import Any
-
-from .engine.commands import Command
 
 MODELS: dict[str, Any] = {
     "bag_cnn": "model:bag_cnn",
@@ -57,5 +55,5 @@ TOKENS: dict[str, Any] = {
 # Keras callbacks that every training calls; see engine/callbacks.py.
 CALLBACKS: dict[str, Any] = {}
 
-# Commands of this project besides those of the engine: name -> ``Command``.
-COMMANDS: dict[str, Command] = {}
+# Commands of this project besides the engine's: name -> (module, heading, line of the help).
+COMMANDS: dict[str, tuple[str, str, str]] = {}

@@ -4,13 +4,13 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from .engine.commands import COMMANDS, Program, Project
+from .engine.commands import COMMANDS, Command, Program, Project
 from .registry import COMMANDS as OWN_COMMANDS
 
 if TYPE_CHECKING:
     from .engine.interfaces import Task
 
-commands = COMMANDS | OWN_COMMANDS
+commands = COMMANDS | {name: Command(*parts) for name, parts in OWN_COMMANDS.items()}
 
 
 def load_project() -> Project:

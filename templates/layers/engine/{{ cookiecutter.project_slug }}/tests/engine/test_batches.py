@@ -14,11 +14,16 @@ import pytest
 import tensorflow as tf
 
 from {{ cookiecutter.package_name }}.engine import cache
-from {{ cookiecutter.package_name }}.engine.interfaces import Split
-from {{ cookiecutter.package_name }}.engine.strategy import Shard, Strategy
+from {{ cookiecutter.package_name }}.engine.batches import (
+    SequentialSampler,
+    ShuffledSampler,
+    evaluation_batches,
+    training_batches,
+)
 from {{ cookiecutter.package_name }}.engine.errors import Interrupted, ProjectError
+from {{ cookiecutter.package_name }}.engine.interfaces import Split
 from {{ cookiecutter.package_name }}.engine.signals import StopRequest
-from {{ cookiecutter.package_name }}.engine.batches import SequentialSampler, ShuffledSampler, evaluation_batches, training_batches
+from {{ cookiecutter.package_name }}.engine.strategy import Shard, Strategy
 
 SIZE, BATCH = 23, 5
 

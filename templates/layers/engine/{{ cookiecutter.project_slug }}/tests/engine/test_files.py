@@ -3,7 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from {{ cookiecutter.package_name }}.engine.files import project_root, write_text, atomic_write
+from {{ cookiecutter.package_name }}.engine.files import (
+    atomic_write,
+    project_root,
+    write_text,
+)
 
 
 def test_failed_write_leaves_the_old_file(tmp_path: Path) -> None:

@@ -10,15 +10,24 @@ import keras
 import numpy as np
 import pytest
 
-from {{ cookiecutter.package_name }}.engine import evaluation, loop, resume
-from {{ cookiecutter.package_name }}.engine.checkpoints import Checkpoints, read, read_newest
+from {{ cookiecutter.package_name }}.__main__ import train as main
 from {{ cookiecutter.package_name }}.config import Config
+from {{ cookiecutter.package_name }}.engine import evaluation, loop, resume
+from {{ cookiecutter.package_name }}.engine.checkpoints import (
+    Checkpoints,
+    read,
+    read_newest,
+)
+from {{ cookiecutter.package_name }}.engine.errors import (
+    Diverged,
+    Interrupted,
+    ProjectError,
+    UsageProblem,
+)
 from {{ cookiecutter.package_name }}.engine.interfaces import Phase
-from {{ cookiecutter.package_name }}.engine.errors import Diverged, Interrupted, ProjectError, UsageProblem
-from {{ cookiecutter.package_name }}.engine.signals import StopRequest
 from {{ cookiecutter.package_name }}.engine.locks import Lock
 from {{ cookiecutter.package_name }}.engine.runs import Run, all_runs, start_run
-from {{ cookiecutter.package_name }}.__main__ import train as main
+from {{ cookiecutter.package_name }}.engine.signals import StopRequest
 
 from ..conftest import UNRECORDED
 

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from {{ cookiecutter.package_name }}.engine import PROGRAM, locks
 from {{ cookiecutter.package_name }}.__main__ import program
 from {{ cookiecutter.package_name }}.config import load_config
+from {{ cookiecutter.package_name }}.engine import PROGRAM, locks
 from {{ cookiecutter.package_name }}.engine.errors import UsageProblem
 from {{ cookiecutter.package_name }}.engine.runs import Run, find_run, start_run
-
 
 command = program.script("runs")
 

@@ -9,14 +9,23 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from {{ cookiecutter.package_name }}.engine import loop, strategy
+from {{ cookiecutter.package_name }}.__main__ import train as main
 from {{ cookiecutter.package_name }}.config import load_config
-from {{ cookiecutter.package_name }}.engine.errors import OutOfDeviceMemory, UsageProblem, WorkerLost, describe, run_command
-from {{ cookiecutter.package_name }}.engine.strategy.cluster import jax_cluster, tensorflow_cluster
-from {{ cookiecutter.package_name }}.engine.strategy.launch import describe_cluster
+from {{ cookiecutter.package_name }}.engine import loop, strategy
+from {{ cookiecutter.package_name }}.engine.errors import (
+    OutOfDeviceMemory,
+    UsageProblem,
+    WorkerLost,
+    describe,
+    run_command,
+)
 from {{ cookiecutter.package_name }}.engine.metrics import MetricSums
 from {{ cookiecutter.package_name }}.engine.seeds import find_seed_states, spread_seeds
-from {{ cookiecutter.package_name }}.__main__ import train as main
+from {{ cookiecutter.package_name }}.engine.strategy.cluster import (
+    jax_cluster,
+    tensorflow_cluster,
+)
+from {{ cookiecutter.package_name }}.engine.strategy.launch import describe_cluster
 
 from ..conftest import UNRECORDED
 

@@ -1,22 +1,19 @@
 """Training: what is refused before it, what ends it, and what it leaves."""
 
-import json
 import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pytest
-import yaml
 
-from {{ cookiecutter.package_name }}.engine import PACKAGE, artifact, loop
-from {{ cookiecutter.package_name }}.config import load_config
-from {{ cookiecutter.package_name }}.engine.config_fields import without_password
-from {{ cookiecutter.package_name }}.engine.strategy import connect
-from {{ cookiecutter.package_name }}.engine.runs import all_runs, find_run
 from {{ cookiecutter.package_name }}.__main__ import train as main
+from {{ cookiecutter.package_name }}.config import load_config
+from {{ cookiecutter.package_name }}.engine import PACKAGE, artifact, loop
+from {{ cookiecutter.package_name }}.engine.config_fields import without_password
+from {{ cookiecutter.package_name }}.engine.runs import all_runs, find_run
+from {{ cookiecutter.package_name }}.engine.strategy import connect
 
 from ..conftest import QUICK, UNRECORDED
 

@@ -111,7 +111,7 @@ def speed(project: Path) -> Lines:
             ranks = [int(random.paretovariate(0.3)) % 20_000 for _ in range(length)]
             writer.writerow([" ".join(f"w{rank}" for rank in ranks) + f" kind{label}", label])
     words = ["--data.source", "csv", "--data.path", str(file), "--model.name", "cnn"]
-    words += ["--data.max_tokens", str(MOST_TOKENS)]
+    words += ["--data.sequence_length", str(MOST_TOKENS)]
 
     def tokens_per_second() -> float:
         steps = project_rate(project, EPOCHS[0], *words)

@@ -117,10 +117,10 @@ def test_extending_guide_of_texts(text_demo: Path, run_in: Run) -> None:
     source = text_demo / "src/demo"
     follow(source / "model.py", "MODELS", *guide["Your own model"])
     follow(source / "data.py", "SOURCES", *guide["Your own data source"])
-    follow(source / "tokens.py", "TOKENS", *guide["Your own tokens"])
+    follow(source / "tokens.py", "TOKENIZERS", *guide["Your own tokeniser"])
     summary = extended(text_demo, run_in, guide, "numbers")
     assert summary["data"]["classes"] == {"even": 60, "odd": 60}
-    words = ["--data.tokens", "lines", "--train.max_steps", "1"]
+    words = ["--data.tokenizer", "lines", "--train.max_steps", "1"]
     done = run_in(text_demo, "demo", "train", *words, "--data.source", "tickets")
     assert done.returncode == 0, done.stderr
 

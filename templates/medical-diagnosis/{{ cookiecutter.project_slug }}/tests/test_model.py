@@ -24,6 +24,7 @@ from {{ cookiecutter.package_name }}.engine.runs import all_runs, find_run
 from {{ cookiecutter.package_name }}.engine.strategy import connect
 from {{ cookiecutter.package_name }}.evaluation import attributions as reasons
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
+from {{ cookiecutter.package_name }}.task import task
 
 UNTRACKED = ["--tracking.enabled", "false"]
 SHORT = [*UNTRACKED, "--data.limit", "200", "--train.max_steps", "6"]
@@ -61,8 +62,8 @@ def made(config: Config) -> tuple[Artifact, Any]:
     """An untrained model, and its data."""
     data = load(config)
     preprocessing = Preprocessing.fit(data.train, config)
-    core = loop.build(task, config, preprocessing, connect(config.runtime, model.LAYOUT))
-    return model.settle(Artifact(core, preprocessing), data, config), data
+    network = loop.build(task, config, preprocessing, connect(config.runtime, model.SHARDING_RULES))
+    return model.finalize(Artifact(network, preprocessing, task), data, config), data
 
 
 # === What they are worth ===
@@ -132,8 +133,8 @@ def test_weights_that_are_fitted_are_named() -> None:
     trained, _ = made(load_config(["--data.source", "cohort"]))
     fitted = [
         weight.path
-        for weight in trained.core.weights
-        if any(re.search(pattern, weight.path) for pattern in model.FITTED)
+        for weight in trained.network.weights
+        if any(re.search(pattern, weight.path) for pattern in model.WEIGHTS_FROM_DATA)
     ]
     assert fitted == ["additive/kernel", "additive/bias"]
 
@@ -147,7 +148,7 @@ def test_what_is_learnt_of_a_rare_outcome_is_set_right(imbalance: str) -> None:
     words = ["--train.imbalance", imbalance, "--train.epochs", "6", *UNTRACKED]
     assert train([*fields(frame), *words]) == 0
     run = find_run("latest")
-    trained, data = load_model(run.model_file), load(load_config(words, base=run.config_file))
+    trained, data = load_model(run.model_file, task), load(load_config(words, base=run.config_file))
     told = objective.risks(trained.predict_split(data.test, 64))
     assert told.mean() == pytest.approx(data.test.targets.mean(), abs=0.07)
 
@@ -156,9 +157,9 @@ def test_what_is_learnt_of_a_rare_outcome_is_set_right(imbalance: str) -> None:
 def test_recalibration_is_part_of_the_model(way: str) -> None:
     assert train([*SHORT, "--model.recalibration", way]) == 0
     run = find_run("latest")
-    trained = load_model(run.model_file)
+    trained = load_model(run.model_file, task)
     assert trained.preprocessing.recalibration == way
-    assert trained.core.output_shape == (None, 1)
+    assert trained.network.output_shape == (None, 1)
     assert run.summary["preprocessing"]["operating_point"] == trained.preprocessing.operating_point
 
 
@@ -179,16 +180,16 @@ def test_earlier_weights_leave_a_regression_that_stays_as_it_was_fitted(
 ) -> None:
     words = [*fields(patients(200)), "--model.name", name]
     earlier, _ = made(load_config(words))
-    monkeypatch.setattr(fitting, "find_artifact", lambda *_: (earlier, None))
+    monkeypatch.setattr(loop, "find_artifact", lambda *_: (earlier, None))
     later = load_config([*words, "--data.split_seed", "1", "--train.init_from", "latest"])
-    monkeypatch.setattr(model, "settle", lambda artifact, *_: artifact)
+    monkeypatch.setattr(model, "finalize", lambda artifact, *_: artifact)
     trained, _ = made(later)
-    theirs = {weight.path: np.array(weight) for weight in earlier.core.weights}
+    theirs = {weight.path: np.array(weight) for weight in earlier.network.weights}
     fitted = np.array(trained.preprocessing.additive, "float32")
     before = earlier.preprocessing.additive
     assert len(fitted) != len(before) or not np.allclose(fitted, before, atol=1e-3)
     copied = 0
-    for weight in trained.core.weights:
+    for weight in trained.network.weights:
         if weight.path.startswith("additive/"):
             expected = fitted[:-1, None] if "kernel" in weight.path else fitted[-1:]
             np.testing.assert_allclose(weight, np.broadcast_to(expected, weight.shape))
@@ -205,7 +206,7 @@ def test_reasons_of_a_logistic_regression_are_its_weights() -> None:
     trained, data = made(load_config(["--data.source", "cohort", "--model.name", "logistic"]))
     inputs = trained.preprocessing.of(data.test)[:50]
     preprocessing = trained.preprocessing
-    slope = float(trained.core.get_layer("recalibration").slope)
+    slope = float(trained.network.get_layer("recalibration").slope)
     weights = slope * np.array(preprocessing.reference[:-1])
     of_inputs = weights * (inputs - np.array(preprocessing.usual))
     found = reasons.contributions(trained, inputs)
@@ -218,12 +219,12 @@ def test_reasons_of_a_logistic_regression_are_its_weights() -> None:
 def test_reasons_add_up(name: str) -> None:
     assert train([*SHORT, "--model.name", name]) == 0
     run = find_run("latest")
-    trained, data = load_model(run.model_file), load(load_config(base=run.config_file))
+    trained, data = load_model(run.model_file, task), load(load_config(base=run.config_file))
     inputs = trained.preprocessing.of(data.test)
-    core = reasons.before_recalibration(trained)
+    network = reasons.before_recalibration(trained)
     usual = np.array(trained.preprocessing.usual, "float32")[None]
-    difference = (np.asarray(core(inputs)) - np.asarray(core(usual))).mean(axis=-1)
-    difference *= float(trained.core.get_layer("recalibration").slope)
+    difference = (np.asarray(network(inputs)) - np.asarray(network(usual))).mean(axis=-1)
+    difference *= float(trained.network.get_layer("recalibration").slope)
     found = reasons.contributions(trained, inputs).sum(axis=1)
     np.testing.assert_allclose(found, difference, atol=0.02 * np.abs(difference).max() + 1e-3)
 
@@ -232,10 +233,10 @@ def test_reasons_add_up_to_the_risk() -> None:
     words = ["--data.source", "cohort", "--train.loss", "focal", "--model.name", "mlp"]
     trained, data = made(load_config(words))
     inputs = trained.preprocessing.of(data.test)
-    slope = float(trained.core.get_layer("recalibration").slope)
+    slope = float(trained.network.get_layer("recalibration").slope)
     assert abs(slope - 1) > 0.05
     usual = np.array(trained.preprocessing.usual, "float32")[None]
-    logits = (np.asarray(trained.core(rows))[:, 0] for rows in (inputs, usual))
+    logits = (np.asarray(trained.network(rows))[:, 0] for rows in (inputs, usual))
     found = reasons.contributions(trained, inputs).sum(axis=1)
     difference = np.subtract(*logits)
     np.testing.assert_allclose(found, difference, atol=0.02 * np.abs(difference).max() + 1e-3)
@@ -316,7 +317,7 @@ def test_every_answer_can_be_traced(capsys: pytest.CaptureFixture[str]) -> None:
     assert predict(["asked.csv", "--json", "--reasons", "2"]) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [row["id"] for row in rows] == ["1", "2", "3"]
-    preprocessing = load_model(find_run("latest").model_file).preprocessing
+    preprocessing = load_model(find_run("latest").model_file, task).preprocessing
     for row in rows:
         assert (row["model"], row["schema"]) == (preprocessing.model_version, SCHEMA.digest)
         assert row["prediction"] == ("1" if row["risk"] >= row["operating_point"] else "0")

@@ -27,10 +27,10 @@ from {{ cookiecutter.package_name }}.datasets.interactions import (
     HeldOut,
     Log,
     Parts,
-    core,
     divided,
     first_of_each,
     in_order,
+    k_core,
     twice,
 )
 from {{ cookiecutter.package_name }}.engine.errors import (
@@ -341,17 +341,17 @@ def test_core_leaves_out_again_and_again() -> None:
     # Item 3 has one event; without it user 2 has one; without that item 2 has one, and so on.
     chain = [(2, 3, 1), (2, 2, 2), (1, 2, 3), (1, 1, 4)]
     square = [(user, item, 5) for user in (3, 4) for item in (4, 5)]
-    left = core(made_log(*chain, *square, (3, 1, 6)), 2)
+    left = k_core(made_log(*chain, *square, (3, 1, 6)), 2)
     assert sorted(told(left)) == [(u, i, 5.0, 1.0) for u in ("3", "4") for i in ("4", "5")]
     log = chance(users=100, events=800)
     for least in (1, 2, 3, 5):
-        left = core(log, least)
+        left = k_core(log, least)
         assert np.bincount(left.users).min() >= least
         assert np.bincount(left.items).min() >= least
         assert set(told(left)) <= set(told(log))
-    assert core(log, 1) is log
+    assert k_core(log, 1) is log
     with pytest.raises(DataProblem) as problem:
-        core(log, 50)
+        k_core(log, 50)
     assert str(problem.value) == (
         "data.least_events: no event is left when all users and items have at least 50."
     )

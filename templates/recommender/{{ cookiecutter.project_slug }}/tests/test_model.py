@@ -18,13 +18,14 @@ from {{ cookiecutter.package_name }}.engine import artifact, loop
 from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
 from {{ cookiecutter.package_name }}.engine.runs import find_run
 from {{ cookiecutter.package_name }}.engine.strategy import connect
-from {{ cookiecutter.package_name }}.model import LAYOUT, build, scoring
+from {{ cookiecutter.package_name }}.model import SHARDING_RULES, build, scoring
 from {{ cookiecutter.package_name }}.networks import linear
 from {{ cookiecutter.package_name }}.networks.features import Features
 from {{ cookiecutter.package_name }}.networks.layers import Network
 from {{ cookiecutter.package_name }}.networks.transitions import PRIOR, Transitions
 from {{ cookiecutter.package_name }}.preprocessing import FIRST, START, Preprocessing
 from {{ cookiecutter.package_name }}.registry import MODELS
+from {{ cookiecutter.package_name }}.task import task
 
 from .conftest import QUICK
 
@@ -63,7 +64,7 @@ def test_every_model_trains_and_reloads_with_the_same_predictions(name: str) -> 
     assert main([*QUICK, *words]) == 0
     run = find_run("latest")
     assert run.summary["model"] == name
-    model = artifact.load(run.model_file)
+    model = artifact.load(run.model_file, task)
     assert model.weights_sha256() == run.summary["weights_sha256"]
 
 
@@ -73,7 +74,7 @@ def test_padding_and_neighbours_change_nothing(name: str, preprocessing: Preproc
     layer = built(name, preprocessing).get_layer("learner")
     table = preprocessing.transitions.table()
     core = scoring(layer.network, *((table, layer.gate) if layer.transitions else ()))
-    model = artifact.Artifact(core, preprocessing)
+    model = artifact.Artifact(core, preprocessing, task)
     users = [preprocessing.users[0], "nobody", preprocessing.users[1]]
     histories = [list(items[:9]), [], [items[3], "unheard of"]]
     together = model(inputs.raw(users, histories))
@@ -160,9 +161,9 @@ def test_earlier_weights_leave_shares_and_features(
         for step in (1, -1)
     )
     theirs = network(built("two_tower", before))
-    earlier = artifact.Artifact(scoring(theirs), before)
-    monkeypatch.setattr(fitting, "find_artifact", lambda *_: (earlier, config))
-    layer = network(loop.build(task, config, now, connect(config.runtime, LAYOUT)))
+    earlier = artifact.Artifact(scoring(theirs), before, task)
+    monkeypatch.setattr(loop, "find_artifact", lambda *_: (earlier, config))
+    layer = network(loop.build(task, config, now, connect(config.runtime, SHARDING_RULES)))
     np.testing.assert_allclose(layer.shares, np.log(linear.shares(now.counts)), rtol=1e-5)
     for kept, table in ((layer.user_table, now.user_table), (layer.item_table, now.item_table)):
         np.testing.assert_array_equal(np.array(kept)[-len(table) :], table)
@@ -201,7 +202,7 @@ def test_what_is_drawn_is_as_frequent_as_it_is_popular(
 
 
 def test_layout_names_weights_that_exist(preprocessing: Preprocessing) -> None:
-    for pattern, axes in LAYOUT.items():
+    for pattern, axes in SHARDING_RULES.items():
         found = [
             weight
             for name in MODELS
@@ -234,7 +235,9 @@ def test_what_is_learnt_beside_transitions_is_what_is_scored(
     given = preprocessing.finish(preprocessing.prepare(few))
     held = np.asarray(core(given, training=False))
     scores = artifact.Artifact(
-        scoring(learner.network, preprocessing.transitions.table(), learner.gate), preprocessing
+        scoring(learner.network, preprocessing.transitions.table(), learner.gate),
+        preprocessing,
+        task,
     )(few)
     np.testing.assert_allclose(np.exp(scores).sum(axis=1), 1, rtol=1e-4)
     place = preprocessing.catalogue_numbers(

@@ -10,8 +10,10 @@ import pytest
 
 from {{ cookiecutter.package_name }} import objective, ranking, report
 from {{ cookiecutter.package_name }}.__main__ import predict
+from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.engine.trained_models import find_artifact
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
+from {{ cookiecutter.package_name }}.task import task
 
 ITEMS = tuple("abcdefgh")
 CATALOGUE = Preprocessing(
@@ -72,13 +74,13 @@ def test_metrics_of_parts_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch
 def test_what_was_seen_is_not_recommended() -> None:
     scores = np.arange(16.0).reshape(2, 8)
     raw = {"known": np.array([["h", "g", "zz"], ["a", "", ""]], dtype=object)}
-    kept = objective.reduced(raw, scores, CATALOGUE)
+    kept = objective.postprocess(raw, scores, CATALOGUE)
     assert [ITEMS[int(i)] for i in kept[0, :3, 0]] == ["f", "e", "d"]
     assert kept[1, 0].tolist() == [7, 15]
     assert kept[0, 6].tolist() == [-1, 0], "all others were seen, or are not there"
-    again = objective.reduced(raw, scores, replace(CATALOGUE, unseen_only=False))
+    again = objective.postprocess(raw, scores, replace(CATALOGUE, unseen_only=False))
     assert again[0, 0, 0] == 7
-    answers = objective.answers(kept, CATALOGUE)
+    answers = objective.decode_predictions(kept, CATALOGUE)
     assert answers[0]["prediction"] == "f"
     assert list(answers[0]["scores"]) == ["f", "e", "d", "c", "b", "a"]
 
@@ -90,7 +92,7 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict]:
 
 
 def test_predict(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model = find_artifact("latest")[0]
+    model = find_artifact("latest", task, load_config())[0]
     user, items = model.preprocessing.users[0], model.preprocessing.items
     (row,) = said(capsys, "--user", user, "--top-k", "5")
     assert row["id"] == user

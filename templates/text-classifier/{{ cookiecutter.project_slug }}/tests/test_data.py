@@ -30,7 +30,7 @@ from {{ cookiecutter.package_name }}.preprocessing import texts_of
 ROWS = [(f"text number {n} of {'good' if n % 2 else 'bad'} kind", "ab"[n % 2]) for n in range(40)]
 
 
-def configured(source: str, *words: str) -> Config:
+def make_config(source: str, *words: str) -> Config:
     return load_config(["--data.source", source, *words], environment={})
 
 
@@ -42,7 +42,7 @@ def write_csv(file: Path, rows: list, columns=("text", "label"), **options) -> P
 
 
 def from_csv(file: Path, *words: str) -> DatasetSplits:
-    return load(configured("csv", "--data.path", str(file), *words))
+    return load(make_config("csv", "--data.path", str(file), *words))
 
 
 def all_texts(data: DatasetSplits) -> set[str]:
@@ -52,12 +52,12 @@ def all_texts(data: DatasetSplits) -> set[str]:
 # === Sources ===
 
 
-def test_tickets_are_generated_and_say_what_can_be_reached() -> None:
-    data = load(configured("tickets"))
+def test_tickets_report_the_best_reachable_accuracy() -> None:
+    data = load(make_config("tickets"))
     assert data.notes["generated"] is True
     assert 0.93 < data.notes["best_reachable_accuracy"] < 0.99
     assert len(data.notes["classes"]) == 6
-    assert load(configured("tickets")).digest == data.digest
+    assert load(make_config("tickets")).digest == data.digest
 
 
 def write_table(folder: Path, kind: str) -> Path:
@@ -77,7 +77,7 @@ def write_table(folder: Path, kind: str) -> Path:
 
 @pytest.mark.parametrize("kind", ["csv", "tsv", "jsonl", "parquet"])
 def test_tables(kind: str, own_folder: Path) -> None:
-    data = load(configured(kind, "--data.path", str(write_table(own_folder, kind))))
+    data = load(make_config(kind, "--data.path", str(write_table(own_folder, kind))))
     assert sum(data.sizes().values()) == 40
     assert all_texts(data) == {text for text, _ in ROWS}
     for split in data.splits.values():
@@ -106,7 +106,7 @@ def test_other_names_of_split_folders(own_folder: Path) -> None:
         path = own_folder / "p" / part / label / f"{number}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    data = load(configured("folder", "--data.path", "p"))
+    data = load(make_config("folder", "--data.path", "p"))
     assert data.sizes() == {"train": 16, "validation": 16, "test": 8}
 
 
@@ -124,7 +124,7 @@ def test_a_split_column(kind: str, own_folder: Path) -> None:
         frame.to_parquet(file)
     else:
         frame.to_csv(file, index=False, sep="\t" if kind == "tsv" else ",")
-    data = load(configured(kind, "--data.path", str(file), "--data.split_column", "part"))
+    data = load(make_config(kind, "--data.path", str(file), "--data.split_column", "part"))
     assert data.sizes() == {"train": 16, "validation": 16, "test": 8}
     part_of = {text: part for text, _, part in rows}
     assert {part_of[text] for text in texts_of(data.validation)} == {"dev", "valid"}
@@ -139,9 +139,7 @@ def test_a_split_column(kind: str, own_folder: Path) -> None:
         (["dev", "test"], "part", "data: class 'a' has no example in the training split."),
     ],
 )
-def test_a_wrong_split_column(
-    parts: list[str], column: str, message: str, own_folder: Path
-) -> None:
+def test_wrong_split_column(parts: list[str], column: str, message: str, own_folder: Path) -> None:
     rows = [(*row, parts[n % 2]) for n, row in enumerate(ROWS)]
     file = write_csv(own_folder / "table.csv", rows, ("text", "label", "part"))
     with pytest.raises(DataProblem) as caught:
@@ -161,7 +159,7 @@ def test_folders(divided: bool, own_folder: Path) -> None:
         path = own_folder / "p" / part / label / f"{number}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    data = load(configured("folder", "--data.path", "p"))
+    data = load(make_config("folder", "--data.path", "p"))
     assert all_texts(data) == {text for text, _ in ROWS}
     if divided:
         assert {name.split("/")[0] for name in data.test.ids} == {"test"}
@@ -181,7 +179,7 @@ def keras_imdb(folder: Path) -> Callable:
 def test_keras_imdb(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Keras's own reading code, on local files in the place of the download.
     monkeypatch.setattr("keras.src.datasets.imdb.get_file", keras_imdb(own_folder))
-    data = load(configured("keras:imdb"))
+    data = load(make_config("keras:imdb"))
     assert data.sizes()["test"] == 20
     assert set(data.train.targets) == {"negative", "positive"}
     assert all(text.startswith("word") for text in all_texts(data))
@@ -194,7 +192,7 @@ def test_keras_reuters(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     (own_folder / "reuters_word_index.json").write_text(json.dumps(index))
     local = lambda fname, *words, **options: str(own_folder / Path(fname).name)  # noqa: E731
     monkeypatch.setattr("keras.src.datasets.reuters.get_file", local)
-    data = load(configured("keras:reuters"))
+    data = load(make_config("keras:reuters"))
     assert len(data.notes["classes"]) == 46
 
 
@@ -204,16 +202,16 @@ def test_keras_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("keras.src.datasets.imdb.get_file", fail)
     with pytest.raises(ProjectError, match="'keras:imdb' cannot be downloaded"):
-        load(configured("keras:imdb"))
+        load(make_config("keras:imdb"))
 
 
 def test_tfds(tmp_path: Path) -> None:
     tfds = pytest.importorskip("tensorflow_datasets", reason="needs the extra tfds")
 
-    class Notes(tfds.core.GeneratorBasedBuilder):
+    class Notes(tfds.network.GeneratorBasedBuilder):
         """Numbered notes."""
 
-        VERSION = tfds.core.Version("1.0.0")
+        VERSION = tfds.network.Version("1.0.0")
 
         def _info(self):
             label = tfds.features.ClassLabel(names=["bad", "good"])
@@ -232,14 +230,14 @@ def test_tfds(tmp_path: Path) -> None:
             raise AssertionError("not used")
 
     Notes(data_dir=tmp_path / "tfds").download_and_prepare()
-    data = load(configured("tfds:notes", "--data.path", str(tmp_path / "tfds")))
+    data = load(make_config("tfds:notes", "--data.path", str(tmp_path / "tfds")))
     assert data.sizes()["test"] == 10
     assert set(data.test.targets) == {"bad", "good"}
     with pytest.raises(UsageProblem, match="has no set 'notez'"):
-        load(configured("tfds:notez", "--data.path", str(tmp_path / "tfds")))
+        load(make_config("tfds:notez", "--data.path", str(tmp_path / "tfds")))
     words = ["--data.path", str(tmp_path / "tfds"), "--data.text_column", "body"]
     with pytest.raises(DataProblem, match="has no column 'body'; found: "):
-        load(configured("tfds:notes", *words))
+        load(make_config("tfds:notes", *words))
 
 
 def test_hugging_face(tmp_path: Path) -> None:
@@ -256,7 +254,7 @@ def test_hugging_face(tmp_path: Path) -> None:
     unlabelled = {"text": ["no label"] * 50, "label": [-1] * 50}
     both["unsupervised"] = datasets.Dataset.from_dict(unlabelled, features=features)
     both.save_to_disk(str(tmp_path / "set"))
-    data = load(configured("hf:local", "--data.path", str(tmp_path / "set")))
+    data = load(make_config("hf:local", "--data.path", str(tmp_path / "set")))
     assert data.sizes()["test"] == 10
     assert set(data.test.targets) == {"bad", "good"}
 
@@ -264,7 +262,7 @@ def test_hugging_face(tmp_path: Path) -> None:
 # === Several labels of a text ===
 
 
-def tagged(count: int = 60) -> list[tuple[str, list[str]]]:
+def make_tagged(count: int = 60) -> list[tuple[str, list[str]]]:
     """Texts that say of themselves which labels they have; every sixth has none."""
     tags = ("red", "green", "blue")
     chosen = [[tag for bit, tag in enumerate(tags) if n % 6 & (1 << bit)] for n in range(count)]
@@ -272,7 +270,7 @@ def tagged(count: int = 60) -> list[tuple[str, list[str]]]:
 
 
 def test_several_labels(own_folder: Path) -> None:
-    rows = tagged()
+    rows = make_tagged()
     in_csv = write_csv(own_folder / "t.csv", [(text, "; ".join(tags)) for text, tags in rows])
     data = from_csv(in_csv, "--data.label_separator", ";")
     assert data.notes["classes"] == {"blue": 20, "green": 20, "red": 30}
@@ -282,21 +280,21 @@ def test_several_labels(own_folder: Path) -> None:
     file = own_folder / "t.jsonl"
     file.write_text("\n".join(json.dumps({"text": t, "label": tags}) for t, tags in rows))
     words = ["--data.path", str(file)]
-    listed = load(configured("jsonl", *words, "--data.label_separator", ";"))
+    listed = load(make_config("jsonl", *words, "--data.label_separator", ";"))
     assert listed.notes == data.notes
     with pytest.raises(DataProblem, match=r"a row has a list of labels, .*; set data\.label_sep"):
-        load(configured("jsonl", *words))
-    with pytest.raises(DataProblem, match=r"'e' stands in the label 'red'; use another"):
-        load(configured("jsonl", *words, "--data.label_separator", "e"))
+        load(make_config("jsonl", *words))
+    with pytest.raises(DataProblem, match=r"'e' occurs in the label 'red'; use another"):
+        load(make_config("jsonl", *words, "--data.label_separator", "e"))
 
 
 def test_several_labels_are_learnt_and_predicted(
     own_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [(text, ";".join(tags)) for text, tags in tagged(240)]
+    rows = [(text, ";".join(tags)) for text, tags in make_tagged(240)]
     file = write_csv(own_folder / "t.csv", rows)
     words = ["--data.source", "csv", "--data.path", str(file), "--data.label_separator", ";"]
-    assert main([*words, "--tracking.enabled", "false", "--train.epochs", "8"]) == 0
+    assert main([*words, "--tracking.enabled", "false", "--train.max_steps", "2"]) == 0
     run = find_run("latest")
     metrics = run.summary["metrics"]
     assert metrics["test/micro_f1"] > 0.9 > metrics["test/loss"]
@@ -309,8 +307,8 @@ def test_several_labels_are_learnt_and_predicted(
     ]
     capsys.readouterr()
     assert predict(["note 7 is red and blue", "note 8 is plain", "--json"]) == 0
-    said = [json.loads(line)["prediction"] for line in capsys.readouterr().out.splitlines()]
-    assert said == ["blue;red", ""]
+    predictions = [json.loads(line)["prediction"] for line in capsys.readouterr().out.splitlines()]
+    assert predictions == ["blue;red", ""]
     assert predict(["note 8 is plain"]) == 0
     assert "(none)" in capsys.readouterr().out
 
@@ -334,7 +332,7 @@ def test_texts_of_signs_alone_are_not_all_the_same() -> None:
     assert content_key("Good!") == content_key(" good")
 
 
-def test_what_cannot_be_used_is_left_out_and_listed(own_folder: Path) -> None:
+def test_unusable_rows_are_left_out_and_listed(own_folder: Path) -> None:
     rows = [*ROWS, ("", "a"), ("no label", ""), ("😀", "a"), ("a\x00b", "b"), ("x" * 10**6, "a")]
     data = from_csv(write_csv(own_folder / "t.csv", rows))
     assert data.unreadable == (("42", "the text is empty"), ("43", "the label is missing"))
@@ -353,7 +351,7 @@ def test_quotation_marks_of_tsv_are_characters(own_folder: Path) -> None:
     ]
     file = own_folder / "t.tsv"
     file.write_text("\n".join(map("\t".join, [("text", "label"), *rows])) + "\n")
-    data = load(configured("tsv", "--data.path", str(file)))
+    data = load(make_config("tsv", "--data.path", str(file)))
     assert data.unreadable == ()
     assert all_texts(data) == {text for text, _ in rows}
 
@@ -387,7 +385,7 @@ def with_bad_label(folder: Path) -> list[str]:
     return ["csv", "--data.path", "t.csv"]
 
 
-def swapped(folder: Path) -> list[str]:
+def swap_columns(folder: Path) -> list[str]:
     write_csv(folder / "t.csv", [row[::-1] for row in ROWS])
     return ["csv", "--data.path", "t.csv"]
 
@@ -432,10 +430,10 @@ def only_in_test(folder: Path) -> list[str]:
     [
         (with_bad_label, "9 of 40 texts cannot be used, more than data.max_unreadable 0.05"),
         (
-            swapped,
+            swap_columns,
             "'label' has 40 different values in 40 rows; these are no classes. Is it swapped",
         ),
-        (one_class, "all texts are of one class, 'a'; two are needed."),
+        (one_class, "all texts are of one class, 'a'; two classes are needed."),
         (other_columns, "there is no column 'text'; found: body, kind."),
         (no_rows, "there are no texts in 't.csv'"),
         (other_encoding, "the first is '2': not utf-8."),
@@ -472,13 +470,13 @@ def test_wrong_use_is_exit_code_2(
 
 
 def test_fetching_gives_the_texts_in_any_order() -> None:
-    data = load(configured("tickets", "--data.limit", "50"))
+    data = load(make_config("tickets", "--data.limit", "50"))
     texts = list(texts_of(data.train))
     places = tf.constant([5, 0, 5], tf.int64)
     assert [t.decode() for t in data.train.fetch(places).numpy()] == [texts[i] for i in (5, 0, 5)]
 
 
-def test_predict_reads_and_answers_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_predict_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     read = []
 
     def lines() -> Iterator[str]:
@@ -501,7 +499,7 @@ def test_predict_reads_and_answers_part_by_part(monkeypatch: pytest.MonkeyPatch)
     assert len(read) <= 1_200
 
 
-def test_predict_says_what_is_wrong_before_the_first_answer(own_folder: Path) -> None:
+def test_predict_reports_unreadable_files_before_the_first_prediction(own_folder: Path) -> None:
     (own_folder / "a.jsonl").write_text('{"text": "one"}\n' * 9 + "no JSON\n")
     parts = inputs.read(["first", "a.jsonl"], load_config([], environment={}), 1)
     with pytest.raises(DataProblem, match="row 10: no JSON"):

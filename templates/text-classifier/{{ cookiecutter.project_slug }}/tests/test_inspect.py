@@ -9,9 +9,11 @@ import yaml
 
 from {{ cookiecutter.package_name }}.__main__ import train
 from {{ cookiecutter.package_name }}.config import load_config
+from {{ cookiecutter.package_name }}.data import load
 from {{ cookiecutter.package_name }}.engine.findings import predictability
 from {{ cookiecutter.package_name }}.engine.runs import find_run
 from {{ cookiecutter.package_name }}.inspection.texts import languages
+from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 
 from .conftest import inspect
 
@@ -40,7 +42,7 @@ def write(file: Path, rows: list[dict], delimiter: str = ",", encoding: str = "u
     return file
 
 
-def test_what_it_says_and_writes(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_findings_and_configuration(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = mails()
     rows[5]["body"], rows[7]["kind"] = "", ""
     rows[10]["body"] = rows[13]["body"].upper() + "!"
@@ -53,7 +55,7 @@ def test_what_it_says_and_writes(own_folder: Path, capsys: pytest.CaptureFixture
         "column kind     the labels; 4 different values, 1 empty\n",
         "languages       Latin 100% (mostly English)\n",
         "classes         3: complaint 30, praise 29, question 29\n",
-        "duplicates      1, case, spaces and signs aside\n",
+        "duplicates      1, ignoring case, spaces and punctuation\n",
         "warning: column 'queue' tells the label nearly always; it is not used.",
         "warning: 1 texts are empty, the first in 7; they are left out.\n",
         "warning: 1 labels are missing, the first in 9; those rows are left out.\n",
@@ -92,16 +94,13 @@ def test_several_labels(kind: str, own_folder: Path, capsys: pytest.CaptureFixtu
     assert f"labels          up to 3 of a text, separated by {between!r}\n" in shown
     assert "classes         3: " in shown
     assert "missing" not in shown
-    assert (
-        yaml.safe_load(Path("configs/my_data.yaml").read_text())["data"]["label_separator"]
-        == between
-    )
-    words = ["--config", "configs/my_data.yaml", "--train.max_steps", "2", "--model.name", "bag"]
-    assert train([*words, "--tracking.enabled", "false"]) == 0
+    config = load_config(["--config", "configs/my_data.yaml"])
+    assert config.data.label_separator == between
+    assert set(load(config).notes["classes"]) == set(tags)
 
 
 @pytest.mark.parametrize("kind", ["folder", "jsonl", "gb18030"])
-def test_other_kinds_train_as_they_are(kind: str, own_folder: Path) -> None:
+def test_other_kinds_load_as_they_are(kind: str, own_folder: Path) -> None:
     rows = mails(60)
     path = own_folder / "data"
     if kind == "folder":
@@ -117,14 +116,14 @@ def test_other_kinds_train_as_they_are(kind: str, own_folder: Path) -> None:
         rows = [{"review": f"{n}号{chinese[n % 3]}", "sentiment": KINDS[n % 3]} for n in range(60)]
         path = write(path.with_suffix(".csv"), rows, encoding="gb18030")
     assert inspect([str(path), "--output", "mine.yaml"]) == 0
-    words = ["--config", "mine.yaml", "--train.max_steps", "2", "--model.name", "bag"]
-    assert train([*words, "--tracking.enabled", "false"]) == 0
-    summary = find_run("latest").summary
-    assert sum(summary["data"]["classes"].values()) == 60
-    assert summary["preprocessing"]["tokens"] == ("character" if kind == "gb18030" else "word")
+    config = load_config(["--config", "mine.yaml"])
+    data = load(config)
+    assert sum(data.sizes().values()) == 60
+    tokenizer = Preprocessing.fit(data.train, config).tokenizer
+    assert tokenizer == ("character" if kind == "gb18030" else "word")
 
 
-def test_what_is_given_is_not_guessed(own_folder: Path) -> None:
+def test_configured_columns_are_not_guessed(own_folder: Path) -> None:
     file = write(own_folder / "mails.csv", mails())
     words = ["--data.text_column", "subject", "--data.label_column", "queue"]
     assert inspect([str(file), *words]) == 0
@@ -141,7 +140,7 @@ def reviews(**columns: str) -> list[dict[str, str]]:
     ]
 
 
-def inspected(file: Path, *words: str) -> tuple[dict, str]:
+def inspect_file(file: Path, *words: str) -> tuple[dict, str]:
     """The fields that it writes, and the comments above them."""
     assert inspect([str(file), "--force", *words]) == 0
     text = Path("configs/my_data.yaml").read_text()
@@ -151,14 +150,14 @@ def inspected(file: Path, *words: str) -> tuple[dict, str]:
 @pytest.mark.parametrize("name", ["rating", "star_rating", "stars", "score", "labels"])
 def test_usual_names_of_labels(name: str, own_folder: Path) -> None:
     rows = reviews(verified_purchase="yes no", part="train valid test", **{name: "1 2 3 4 5"})
-    data, text = inspected(write(own_folder / "reviews.csv", rows))
+    data, text = inspect_file(write(own_folder / "reviews.csv", rows))
     assert data["label_column"] == name
     assert "by a guess" not in text
 
 
-def test_a_guess_is_said(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_guesses_are_reported(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = reviews(split="train dev test", verified_purchase="no yes", shop="a b c")
-    data, text = inspected(write(own_folder / "reviews.csv", rows))
+    data, text = inspect_file(write(own_folder / "reviews.csv", rows))
     warning = (
         "column 'verified_purchase' is taken for the labels by a guess, as none is named as labels "
         "are and this has the fewest different values; it may be 'shop' instead. "
@@ -167,12 +166,12 @@ def test_a_guess_is_said(own_folder: Path, capsys: pytest.CaptureFixture[str]) -
     assert data["label_column"] == "verified_purchase"
     assert f"\nwarning: {warning}" in capsys.readouterr().out
     assert f"\n# {warning}" in text
-    data, text = inspected(own_folder / "reviews.csv", "--data.label_column", "shop")
+    data, text = inspect_file(own_folder / "reviews.csv", "--data.label_column", "shop")
     assert data["label_column"] == "shop"
     assert "by a guess" not in text
 
     write(own_folder / "two.csv", reviews(score="1 2 3", category="a b"))
-    data, text = inspected(own_folder / "two.csv")
+    data, text = inspect_file(own_folder / "two.csv")
     assert data["label_column"] == "category"
     assert (
         "# column 'category' is taken for the labels by a guess, as several columns are named as "
@@ -180,7 +179,7 @@ def test_a_guess_is_said(own_folder: Path, capsys: pytest.CaptureFixture[str]) -
     ) in text
 
     rows = [{"said": row["review"], "kind": row["kind"]} for row in reviews(kind="a b c")]
-    data, text = inspected(write(own_folder / "said.csv", rows))
+    data, text = inspect_file(write(own_folder / "said.csv", rows))
     assert data["text_column"] == "said"
     assert (
         "# column 'said' is taken for the texts by a guess, as none is named as texts are and this "
@@ -191,18 +190,16 @@ def test_a_guess_is_said(own_folder: Path, capsys: pytest.CaptureFixture[str]) -
 def test_a_split_column_is_found(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = reviews(split="train train Valid test train", kind="a b c d")
     file = write(own_folder / "reviews.csv", rows)
-    data, _ = inspected(file)
+    data, _ = inspect_file(file)
     assert (data["label_column"], data["split_column"]) == ("kind", "split")
     shown = capsys.readouterr().out
     assert "column split   the splits; 3 different values\n" in shown
     assert "splits         train 54, validation 18, test 18\n" in shown
-    words = ["--config", "configs/my_data.yaml", "--train.max_steps", "2", "--model.name", "bag"]
-    assert train([*words, "--tracking.enabled", "false"]) == 0
-    sizes = find_run("latest").summary["data"]
-    assert [sizes[name] for name in ("train", "validation", "test")] == [54, 18, 18]
+    sizes = load(load_config(["--config", "configs/my_data.yaml"])).sizes()
+    assert sizes == {"train": 54, "validation": 18, "test": 18}
 
     rows[3]["split"] = ""
-    data, text = inspected(write(file, rows))
+    data, text = inspect_file(write(file, rows))
     assert "split_column" not in data
     assert "# column 'split' names splits, but 1 of its cells are empty; it is not used.\n" in text
     assert inspect([str(file), "--force", "--data.split_column", "part"]) == 3
@@ -247,7 +244,7 @@ def test_languages() -> None:
     assert languages(["😀 123"]) == "no letters"
 
 
-def test_how_well_a_column_tells_the_label() -> None:
+def test_share_told() -> None:
     labels = ["a", "b"] * 20
     assert predictability(labels, labels) == 1.0
     assert predictability([str(n) for n in range(40)], labels) == 0.0, (

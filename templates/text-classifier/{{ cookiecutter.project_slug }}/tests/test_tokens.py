@@ -3,7 +3,7 @@
 import pytest
 
 from {{ cookiecutter.package_name }} import tokens
-from {{ cookiecutter.package_name }}.tokens import normalised
+from {{ cookiecutter.package_name }}.tokens import normalize
 
 
 @pytest.mark.parametrize(
@@ -20,16 +20,16 @@ from {{ cookiecutter.package_name }}.tokens import normalised
     ],
 )
 def test_words(text: str, expected: list[str]) -> None:
-    assert tokens.words(normalised(text, lowercase=False)) == [
-        normalised(token, lowercase=False) for token in expected
+    assert tokens.split_words(normalize(text, lowercase=False)) == [
+        normalize(token, lowercase=False) for token in expected
     ]
 
 
-def test_one_spelling_for_what_looks_alike() -> None:
-    assert normalised("\uff21\uff22\uff23\u0000  \ufeffx\ny", lowercase=True) == "abc x y"
-    assert normalised("e\u0301", lowercase=False) == "é"
-    assert normalised("A", lowercase=False) == "A"
-    assert len(normalised("a" * 2_000_000, lowercase=True)) == tokens.MOST_CHARACTERS
+def test_normalize() -> None:
+    assert normalize("\uff21\uff22\uff23\u0000  \ufeffx\ny", lowercase=True) == "abc x y"
+    assert normalize("e\u0301", lowercase=False) == "é"
+    assert normalize("A", lowercase=False) == "A"
+    assert len(normalize("a" * 2_000_000, lowercase=True)) == tokens.MAX_CHARACTERS
 
 
 @pytest.mark.parametrize(
@@ -44,26 +44,26 @@ def test_one_spelling_for_what_looks_alike() -> None:
         (["😀", "123"], "word"),
     ],
 )
-def test_auto_sees_whether_words_are_separated(texts: list[str], kind: str) -> None:
-    assert tokens.fitting_kind(texts) == kind
+def test_detect_tokenizer(texts: list[str], kind: str) -> None:
+    assert tokens.detect_tokenizer(texts) == kind
 
 
 def test_character_ngrams_overlap() -> None:
-    assert tokens.character_ngrams("abcd") == ["abc", "bcd"]
-    assert tokens.character_ngrams("ab") == ["ab"]
-    assert tokens.character_ngrams("") == []
+    assert tokens.split_character_ngrams("abcd") == ["abc", "bcd"]
+    assert tokens.split_character_ngrams("ab") == ["ab"]
+    assert tokens.split_character_ngrams("") == []
 
 
-def test_subwords_are_learnt_and_read_again() -> None:
+def test_subwords_are_trained_and_reloaded() -> None:
     texts = ["unhappy unhappily happily", "happy happier unhappier"] * 20
-    learnt = tokens.learn_subwords(texts, 40)
-    divided = tokens.subwords(learnt)("unhappiest")
-    assert "".join(divided).lstrip("▁").startswith("unhapp")
-    assert 1 < len(divided) < len("unhappiest")
-    assert tokens.learn_subwords(texts, 40) == learnt
+    learnt = tokens.train_subwords(texts, 40)
+    subwords = tokens.load_subwords(learnt)("unhappiest")
+    assert "".join(subwords).lstrip("▁").startswith("unhapp")
+    assert 1 < len(subwords) < len("unhappiest")
+    assert tokens.train_subwords(texts, 40) == learnt
 
 
-def test_vocabulary_holds_what_stands_there_twice_the_most_frequent_first() -> None:
+def test_vocabulary_is_sorted_by_frequency() -> None:
     texts = [["b", "a", "b"], ["a", "b", "once"]]
-    assert tokens.vocabulary(texts, 10) == ("b", "a")
-    assert tokens.vocabulary(texts, 1) == ("b",)
+    assert tokens.build_vocabulary(texts, 10) == ("b", "a")
+    assert tokens.build_vocabulary(texts, 1) == ("b",)

@@ -10,6 +10,7 @@ from {{ cookiecutter.package_name }}.data import ImageSplit
 from {{ cookiecutter.package_name }}.engine import artifact
 from {{ cookiecutter.package_name }}.engine.errors import DataProblem
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing, augment
+from {{ cookiecutter.package_name }}.task import task
 
 CLASSES = ("cat", "dog")
 
@@ -17,7 +18,7 @@ CLASSES = ("cat", "dog")
 BATCH = 16
 
 
-def some(height=8, width=8, channels=3, resize="stretch") -> Preprocessing:
+def make_preprocessing(height=8, width=8, channels=3, resize="stretch") -> Preprocessing:
     return Preprocessing(height, width, channels, resize, CLASSES)
 
 
@@ -26,7 +27,7 @@ def picture(height: int, width: int, channels: int, seed: int = 0) -> np.ndarray
     return np.random.default_rng(seed).integers(0, 256, shape).astype("uint8")
 
 
-def encoded(*pictures: np.ndarray) -> tf.Tensor:
+def encode_png(*pictures: np.ndarray) -> tf.Tensor:
     return tf.stack([tf.io.encode_png(pixels) for pixels in pictures])
 
 
@@ -35,37 +36,38 @@ def encoded(*pictures: np.ndarray) -> tf.Tensor:
 def test_the_same_eagerly_in_tf_data_and_reloaded(
     resize: str, channels: int, tmp_path: Path
 ) -> None:
-    ours = some(channels=channels, resize=resize)
-    raw = encoded(picture(12, 20, 3), picture(8, 8, 1), picture(5, 3, 3))
+    ours = make_preprocessing(channels=channels, resize=resize)
+    raw = encode_png(picture(12, 20, 3), picture(8, 8, 1), picture(5, 3, 3))
     eager = ours(raw).numpy()
     assert eager.shape == (3, 8, 8, channels)
     assert eager.min() >= 0
     assert eager.max() <= 1
     in_tf_data = next(iter(tf.data.Dataset.from_tensors(raw).map(ours)))
     np.testing.assert_array_equal(in_tf_data, eager)
-    core = model.build(load_config(["--model.name", "mlp"]), ours)
-    artifact.Artifact(core, ours).save(tmp_path / "m.keras")
-    reloaded = artifact.load(tmp_path / "m.keras").preprocessing
+    network = model.build(load_config(["--model.name", "mlp"]), ours)
+    artifact.Artifact(network, ours, task).save(tmp_path / "m.keras")
+    reloaded = artifact.load(tmp_path / "m.keras", task).preprocessing
     assert reloaded == ours
     np.testing.assert_array_equal(reloaded(raw), eager)
 
 
 def test_pixels_and_files_give_the_same() -> None:
-    ours, pixels = some(16, 16, 1), picture(8, 8, 1)
-    np.testing.assert_array_equal(ours(pixels[None]), ours(encoded(pixels)))
+    ours, pixels = make_preprocessing(16, 16, 1), picture(8, 8, 1)
+    np.testing.assert_array_equal(ours(pixels[None]), ours(encode_png(pixels)))
 
 
 def test_crop_keeps_the_middle_and_pad_the_whole() -> None:
     wide = np.zeros((8, 16, 3), "uint8")
     wide[:, 4:12] = 255
-    assert some(resize="crop")(encoded(wide)).numpy().min() == pytest.approx(1, abs=0.01)
-    padded = some(resize="pad")(encoded(wide)).numpy()[0]
+    cropped = make_preprocessing(resize="crop")(encode_png(wide)).numpy()
+    assert cropped.min() == pytest.approx(1, abs=0.01)
+    padded = make_preprocessing(resize="pad")(encode_png(wide)).numpy()[0]
     assert padded[:2].max() == padded[-2:].max() == 0
     assert padded[3:5].max() == pytest.approx(1, abs=0.01)
 
 
 def test_fit_takes_the_images_own_size_if_it_is_small() -> None:
-    def fitted(shapes: list, *words: str) -> tuple[int, int, int]:
+    def fit_shape(shapes: list, *words: str) -> tuple[int, int, int]:
         first = tf.zeros((1, *shapes[0]), tf.uint8)
         split = ImageSplit(
             np.array(["1", "2"]),
@@ -75,11 +77,11 @@ def test_fit_takes_the_images_own_size_if_it_is_small() -> None:
         )
         return Preprocessing.fit(split, load_config(list(words))).input_shape
 
-    assert fitted([(8, 10, 1), (8, 10, 1)]) == (8, 10, 1)
-    assert fitted([(8, 10, 1), (9, 10, 3)]) == (64, 64, 3)
-    assert fitted([(500, 500, 3)] * 2, "--model.name", "vgg16") == (224, 224, 3)
-    assert fitted([(500, 500, 3)] * 2, "--data.image_size", "32") == (32, 32, 3)
-    assert fitted([(8, 8, 3)] * 2, "--data.channels", "1") == (8, 8, 1)
+    assert fit_shape([(8, 10, 1), (8, 10, 1)]) == (8, 10, 1)
+    assert fit_shape([(8, 10, 1), (9, 10, 3)]) == (64, 64, 3)
+    assert fit_shape([(500, 500, 3)] * 2, "--model.name", "vgg16") == (224, 224, 3)
+    assert fit_shape([(500, 500, 3)] * 2, "--data.image_size", "32") == (32, 32, 3)
+    assert fit_shape([(8, 8, 3)] * 2, "--data.channels", "1") == (8, 8, 1)
 
 
 def test_fit_measures_each_channel() -> None:
@@ -101,8 +103,8 @@ def test_fit_measures_each_channel() -> None:
     assert len(calls) == 1, "once for the graph, not once for each part"
     assert fitted.mean == (0.5, 0.2, 0.0)
     assert fitted.std == (0.5, 0.0039, 0.0039), "never zero: it is divided by"
-    core = model.build(load_config(["--model.name", "resnet"]), fitted)
-    seen = core.get_layer("standard")(fitted(tf.constant(pixels)))
+    network = model.build(load_config(["--model.name", "resnet"]), fitted)
+    seen = network.get_layer("normalization")(fitted(tf.constant(pixels)))
     np.testing.assert_allclose(seen[0, 0, 0], (-1, 0, 0), atol=1e-4)
 
 
@@ -110,17 +112,17 @@ def test_images_that_are_only_shifted_are_not_blurred() -> None:
     words = ["--data.augment_rotation", "0", "--data.augment_zoom", "0"]
     images = np.stack([picture(8, 8, 3)] * BATCH)
     words += ["--data.augment_shift", "0.3"]
-    changed = augment(images, drawn(1), load_config(words)).numpy()
+    changed = augment(images, uniform(1), load_config(words)).numpy()
     assert (changed != images).any()
     assert set(np.unique(changed)) <= set(np.unique(images))
 
 
 def test_unknown_class_is_named() -> None:
     with pytest.raises(DataProblem, match="label: 'cow' is not among the classes: cat, dog"):
-        some().encode_targets(np.array(["cat", "cow"]))
+        make_preprocessing().encode_targets(np.array(["cat", "cow"]))
 
 
-def drawn(seed: int):
+def uniform(seed: int):
     """Numbers for a batch, as the pipeline draws them."""
     return lambda count: tf.random.stateless_uniform((64, count), (seed, 0))[:BATCH]
 
@@ -129,15 +131,15 @@ def test_augmentation_off_changes_nothing() -> None:
     names = ("shift", "rotation", "zoom", "color")
     words = [word for name in names for word in (f"--data.augment_{name}", "0")]
     images = np.stack([picture(8, 8, 3)] * BATCH)
-    np.testing.assert_array_equal(augment(images, drawn(1), load_config(words)), images)
+    np.testing.assert_array_equal(augment(images, uniform(1), load_config(words)), images)
 
 
 def test_augmentation_is_a_function_of_its_seed() -> None:
     config = load_config(["--data.augment_flip", "true", "--data.augment_color", "0.3"])
     images = tf.constant(np.stack([picture(8, 8, 3)] * BATCH))
-    first = augment(images, drawn(1), config).numpy()
-    np.testing.assert_array_equal(augment(images, drawn(1), config), first)
-    assert (augment(images, drawn(3), config).numpy() != first).any()
+    first = augment(images, uniform(1), config).numpy()
+    np.testing.assert_array_equal(augment(images, uniform(1), config), first)
+    assert (augment(images, uniform(3), config).numpy() != first).any()
     assert (first[0] != first[1]).any(), "each image is changed in its own way"
     assert first.shape == images.shape
     assert first.min() >= 0
@@ -149,7 +151,7 @@ def test_flip_mirrors_exactly() -> None:
     for name in ("shift", "rotation", "zoom"):
         words += [f"--data.augment_{name}", "0"]
     images = np.stack([picture(8, 8, 3)] * BATCH)
-    changed = augment(images, drawn(0), load_config(words)).numpy()
+    changed = augment(images, uniform(0), load_config(words)).numpy()
     mirrored = [np.allclose(image, images[0][:, ::-1], atol=0.01) for image in changed]
     kept = [np.allclose(image, images[0], atol=0.01) for image in changed]
     assert all(m or k for m, k in zip(mirrored, kept, strict=True))

@@ -99,12 +99,12 @@ def test_weights_of_an_earlier_run(trained: Path) -> None:
 
     data = task.load(config, None)
     preprocessing = task.preprocessing.fit(data.train, config)
-    core = loop.build(task, config, preprocessing, connect(config.runtime, {}))
+    network = loop.build(task, config, preprocessing, connect(config.runtime, {}))
     earlier = artifact.load(find_run("latest").model_file, task)
     # What is saved may have more than what learns.
-    theirs = {weight.path: np.array(weight) for weight in earlier.core.weights}
-    shared = [weight for weight in core.trainable_weights if weight.path in theirs]
-    assert len(shared) == len(core.trainable_weights)
+    theirs = {weight.path: np.array(weight) for weight in earlier.network.weights}
+    shared = [weight for weight in network.trainable_weights if weight.path in theirs]
+    assert len(shared) == len(network.trainable_weights)
     for weight in shared:
         np.testing.assert_array_equal(weight, theirs[weight.path])
 

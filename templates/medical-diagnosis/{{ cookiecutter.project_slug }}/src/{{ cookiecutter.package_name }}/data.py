@@ -27,9 +27,9 @@ from .datasets.splits import (
     TRAIN,
     VALIDATION,
     assign_splits,
-    divided,
-    joined_groups,
-    limited,
+    merge_groups,
+    sample_stratified,
+    split_examples,
 )
 from .datasets.target_leakage import find_giveaways
 from .engine.config_loader import without_password
@@ -143,12 +143,14 @@ def load(config: Config, preprocessing: "Preprocessing | None" = None) -> Datase
     records = _records(found, data)
     risk = None if found.risk is None else found.risk[records.rows - 1]
     if data.limit and data.limit < len(records):
-        few = limited(_labels(records), records.splits if found.schema.split else None, data)
+        few = sample_stratified(
+            _labels(records), records.splits if found.schema.split else None, data
+        )
         records, risk = _taken(records, few), None if risk is None else risk[few]
     rows = _row_keys(records)
     # Without a column of patients each row is one, and its copies are the same.
     keys = records.patients if found.schema.patient else rows
-    parts = _divided(records, keys, found.schema, data)
+    parts = _divide(records, keys, found.schema, data)
     for name, value in find_giveaways(records, found.schema).items():
         log.warning(
             "column %r tells the outcome nearly always (AUROC %.3f alone): is it known before?",
@@ -259,7 +261,7 @@ def _whole(parts: Iterable[pd.DataFrame], data: DataConfig) -> pd.DataFrame:
     return whole(parts, f"data: there are no rows in {without_password(data.path)!r}.")
 
 
-def _divided(records: Records, keys: np.ndarray, schema: Schema, data: DataConfig) -> np.ndarray:
+def _divide(records: Records, keys: np.ndarray, schema: Schema, data: DataConfig) -> np.ndarray:
     """The split of each row, '' where it is left out.
 
     Args:
@@ -279,7 +281,7 @@ def _divided(records: Records, keys: np.ndarray, schema: Schema, data: DataConfi
     if data.split == "time":
         return _by_time(records, schema, labels, keys, data)
     given = _given(records, schema) if schema.split else None
-    return divided(labels, keys, None, given, data)
+    return split_examples(labels, keys, None, given, data)
 
 
 def _given(records: Records, schema: Schema) -> np.ndarray:
@@ -367,7 +369,7 @@ def _held_out(
         raise DataProblem("data: every patient is held out for the test.")
     parts[rest] = assign_splits(
         labels[rest],
-        joined_groups(keys[rest]),
+        merge_groups(keys[rest]),
         keys[rest],
         validation=data.validation_fraction,
         test=0.0,

@@ -63,7 +63,7 @@ EXACT = "float32"
 
 # How large weights are divided among devices (runtime.strategy model_parallel): a pattern of the
 # weight's path -> an entry for each axis. Weights without a line are whole on every device.
-LAYOUT: dict[str, tuple[str | None, ...]] = {
+SHARDING_RULES: dict[str, tuple[str | None, ...]] = {
     "dense_1/kernel": (None, "model"),  # (inputs, units)
     "dense_2/kernel": ("model", None),
     "dense_1_of_each/kernel": (None, None, "model"),  # (members, inputs, units)
@@ -72,7 +72,7 @@ LAYOUT: dict[str, tuple[str | None, ...]] = {
 
 # Weights that ``build`` computes from the data: patterns of their paths. ``train.init_from`` leaves
 # them as they were built.
-FITTED: tuple[str, ...] = ("additive/",)
+WEIGHTS_FROM_DATA: tuple[str, ...] = ("additive/",)
 
 
 def build(config: Config, preprocessing: Preprocessing) -> keras.Model:
@@ -93,13 +93,13 @@ def phases(config: Config) -> list[Phase]:
     return [Phase("all", train.epochs, train.learning_rate, decay_rows=DECAY_ROWS)]
 
 
-def settle(trained: Artifact, data: DatasetSplits, config: Config) -> Artifact:
+def finalize(trained: Artifact, data: DatasetSplits, config: Config) -> Artifact:
     """The model as it is saved: recalibrated on the validation split, with its operating point."""
     split, batch_size = data.validation, config.data.batch_size
     truth = split.targets
     logits = trained.predict_split(split, batch_size).mean(axis=-1)
-    way, core = _recalibrated(trained.core, truth, logits, config)
-    recalibrated = replace(trained, core=core)
+    way, network = _recalibrated(trained.network, truth, logits, config)
+    recalibrated = replace(trained, network=network)
     risks = expit(recalibrated.predict_split(split, batch_size)[:, 0])
     point = clinical.operating_point(
         truth, risks, config.model.min_sensitivity, config.model.cost_ratio
@@ -186,16 +186,16 @@ def _seed(config: Config, name: str) -> int:
 
 
 def _recalibrated(
-    core: keras.Model, truth: np.ndarray, logits: np.ndarray, config: Config
+    network: keras.Model, truth: np.ndarray, logits: np.ndarray, config: Config
 ) -> tuple[str, keras.Model]:
-    """How risks are set right, and the core with a layer behind it that does so."""
+    """How risks are set right, and the network with a layer behind it that does so."""
     way = config.model.recalibration
     if way == "auto":
         rarer = min(truth.sum(), len(truth) - truth.sum())
         way = "isotonic" if rarer >= MANY else "platt"
     curve = clinical.isotonic(truth, logits) if way == "isotonic" else ([], [])
     layer = Recalibration(len(curve[0]), dtype="float32", name="recalibration")
-    made = keras.Model(core.input, layer(core.output), name=core.name)
+    made = keras.Model(network.input, layer(network.output), name=network.name)
     if way == "isotonic":
         layer.logits.assign(curve[0])
         layer.recalibrated.assign(logit(curve[1]))

@@ -1,7 +1,7 @@
 """What a risk model is trained for: losses and metrics by name, weights, and answers.
 
-A core gives logits (batch, members), each of which learns for itself; what is saved gives the logit
-of the recalibrated risk (batch, 1). Targets (batch,) are 1 where the outcome is yes.
+A network gives logits (batch, members), each of which learns for itself; the saved one gives the
+logit of the recalibrated risk (batch, 1). Targets (batch,) are 1 where the outcome is yes.
 """
 
 from typing import Any
@@ -71,7 +71,7 @@ def accuracy(config: Config, preprocessing: Preprocessing) -> keras.metrics.Metr
     return Accuracy(name="accuracy")
 
 
-def example_weights(
+def sample_weights(
     targets: np.ndarray, preprocessing: Preprocessing, config: Config
 ) -> np.ndarray | None:
     """Weights (size,) with which both outcomes count the same, their mean 1; None: all alike."""
@@ -81,17 +81,12 @@ def example_weights(
     return np.where(targets > 0, 0.5 / share, 0.5 / (1 - share)).astype("float32")
 
 
-def reduced(raw: Any, outputs: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """Everything is kept."""
-    return outputs
-
-
 def risks(outputs: np.ndarray) -> np.ndarray:
     """Risks (size,) of what a saved model gives (size, 1)."""
     return expit(outputs[:, 0].astype("float64"))
 
 
-def answers(outputs: np.ndarray, preprocessing: Preprocessing) -> list[dict[str, Any]]:
+def decode_predictions(outputs: np.ndarray, preprocessing: Preprocessing) -> list[dict[str, Any]]:
     """``prediction``, the outcome at the operating point; ``risk``, and what they come from."""
     schema = preprocessing.schema
     column = schema.columns[schema.outcome]

@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def answer(
+def predict(
     model: "Artifact", arguments: argparse.Namespace, config: Config
 ) -> Iterator[dict[str, Any]]:
     """Answers with ``id`` (the row's number), ``prediction``, ``risk`` and what they come from.
@@ -45,13 +45,13 @@ def answer(
         )
     for asked in inputs.read(arguments.input, model.preprocessing):
         outputs = model.predict_split(asked, arguments.batch_size)
-        rows = objective.answers(outputs, model.preprocessing)
+        rows = objective.decode_predictions(outputs, model.preprocessing)
         why = _reasons(model, asked, arguments.reasons) if arguments.reasons else [{}] * len(rows)
         for key, row, reason in zip(asked.ids, rows, why, strict=True):
             yield {"id": str(key), **row, **reason}
 
 
-def table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+def format_predictions(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     """A line for each row, and what the answers are not."""
     row: dict[str, Any] = {}
     for number, part in enumerate(iterate_parts(rows)):

@@ -1,4 +1,4 @@
-"""From a patient's values to the core's inputs, the same in tf.data, ``predict`` and serving.
+"""From a patient's values to the network's inputs, the same in tf.data, ``predict`` and serving.
 
 Numbers are scaled, those with a long tail by their logarithm; one that is missing counts as usual
 and is noted as missing, since that may mean something. Categories become a number for each value.
@@ -17,7 +17,6 @@ from .config import Config
 from .data import Visits
 from .datasets.schema import Schema
 from .engine.errors import UsageProblem
-from .engine.interfaces import Uniform
 from .networks import additive
 from .tuning import logistic_weights
 
@@ -152,7 +151,7 @@ class Preprocessing:
         return self.finish(self.prepare(raw))
 
     def of(self, split: Visits) -> np.ndarray:
-        """What the core sees of all rows (size, width)."""
+        """What the network sees of all rows (size, width)."""
         return self(split.fetch(np.arange(len(split)))).numpy()
 
     def encode_targets(self, targets: np.ndarray) -> np.ndarray:
@@ -186,11 +185,6 @@ class Preprocessing:
 
     def _fields(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self)}
-
-
-def augment(prepared: tf.Tensor, uniform: Uniform, config: Config) -> tf.Tensor:
-    """Patients are learnt as they are."""
-    return prepared
 
 
 def _tuples(rows: Iterable[Iterable[Any]]) -> tuple[tuple[Any, ...], ...]:

@@ -22,10 +22,10 @@ from .datasets.interactions import (
     HeldOut,
     Log,
     Parts,
-    core,
     divided,
     first_of_each,
     in_order,
+    k_core,
     kept,
     twice,
 )
@@ -249,7 +249,7 @@ def _cleaned(events: Events, data: DataConfig) -> tuple[Log, dict[str, Any], int
         log = kept(log, first)
     if data.least_events > 1:
         before = (len(log), len(log.user_ids), len(log.item_ids))
-        log = core(log, data.least_events)
+        log = k_core(log, data.least_events)
         after = (len(log), len(log.user_ids), len(log.item_ids))
         names = ("events", "users", "items")
         notes["core_dropped"] = {

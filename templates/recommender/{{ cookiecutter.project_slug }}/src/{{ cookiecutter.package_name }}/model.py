@@ -60,7 +60,7 @@ IN_BATCH = ("two_tower",)
 
 # How large weights are divided among devices (runtime.strategy model_parallel): a pattern of the
 # weight's path -> an entry for each axis. Weights without a line are whole on every device.
-LAYOUT: dict[str, tuple[str | None, ...]] = {
+SHARDING_RULES: dict[str, tuple[str | None, ...]] = {
     "(item|user)_embeddings": (None, "model"),  # (numbers, width)
     "/up/kernel": (None, "model"),
     "/down/kernel": ("model", None),
@@ -69,7 +69,7 @@ LAYOUT: dict[str, tuple[str | None, ...]] = {
 
 # Weights that ``build`` computes from the data: patterns of their paths. ``train.init_from`` leaves
 # them as they were built.
-FITTED: tuple[str, ...] = ("/(shares|user_table|item_table)$",)
+WEIGHTS_FROM_DATA: tuple[str, ...] = ("/(shares|user_table|item_table)$",)
 
 
 def build(config: Config, preprocessing: Preprocessing) -> keras.Model:
@@ -103,13 +103,13 @@ def phases(config: Config) -> list[Phase]:
     return [Phase("all", config.train.epochs, config.train.learning_rate)]
 
 
-def settle(trained: Artifact, data: DatasetSplits, config: Config) -> Artifact:
+def finalize(trained: Artifact, data: DatasetSplits, config: Config) -> Artifact:
     """The model as it is saved: scores of the catalogue."""
-    learner = trained.core.get_layer("learner")
+    learner = trained.network.get_layer("learner")
     core = scoring(learner.network)
     if learner.transitions:
         core = scoring(learner.network, trained.preprocessing.transitions.table(), learner.gate)
-    return replace(trained, core=core)
+    return replace(trained, network=core)
 
 
 def scoring(

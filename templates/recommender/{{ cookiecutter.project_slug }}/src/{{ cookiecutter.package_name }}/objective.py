@@ -44,7 +44,7 @@ def above_popularity(config: Config, preprocessing: Preprocessing) -> keras.metr
     return AbovePopularity(name="above_popularity")
 
 
-def example_weights(
+def sample_weights(
     targets: np.ndarray, preprocessing: Preprocessing, config: Config
 ) -> np.ndarray | None:
     """Weights (size,) of the histories with mean 1: as many as events are learnt from each."""
@@ -52,7 +52,9 @@ def example_weights(
     return (counts / counts.mean()).astype("float32")
 
 
-def reduced(raw: dict[str, Any], outputs: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+def postprocess(
+    raw: dict[str, Any], outputs: np.ndarray, preprocessing: Preprocessing
+) -> np.ndarray:
     """Scores (batch, items) -> the best recommendations (batch, 100, 2), see ``ranking.best``."""
     scores = np.asarray(outputs)
     if preprocessing.unseen_only:
@@ -60,7 +62,7 @@ def reduced(raw: dict[str, Any], outputs: np.ndarray, preprocessing: Preprocessi
     return best(scores, MOST)
 
 
-def answers(outputs: np.ndarray, preprocessing: Preprocessing) -> list[dict[str, Any]]:
+def decode_predictions(outputs: np.ndarray, preprocessing: Preprocessing) -> list[dict[str, Any]]:
     """Recommendations (batch, …, 2) as ``prediction``, the best item, and ``scores`` by item."""
     rows = []
     for row in outputs:

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--include-seen", action="store_true", help="also what the user had")
 
 
-def answer(
+def predict(
     model: "Artifact", arguments: argparse.Namespace, config: Config
 ) -> Iterator[dict[str, Any]]:
     """Answers, each with ``id``, ``prediction`` (the best item) and ``scores`` by item.
@@ -45,12 +45,12 @@ def answer(
     for ids, scores in score(model, arguments, config):
         if allowed is not None:
             scores[:, ~allowed] = -float("inf")
-        answers = objective.answers(ranking.best(scores, arguments.top_k), preprocessing)
+        answers = objective.decode_predictions(ranking.best(scores, arguments.top_k), preprocessing)
         for name, row in zip(ids, answers, strict=True):
             yield {"id": name, **row}
 
 
-def table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+def format_predictions(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
     """A line for each recommendation."""
     for row in rows:
         yield row["id"]
@@ -68,7 +68,7 @@ def _similar(
     import numpy as np
 
     (place,) = _places([arguments.similar_to], model.preprocessing, "--similar-to")
-    vectors = np.asarray(model.core.get_layer("scores").index)
+    vectors = np.asarray(model.network.get_layer("scores").index)
     lengths = np.maximum(np.linalg.norm(vectors, axis=1), 1e-9)
     scores = (vectors @ vectors[place] / (lengths * lengths[place]))[None]
     scores[:, place] = -np.inf

@@ -1,4 +1,4 @@
-"""From ids to the numeric core's inputs, the same in tf.data, ``predict`` and serving.
+"""From ids to the network's inputs, the same in tf.data, ``predict`` and serving.
 
 Items are numbers: 0 is padding behind a history, 1 an item that was not trained on, 2 stands before
 every history; then comes the catalogue. Users: 0 was not trained on; then come the others.

@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from .config import Config
 from .data import Histories
 from .engine.figures import figure
-from .engine.interfaces import DatasetSplits, Preprocessing
+from .engine.interfaces import Preprocessing
 from .engine.tables import write_csv
 from .ranking import per_user, places_of
 
@@ -70,12 +69,6 @@ def draw(
     write_csv(folder / f"{name}_slices.csv", ["slice", "users", *OF_BASELINES], slices)
     _draw_slices(folder / f"{name}_slices.png", slices)
     _draw_popularity(folder / f"{name}_popularity.png", split, outputs, preprocessing)
-
-
-def conclude(
-    folder: Path, model: Any, data: DatasetSplits, summary: dict[str, Any], config: Config
-) -> None:
-    """Nothing more than the figures is written."""
 
 
 def _slices(

@@ -1,42 +1,48 @@
-"""What a model must beat: the most frequent class, and TF-IDF with logistic regression."""
+"""Baselines that a model must beat: the majority class, and TF-IDF with logistic regression."""
 
 from typing import Any
 
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from .config import Config
-from .datasets.splits import stratified_order
+from .datasets.splits import shuffle_stratified
 from .engine.interfaces import DatasetSplits
-from .networks.ngrams import best
+from .networks.ngrams import select_strength
 from .preprocessing import Preprocessing, texts_of
 from .report import baseline_row, majority_row
-from .tokens import words
+from .tokens import split_words
 
-MOST_EXAMPLES = 50_000  # of training
+MAX_EXAMPLES = 50_000  # training texts of the logistic regression
 
 
 def measure(
     data: DatasetSplits, preprocessing: Preprocessing, config: Config
 ) -> list[dict[str, Any]]:
-    """Each baseline's name and test metrics."""
+    """Return the name and test metrics of each baseline.
+
+    Args:
+        data: the three splits.
+        preprocessing: fitted on the training split.
+        config: the configuration.
+    """
     train, validation, test = (
         preprocessing.encode_targets(split.targets) for split in data.splits.values()
     )
-    few = stratified_order(data.train.targets, seed=0)[:MOST_EXAMPLES]
-    features = _vectorizer(preprocessing)
-    fitted = features.fit_transform(texts_of(data.train, few))
-    seen = features.transform(texts_of(data.validation))
-    _, model = best(fitted, train[few], seen, validation)
-    scores = model.predict_proba(features.transform(texts_of(data.test)))
+    sample = shuffle_stratified(data.train.targets, seed=0)[:MAX_EXAMPLES]
+    vectorizer = _make_vectorizer(preprocessing)
+    inputs = vectorizer.fit_transform(texts_of(data.train, sample))
+    held_out = vectorizer.transform(texts_of(data.validation))
+    _, model = select_strength(inputs, train[sample], held_out, validation)
+    scores = model.predict_proba(vectorizer.transform(texts_of(data.test)))
     return [
         majority_row(train, test, preprocessing),
         baseline_row("TF-IDF, logistic regression", test, scores, preprocessing),
     ]
 
 
-def _vectorizer(preprocessing: Preprocessing) -> TfidfVectorizer:
-    if preprocessing.tokens in ("character", "character_ngram"):
+def _make_vectorizer(preprocessing: Preprocessing) -> TfidfVectorizer:
+    if preprocessing.tokenizer in ("character", "character_ngram"):
         return TfidfVectorizer(analyzer="char", ngram_range=(1, 3), min_df=2, sublinear_tf=True)
     return TfidfVectorizer(
-        tokenizer=words, token_pattern=None, ngram_range=(1, 2), min_df=2, sublinear_tf=True
+        tokenizer=split_words, token_pattern=None, ngram_range=(1, 2), min_df=2, sublinear_tf=True
     )

@@ -15,11 +15,11 @@ from .engine.config_fields import (
     NameIn,
     TrainFields,
 )
-from .registry import LOSSES, MODELS, SOURCES
+from .registry import MODELS, SOURCES, TOKENIZERS
 
 
 class DataConfig(DataFields):
-    """Where the texts come from and how they are fed."""
+    """Source of the texts, and how they are split and tokenised."""
 
     source: Annotated[str, NameIn(SOURCES)] = Field(
         next(iter(SOURCES)), description="a name of SOURCES in registry.py"
@@ -30,48 +30,43 @@ class DataConfig(DataFields):
         None,
         min_length=1,
         max_length=5,
-        description="what stands between the labels of a row that may have several (such as ;); "
-        "unset: each has one",
+        description="separator of several labels in a row, such as ;; unset: one label per row",
     )
-    id_column: str | None = Field(
-        None, description="files: column that names the rows; unset: their numbers"
-    )
+    id_column: str | None = Field(None, description="files: column of row ids; unset: row numbers")
     group_column: str | None = Field(
-        None, description="files: column (author, thread, …) whose values stay in one split each"
+        None, description="files: column (author, thread, …) whose groups stay in one split each"
     )
     split_column: str | None = Field(
-        None, description="files: column that says train, validation or test; unset: none"
+        None, description="files: column with train, validation or test; unset: none"
     )
     encoding: str = Field(
-        "utf-8", description="of csv, tsv, jsonl and txt files, as Python names it (gb18030, …)"
+        "utf-8", description="of csv, tsv, jsonl and txt files, by its name in Python (gb18030, …)"
     )
-    delimiter: str = Field(
-        ",", min_length=1, max_length=1, description="csv: what stands between two fields"
-    )
-    tokens: Annotated[str, NameIn("TOKENS")] = Field(
+    delimiter: str = Field(",", min_length=1, max_length=1, description="csv: separator of fields")
+    tokenizer: Annotated[str, NameIn(TOKENIZERS)] = Field(
         "auto",
-        description="what a text is divided into; auto: characters where words are not "
-        "separated by spaces, else words",
+        description="a name of TOKENIZERS in registry.py; auto: character for scripts without "
+        "spaces between words, else word",
     )
-    lowercase: bool = Field(True, description="do not tell capital letters from small ones")
+    lowercase: bool = Field(True, description="convert texts to lower case")
     vocabulary_size: int = Field(
-        30_000, ge=10, le=1_000_000, description="largest number of different tokens"
+        30_000, ge=10, le=1_000_000, description="largest number of tokens in the vocabulary"
     )
-    max_tokens: int | None = Field(
+    sequence_length: int | None = Field(
         None,
         ge=4,
         le=100_000,
-        description="tokens after which a text is cut; unset: enough for 98 % of the training "
-        "texts, at most 512",
+        description="tokens after which a text is truncated; unset: enough for 98 % of the "
+        "training texts, at most 512",
     )
-    augment_drop: float = Field(
-        0.2, ge=0, lt=1, description="share of tokens that are made unknown in training"
+    augment_token_dropout: float = Field(
+        0.2, ge=0, lt=1, description="share of tokens replaced by the unknown token in training"
     )
     batch_size: int = Field(32, ge=1, description="global batch, in examples on all devices")
 
 
 class ModelConfig(ModelFields):
-    """Which model is built."""
+    """The model and its hyperparameters."""
 
     name: Annotated[str, NameIn(MODELS)] = Field(
         next(iter(MODELS)), description="a name of MODELS in registry.py"
@@ -83,36 +78,30 @@ class ModelConfig(ModelFields):
     )
     tuning: Literal["full", "frozen", "lora"] = Field(
         "full",
-        description="pretrained models: train all weights, the head alone, or low-rank adapters",
+        description="pretrained models: train all weights, only the head, or low-rank adapters",
     )
-    lora_rank: int = Field(8, ge=1, le=1024, description="rank of the adapters of tuning lora")
-    dropout: float = Field(0.5, ge=0, lt=1, description="share dropped before the last layer")
-    width: int = Field(128, ge=4, le=4096, description="numbers that stand for a token")
+    lora_rank: int = Field(8, ge=1, le=1024, description="tuning lora: rank of the adapters")
+    dropout: float = Field(0.5, ge=0, lt=1, description="dropout rate before the last layer")
+    embedding_dim: int = Field(
+        128, ge=4, le=4096, description="size of token embeddings and of the layers above them"
+    )
 
 
 class TrainConfig(TrainFields):
-    """How the model is trained."""
+    """Training of the model."""
 
-    loss: Annotated[str, NameIn(LOSSES)] = Field(
-        "cross_entropy", description="what training minimises"
-    )
-    class_weights: Literal["auto", "none", "balanced"] = Field(
-        "auto",
-        description="weigh rare classes up; auto: balanced if the largest class has over 3 times "
-        "the examples of the smallest",
-    )
     epochs: int | None = Field(
         None,
         ge=1,
-        description="passes over the training split; unset: 20, of pretrained models with tuning "
-        "full or lora 4",
+        description="passes over the training split; unset: 20; pretrained models with tuning full "
+        "or lora: 4",
     )
     learning_rate: float | None = Field(
         None,
         gt=0,
         le=10,
-        description="peak learning rate, per step; unset: 2e-3, of pretrained models with tuning "
-        "full 5e-5, with lora 5e-4",
+        description="peak learning rate, per step; unset: 2e-3; pretrained models with tuning "
+        "full: 5e-5, lora: 5e-4",
     )
     label_smoothing: float = Field(
         0.1, ge=0, lt=1, description="share of each target spread over all classes"

@@ -1,4 +1,4 @@
-"""What ``predict`` reads, and what a request to a served model looks like: texts."""
+"""Inputs of ``predict`` and of a served model: texts."""
 
 import sys
 from collections.abc import Iterator
@@ -16,17 +16,22 @@ from .engine.interfaces import DatasetSplits, Split
 from .engine.tables import iterate_parts
 from .preprocessing import Preprocessing, texts_of
 
-# A request is a row with a text; an answer has a class and scores.
+# A request is a row with a text; a response has a class and scores.
 
 
 def read(words: list[str], config: Config, size: int) -> Iterator[Split]:
-    """Yield texts, ``size`` at a time: of files (tables, or a text a line), of standard input
-    (``-``, a text a line), and the words themselves.
+    """Yield texts in batches.
+
+    Args:
+        words: files (tables, or a text per line), ``-`` for standard input (a text per line), or
+            texts themselves.
+        config: the configuration.
+        size: texts of a batch.
 
     Raises:
         DataProblem: a file cannot be read, or there is no text.
     """
-    # All files are read before the first text is predicted, so that it is all of them or none.
+    # All files are read once before the first prediction: an unreadable one stops it all.
     for word in words:
         if _is_file(word):
             for _ in _texts(word, config):
@@ -40,7 +45,7 @@ def read(words: list[str], config: Config, size: int) -> Iterator[Split]:
 
 
 def signature(preprocessing: Preprocessing) -> dict[str, Any]:
-    """Columns of a request and of its answer, as MLflow names them."""
+    """Return the columns of a request and of its response, as MLflow's signature lists them."""
     return {
         "inputs": [{"name": "text", "type": "string", "required": True}],
         "outputs": [
@@ -51,12 +56,12 @@ def signature(preprocessing: Preprocessing) -> dict[str, Any]:
 
 
 def example(data: DatasetSplits, preprocessing: Preprocessing) -> pd.DataFrame:
-    """A request with the first training text."""
+    """Return a request with the first training text."""
     return pd.DataFrame({"text": [next(texts_of(data.train, np.array([0])))]})
 
 
 def from_frame(frame: pd.DataFrame, preprocessing: Preprocessing) -> tf.Tensor:
-    """Rows of a request -> texts (batch,) string."""
+    """Convert the rows of a request to texts (batch,) string."""
     return tf.constant([str(text) for text in frame["text"]], tf.string)
 
 
@@ -79,5 +84,5 @@ def _texts(word: str, config: Config) -> Iterator[tuple[str, str]]:
 def _is_file(word: str) -> bool:
     try:
         return Path(word).is_file()
-    except (OSError, ValueError):  # longer than a name may be, or with a NUL byte
+    except (OSError, ValueError):  # longer than a file name may be, or with a NUL byte
         return False

@@ -1,7 +1,7 @@
-"""Models by name. Each takes token numbers (batch, tokens), 0 being padding at the end, and gives
-logits (batch, classes). What it gives for a text does not depend on the padding.
+"""Models: from token ids (batch, tokens), with padding id 0 at the end, to logits (batch, classes).
 
-To add one, write a function as those here and add a line to ``MODELS`` in ``registry.py``.
+A text's logits must not depend on its padding. To add a model, write a function like those here
+and add a line to ``MODELS`` in ``registry.py``.
 """
 
 from __future__ import annotations
@@ -25,133 +25,145 @@ if TYPE_CHECKING:
     from .preprocessing import Preprocessing
 
 HEAD = "logits"
-EPOCHS, RATE = 20, 2e-3  # where the configuration says nothing else
-WIDTHS = (2, 4, 7)  # tokens that a filter of the CNN sees
+EPOCHS, LEARNING_RATE = 20, 2e-3  # unless configured
+KERNEL_SIZES = (2, 4, 7)  # tokens that a filter of the CNN spans
 FILTERS = 100
-BLOCKS, HEADS = 2, 4  # of the transformer
-MOST_FITTED = 50_000  # training texts that a logistic regression is fitted to
+NUM_LAYERS, NUM_HEADS = 2, 4  # of the transformer
+MAX_NGRAM_TEXTS = 50_000  # training texts of the n-grams' logistic regression
 
 
 def bag(config: Config, preprocessing: Preprocessing) -> keras.Model:
-    """TF-IDF with logistic regression, begun where it is fitted exactly."""
+    """TF-IDF with logistic regression, starting from the exact fit."""
     # === Layers ===
-    tokens = _tokens()
+    tokens = _token_input()
     return keras.Model(tokens, _ngram_logits(tokens, preprocessing), name="bag")
 
 
 def cnn(config: Config, preprocessing: Preprocessing) -> keras.Model:
-    """Convolutions over three to five tokens, the largest answer of each: Kim, EMNLP 2014."""
+    """Convolutions over two, four and seven tokens with max pooling over time: Kim, EMNLP 2014."""
     # === Layers ===
-    tokens = _tokens()
-    x = _convolved(tokens, config, preprocessing)
+    tokens = _token_input()
+    x = _convolve(tokens, config, preprocessing)
     return keras.Model(tokens, _head(x, config, preprocessing), name="cnn")
 
 
 def bag_cnn(config: Config, preprocessing: Preprocessing) -> keras.Model:
-    """The logistic regression of n-grams, which stays as it was fitted, and convolutions, which
-    count as far as the validation split finds them useful."""
+    """Logistic regression of n-grams, kept as fitted, blended with the CNN.
+
+    How much the CNN counts is decided on the validation split.
+    """
     # === Layers ===
-    tokens = _tokens()
+    tokens = _token_input()
     fitted = _ngram_logits(tokens, preprocessing, trainable=False)
-    network = _head(_convolved(tokens, config, preprocessing), config, preprocessing)
-    logits = views.Views(dtype="float32", name=views.NAME)([fitted, network])
+    network = _head(_convolve(tokens, config, preprocessing), config, preprocessing)
+    logits = views.LogitBlend(dtype="float32", name=views.NAME)([fitted, network])
     return keras.Model(tokens, logits, name="bag_cnn")
 
 
 def bilstm(config: Config, preprocessing: Preprocessing) -> keras.Model:
-    """A recurrent network in both directions: Graves & Schmidhuber, Neural Networks 18, 2005."""
+    """A bidirectional LSTM: Graves & Schmidhuber, Neural Networks 18, 2005."""
     # === Layers ===
-    tokens = _tokens()
+    tokens = _token_input()
     mask = ops.not_equal(tokens, 0)
-    x = _embedded(tokens, config, preprocessing)
-    lstm = layers.LSTM(config.model.width // 2, return_sequences=True, name="lstm")
-    x = layers.Bidirectional(lstm, name="both_ways")(x, mask=mask)
-    return keras.Model(tokens, _head(_mean(x, mask), config, preprocessing), name="bilstm")
+    x = _embed(tokens, config, preprocessing)
+    lstm = layers.LSTM(config.model.embedding_dim // 2, return_sequences=True, name="lstm")
+    x = layers.Bidirectional(lstm, name="bilstm")(x, mask=mask)
+    return keras.Model(tokens, _head(_mean_pool(x, mask), config, preprocessing), name="bilstm")
 
 
 def transformer(config: Config, preprocessing: Preprocessing) -> keras.Model:
     """An encoder of two pre-norm blocks from scratch: Vaswani et al., NeurIPS 2017."""
     # === Layers ===
-    tokens = _tokens()
+    tokens = _token_input()
     mask = ops.not_equal(tokens, 0)
-    seed, width = config.train.seed, config.model.width
-    x = _embedded(tokens, config, preprocessing)
-    x = Positions(preprocessing.max_tokens, name="positions")(x)
-    for number in range(BLOCKS):
+    seed, hidden_dim = config.train.seed, config.model.embedding_dim
+    x = _embed(tokens, config, preprocessing)
+    x = PositionEmbedding(preprocessing.sequence_length, name="positions")(x)
+    for number in range(NUM_LAYERS):
         name = f"block_{number + 1}"
         y = layers.LayerNormalization(name=f"{name}_attention_norm")(x)
-        y = layers.MultiHeadAttention(HEADS, width // HEADS, name=f"{name}_attention")(
+        y = layers.MultiHeadAttention(NUM_HEADS, hidden_dim // NUM_HEADS, name=f"{name}_attention")(
             y, y, attention_mask=ops.expand_dims(mask, 1)
-        )
+        )  # (batch, 1, tokens)
         x = x + layers.Dropout(0.1, seed=seed)(y)
         y = layers.LayerNormalization(name=f"{name}_dense_norm")(x)
-        y = layers.Dense(4 * width, activation="gelu", name=f"{name}_up")(y)
-        y = layers.Dense(width, name=f"{name}_down")(y)
+        y = layers.Dense(4 * hidden_dim, activation="gelu", name=f"{name}_up")(y)
+        y = layers.Dense(hidden_dim, name=f"{name}_down")(y)
         x = x + layers.Dropout(0.1, seed=seed)(y)
     x = layers.LayerNormalization(name="norm")(x)
-    return keras.Model(tokens, _head(_mean(x, mask), config, preprocessing), name="transformer")
+    return keras.Model(
+        tokens, _head(_mean_pool(x, mask), config, preprocessing), name="transformer"
+    )
 
 
 @dataclass(frozen=True)
-class Pretrained:
-    """An encoder of KerasHub that was trained before on much text: Devlin et al., NAACL 2019.
+class PresetModel:
+    """A pretrained encoder of KerasHub with a new head: Devlin et al., NAACL 2019.
 
     Attributes:
-        preset: the one that is taken unless ``model.preset`` names another; None: it must.
+        preset: used unless ``model.preset`` names another; None: ``model.preset`` is required.
     """
 
     preset: str | None = None
 
     def __call__(self, config: Config, preprocessing: Preprocessing) -> keras.Model:
-        tokens = _tokens()
-        x = presets.encoded(tokens, preset_for(config), config, preprocessing)
+        tokens = _token_input()
+        x = presets.encode(tokens, preset_for(config), config, preprocessing)
         return keras.Model(tokens, _head(x, config, preprocessing), name=config.model.name)
 
 
-BERT = Pretrained("bert_base_en_uncased")
-BERT_TINY = Pretrained("bert_tiny_en_uncased")
-BERT_MULTILINGUAL = Pretrained("bert_base_multi")
-PRESET = Pretrained()
+BERT = PresetModel("bert_base_en_uncased")
+BERT_TINY = PresetModel("bert_tiny_en_uncased")
+BERT_MULTILINGUAL = PresetModel("bert_base_multi")
+PRESET = PresetModel()
 
-# How large weights are divided among devices (runtime.strategy model_parallel): a pattern of the
-# weight's path -> an entry for each axis. Weights without a line are whole on every device.
-LAYOUT: dict[str, tuple[str | None, ...]] = {
-    "tokens/embeddings": (None, "model"),  # (numbers, width)
-    "conv_.*/kernel": (None, None, "model"),  # (tokens, width, filters)
-    "token_embedding/embeddings": (None, "model"),  # of presets, as the next three
+# Sharding of large weights (runtime.strategy model_parallel): a pattern of the weight's path -> the
+# mesh axis of each of its axes. Other weights are replicated.
+SHARDING_RULES: dict[str, tuple[str | None, ...]] = {
+    "tokens/embeddings": (None, "model"),  # (token ids, embedding_dim)
+    "conv_.*/kernel": (None, None, "model"),  # (tokens, embedding_dim, filters)
+    "token_embedding/embeddings": (None, "model"),  # of presets, like the next three
     "feedforward_intermediate_dense/kernel": (None, "model"),
     "feedforward_output_dense/kernel": ("model", None),
     "self_attention_layer/(query|key|value)/kernel": (None, "model", None),
     "block.*_up/kernel": (None, "model"),
     "block.*_down/kernel": ("model", None),
-    "block.*_attention/(query|key|value)/kernel": (None, "model", None),  # (width, heads, size)
+    "block.*_attention/(query|key|value)/kernel": (
+        None,
+        "model",
+        None,
+    ),  # (dim, heads, head_dim)
 }
 
-# Weights that ``build`` computes from the data: patterns of their paths. ``train.init_from`` leaves
-# them as they were built.
-FITTED: tuple[str, ...] = ("ngrams/",)
+# Patterns of paths of weights that ``build`` computes from the data; ``train.init_from`` does not
+# overwrite them.
+WEIGHTS_FROM_DATA: tuple[str, ...] = ("ngrams/",)
 
 
 def build(config: Config, preprocessing: Preprocessing) -> keras.Model:
-    """The configured model."""
+    """Build the configured model."""
     return find(MODELS, config.model.name)(config, preprocessing)
 
 
 def phases(config: Config) -> list[Phase]:
-    """One phase; of pretrained models as ``model.tuning`` says."""
+    """Return the one phase of training; for a pretrained encoder, as ``model.tuning`` says."""
     pretrained = preset_for(config) is not None
     if pretrained and config.model.tuning != "frozen":
         return [presets.tuning_phase(config)]
-    epochs, rate = config.train.epochs or EPOCHS, config.train.learning_rate or RATE
+    epochs, rate = config.train.epochs or EPOCHS, config.train.learning_rate or LEARNING_RATE
     if pretrained:
         return [Phase("frozen", epochs, rate, presets.freeze)]
     return [Phase("all", epochs, rate)]
 
 
 def preset_for(config: Config) -> str | None:
-    """The preset that the configured model starts from, if it does from one."""
+    """Return the preset of the configured model, or None if it has none.
+
+    Raises:
+        UsageProblem: the model needs ``model.preset``, which is not set.
+    """
     model = find(MODELS, config.model.name)
-    if not isinstance(model, Pretrained):
+    if not isinstance(model, PresetModel):
         return None
     name = config.model.preset or model.preset
     if name is None:
@@ -161,87 +173,90 @@ def preset_for(config: Config) -> str | None:
     return name
 
 
-def settle(trained: Artifact, data: DatasetSplits, config: Config) -> Artifact:
-    """How much each view counts, where there are several."""
+def finalize(trained: Artifact, data: DatasetSplits, config: Config) -> Artifact:
+    """Fit the blend of n-grams and network on the validation split, where the model has one."""
     if config.model.name == "bag_cnn":
-        views.weigh(trained, data.validation, config.data.batch_size)
+        views.fit_blend(trained, data.validation, config.data.batch_size)
     return trained
 
 
 def vocabularies(preprocessing: Preprocessing) -> dict[str, tuple[int, tuple[str, ...]]]:
-    """Layers whose weights have an entry for each class or token: name -> (axis, entries)."""
-    numbers = ("<padding>", "<unknown>", *preprocessing.vocabulary)
+    """Map layers with weights for each class or token to the axis and its entries."""
+    tokens = ("<padding>", "<unknown>", *preprocessing.vocabulary)
     return {
         HEAD: (-1, preprocessing.classes),
-        "tokens": (0, numbers),
+        "tokens": (0, tokens),
     }
 
 
 @keras.saving.register_keras_serializable(__package__)
-class Positions(layers.Layer):
-    """Adds to each token what is learnt of its place.
+class PositionEmbedding(layers.Layer):
+    """Add a learnt embedding of each token's position (batch, tokens, hidden_dim).
+
+    As KerasHub's layer of this name, which only the extra ``presets`` would bring.
 
     Args:
-        most: tokens of the longest text.
+        sequence_length: tokens of the longest text.
     """
 
-    def __init__(self, most: int, **options) -> None:
+    def __init__(self, sequence_length: int, **options) -> None:
         super().__init__(**options)
-        self.most = most
+        self.sequence_length = sequence_length
 
     def build(self, shape) -> None:
-        self.table = self.add_weight((self.most, shape[-1]), name="table")
+        shape = (self.sequence_length, shape[-1])
+        self.embeddings = self.add_weight(shape, name="embeddings")
 
     def call(self, x):
-        return x + ops.cast(self.table[: ops.shape(x)[1]], x.dtype)
+        return x + ops.cast(self.embeddings[: ops.shape(x)[1]], x.dtype)
 
     def compute_output_shape(self, shape):
         return shape
 
     def get_config(self):
-        return {**super().get_config(), "most": self.most}
+        return {**super().get_config(), "sequence_length": self.sequence_length}
 
 
-def _tokens():
+def _token_input():
     return keras.Input((None,), dtype="int32", name="tokens_in")
 
 
-def _embedded(tokens, config: Config, preprocessing: Preprocessing):
-    width = config.model.width
-    return layers.Embedding(preprocessing.numbers, width, name="tokens")(tokens)
+def _embed(tokens, config: Config, preprocessing: Preprocessing):
+    layer = layers.Embedding(preprocessing.num_ids, config.model.embedding_dim, name="tokens")
+    return layer(tokens)  # (batch, tokens, embedding_dim)
 
 
-def _convolved(tokens, config: Config, preprocessing: Preprocessing):
+def _convolve(tokens, config: Config, preprocessing: Preprocessing):
     mask = ops.not_equal(tokens, 0)
-    x = _covered(_embedded(tokens, config, preprocessing), mask)
-    found = []
-    for width in WIDTHS:
-        name = f"conv_{width}"
-        y = layers.Conv1D(FILTERS, width, padding="same", activation="relu", name=name)(x)
-        # None of a ReLU's answers is below that of the padding.
-        found.append(layers.GlobalMaxPooling1D(name=f"{name}_max")(_covered(y, mask)))
-    return layers.Concatenate(name="found")(found)
+    x = _mask_padding(_embed(tokens, config, preprocessing), mask)
+    pooled = []
+    for size in KERNEL_SIZES:
+        name = f"conv_{size}"
+        y = layers.Conv1D(FILTERS, size, padding="same", activation="relu", name=name)(x)
+        # Padding is set to 0, which no output of a ReLU is below.
+        pooled.append(layers.GlobalMaxPooling1D(name=f"{name}_max")(_mask_padding(y, mask)))
+    return layers.Concatenate(name="pooled")(pooled)
 
 
-def _covered(x, mask):
-    """Zeros in the place of padding."""
+def _mask_padding(x, mask):
+    """Set padding to zero: features (batch, tokens, dim), mask (batch, tokens)."""
     return x * ops.expand_dims(ops.cast(mask, x.dtype), -1)
 
 
-def _mean(x, mask):
-    """Mean over the tokens of each text; zeros for one without any."""
+def _mean_pool(x, mask):
+    """Average over the tokens of each text (batch, dim); zeros for a text without tokens."""
     count = ops.maximum(ops.sum(ops.cast(mask, "float32"), axis=1, keepdims=True), 1.0)
-    return ops.sum(_covered(x, mask), axis=1) / ops.cast(count, x.dtype)
+    return ops.sum(_mask_padding(x, mask), axis=1) / ops.cast(count, x.dtype)
 
 
 def _ngram_logits(tokens, preprocessing: Preprocessing, trainable: bool = True):
-    spaceless = preprocessing.tokens in ("character", "character_ngram")
-    places = preprocessing.training_sample(MOST_FITTED)
+    spaceless = preprocessing.tokenizer in ("character", "character_ngram")
+    positions = preprocessing.training_sample(MAX_NGRAM_TEXTS)
     layer = fit_ngrams(
-        lambda: preprocessing.training_batches(places),
-        preprocessing.encode_targets(preprocessing.train.targets[places]),
+        preprocessing.training_batches(positions),
+        preprocessing.encode_targets(preprocessing.train.targets[positions]),
         len(preprocessing.classes),
-        longest=3 if spaceless else 2,
+        max_n=3 if spaceless else 2,
         trainable=trainable,
         dtype="float32",
         name="ngrams",
@@ -252,5 +267,5 @@ def _ngram_logits(tokens, preprocessing: Preprocessing, trainable: bool = True):
 def _head(x, config: Config, preprocessing: Preprocessing):
     if config.model.dropout:
         x = layers.Dropout(config.model.dropout, seed=config.train.seed, name="dropout")(x)
-    # float32 whatever the precision: a softmax over half-precision logits loses too much.
+    # float32 in any precision: a softmax over half-precision logits loses too much.
     return layers.Dense(len(preprocessing.classes), dtype="float32", name=HEAD)(x)

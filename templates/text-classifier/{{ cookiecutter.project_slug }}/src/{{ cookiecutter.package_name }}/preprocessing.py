@@ -1,7 +1,7 @@
-"""From texts to the numeric core's inputs, the same in tf.data, ``predict`` and serving.
+"""From texts to the model's inputs, the same in tf.data, ``predict`` and serving.
 
-An input is a row of token numbers: 0 is padding, at the end; 1 is a token that was not among the
-training texts; then come the tokens of the vocabulary.
+An input is a row of token ids: 0 is padding, at the end; 1 is any token outside the vocabulary;
+then come the tokens of the vocabulary.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from .config import Config
-from .datasets.labels import class_names, encoded, strata
-from .datasets.splits import stratified_order
+from .datasets.labels import class_names, encode_labels, strata
+from .datasets.splits import shuffle_stratified
 from .engine.batches import bucket_lengths
 from .engine.cache import CHUNK
 from .engine.errors import DataProblem, UsageProblem
@@ -22,98 +22,118 @@ from .engine.interfaces import Split, Uniform
 from .engine.lookup import find
 from .model import preset_for
 from .networks import presets
-from .registry import TOKENS
-from .tokens import SAMPLE, fitting_kind, learn_subwords, normalised, subwords, vocabulary
+from .registry import TOKENIZERS
+from .tokens import (
+    SAMPLE_SIZE,
+    build_vocabulary,
+    detect_tokenizer,
+    load_subwords,
+    normalize,
+    train_subwords,
+)
 
-PADDING, UNKNOWN, FIRST = 0, 1, 2  # numbers; the vocabulary begins at the last one
-COVERED = 0.98  # share of the training texts that are not cut
-MOST_TOKENS = 512  # that are kept of a text without being asked
+PADDING, UNKNOWN, FIRST_ID = 0, 1, 2  # token ids; the vocabulary begins at the last one
+LENGTH_QUANTILE = 0.98  # of the training texts are not truncated
+MAX_SEQUENCE_LENGTH = 512  # tokens, unless configured
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Normalise, tokenise, number, cut; and the classes that targets are counted by.
+    """Normalise, tokenise and truncate texts, look up token ids, and encode class labels.
 
     Attributes:
-        tokens: a name of ``TOKENS``.
-        vocabulary: tokens by number, from 2 on.
-        learnt: what ``subword`` learnt, or what the tokeniser of a preset needs, as JSON.
-        separator: between the classes of a text that may have several; '': each has one.
-        max_tokens: of a text; what is beyond is cut.
-        cut: of the training texts: share that is cut, and share of all tokens that are lost.
-        train: the training split, for what a model starts from; not saved.
+        tokenizer: a name of ``TOKENIZERS``.
+        vocabulary: the tokens with ids from 2 on.
+        tokenizer_state: JSON of the tokeniser ``subword`` or ``preset``; '' for others.
+        sequence_length: number of tokens after which a text is truncated.
+        separator: between several labels of a text; '' if each has one.
+        truncated: shares of the training texts and of their tokens that truncation affects.
+        train: the training split, from which n-grams are fitted; not saved.
     """
 
-    tokens: str
+    tokenizer: str
     lowercase: bool
     vocabulary: tuple[str, ...]
-    learnt: str
-    max_tokens: int
+    tokenizer_state: str
+    sequence_length: int
     classes: tuple[str, ...]
     separator: str = ""
-    cut: tuple[float, float] = (0.0, 0.0)
+    truncated: tuple[float, float] = (0.0, 0.0)
     train: Split | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def fit(cls, train: Split, config: Config) -> "Preprocessing":
-        """Learn tokens, lengths and classes from the training split."""
-        data = config.data
-        kind = kind_for(config)
-        if kind == "auto":
-            every = max(1, len(train) // SAMPLE)
-            kind = fitting_kind(_texts(train, data.lowercase, np.arange(0, len(train), every)))
-        learnt, longest = "", MOST_TOKENS
-        lowercase = data.lowercase and kind != presets.KIND  # a preset knows by itself
-        if kind == "subword":
-            learnt = learn_subwords(_texts(train, lowercase), data.vocabulary_size)
-        elif kind == presets.KIND:
-            preset = preset_for(config)
-            learnt, longest = presets.learnt(preset), presets.most_tokens(preset)
-        split = _split_with(kind, learnt)
-        lengths: list[int] = []
+        """Derive tokeniser, vocabulary, sequence length and classes from the training split.
 
-        def divided() -> Iterator[list[str]]:
+        Args:
+            train: the training split.
+            config: the configuration.
+
+        Raises:
+            DataProblem: no token occurs twice.
+        """
+        data = config.data
+        tokenizer = select_tokenizer(config)
+        if tokenizer == "auto":
+            every = max(1, len(train) // SAMPLE_SIZE)
+            sample = _texts(train, data.lowercase, np.arange(0, len(train), every))
+            tokenizer = detect_tokenizer(sample)
+        state, limit = "", MAX_SEQUENCE_LENGTH
+        # The tokeniser of a preset itself lowers the case where its network expects that.
+        lowercase = data.lowercase and tokenizer != presets.TOKENIZER
+        if tokenizer == "subword":
+            state = train_subwords(_texts(train, lowercase), data.vocabulary_size)
+        elif tokenizer == presets.TOKENIZER:
+            preset = preset_for(config)
+            state = presets.serialize_tokenizer(preset)
+            limit = min(limit, presets.max_sequence_length(preset))
+        split = _make_splitter(tokenizer, state)
+        counts: list[int] = []
+
+        def tokenize_all() -> Iterator[list[str]]:
             for text in _texts(train, lowercase):
                 tokens = split(text)
-                lengths.append(len(tokens))
+                counts.append(len(tokens))
                 yield tokens
 
-        known = vocabulary(divided(), data.vocabulary_size)
-        if kind == presets.KIND:
-            known = tuple(presets.tokenizer(learnt).get_vocabulary())
-        if not known:
-            raise DataProblem("data: no token stands in the training texts twice.")
-        found, longest = np.array(lengths), min(longest, MOST_TOKENS)
-        most = data.max_tokens or int(np.clip(np.quantile(found, COVERED), 4, longest))
-        lost = np.maximum(found - most, 0)
+        vocabulary = build_vocabulary(tokenize_all(), data.vocabulary_size)
+        if tokenizer == presets.TOKENIZER:
+            vocabulary = tuple(presets.deserialize_tokenizer(state).get_vocabulary())
+        if not vocabulary:
+            raise DataProblem("data: no token occurs twice in the training texts.")
+        lengths = np.array(counts)
+        fitting = int(np.clip(np.quantile(lengths, LENGTH_QUANTILE), 4, limit))
+        sequence_length = data.sequence_length or fitting
+        excess = np.maximum(lengths - sequence_length, 0)
         separator = data.label_separator or ""
         return cls(
-            tokens=kind,
+            tokenizer=tokenizer,
             lowercase=lowercase,
-            vocabulary=known,
-            learnt=learnt,
-            max_tokens=most,
+            vocabulary=vocabulary,
+            tokenizer_state=state,
+            sequence_length=sequence_length,
             classes=class_names(train.targets, separator),
             separator=separator,
-            cut=(float(np.mean(lost > 0)), float(lost.sum() / max(found.sum(), 1))),
+            truncated=(float(np.mean(excess > 0)), float(excess.sum() / max(lengths.sum(), 1))),
             train=train,
         )
 
     @property
-    def numbers(self) -> int:
-        """Different numbers that stand in inputs."""
-        return FIRST + len(self.vocabulary)
+    def num_ids(self) -> int:
+        """Number of token ids: those of the vocabulary, padding and unknown tokens."""
+        return FIRST_ID + len(self.vocabulary)
 
     def prepare(self, raw: tf.Tensor) -> tf.Tensor:
-        """Texts (batch,) string in UTF-8 -> token numbers (batch, max_tokens) int32."""
-        prepared = tf.numpy_function(self._numbered, [raw], tf.int32, stateful=False)
-        return tf.ensure_shape(prepared, (None, self.max_tokens))
+        """Encode texts (batch,) in UTF-8 as token ids (batch, sequence_length) int32."""
+        prepared = tf.numpy_function(self._encode_batch, [raw], tf.int32, stateful=False)
+        return tf.ensure_shape(prepared, (None, self.sequence_length))
 
     def lengths(self, prepared: tf.Tensor) -> tf.Tensor:
-        """Tokens of each text (batch,)."""
+        """Count the tokens of each text (batch,)."""
         return tf.math.count_nonzero(prepared, axis=1, dtype=tf.int32)
 
     def finish(self, prepared: tf.Tensor) -> tf.Tensor:
+        """Return the token ids unchanged."""
         return prepared
 
     def __call__(self, raw: tf.Tensor) -> tf.Tensor:
@@ -122,96 +142,107 @@ class Preprocessing:
         return self.finish(prepared[:, :longest])
 
     def encode_targets(self, targets: np.ndarray) -> np.ndarray:
-        """Class names (size,) -> indices (size,) int32, or 0 and 1 (size, classes) of several."""
-        return encoded(targets, self.classes, self.separator)
+        """Encode names (size,) as indices (size,), or 0 and 1 (size, classes) of several labels."""
+        return encode_labels(targets, self.classes, self.separator)
 
     def to_config(self) -> dict[str, Any]:
         return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "train"}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Preprocessing":
-        if config["tokens"] == presets.KIND:
-            presets.tokenizer(config["learnt"])  # makes the classes of the model file known
-        lists = {name: tuple(config[name]) for name in ("vocabulary", "classes", "cut")}
+        if config["tokenizer"] == presets.TOKENIZER:
+            # Imports KerasHub, whose layers the model file is made of.
+            presets.deserialize_tokenizer(config["tokenizer_state"])
+        lists = {name: tuple(config[name]) for name in ("vocabulary", "classes", "truncated")}
         return cls(**{**config, **lists})
 
     def notes(self) -> dict[str, Any]:
-        share, lost = self.cut
+        texts, tokens = self.truncated
         return {
-            "tokens": self.tokens,
+            "tokenizer": self.tokenizer,
             "vocabulary": len(self.vocabulary),
-            "max_tokens": self.max_tokens,
-            "texts_cut": round(share, 4),
-            "tokens_lost": round(lost, 4),
+            "sequence_length": self.sequence_length,
+            "truncated_texts": round(texts, 4),
+            "truncated_tokens": round(tokens, 4),
         }
 
     def split(self, text: str) -> list[str]:
-        """The tokens of a text as it comes."""
-        return self._split(normalised(text, self.lowercase))
+        """Normalise and tokenise a text."""
+        return self._split(normalize(text, self.lowercase))
 
-    def training_sample(self, most: int) -> np.ndarray:
-        """Places of at most so many training texts, in a random order, with the classes in their
-        proportions."""
-        return stratified_order(strata(self.train.targets, self.separator), seed=0)[:most]
+    def training_sample(self, limit: int) -> np.ndarray:
+        """Return positions of at most ``limit`` training texts, shuffled and stratified."""
+        return shuffle_stratified(strata(self.train.targets, self.separator), seed=0)[:limit]
 
-    def training_batches(self, places: np.ndarray) -> Iterator[np.ndarray]:
-        """Token numbers (batch, max_tokens) of the training texts at these places."""
-        for part in _chunks(places):
-            yield np.asarray(self.prepare(self.train.fetch(part)))
+    def training_batches(self, positions: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield token ids (batch, sequence_length) of the training texts at these positions."""
+        for chunk in _chunks(positions):
+            yield np.asarray(self.prepare(self.train.fetch(chunk)))
 
     @cached_property
     def _split(self) -> Callable[[str], list[str]]:
-        return _split_with(self.tokens, self.learnt)
+        return _make_splitter(self.tokenizer, self.tokenizer_state)
 
     @cached_property
-    def _number_of(self) -> dict[str, int]:
-        return {token: number for number, token in enumerate(self.vocabulary, start=FIRST)}
+    def _ids(self) -> dict[str, int]:
+        return {token: i for i, token in enumerate(self.vocabulary, start=FIRST_ID)}
 
-    def _numbered(self, raw: np.ndarray) -> np.ndarray:
-        rows = np.full((len(raw), self.max_tokens), PADDING, "int32")
+    def _encode_batch(self, raw: np.ndarray) -> np.ndarray:
+        rows = np.full((len(raw), self.sequence_length), PADDING, "int32")
         for row, text in zip(rows, raw, strict=True):
-            tokens = self.split(text.decode("utf-8", "replace"))[: self.max_tokens]
-            row[: len(tokens)] = [self._number_of.get(token, UNKNOWN) for token in tokens]
+            tokens = self.split(text.decode("utf-8", "replace"))[: self.sequence_length]
+            row[: len(tokens)] = [self._ids.get(token, UNKNOWN) for token in tokens]
         return rows
 
 
-def kind_for(config: Config) -> str:
-    """The configured kind of tokens; pretrained models bring their own."""
-    wish = config.data.tokens
-    needed = preset_for(config) is not None
-    if wish == "auto" and needed:
-        return presets.KIND
-    if needed != (wish == presets.KIND):
+def select_tokenizer(config: Config) -> str:
+    """Return the configured tokeniser; pretrained models have their own.
+
+    Raises:
+        UsageProblem: the tokeniser does not fit the model.
+    """
+    tokenizer = config.data.tokenizer
+    needs_preset = preset_for(config) is not None
+    if tokenizer == "auto" and needs_preset:
+        return presets.TOKENIZER
+    if needs_preset != (tokenizer == presets.TOKENIZER):
+        name = config.model.name
         raise UsageProblem(
-            f"data.tokens: {wish!r} does not go with model.name {config.model.name!r}; auto does."
+            f"data.tokenizer: {tokenizer!r} does not go with model.name {name!r}; auto does."
         )
-    return wish
+    return tokenizer
 
 
 def augment(prepared: tf.Tensor, uniform: Uniform, config: Config) -> tf.Tensor:
-    """Some tokens, drawn anew in each epoch, as if they were unknown."""
-    if not config.data.augment_drop:
+    """Replace random tokens by the unknown token, others in each epoch.
+
+    Args:
+        prepared: token ids (batch, tokens).
+        uniform: draws numbers for each text.
+        config: its ``data.augment_token_dropout`` is the share of tokens.
+    """
+    if not config.data.augment_token_dropout:
         return prepared
-    dropped = uniform(tf.shape(prepared)[1]) < config.data.augment_drop
+    dropped = uniform(tf.shape(prepared)[1]) < config.data.augment_token_dropout
     return tf.where(dropped & (prepared != PADDING), UNKNOWN, prepared)
 
 
-def texts_of(split: Split, places: np.ndarray | None = None) -> Iterator[str]:
-    """Texts of a split as they come, at these places or all."""
-    for part in _chunks(np.arange(len(split)) if places is None else places):
-        for text in np.asarray(split.fetch(part)):
+def texts_of(split: Split, positions: np.ndarray | None = None) -> Iterator[str]:
+    """Yield the raw texts of a split at these positions, or all."""
+    for chunk in _chunks(np.arange(len(split)) if positions is None else positions):
+        for text in np.asarray(split.fetch(chunk)):
             yield text.decode("utf-8", "replace")
 
 
-def _split_with(kind: str, learnt: str) -> Callable[[str], list[str]]:
-    if kind == presets.KIND:
-        return presets.split(presets.tokenizer(learnt))
-    return subwords(learnt) if learnt else find(TOKENS, kind)
+def _make_splitter(tokenizer: str, state: str) -> Callable[[str], list[str]]:
+    if tokenizer == presets.TOKENIZER:
+        return presets.make_splitter(presets.deserialize_tokenizer(state))
+    return load_subwords(state) if state else find(TOKENIZERS, tokenizer)
 
 
-def _texts(split: Split, lowercase: bool, places: np.ndarray | None = None) -> Iterator[str]:
-    return (normalised(text, lowercase) for text in texts_of(split, places))
+def _texts(split: Split, lowercase: bool, positions: np.ndarray | None = None) -> Iterator[str]:
+    return (normalize(text, lowercase) for text in texts_of(split, positions))
 
 
-def _chunks(places: np.ndarray) -> Iterator[np.ndarray]:
-    return (places[start : start + CHUNK] for start in range(0, len(places), CHUNK))
+def _chunks(positions: np.ndarray) -> Iterator[np.ndarray]:
+    return (positions[i : i + CHUNK] for i in range(0, len(positions), CHUNK))

@@ -1,8 +1,7 @@
-"""What configuration fields may name: each name with the place of what it stands for, as
-``module:attribute`` of this package, the default first.
+"""Names that configuration fields may have, each with its object: the default first.
 
-A place is imported when it is used, so that ``train --help`` needs no TensorFlow: this file imports
-nothing of the package. A value may be the object itself, too.
+An object is given as ``module:attribute`` of this package and imported on first use, so that
+``train --help`` needs no TensorFlow; it may also be the object itself.
 """
 
 from typing import Any
@@ -20,7 +19,7 @@ MODELS: dict[str, Any] = {
 }
 
 SOURCES: dict[str, Any] = {
-    "tickets": "data:generated_tickets",
+    "tickets": "data:ticket_rows",
     "csv": "data:table",
     "tsv": "data:table",
     "jsonl": "data:table",
@@ -37,17 +36,17 @@ LOSSES: dict[str, Any] = {
     "focal": "objective:focal",
 }
 
-# Measured on the training and validation split in every epoch.
+# Computed on the training and validation split in every epoch.
 METRICS: dict[str, Any] = {
     "accuracy": "objective:accuracy",
 }
 
-# None: not a function of a text alone; see ``tokens.py``.
-TOKENS: dict[str, Any] = {
+# None: no function of a text alone; see ``tokens.py``.
+TOKENIZERS: dict[str, Any] = {
     "auto": None,
-    "word": "tokens:words",
-    "character": "tokens:characters",
-    "character_ngram": "tokens:character_ngrams",
+    "word": "tokens:split_words",
+    "character": "tokens:split_characters",
+    "character_ngram": "tokens:split_character_ngrams",
     "subword": None,
     "preset": None,
 }

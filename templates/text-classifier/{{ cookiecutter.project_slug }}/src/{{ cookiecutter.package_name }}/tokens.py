@@ -1,8 +1,8 @@
-"""From texts to tokens, in any language.
+"""Tokenisers of texts in any language.
 
-A tokeniser takes a normalised text and gives its tokens. To add one, write such a function and add
-a line to ``TOKENS`` in ``registry.py``; ``subword`` is learnt from the training texts
-(``learn_subwords``), ``preset`` comes with a pretrained model (``presets.py``).
+A tokeniser takes a normalised text and returns its tokens. To add one, write such a function and
+add a line to ``TOKENIZERS`` in ``registry.py``. ``subword`` is trained on the training texts
+(``train_subwords``); ``preset`` comes with a pretrained model (``presets.py``).
 """
 
 import re
@@ -10,50 +10,49 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
 
-# Texts beyond it are cut before anything is done to them: nobody reads a megabyte as one example.
-MOST_CHARACTERS = 100_000
+# Longer texts are truncated before anything else, so that no single one takes seconds.
+MAX_CHARACTERS = 100_000
 NGRAM = 3  # characters of a token of ``character_ngram``
-FEWEST = 2  # times a token must stand in the training texts to be in the vocabulary
-SAMPLE = 1_000  # texts that ``auto`` looks at
+MIN_COUNT = 2  # occurrences in the training texts of a token of the vocabulary
+SAMPLE_SIZE = 1_000  # texts from which ``auto`` detects a tokeniser
 
-# Scripts that do not separate words: Thai, Lao, Burmese, Khmer, kana, Chinese characters.
+# Scripts without spaces between words: Thai, Lao, Burmese, Khmer, kana, Chinese characters.
 SPACELESS = (
     r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
     r"\uf900-\ufaff\U00020000-\U0003ffff"
 )
-# Vowel signs and accents that belong to a word, although Python does not count them as letters.
+# Vowel signs and accents are parts of a word, although ``\w`` does not match them.
 MARKS = r"\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0900-\u0963\u0966-\u0dff"
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b\u200e\u200f\u2060\ufeff\ud800-\udfff]")
 WORD = re.compile(rf"[{SPACELESS}]|(?:(?![{SPACELESS}])[\w{MARKS}])+|[^\w\s]")
 LETTER_WITHOUT_SPACES = re.compile(rf"[{SPACELESS}]")
 
 
-def normalised(text: str, lowercase: bool) -> str:
-    """One spelling for what looks alike (Unicode NFKC), without control characters or runs of
-    spaces."""
-    text = unicodedata.normalize("NFKC", text[:MOST_CHARACTERS])
+def normalize(text: str, lowercase: bool) -> str:
+    """Apply Unicode NFKC, remove control characters and runs of spaces, and lower the case."""
+    text = unicodedata.normalize("NFKC", text[:MAX_CHARACTERS])
     text = CONTROL.sub(" ", text)
     text = " ".join(text.split())
     return text.lower() if lowercase else text
 
 
-def words(text: str) -> list[str]:
-    """Words, and signs one by one; characters of scripts without spaces one by one too."""
+def split_words(text: str) -> list[str]:
+    """Split into words; punctuation and characters of scripts without spaces are words each."""
     return WORD.findall(text)
 
 
-def characters(text: str) -> list[str]:
-    """Characters, spaces among them."""
+def split_characters(text: str) -> list[str]:
+    """Split into characters, including spaces."""
     return list(text)
 
 
-def character_ngrams(text: str) -> list[str]:
-    """Overlapping parts of three characters."""
+def split_character_ngrams(text: str) -> list[str]:
+    """Split into overlapping n-grams of three characters."""
     return [text[i : i + NGRAM] for i in range(max(1, len(text) - NGRAM + 1))] if text else []
 
 
-def fitting_kind(texts: Iterable[str]) -> str:
-    """``character`` for texts in which letters of scripts without spaces prevail, else ``word``."""
+def detect_tokenizer(texts: Iterable[str]) -> str:
+    """Return ``character`` if many letters are of scripts without spaces, else ``word``."""
     spaceless = letters = 0
     for text in texts:
         spaceless += len(LETTER_WITHOUT_SPACES.findall(text))
@@ -61,37 +60,46 @@ def fitting_kind(texts: Iterable[str]) -> str:
     return "character" if spaceless > 0.3 * max(letters, 1) else "word"
 
 
-def learn_subwords(texts: Iterable[str], size: int) -> str:
-    """Byte-pair encoding (Sennrich 2016) learnt from texts, as JSON of the ``tokenizers`` library.
+def train_subwords(texts: Iterable[str], size: int) -> str:
+    """Train byte-pair encoding (Sennrich et al. 2016) on texts.
 
     Args:
-        size: largest number of different subwords.
+        texts: normalised training texts.
+        size: largest number of subwords.
+
+    Returns:
+        The tokeniser as JSON of the ``tokenizers`` library.
     """
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-    tokeniser = Tokenizer(models.BPE())
-    tokeniser.pre_tokenizer = pre_tokenizers.Metaspace()  # a word's first part begins with a mark
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()  # marks the first part of each word
     trainer = trainers.BpeTrainer(
-        vocab_size=size, min_frequency=FEWEST, show_progress=False, max_token_length=24
+        vocab_size=size, min_frequency=MIN_COUNT, show_progress=False, max_token_length=24
     )
-    tokeniser.train_from_iterator(texts, trainer)
-    return tokeniser.to_str()
+    tokenizer.train_from_iterator(texts, trainer)
+    return tokenizer.to_str()
 
 
-def subwords(learnt: str) -> Callable[[str], list[str]]:
-    """The tokeniser that ``learn_subwords`` gave as JSON."""
+def load_subwords(state: str) -> Callable[[str], list[str]]:
+    """Load a tokeniser from the JSON of ``train_subwords``."""
     from tokenizers import Tokenizer
 
-    tokeniser = Tokenizer.from_str(learnt)
-    return lambda text: tokeniser.encode(text).tokens
+    tokenizer = Tokenizer.from_str(state)
+    return lambda text: tokenizer.encode(text).tokens
 
 
-def vocabulary(texts: Iterable[list[str]], size: int) -> tuple[str, ...]:
-    """The tokens that stand in the texts most often, the most frequent first."""
+def build_vocabulary(texts: Iterable[list[str]], size: int) -> tuple[str, ...]:
+    """Return the tokens that occur at least twice, the most frequent first.
+
+    Args:
+        texts: tokens of each text.
+        size: largest number of tokens to return.
+    """
     counts: Counter[str] = Counter()
     for tokens in texts:
         counts.update(tokens)
-        if len(counts) > 50 * size:  # of endless different ones: most were seen once
-            counts = Counter({token: n for token, n in counts.items() if n >= FEWEST})
-    known = [(-count, token) for token, count in counts.items() if count >= FEWEST]
-    return tuple(token for _, token in sorted(known)[:size])
+        if len(counts) > 50 * size:  # bounds memory: most of that many occurred once
+            counts = Counter({token: n for token, n in counts.items() if n >= MIN_COUNT})
+    frequent = [(-count, token) for token, count in counts.items() if count >= MIN_COUNT]
+    return tuple(token for _, token in sorted(frequent)[:size])

@@ -1,4 +1,4 @@
-"""What a model must beat: the most frequent class, and logistic regression on pixels."""
+"""Baselines that a model must beat: the majority class, and logistic regression on pixels."""
 
 import warnings
 from typing import Any
@@ -8,27 +8,33 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from .config import Config
-from .datasets.splits import stratified_order
+from .datasets.splits import shuffle_stratified
 from .engine.interfaces import DatasetSplits, Split
-from .preprocessing import Preprocessing, inputs_at
+from .preprocessing import Preprocessing, read_inputs
 from .report import baseline_row, majority_row
 
-MOST_EXAMPLES = 10_000  # of training, for logistic regression
-MOST_PIXELS = 3_072  # values of an image: 32 x 32 in colour
-MOST_ITERATIONS = 200
-# Examples x values x classes x iterations that logistic regression may take: some ten seconds,
-# less than a tenth of what the default model needs for 10 epochs of as many images.
-MOST_WORK = 6_000_000_000
+MAX_EXAMPLES = 10_000  # training images of the logistic regression
+MAX_FEATURES = 3_072  # of an image: 32 x 32 pixels in colour
+MAX_ITERATIONS = 200
+# Examples x features x classes x iterations: some ten seconds, less than a tenth of what the
+# default model needs for 10 epochs of as many images.
+MAX_OPERATIONS = 6_000_000_000
 
 
 def measure(
     data: DatasetSplits, preprocessing: Preprocessing, config: Config
 ) -> list[dict[str, Any]]:
-    """Each baseline's name and test metrics; the name says what was cut short."""
+    """Return the name and test metrics of each baseline.
+
+    Args:
+        data: the three splits.
+        preprocessing: fitted on the training split.
+        config: the configuration.
+    """
     train = preprocessing.encode_targets(data.train.targets)
     test = preprocessing.encode_targets(data.test.targets)
     measured = [majority_row(train, test, preprocessing)]
-    if np.prod(preprocessing.input_shape) <= MOST_PIXELS:
+    if np.prod(preprocessing.input_shape) <= MAX_FEATURES:
         name, scores = _logistic_regression(data, train, preprocessing)
         measured.append(baseline_row(name, test, scores, preprocessing))
     return measured
@@ -37,26 +43,25 @@ def measure(
 def _logistic_regression(
     data: DatasetSplits, train: np.ndarray, preprocessing: Preprocessing
 ) -> tuple[str, np.ndarray]:
-    """What it is called, and its probabilities (size, classes) for the test split."""
-    few = stratified_order(train, seed=0)[:MOST_EXAMPLES]
+    """Return its name, with what was reduced, and its test probabilities (size, classes)."""
+    sample = shuffle_stratified(train, seed=0)[:MAX_EXAMPLES]
     classes = len(preprocessing.classes)
-    work = len(few) * int(np.prod(preprocessing.input_shape)) * classes
-    iterations = max(1, min(MOST_ITERATIONS, MOST_WORK // work))
+    operations = len(sample) * int(np.prod(preprocessing.input_shape)) * classes
+    iterations = max(1, min(MAX_ITERATIONS, MAX_OPERATIONS // operations))
     model = LogisticRegression(max_iter=iterations)
     with warnings.catch_warnings():
-        # That it was stopped is said in the name.
+        # The name says that it was stopped early.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(_pixels(data.train, few, preprocessing), train[few])
+        model.fit(_flat_pixels(data.train, sample, preprocessing), train[sample])
     scores = np.zeros((len(data.test), classes))
-    everything = np.arange(len(data.test))
-    scores[:, model.classes_] = model.predict_proba(_pixels(data.test, everything, preprocessing))
-    cut = []
-    if len(few) < len(train):
-        cut.append(f"{len(few)} examples")
-    if iterations < MOST_ITERATIONS:
-        cut.append(f"{iterations} iterations")
-    return "logistic regression" + (f" ({', '.join(cut)})" if cut else ""), scores
+    test = _flat_pixels(data.test, np.arange(len(data.test)), preprocessing)
+    scores[:, model.classes_] = model.predict_proba(test)
+    limits = [f"{len(sample)} examples"] * (len(sample) < len(train))
+    limits += [f"{iterations} iterations"] * (iterations < MAX_ITERATIONS)
+    return "logistic regression" + (f" ({', '.join(limits)})" if limits else ""), scores
 
 
-def _pixels(split: Split, places: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    return np.concatenate(list(inputs_at(places, split, preprocessing))).reshape(len(places), -1)
+def _flat_pixels(split: Split, positions: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Return the pixels (size, height * width * channels) of these examples."""
+    inputs = np.concatenate(list(read_inputs(split, positions, preprocessing)))
+    return inputs.reshape(len(positions), -1)

@@ -1,4 +1,4 @@
-"""Sources of labelled images, and their way into three splits.
+"""Sources of labelled images, and their training, validation and test splits.
 
 A source takes the ``data`` fields and returns ``Images``. To add one, write such a function and
 add a line to ``SOURCES`` in ``registry.py``.
@@ -18,9 +18,17 @@ import tensorflow as tf
 
 from .config import Config, DataConfig
 from .datasets.downloads import keras_download, tfds_builder
-from .datasets.folders import existing, find_labelled
+from .datasets.folders import find_class_folders, require_path
 from .datasets.images import Scan, content_hash, find_images, scan
-from .datasets.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION, divided, limited, split_named
+from .datasets.splits import (
+    SPLIT_NAMES,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    parse_split,
+    sample_stratified,
+    split_examples,
+)
 from .engine.errors import DataProblem
 from .engine.files import atomic_write, project_root
 from .engine.interfaces import DatasetSplits, Split
@@ -32,16 +40,16 @@ log = logging.getLogger(__package__)
 
 @dataclass(frozen=True)
 class Images:
-    """Labelled images as a source finds them.
+    """Labelled images as a source provides them.
 
     Attributes:
         ids: (size,) names of the images.
         labels: (size,) names of their classes.
         pixels: (size, height, width, channels) uint8, or None where there are files.
         paths: (size,) paths of the files, or None where there are pixels.
-        splits: (size,) train, validation or test, or None where the source does not split.
-        groups: (size,) what must not be torn apart ('' for none), or None.
-        folders: class names that the source promises; one without images is an error.
+        splits: (size,) train, validation or test, or None if the source has no splits.
+        groups: (size,) groups to keep in one split ('' for none), or None.
+        classes: names of classes that the source declares; one without images is an error.
     """
 
     ids: np.ndarray
@@ -50,16 +58,16 @@ class Images:
     paths: np.ndarray | None = None
     splits: np.ndarray | None = None
     groups: np.ndarray | None = None
-    folders: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def take(self, places: np.ndarray) -> "Images":
-        """The images at these places, or under this mask."""
+    def take(self, selection: np.ndarray) -> "Images":
+        """Select images by position or by a mask."""
         arrays = ("ids", "labels", "pixels", "paths", "splits", "groups")
         present = {name: getattr(self, name) for name in arrays if getattr(self, name) is not None}
-        return replace(self, **{name: array[places] for name, array in present.items()})
+        return replace(self, **{name: array[selection] for name, array in present.items()})
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,7 @@ class ImageSplit(Split):
 
 
 def digits(data: DataConfig) -> Images:
-    """1,797 real handwritten digits of 8 x 8 grey pixels, shipped with scikit-learn.
+    """Load 1,797 real handwritten digits of 8 x 8 grey pixels, shipped with scikit-learn.
 
     Source: E. Alpaydin, C. Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
     """
@@ -85,22 +93,22 @@ def digits(data: DataConfig) -> Images:
 
 
 def folder(data: DataConfig) -> Images:
-    """``PATH/train/LABEL/*.png`` with optional ``val/`` and ``test/``, or ``PATH/LABEL/*.png``."""
-    root = existing(data, Path.is_dir, "folder")
-    found = find_labelled(root, find_images)
+    """Find ``PATH/train/LABEL/*.png`` with optional ``val/`` and ``test/``, or ``PATH/LABEL/*``."""
+    root = require_path(data, Path.is_dir, "folder")
+    found = find_class_folders(root, find_images)
     paths, names, labels, splits = (np.array(column, dtype=str) for column in found.columns())
     return Images(
         ids=names,
         labels=labels,
         paths=paths,
-        splits=splits if found.divided else None,
-        folders=found.classes,
+        splits=splits if found.has_splits else None,
+        classes=found.classes,
     )
 
 
 def csv_manifest(data: DataConfig) -> Images:
-    """A CSV file with a row for each image; paths are relative to the file's folder."""
-    file = existing(data, Path.is_file, "file")
+    """Read a CSV file with a row for each image; paths are relative to the file's folder."""
+    file = require_path(data, Path.is_file, "file")
     columns = [data.path_column, data.label_column]
     columns += [name for name in (data.group_column, data.split_column) if name]
     rows: list[list[str]] = []
@@ -120,7 +128,7 @@ def csv_manifest(data: DataConfig) -> Images:
                 rows.append(values)
                 if data.split_column:
                     place = f"{file}, line {number}"
-                    splits.append(split_named(values[-1], data.split_column, place))
+                    splits.append(parse_split(values[-1], data.split_column, place))
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataProblem(f"{file}: not a CSV file in UTF-8: {error}") from None
     table = np.array(rows, dtype=str).reshape(len(rows), len(columns))
@@ -134,7 +142,12 @@ def csv_manifest(data: DataConfig) -> Images:
 
 
 def keras_dataset(name: str, classes: list[str]) -> Callable[[DataConfig], Images]:
-    """A data set that Keras downloads, with its own test split."""
+    """Make a source of a data set that Keras downloads, with its own test split.
+
+    Args:
+        name: of a module of ``keras.datasets``.
+        classes: names of the classes, in the order of their numbers.
+    """
 
     def source(data: DataConfig) -> Images:
         with keras_download(name):
@@ -149,12 +162,12 @@ def keras_dataset(name: str, classes: list[str]) -> Callable[[DataConfig], Image
 
 
 def tfds(data: DataConfig) -> Images:
-    """A TensorFlow Datasets set (``tfds:flowers102``), written once to ``.cache/tfds`` as files.
+    """Load a TensorFlow Datasets set (``tfds:flowers102``), written once to ``.cache/tfds``.
 
     ``data.path`` is the folder of prepared sets (default: TFDS's own). Extra: ``tfds``.
     """
     builder = tfds_builder(data, ("image", "label"))
-    return _extracted(builder, project_root() / ".cache" / "tfds" / builder.info.full_name)
+    return _extract_tfds(builder, project_root() / ".cache" / "tfds" / builder.info.full_name)
 
 
 FASHION = "T-shirt,trouser,pullover,dress,coat,sandal,shirt,sneaker,bag,ankle boot"
@@ -172,29 +185,30 @@ def load(config: Config, preprocessing: Any = None) -> DatasetSplits:
     """Read the configured source, check it, and split it.
 
     Args:
-        preprocessing: of a model that is evaluated; it is not needed here.
+        config: the configuration; its ``data`` fields are used.
+        preprocessing: that of the model to evaluate; not needed for images.
 
     Raises:
-        DataProblem: there is nothing to learn from, naming file, column or class.
+        DataProblem: the images cannot be learnt from; the message names file, column or class.
     """
     data = config.data
     images = find(SOURCES, data.source)(data)
     _check_classes(images, data)
     if data.limit and data.limit < len(images):
-        images = images.take(limited(images.labels, images.splits, data))
-    images, scans, unreadable = _readable(images, data)
+        images = images.take(sample_stratified(images.labels, images.splits, data))
+    images, scans, unreadable = _drop_unreadable(images, data)
     hashes = np.array([scan.sha256 for scan in scans])
     duplicates = len(hashes) - len(np.unique(hashes))
-    splits = divided(images.labels, hashes, images.groups, images.splits, data)
+    splits = split_examples(images.labels, hashes, images.groups, images.splits, data)
     kept = splits != ""
     images, hashes, splits = images.take(kept), hashes[kept], splits[kept]
     shapes = np.array([(s.height, s.width, s.channels) for s in scans])[kept]
-    whole = ["|".join(row) for row in zip(splits, images.ids, hashes, images.labels, strict=True)]
+    lines = ["|".join(row) for row in zip(splits, images.ids, hashes, images.labels, strict=True)]
     counts = dict(zip(*np.unique(images.labels, return_counts=True), strict=True))
     return DatasetSplits(
         source=data.source,
-        # In order: caches and shuffling go by position.
-        digest=hashlib.sha256("\n".join(whole).encode()).hexdigest(),
+        # Not sorted: caches and shuffling depend on the position of each image.
+        digest=hashlib.sha256("\n".join(lines).encode()).hexdigest(),
         **{
             name: _split(images, shapes, np.flatnonzero(splits == name))
             for name in (TRAIN, VALIDATION, TEST)
@@ -215,7 +229,7 @@ def _from_arrays(pixels: np.ndarray, targets: np.ndarray, classes: list[str]) ->
 
 def _check_classes(images: Images, data: DataConfig) -> None:
     names = np.unique(images.labels)
-    for name in images.folders:
+    for name in images.classes:
         if name not in names:
             raise DataProblem(f"data.path: class {name!r} has no images in {data.path!r}.")
     if len(images) == 0:
@@ -224,56 +238,58 @@ def _check_classes(images: Images, data: DataConfig) -> None:
         raise DataProblem(f"data: all images are of one class, {str(names[0])!r}; two are needed.")
 
 
-def _readable(images: Images, data: DataConfig) -> tuple[Images, list[Scan], list[tuple[str, str]]]:
-    """The images without unreadable files, what each holds, and which files were left out."""
+def _drop_unreadable(
+    images: Images, data: DataConfig
+) -> tuple[Images, list[Scan], list[tuple[str, str]]]:
+    """Return the readable images, a scan of each, and ``(id, reason)`` of the others."""
     if images.pixels is not None:
         shape = images.pixels.shape[1:]
         return images, [Scan(content_hash(pixels), *shape) for pixels in images.pixels], []
     scans = scan(list(images.paths))
-    good = np.array([not found.error for found in scans])
-    bad = [(str(images.ids[i]), scans[i].error) for i in np.flatnonzero(~good)]
+    readable = np.array([not scanned.error for scanned in scans])
+    bad = [(str(images.ids[i]), scans[i].error) for i in np.flatnonzero(~readable)]
     if len(bad) > data.max_unreadable * len(images):
         raise DataProblem(
             f"data: {len(bad)} of {len(images)} files are unreadable, more than "
             f"data.max_unreadable {data.max_unreadable:g} allows; the first is {bad[0][0]!r}: "
             f"{bad[0][1]}."
         )
-    left = images.take(good)
-    lost = set(np.unique(images.labels)) - set(np.unique(left.labels))
-    if lost:
-        raise DataProblem(f"data: class {min(lost)!r} has no readable image.")
-    return left, [found for found in scans if not found.error], bad
+    kept = images.take(readable)
+    missing = set(np.unique(images.labels)) - set(np.unique(kept.labels))
+    if missing:
+        raise DataProblem(f"data: class {min(missing)!r} has no readable image.")
+    return kept, [scanned for scanned in scans if not scanned.error], bad
 
 
-def _split(images: Images, shapes: np.ndarray, places: np.ndarray) -> ImageSplit:
-    own = images.take(places)
+def _split(images: Images, shapes: np.ndarray, positions: np.ndarray) -> ImageSplit:
+    own = images.take(positions)
     with tf.device("CPU:0"):
         if own.pixels is not None:
             pixels = tf.constant(own.pixels)
             return ImageSplit(
                 own.ids,
                 own.labels,
-                lambda positions: tf.gather(pixels, positions),
+                lambda indices: tf.gather(pixels, indices),
                 in_memory=True,
-                shapes=shapes[places],
+                shapes=shapes[positions],
             )
         paths = tf.constant(own.paths)
 
-    def read(positions: tf.Tensor) -> tf.Tensor:
-        return tf.map_fn(tf.io.read_file, tf.gather(paths, positions))
+    def read(indices: tf.Tensor) -> tf.Tensor:
+        return tf.map_fn(tf.io.read_file, tf.gather(paths, indices))
 
-    return ImageSplit(own.ids, own.labels, read, shapes=shapes[places])
+    return ImageSplit(own.ids, own.labels, read, shapes=shapes[positions])
 
 
-def _extracted(builder, target: Path) -> Images:
-    """Write a TFDS set's encoded images and a manifest, once; then read the manifest."""
+def _extract_tfds(builder, target: Path) -> Images:
+    """Write a TFDS set's encoded images and a manifest on first use; return the manifest."""
     import tensorflow_datasets
 
     manifest = target / "manifest.csv"
     if not manifest.is_file():
         log.info("Writing %s to %s", builder.info.full_name, target)
         names = builder.info.features["label"]
-        with atomic_write(manifest) as beside, beside.open("w", newline="") as file:
+        with atomic_write(manifest) as partial, partial.open("w", newline="") as file:
             writer = csv.writer(file)
             for split in builder.info.splits:
                 decoders = {"image": tensorflow_datasets.decode.SkipDecoding()}

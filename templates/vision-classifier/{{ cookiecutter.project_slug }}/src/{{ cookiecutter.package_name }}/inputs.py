@@ -1,4 +1,4 @@
-"""What ``predict`` reads, and what a request to a served model looks like: encoded images."""
+"""Inputs of ``predict`` and of a served model: image files and their bytes."""
 
 import sys
 from collections.abc import Iterator
@@ -16,15 +16,19 @@ from .engine.interfaces import DatasetSplits, Split
 from .engine.tables import iterate_parts
 from .preprocessing import Preprocessing
 
-# A request is a row with the bytes of an image file; an answer has a class and scores.
+# A request is a row with the bytes of an image file; a response has a class and scores.
 
 
 def read(words: list[str], config: Config, size: int) -> Iterator[Split]:
-    """Yield images, ``size`` at a time: of files, of folders, and of paths on standard input
-    (``-``), one a line.
+    """Yield images in batches.
+
+    Args:
+        words: files, folders, or ``-`` for paths on standard input, one per line.
+        config: the configuration.
+        size: images of a batch.
 
     Raises:
-        DataProblem: a file is missing or holds no image.
+        DataProblem: a file is missing or not an image.
     """
     paths = [str(path) for word in words for path in _paths(word)]
     if not paths:
@@ -37,7 +41,7 @@ def read(words: list[str], config: Config, size: int) -> Iterator[Split]:
 
 
 def signature(preprocessing: Preprocessing) -> dict[str, Any]:
-    """Columns of a request and of its answer, as MLflow names them."""
+    """Return the columns of a request and of its response, as MLflow's signature lists them."""
     return {
         "inputs": [{"name": "image", "type": "binary", "required": True}],
         "outputs": [
@@ -48,13 +52,13 @@ def signature(preprocessing: Preprocessing) -> dict[str, Any]:
 
 
 def example(data: DatasetSplits, preprocessing: Preprocessing) -> pd.DataFrame:
-    """A request with the first training image."""
+    """Return a request with the first training image."""
     pixels = preprocessing.prepare(data.train.fetch(tf.constant([0], tf.int64)))[0]
     return pd.DataFrame({"image": [tf.io.encode_png(pixels).numpy()]})
 
 
 def from_frame(frame: pd.DataFrame, preprocessing: Preprocessing) -> tf.Tensor:
-    """Rows of a request -> encoded images (batch,) string."""
+    """Convert the rows of a request to encoded images (batch,) string."""
     return tf.constant(list(frame["image"]), tf.string)
 
 

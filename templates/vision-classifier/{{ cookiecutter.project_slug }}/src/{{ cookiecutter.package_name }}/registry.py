@@ -1,8 +1,7 @@
-"""What configuration fields may name: each name with the place of what it stands for, as
-``module:attribute`` of this package, the default first.
+"""Names that configuration fields may have, each with its object: the default first.
 
-A place is imported when it is used, so that ``train --help`` needs no TensorFlow: this file imports
-nothing of the package. A value may be the object itself, too.
+An object is given as ``module:attribute`` of this package and imported on first use, so that
+``train --help`` needs no TensorFlow; it may also be the object itself.
 """
 
 from typing import Any
@@ -31,7 +30,7 @@ LOSSES: dict[str, Any] = {
     "focal": "objective:focal",
 }
 
-# Measured on the training and validation split in every epoch.
+# Computed on the training and validation split in every epoch.
 METRICS: dict[str, Any] = {
     "accuracy": "objective:accuracy",
 }

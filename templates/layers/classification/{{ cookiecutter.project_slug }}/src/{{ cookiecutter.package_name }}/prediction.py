@@ -1,4 +1,4 @@
-"""What ``predict`` is asked, and how its answers are shown."""
+"""Arguments of ``predict`` and formatting of its output."""
 
 import argparse
 from collections.abc import Iterable, Iterator
@@ -12,29 +12,34 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """What is to be predicted."""
+    """Add the inputs to predict."""
     parser.add_argument("input", nargs="+", help="what to predict, or - for standard input")
 
 
-def answer(
+def predict(
     model: "Artifact", arguments: argparse.Namespace, config: Config
 ) -> Iterator[dict[str, Any]]:
-    """Answers for what the words name, each with ``id``, ``prediction`` and ``scores``.
+    """Yield a row with ``id``, ``prediction`` and ``scores`` for each input.
+
+    Args:
+        model: predicts.
+        arguments: as ``add_arguments`` defines them.
+        config: that of the model's run.
 
     Raises:
-        DataProblem: an input is not readable; nothing is predicted then.
+        DataProblem: an input is unreadable; raised before the first prediction.
     """
     from . import inputs, objective
 
     for requests in inputs.read(arguments.input, config, arguments.batch_size):
         outputs = model.predict_split(requests, arguments.batch_size)
-        answers = objective.answers(outputs, model.preprocessing)
+        answers = objective.decode_predictions(outputs, model.preprocessing)
         for key, answer in zip(requests.ids, answers, strict=True):
             yield {"id": str(key), **answer}
 
 
-def table(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """A line for each answer, with the likeliest classes."""
+def format_predictions(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Format a line for each row, with its three likeliest classes."""
     for part in iterate_parts(rows):
         width = max(len(row["id"]) for row in part)
         for row in part:

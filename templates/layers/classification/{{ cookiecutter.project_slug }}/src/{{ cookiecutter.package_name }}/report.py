@@ -1,26 +1,26 @@
-"""How good a classifier is: metrics, and figures that a person can read."""
+"""Evaluation of a classifier: metrics, tables and figures."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from sklearn import metrics as sk
+from sklearn.calibration import CalibrationDisplay
 
-from .config import Config
-from .datasets.labels import Judged, chosen
+from .datasets.labels import Predictions, predict_classes
 from .engine.figures import figure
-from .engine.interfaces import DatasetSplits, Preprocessing, Split
+from .engine.interfaces import Preprocessing, Split
 from .engine.tables import write_csv
 from .evaluation.mistakes import draw_mistakes
 from .objective import mean_loss, probabilities
 
-SHOWN_CLASSES = 30  # a confusion matrix with more of them cannot be read
-BINS = 10
-OF_BASELINES = ("accuracy", "micro_f1", "loss", "macro_f1")  # metrics that are shown of them
+MAX_CONFUSION_CLASSES = 30  # a larger matrix is unreadable
+CALIBRATION_BINS = 10
+BASELINE_METRICS = ("accuracy", "micro_f1", "loss", "macro_f1")
 
 
 def measure(split: Split, outputs: np.ndarray, preprocessing: Preprocessing) -> dict[str, float]:
-    """Metrics of logits (size, classes)."""
+    """Return metrics of a split from the model's logits (size, classes)."""
     truth = preprocessing.encode_targets(split.targets)
     scores = probabilities(outputs, preprocessing)
     return measure_probabilities(truth, scores, preprocessing)
@@ -29,52 +29,55 @@ def measure(split: Split, outputs: np.ndarray, preprocessing: Preprocessing) -> 
 def measure_probabilities(
     truth: np.ndarray, scores: np.ndarray, preprocessing: Preprocessing
 ) -> dict[str, float]:
-    """Metrics of probabilities (size, classes) against targets as numbers.
+    """Return metrics of probabilities, the most important first.
 
-    Macro averages are over the classes that stand in ``truth``. ``auroc`` is that of each class
-    against the others, their mean; ``calibration_error`` is the expected calibration error (Guo
-    2017) with 10 bins. Where an example may have several classes,
-    ``micro_f1`` counts all their yeses alike, and ``exact`` is the share of examples of which
-    nothing is wrong.
+    Macro averages are over the classes that occur in ``truth``. ``auroc`` is one-vs-rest, averaged
+    over classes; ``expected_calibration_error`` has 10 bins (Guo et al. 2017).
+    ``subset_accuracy``, for several labels, is the share of examples with every label correct.
+
+    Args:
+        truth: class indices (size,), or 0 and 1 (size, classes).
+        scores: probabilities (size, classes).
+        preprocessing: knows the classes.
     """
-    several = bool(preprocessing.separator)
-    classes = len(preprocessing.classes)
-    # A class that the split lacks can be neither found nor missed; for ``micro`` it can be wrong.
-    there = np.flatnonzero(truth.any(axis=0)) if several else np.unique(truth)
-    predicted = chosen(scores, preprocessing.separator)
-    measured: dict[str, float] = {}
-    if not several:
-        measured["accuracy"] = float(np.mean(predicted == truth))
-    for average in ("micro",) * several + ("macro", "weighted"):
+    multilabel = bool(preprocessing.separator)
+    classes = range(len(preprocessing.classes))
+    # Recall of a class without examples is undefined; micro averages count its false positives.
+    present = np.flatnonzero(truth.any(axis=0)) if multilabel else np.unique(truth)
+    predicted = predict_classes(scores, preprocessing.separator)
+    accuracy = float(sk.accuracy_score(truth, predicted))
+    measured: dict[str, float] = {} if multilabel else {"accuracy": accuracy}
+    for average in ("micro",) * multilabel + ("macro", "weighted"):
         p, r, f, _ = sk.precision_recall_fscore_support(
             truth,
             predicted,
-            labels=there if average == "macro" and len(there) else range(classes),
+            labels=present if average == "macro" and len(present) else classes,
             average=average,
             zero_division=0,
         )
         names = (f"{average}_{name}" for name in ("f1", "precision", "recall"))
         measured |= dict(zip(names, map(float, (f, p, r)), strict=True))
-    if several:
-        measured["exact"] = float(np.mean(np.all(predicted == truth, axis=-1)))
+    if multilabel:
+        measured["subset_accuracy"] = accuracy
     else:
-        rank = (scores > scores[np.arange(len(truth)), truth][:, None]).sum(axis=-1)
         for k in (3, 5):
-            if classes > k:
-                measured[f"top_{k}_accuracy"] = float(np.mean(rank < k))
-    yes = truth > 0 if several else truth[:, None] == range(classes)
-    if np.all(yes.any(axis=0) & ~yes.all(axis=0)):
-        # Each class against all others, of which a split must have both.
-        measured["auroc"] = float(sk.roc_auc_score(yes, scores, average="macro"))
+            if len(classes) > k:
+                top_k = sk.top_k_accuracy_score(truth, scores, k=k, labels=classes)
+                measured[f"top_{k}_accuracy"] = float(top_k)
+    indicators = truth > 0 if multilabel else truth[:, None] == classes  # (size, classes)
+    if np.all(indicators.any(axis=0) & ~indicators.all(axis=0)):
+        # One-vs-rest needs examples of each class and of its rest.
+        measured["auroc"] = float(sk.roc_auc_score(indicators, scores, average="macro"))
     measured["loss"] = mean_loss(truth, scores)
-    measured["calibration_error"] = _calibration_error(*_decisions(truth, scores, preprocessing))
+    error = _calibration_error(*_decisions(truth, scores, preprocessing))
+    measured["expected_calibration_error"] = error
     return measured
 
 
 def majority_row(
     train: np.ndarray, test: np.ndarray, preprocessing: Preprocessing
 ) -> dict[str, Any]:
-    """The baseline that always answers with the training split's shares of the classes."""
+    """Evaluate the baseline that always predicts the class frequencies of the training split."""
     if preprocessing.separator:
         shares = train.mean(axis=0)
     else:
@@ -85,55 +88,72 @@ def majority_row(
 def baseline_row(
     name: str, truth: np.ndarray, scores: np.ndarray, preprocessing: Preprocessing
 ) -> dict[str, Any]:
-    """A baseline's name and test metrics, from probabilities (size, classes)."""
+    """Return a baseline's name and test metrics.
+
+    Args:
+        name: of the baseline.
+        truth: class indices (size,), or 0 and 1 (size, classes).
+        scores: the baseline's probabilities (size, classes).
+        preprocessing: knows the classes.
+    """
     metrics = measure_probabilities(truth, scores, preprocessing)
-    shown = [metric for metric in OF_BASELINES if metric in metrics]
-    return {"name": name, "metrics": {f"test/{metric}": metrics[metric] for metric in shown}}
+    names = [metric for metric in BASELINE_METRICS if metric in metrics]
+    return {"name": name, "metrics": {f"test/{metric}": metrics[metric] for metric in names}}
 
 
 def draw(
     folder: Path, name: str, split: Split, outputs: np.ndarray, preprocessing: Preprocessing
 ) -> None:
-    """Write ``NAME_*.png`` and ``NAME_*.csv`` about a split to the folder."""
+    """Write the figures and tables of a split, ``NAME_*.png`` and ``NAME_*.csv``.
+
+    Args:
+        folder: the run's report.
+        name: of the split.
+        split: its examples.
+        outputs: the model's logits (size, classes).
+        preprocessing: knows the classes.
+    """
     truth = preprocessing.encode_targets(split.targets)
     scores = probabilities(outputs, preprocessing)
-    judged = Judged.of(truth, scores, preprocessing)
+    predictions = Predictions.from_scores(truth, scores, preprocessing)
     _write_classes(folder / f"{name}_classes.csv", truth, scores, preprocessing)
-    _write_predictions(folder / f"{name}_predictions.csv", split, judged)
+    _write_predictions(folder / f"{name}_predictions.csv", split, predictions)
     if not preprocessing.separator:
         _draw_confusion(folder / f"{name}_confusion.png", truth, scores, preprocessing)
     decisions = _decisions(truth, scores, preprocessing)
     _draw_reliability(folder / f"{name}_reliability.png", *decisions)
-    draw_mistakes(folder, name, split, judged, preprocessing)
-
-
-def conclude(
-    folder: Path, model: Any, data: DatasetSplits, summary: dict[str, Any], config: Config
-) -> None:
-    """Nothing more than the figures is written."""
+    draw_mistakes(folder, name, split, predictions, preprocessing)
 
 
 def _decisions(
     truth: np.ndarray, scores: np.ndarray, preprocessing: Preprocessing
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each answer is right, and how sure it is; an example with several classes has an
-    answer for each of them."""
+    """Return whether each decision is correct, and its confidence.
+
+    An example is one decision (size,); with several labels, one for each class (size * classes,).
+    """
     if preprocessing.separator:
-        right = (scores >= 0.5) == (truth > 0)
-        return right.ravel(), np.maximum(scores, 1 - scores).ravel()
+        correct = (scores >= 0.5) == (truth > 0)
+        return correct.ravel(), np.maximum(scores, 1 - scores).ravel()
     return scores.argmax(axis=-1) == truth, scores.max(axis=-1)
 
 
-def _calibration_error(right: np.ndarray, confidence: np.ndarray) -> float:
-    return float(sum(share * abs(hit - sure) for share, hit, sure in _bins(right, confidence)))
+def _calibration_error(correct: np.ndarray, confidence: np.ndarray) -> float:
+    bins = _calibration_bins(correct, confidence)
+    return float(sum(share * abs(accuracy - mean) for share, accuracy, mean in bins))
 
 
-def _bins(right: np.ndarray, confidence: np.ndarray) -> list[tuple[float, float, float]]:
-    """For each bin of confidence with answers: share of all, share right, mean confidence."""
-    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+def _calibration_bins(
+    correct: np.ndarray, confidence: np.ndarray
+) -> list[tuple[float, float, float]]:
+    """Return the share of decisions, accuracy and mean confidence of each bin that has any.
+
+    scikit-learn's ``calibration_curve`` does not tell the shares.
+    """
+    bin_of = np.minimum((confidence * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
     return [
-        (float(inside.mean()), float(right[inside].mean()), float(confidence[inside].mean()))
-        for inside in (place == number for number in range(BINS))
+        (float(inside.mean()), float(correct[inside].mean()), float(confidence[inside].mean()))
+        for inside in (bin_of == number for number in range(CALIBRATION_BINS))
         if inside.any()
     ]
 
@@ -143,7 +163,7 @@ def _write_classes(
 ) -> None:
     table = sk.precision_recall_fscore_support(
         truth,
-        chosen(scores, preprocessing.separator),
+        predict_classes(scores, preprocessing.separator),
         labels=range(len(preprocessing.classes)),
         zero_division=0,
     )
@@ -151,11 +171,11 @@ def _write_classes(
     write_csv(path, ["class", "precision", "recall", "f1", "examples"], rows)
 
 
-def _write_predictions(path: Path, split: Split, judged: Judged) -> None:
-    """Every example, the most confident mistakes first."""
+def _write_predictions(path: Path, split: Split, found: Predictions) -> None:
+    """Write every example, the most confident mistakes first."""
     rows = (
-        (split.ids[i], judged.labels[i], judged.predictions[i], f"{judged.confidence[i]:.6f}")
-        for i in np.lexsort((-judged.confidence, judged.right))
+        (split.ids[i], found.labels[i], found.predictions[i], f"{found.confidence[i]:.6f}")
+        for i in np.lexsort((-found.confidence, found.correct))
     )
     write_csv(path, ["id", "label", "prediction", "confidence"], rows)
 
@@ -164,38 +184,38 @@ def _draw_confusion(
     path: Path, truth: np.ndarray, scores: np.ndarray, preprocessing: Preprocessing
 ) -> None:
     predicted = scores.argmax(axis=-1)
-    # With many classes: those in which most mistakes happen.
-    wrong = np.bincount(truth[predicted != truth], minlength=len(preprocessing.classes))
-    shown = np.sort(np.argsort(-wrong, kind="stable")[:SHOWN_CLASSES])
-    counts = sk.confusion_matrix(truth, predicted, labels=range(len(preprocessing.classes)))
-    counts = counts[np.ix_(shown, shown)]
+    classes = len(preprocessing.classes)
+    # Of many classes, the ones with most mistakes.
+    mistakes = np.bincount(truth[predicted != truth], minlength=classes)
+    selected = np.sort(np.argsort(-mistakes, kind="stable")[:MAX_CONFUSION_CLASSES])
+    counts = sk.confusion_matrix(truth, predicted, labels=range(classes))
+    counts = counts[np.ix_(selected, selected)]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = [preprocessing.classes[i][:20] for i in shown]
-    size = 3 + 0.45 * len(shown)
+    names = [preprocessing.classes[i][:20] for i in selected]
+    note = f", the {len(selected)} classes with most mistakes" if len(selected) < classes else ""
+    size = 3 + 0.45 * len(selected)
     with figure(path, size, size * 0.9) as axis:
-        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-        for (row, column), count in np.ndenumerate(counts):
-            if count:
-                color = "white" if shares[row, column] > 0.5 else "#333333"
-                axis.text(column, row, count, ha="center", va="center", color=color, fontsize=8)
-        ticks = range(len(shown))
-        slanted = {"rotation": 45, "ha": "right"} if max(map(len, names)) > 3 else {}
-        axis.set_xticks(ticks, names, **slanted)
-        axis.set_yticks(ticks, names)
-        left_out = len(preprocessing.classes) - len(shown)
-        note = f", the {len(shown)} classes with most mistakes" if left_out else ""
+        display = sk.ConfusionMatrixDisplay(shares, display_labels=names)
+        limits = {"vmin": 0, "vmax": 1}
+        display.plot(ax=axis, cmap="Blues", colorbar=False, im_kw=limits, text_kw={"fontsize": 8})
+        # Shares of the true class as colours, numbers of examples as text.
+        for cell, text in np.ndenumerate(display.text_):
+            text.set_text(counts[cell] or "")
+        if max(map(len, names)) > 3:
+            axis.set_xticks(axis.get_xticks(), names, rotation=45, ha="right")
         axis.set(xlabel="predicted class", ylabel="true class", title=f"Confusion (examples{note})")
         axis.spines[:].set_visible(False)
 
 
-def _draw_reliability(path: Path, right: np.ndarray, confidence: np.ndarray) -> None:
-    shares, hits, sure = zip(*_bins(right, confidence), strict=True)
+def _draw_reliability(path: Path, correct: np.ndarray, confidence: np.ndarray) -> None:
+    shares, accuracies, means = zip(*_calibration_bins(correct, confidence), strict=True)
+    error = _calibration_error(correct, confidence)
     with figure(path, 4.8, 4.8) as axis:
-        axis.plot([0, 1], [0, 1], color="#bbbbbb", linestyle="--", label="perfectly calibrated")
+        display = CalibrationDisplay(accuracies, means, confidence)
+        name = "this model (size: share of predictions)"
+        display.plot(ax=axis, name=name, marker="", color="#1d4ed8")
         sizes = [20 + 400 * share for share in shares]
-        axis.scatter(sure, hits, s=sizes, color="#1d4ed8", alpha=0.6, zorder=3)
-        axis.plot(sure, hits, color="#1d4ed8", label="this model (size: share of answers)")
-        error = _calibration_error(right, confidence)
+        axis.scatter(means, accuracies, s=sizes, color="#1d4ed8", alpha=0.6, zorder=3)
         axis.set(
             xlabel="confidence",
             ylabel="accuracy",
@@ -203,4 +223,3 @@ def _draw_reliability(path: Path, right: np.ndarray, confidence: np.ndarray) -> 
             ylim=(0, 1.04),
             title=f"Reliability (expected calibration error {error:.3f})",
         )
-        axis.legend(frameon=False, loc="lower right")

@@ -24,7 +24,7 @@ def test_weights_that_come_from_the_data_are_not_copied(
     assert main(UNRECORDED) == 0
     task, config = use_task(), load_config([*UNRECORDED, "--train.init_from", "latest"])
     preprocessing = task.preprocessing.fit(task.load(config, None).train, config)
-    theirs = artifact.load(find_run("latest").model_file, task).core
+    theirs = artifact.load(find_run("latest").model_file, task).network
     kept = theirs.trainable_weights[0].path
     task = use_task(weights_from_data=(f"^{kept}$",))
     network = loop.build(task, config, preprocessing, connect(config.runtime, {}))

@@ -19,24 +19,24 @@ def contributions(model: Artifact, inputs: np.ndarray) -> np.ndarray:
     """Inputs (size, width) -> what each column contributes to the log-odds (size, columns), columns
     as in ``columns``."""
     preprocessing = model.preprocessing
-    core = before_recalibration(model)
+    network = before_recalibration(model)
     usual = np.array(preprocessing.usual, "float32")
     of_inputs = np.concatenate(
         [
-            _integrated(core, inputs[start : start + ROWS], usual)
+            _integrated(network, inputs[start : start + ROWS], usual)
             for start in range(0, len(inputs), ROWS)
         ]
     )
     names = columns(model)
     belongs = np.array(preprocessing.inputs)[:, None] == np.array(names)
-    layer = model.core.get_layer("recalibration")
+    layer = model.network.get_layer("recalibration")
     slope = 1.0 if layer.knots else float(layer.slope)
     return slope * of_inputs @ belongs.astype("float64")
 
 
 def before_recalibration(model: Artifact) -> keras.Model:
     """Inputs (batch, width) -> logits (batch, members)."""
-    return keras.Model(model.core.input, model.core.get_layer("recalibration").input)
+    return keras.Model(model.network.input, model.network.get_layer("recalibration").input)
 
 
 def columns(model: Artifact) -> tuple[str, ...]:
@@ -52,21 +52,21 @@ def importance(model: Artifact, inputs: np.ndarray) -> dict[str, float]:
     return {names[place]: float(sizes[place]) for place in order}
 
 
-def _integrated(core: keras.Model, inputs: np.ndarray, usual: np.ndarray) -> np.ndarray:
+def _integrated(network: keras.Model, inputs: np.ndarray, usual: np.ndarray) -> np.ndarray:
     total = np.zeros(inputs.shape, "float64")
     for step in range(STEPS):
         share = np.float32((step + 0.5) / STEPS)
-        total += _gradients(core, usual + share * (inputs - usual))
+        total += _gradients(network, usual + share * (inputs - usual))
     return (inputs - usual) * total / STEPS
 
 
-def _gradients(core: keras.Model, inputs: np.ndarray) -> np.ndarray:
+def _gradients(network: keras.Model, inputs: np.ndarray) -> np.ndarray:
     """Of the mean logit of each row by its inputs (size, width)."""
     if keras.backend.backend() == "jax":
         import jax
 
         def total(x):
-            return core(x, training=False).mean(axis=-1).sum()
+            return network(x, training=False).mean(axis=-1).sum()
 
         return np.asarray(jax.grad(total)(inputs))
     import tensorflow as tf
@@ -74,5 +74,5 @@ def _gradients(core: keras.Model, inputs: np.ndarray) -> np.ndarray:
     x = tf.constant(inputs)
     with tf.GradientTape() as tape:
         tape.watch(x)
-        total = tf.reduce_sum(tf.reduce_mean(core(x, training=False), axis=-1))
+        total = tf.reduce_sum(tf.reduce_mean(network(x, training=False), axis=-1))
     return tape.gradient(total, x).numpy()

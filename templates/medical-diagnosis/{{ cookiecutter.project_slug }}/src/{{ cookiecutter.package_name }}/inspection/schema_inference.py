@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..datasets.identifier_check import DATE_FORM, NEARLY_ALL, identifying, words_of
 from ..datasets.schema import Column, as_days
-from ..datasets.splits import names_splits
+from ..datasets.splits import is_split_column
 from ..engine.errors import DataProblem
 from ..engine.findings import MIN_ROWS, Findings
 
@@ -201,7 +201,7 @@ def known(name: str) -> tuple[str, float, float] | None:
 def _singles(cells: dict[str, np.ndarray], findings: Findings) -> dict[str, Column]:
     """Split, outcome, patient and site."""
     columns: dict[str, Column] = {}
-    splits = [name for name in cells if names_splits(cells[name])]
+    splits = [name for name in cells if is_split_column(cells[name])]
     for name in sorted(splits, key=lambda name: " ".join(words_of(name)) not in SPLITS)[:1]:
         columns[name] = Column(kind="split")
     outcome, column = _outcome({n: v for n, v in cells.items() if n not in columns}, findings)

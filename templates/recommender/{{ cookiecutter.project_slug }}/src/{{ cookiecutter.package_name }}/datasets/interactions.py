@@ -88,7 +88,7 @@ def kept(log: Log, mask: np.ndarray) -> Log:
     )
 
 
-def core(log: Log, least: int) -> Log:
+def k_core(log: Log, least: int) -> Log:
     """What is left when users and items with fewer events are left out, again and again."""
     while len(log):
         of_user = np.bincount(log.users)[log.users]

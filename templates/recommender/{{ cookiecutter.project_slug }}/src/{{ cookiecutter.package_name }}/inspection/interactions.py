@@ -13,7 +13,7 @@ import pandas as pd
 from ..config import Config, DataConfig
 from ..datasets.events import Reader, concatenated
 from ..datasets.frames import parts_of
-from ..datasets.interactions import Log, core, divided, first_of_each, kept, twice
+from ..datasets.interactions import Log, divided, first_of_each, k_core, kept, twice
 from ..engine.errors import DataProblem
 from ..engine.findings import Findings, find_named, format_counts
 
@@ -428,7 +428,7 @@ def _divide(log: Log, data: DataConfig, given: set[str], findings: Findings) -> 
     problems = []
     for split in splits:
         try:
-            rest = core(log, data.least_events)
+            rest = k_core(log, data.least_events)
             divided(rest, split, data.validation_fraction, data.test_fraction)
         except DataProblem as problem:
             problems.append(str(problem))

@@ -1,4 +1,4 @@
-"""Rows with a text and a label, from files of any size."""
+"""Rows with a text and a label, streamed from files of any size."""
 
 import codecs
 import csv
@@ -9,16 +9,16 @@ from typing import Any, NamedTuple
 
 from ..config import DataConfig
 from ..engine.errors import DataProblem, UsageProblem
-from .splits import split_named
+from .splits import parse_split
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
-LONGEST_FIELD = 2**30  # characters; Python's csv refuses more than 131,072 without being told
-MOST_LINES = 1_000  # that a row of a csv file may run over
-FEWEST_SWALLOWED = 3  # lines within a row from which it is told that they are rows themselves
+LONGEST_FIELD = 2**30  # characters; the default limit of Python's csv is 131,072
+MAX_LINES = 1_000  # of a row of a csv file
+MIN_SWALLOWED = 3  # lines inside a row that look like rows, to suspect an open quotation mark
 
 
 class Row(NamedTuple):
-    """An example as a source gives it; ``problem`` says why it cannot be used."""
+    """An example as a source yields it; ``problem`` is the reason why it cannot be used."""
 
     id: str
     text: str
@@ -29,7 +29,11 @@ class Row(NamedTuple):
 
 
 def read_table(path: Path, data: DataConfig) -> Iterator[Row]:
-    """Rows of a csv, tsv, jsonl or parquet file, in its order.
+    """Yield the rows of a csv, tsv, jsonl or parquet file, in its order.
+
+    Args:
+        path: the file.
+        data: names of the columns, and the file's format.
 
     Raises:
         DataProblem: the file is not of its kind, a column is missing, or a cell of
@@ -37,7 +41,7 @@ def read_table(path: Path, data: DataConfig) -> Iterator[Row]:
     """
     wanted = [data.text_column, data.label_column]
     wanted += [name for name in (data.id_column, data.group_column, data.split_column) if name]
-    for number, record in records(path, data.encoding, data.delimiter):
+    for number, record in read_records(path, data.encoding, data.delimiter):
         if isinstance(record, str):
             yield Row(str(number), "", "", problem=record)
             continue
@@ -52,17 +56,21 @@ def read_table(path: Path, data: DataConfig) -> Iterator[Row]:
 
 
 def _split_of(record: dict[str, Any], column: str | None, place: str) -> str:
-    return split_named(as_text(record[column]), column, place) if column else ""
+    return parse_split(as_text(record[column]), column, place) if column else ""
 
 
 def read_texts(path: Path, data: DataConfig) -> Iterator[tuple[str, str]]:
-    """``(id, text)`` of each row of a table, or of each line of any other file."""
+    """Yield ``(id, text)`` of each row of a table, or of each line of any other file.
+
+    Raises:
+        DataProblem: a row cannot be read.
+    """
     if path.suffix not in SUFFIXES:
         for number, line in enumerate(_lines(path, data.encoding), start=1):
             yield str(number), line.rstrip("\r\n")
         return
     column = data.text_column
-    for number, record in records(path, data.encoding, data.delimiter):
+    for number, record in read_records(path, data.encoding, data.delimiter):
         if isinstance(record, str):
             raise DataProblem(f"{path}, row {number}: {record}.")
         _require([column], record, path)
@@ -70,12 +78,12 @@ def read_texts(path: Path, data: DataConfig) -> Iterator[tuple[str, str]]:
 
 
 def find_texts(folder: Path) -> list[Path]:
-    """All text files below a folder, in a fixed order."""
+    """Find all text files below a folder, sorted by path."""
     return sorted(folder.rglob("*.txt"))
 
 
-def read_whole(path: Path, encoding: str) -> tuple[str, str]:
-    """A file's text, and what is wrong with it."""
+def read_file(path: Path, encoding: str) -> tuple[str, str]:
+    """Return a file's text and '', or '' and the reason why it cannot be read."""
     try:
         return path.read_text(encoding=_codec(encoding)), ""
     except UnicodeDecodeError:
@@ -84,38 +92,41 @@ def read_whole(path: Path, encoding: str) -> tuple[str, str]:
         return "", str(error.strerror)
 
 
-def records(
+def read_records(
     path: Path, encoding: str, delimiter: str
 ) -> Iterator[tuple[int, dict[str, Any] | str]]:
-    """Each row's number and its fields, or what is wrong with it; a header is row 1.
+    """Yield each row's number and its fields, or the reason why it cannot be read.
 
     Args:
-        path: a table with one of ``SUFFIXES``.
-        delimiter: between two fields of a csv file.
+        path: a table with one of ``SUFFIXES``; a header is row 1.
+        encoding: of a text file.
+        delimiter: of a csv file.
     """
     if path.suffix == ".parquet":
         yield from enumerate(_parquet(path), start=1)
     elif path.suffix == ".jsonl":
         for number, line in enumerate(_lines(path, encoding), start=1):
             if line.strip():
-                yield number, _checked(_json(line), encoding)
+                yield number, _check_encoding(_json(line), encoding)
     else:
-        for number, record in enumerate(_separated(path, encoding, delimiter), start=2):
+        for number, record in enumerate(_read_delimited(path, encoding, delimiter), start=2):
             complete = None not in record and None not in record.values()
-            yield number, _checked(record, encoding) if complete else "another number of fields"
+            yield (
+                number,
+                _check_encoding(record, encoding) if complete else "another number of fields",
+            )
 
 
-def _separated(path: Path, encoding: str, delimiter: str) -> Iterator[dict[str, Any]]:
-    """Fields of each row of a csv or tsv file.
+def _read_delimited(path: Path, encoding: str, delimiter: str) -> Iterator[dict[str, Any]]:
+    """Yield the fields of each row of a csv or tsv file; tsv has no quotation marks.
 
-    In tsv a quotation mark is a character as any other.
+    pandas cannot do that: it would silently read on from an open quotation mark and lose rows.
 
     Raises:
-        DataProblem: a row of a csv file runs over lines that are rows themselves, or over very
-            many: a quotation mark is not closed, and rows would be lost.
+        DataProblem: a row of a csv file spans lines that look like rows, or very many lines.
     """
     csv.field_size_limit(LONGEST_FIELD)
-    lines = _Remembered(_lines(path, encoding))
+    lines = _LineRecorder(_lines(path, encoding))
     if path.suffix == ".tsv":
         reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     else:
@@ -137,8 +148,8 @@ def _separated(path: Path, encoding: str, delimiter: str) -> Iterator[dict[str, 
         raise DataProblem(f"{path}, line {reader.line_num}: {error}") from None
 
 
-class _Remembered:
-    """Lines, and which of them were read since ``recent`` was emptied."""
+class _LineRecorder:
+    """Lines, with those read since ``recent`` was last cleared."""
 
     def __init__(self, lines: Iterator[str]) -> None:
         self._lines, self.recent = lines, list[str]()
@@ -148,18 +159,20 @@ class _Remembered:
 
     def __next__(self) -> str:
         self.recent.append(next(self._lines))
-        if len(self.recent) > MOST_LINES:
-            raise csv.Error(f"a row of over {MOST_LINES} lines; is a quotation mark not closed?")
+        if len(self.recent) > MAX_LINES:
+            raise csv.Error(f"a row of over {MAX_LINES} lines; is a quotation mark not closed?")
         return self.recent[-1]
 
 
 def _swallows_rows(lines: list[str], width: int, delimiter: str) -> bool:
-    """Whether all lines of a row between its first and its last have as many fields as the
-    header. Of a single column that says nothing."""
-    within = lines[1:-1]
-    if width < 2 or len(within) < FEWEST_SWALLOWED:
+    """Return whether all inner lines of a row have as many fields as the header.
+
+    With a single column, any line has.
+    """
+    inner = lines[1:-1]
+    if width < 2 or len(inner) < MIN_SWALLOWED:
         return False
-    return all(len(fields) == width for fields in csv.reader(within, delimiter=delimiter))
+    return all(len(fields) == width for fields in csv.reader(inner, delimiter=delimiter))
 
 
 def _require(columns: Iterable[str], record: dict[str, Any], path: Path) -> None:
@@ -170,11 +183,11 @@ def _require(columns: Iterable[str], record: dict[str, Any], path: Path) -> None
 
 
 def _lines(path: Path, encoding: str) -> Iterator[str]:
-    """Lines with their ends; bytes that are not in the encoding become lone surrogates."""
+    """Yield lines with their ends; undecodable bytes become lone surrogates."""
     try:
         with path.open(encoding=_codec(encoding), errors="surrogateescape", newline="") as file:
             yield from file
-    except UnicodeError as error:  # such as UTF-16 without its mark
+    except UnicodeError as error:  # such as UTF-16 without a byte order mark
         raise DataProblem(f"{path}: not {encoding}: {error}.") from None
 
 
@@ -196,7 +209,7 @@ def _json(line: str) -> dict[str, Any] | str:
     return record if isinstance(record, dict) else "no JSON object"
 
 
-def _checked(record: dict[str, Any] | str, encoding: str) -> dict[str, Any] | str:
+def _check_encoding(record: dict[str, Any] | str, encoding: str) -> dict[str, Any] | str:
     if isinstance(record, dict) and any(_is_broken(value) for value in record.values()):
         return f"not {encoding}"
     return record
@@ -219,10 +232,14 @@ def _parquet(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def as_label(value: Any, separator: str | None) -> str:
-    """A label as text; several of them, as jsonl and parquet may give, with the separator between.
+    """Convert a label to text; several labels are joined with the separator.
+
+    Args:
+        value: a label or, from jsonl and parquet, a list of labels.
+        separator: ``data.label_separator``.
 
     Raises:
-        DataProblem: there are several, and no separator; or one has the separator in it.
+        DataProblem: there are several labels but no separator, or a label contains it.
     """
     if not isinstance(value, (list, tuple)):
         return as_text(value).strip()
@@ -235,11 +252,11 @@ def as_label(value: Any, separator: str | None) -> str:
     for name in names:
         if separator in name:
             raise DataProblem(
-                f"data.label_separator: {separator!r} stands in the label {name!r}; use another."
+                f"data.label_separator: {separator!r} occurs in the label {name!r}; use another."
             )
     return separator.join(names)
 
 
 def as_text(value: Any) -> str:
-    """A field's value as text; '' where there is none."""
+    """Convert a field's value to text, and a missing one to ''."""
     return "" if value is None or value != value else str(value)

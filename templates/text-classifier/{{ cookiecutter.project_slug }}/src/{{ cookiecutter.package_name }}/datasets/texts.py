@@ -1,4 +1,4 @@
-"""Texts on disk, read by position: memory stays flat however many there are."""
+"""Texts on disk, read by position, so that memory does not grow with their number."""
 
 import hashlib
 import mmap
@@ -11,7 +11,7 @@ from ..engine.files import project_root
 
 
 class TextStore:
-    """Texts one after the other in a file without a name, which goes with the process."""
+    """Texts in one anonymous temporary file, which vanishes with the process."""
 
     def __init__(self) -> None:
         folder = project_root() / ".cache"
@@ -21,22 +21,23 @@ class TextStore:
         self._content: mmap.mmap | None = None
 
     def append(self, text: str) -> None:
+        """Add a text; its position is the number of texts before it."""
         encoded = text.encode("utf-8", "replace")
         self._file.write(encoded)
         self._ends.append(self._ends[-1] + len(encoded))
 
-    def read(self, places: np.ndarray) -> np.ndarray:
-        """Texts (batch,) in UTF-8."""
+    def read(self, positions: np.ndarray) -> np.ndarray:
+        """Read the texts (batch,) at these positions (batch,), in UTF-8."""
         if self._content is None and self._ends[-1]:
             self._file.flush()
             self._content = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
-        parts = [(self._ends[place], self._ends[place + 1]) for place in places]
-        return np.array([self._content[a:b] if b > a else b"" for a, b in parts], dtype=object)
+        spans = [(self._ends[i], self._ends[i + 1]) for i in positions]
+        return np.array([self._content[a:b] if b > a else b"" for a, b in spans], dtype=object)
 
 
 def content_key(text: str) -> str:
-    """The same for texts that differ in case, spaces and punctuation alone."""
+    """Hash a text so that texts that differ only in case, spaces and punctuation match."""
     letters = "".join(filter(str.isalnum, text.casefold()))
-    # Of nothing but signs, the signs count.
-    counted = letters or "".join(text.split())
-    return hashlib.blake2b(counted.encode("utf-8", "replace"), digest_size=12).hexdigest()
+    # Texts without letters and digits, such as emoji, are compared by their other characters.
+    content = letters or "".join(text.split())
+    return hashlib.blake2b(content.encode("utf-8", "replace"), digest_size=12).hexdigest()

@@ -1,13 +1,13 @@
 """TF-IDF with logistic regression as a layer: the strongest simple model of texts.
 
-It is fitted exactly, by scikit-learn, to what the layer itself makes of the training texts, so
-training, ``predict`` and serving cannot differ. N-grams are looked up by numbers drawn from their
-tokens (A. Joulin et al., Bag of Tricks, EACL 2017), so no backend needs strings.
+scikit-learn fits it exactly, to the features that the layer itself computes of the training texts,
+so training, ``predict`` and serving cannot differ. N-grams are looked up by a hash of their token
+ids (A. Joulin et al., Bag of Tricks, EACL 2017), so no backend needs strings.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 
 import keras
 import numpy as np
@@ -16,250 +16,287 @@ from scipy.sparse import csr_matrix, vstack
 from sklearn.linear_model import LogisticRegression
 from sklearn.multiclass import OneVsRestClassifier
 
+from ..engine.cache import CHUNK
 from ..objective import mean_loss
 
-SLOTS = 1_048_573  # numbers for n-grams; a prime
-CHECKS = 1_048_571  # numbers that tell apart those of one slot; another
-# Numbers below SLOTS times a factor fit into 31 bits. Two products spread neighbouring tokens
+SLOTS = 1_048_573  # hash values of n-grams; a prime
+CHECKS = 1_048_571  # values of a second hash, which detects collisions in a slot; another prime
+# A number below SLOTS times a factor fits into 31 bits. Two products spread neighbouring tokens
 # over all slots; one would put common pairs side by side.
 SLOT_FACTORS, CHECK_FACTORS = (2_039, 2_029), (1_999, 2_011)
-FIRST = 2  # token number from which on n-grams count: 0 is padding, 1 an unknown token
-FEWEST = 2  # training texts that an n-gram must stand in to count
-MOST_WEIGHTS = 4_000_000  # of the regression; L-BFGS needs some 200 bytes for each
-MOST_NGRAMS = 200_000
-PRUNED = 8_000_000  # different n-grams after which those seen once are forgotten
-STRENGTHS = (1.0, 4.0, 16.0, 64.0, 256.0)  # inverse regularisation
-FOLDS = 5  # one of them chooses the strength
-
-Batches = Callable[[], Iterator[np.ndarray]]
+FIRST_ID = 2  # of a token of the vocabulary: 0 is padding, 1 an unknown token
+MIN_TEXTS = 2  # training texts that contain an n-gram of the vocabulary
+MAX_WEIGHTS = 4_000_000  # of the regression; L-BFGS needs some 200 bytes for each
+MAX_NGRAMS = 200_000
+PRUNE_SIZE = 8_000_000  # distinct n-grams from which those seen once are dropped
+STRENGTHS = (1.0, 4.0, 16.0, 64.0, 256.0)  # inverse of regularization, scikit-learn's C
+FOLDS = 5  # one of them is held out to select the strength
 
 
 @keras.saving.register_keras_serializable(__package__)
 class NGramLogits(layers.Layer):
-    """Token numbers (batch, tokens) -> logits (batch, classes).
+    """Map token ids (batch, tokens) to logits (batch, classes).
 
-    Each n-gram counts 1 + log of how often it stands in the text, times its inverse document
-    frequency (K. Spärck Jones, J. Documentation 28, 1972); each text is scaled to a length of 1.
+    A feature is 1 + log of an n-gram's count in the text, times its inverse document frequency
+    (K. Spärck Jones, J. Documentation 28, 1972); each text's features have an L2 norm of 1.
 
     Args:
-        ngrams: different ones that count.
-        longest: tokens of the longest n-gram.
+        num_ngrams: size of the vocabulary of n-grams.
+        num_classes: number of classes.
+        max_n: tokens of the longest n-gram.
     """
 
-    def __init__(self, ngrams: int, classes: int, longest: int, **options) -> None:
+    def __init__(self, num_ngrams: int, num_classes: int, max_n: int, **options) -> None:
         super().__init__(**options)
-        self.ngrams, self.classes, self.longest = ngrams, classes, longest
+        self.num_ngrams, self.num_classes, self.max_n = num_ngrams, num_classes, max_n
 
     def build(self, shape) -> None:
-        def fixed(shape, name):
-            return self.add_weight(shape, "zeros", trainable=False, name=name)
+        def add_constant(size: int, name: str):
+            return self.add_weight((size,), "zeros", trainable=False, name=name)
 
-        # Row 0 stands for all n-grams that do not count. Rows and checks are below 2**24, which
-        # float32 holds exactly; whole numbers are no weights for every backend and device.
-        self.rows = fixed((SLOTS,), "rows")
-        self.checks = fixed((self.ngrams + 1,), "checks")
-        self.rarity = fixed((self.ngrams + 1,), "rarity")
-        self.table = self.add_weight((self.ngrams + 1, self.classes), "zeros", name="table")
-        self.bias = self.add_weight((self.classes,), "zeros", name="bias")
+        # Row 0 stands for all n-grams outside the vocabulary. Rows and checks are below 2**24,
+        # which float32 holds exactly; not every backend and device takes integer weights.
+        rows = self.num_ngrams + 1
+        self.rows = add_constant(SLOTS, "rows")
+        self.checks = add_constant(rows, "checks")
+        self.idf = add_constant(rows, "idf")
+        self.kernel = self.add_weight((rows, self.num_classes), "zeros", name="kernel")
+        self.bias = self.add_weight((self.num_classes,), "zeros", name="bias")
 
     def call(self, tokens):
         rows, values = self.tfidf(tokens)
-        weights = ops.take(self.table, rows, axis=0)  # (batch, n-grams, classes)
+        weights = ops.take(self.kernel, rows, axis=0)  # (batch, n-grams, classes)
         return ops.sum(weights * ops.expand_dims(values, -1), axis=1) + self.bias
 
     def tfidf(self, tokens):
-        """Rows (batch, n-grams) of the table, sorted, and what each adds to its n-gram's value."""
-        slots, checks, counts = ngrams(tokens, self.longest)
+        """Return the sorted rows (batch, n-grams) of all n-grams, and their values.
+
+        The values of equal rows add up to the feature.
+        """
+        slots, checks, valid = hash_ngrams(tokens, self.max_n)
         rows = ops.cast(ops.take(self.rows, slots), "int32")
         same = ops.cast(ops.take(self.checks, rows), "int32") == checks
-        rows = ops.sort(ops.where(counts & same, rows, 0), axis=1)
-        seen = _seen_before(rows)
-        # Of an n-gram that comes n times the values add up to 1 + log(n), its squares to the
+        rows = ops.sort(ops.where(valid & same, rows, 0), axis=1)
+        seen = _count_before(rows)
+        # The values of an n-gram that occurs n times add up to 1 + log(n), and ``squares`` to the
         # square of that.
         before = ops.where(seen > 0, 1 + ops.log(ops.maximum(seen, 1.0)), 0.0)
         after = 1 + ops.log(seen + 1)
-        rarity = ops.where(rows > 0, ops.take(self.rarity, rows), 0.0)
-        squares = rarity * rarity * (after * after - before * before)
-        length = ops.sqrt(ops.maximum(ops.sum(squares, axis=1, keepdims=True), 1e-12))
-        return rows, rarity * (after - before) / length
+        idf = ops.where(rows > 0, ops.take(self.idf, rows), 0.0)
+        squares = idf * idf * (after * after - before * before)
+        norm = ops.sqrt(ops.maximum(ops.sum(squares, axis=1, keepdims=True), 1e-12))
+        return rows, idf * (after - before) / norm
 
-    def count(self, codes: np.ndarray, texts: np.ndarray, size: int) -> None:
-        """Set which n-grams count, and their inverse document frequency.
+    def set_ngrams(self, codes: np.ndarray, counts: np.ndarray, num_texts: int) -> None:
+        """Set the vocabulary of n-grams, and their inverse document frequencies.
 
         Args:
-            codes: (ngrams,) of ``frequent``, the most frequent first.
-            texts: (ngrams,) training texts that each stands in.
-            size: all training texts.
+            codes: (n-grams,) as ``find_frequent`` returns them, the most frequent first.
+            counts: (n-grams,) number of training texts that contain each.
+            num_texts: number of all training texts.
         """
         slots, checks = np.divmod(codes, CHECKS)
         rows = np.zeros(SLOTS, "float32")
-        # In a slot of several the last one stays: the most frequent.
+        # Of several n-grams in a slot, the last assignment stays: that of the most frequent one.
         rows[slots[::-1]] = np.arange(len(codes), 0, -1)
         self.rows.assign(rows)
         self.checks.assign(np.append(-1, checks).astype("float32"))
-        rarity = np.log((1 + size) / (1 + texts)) + 1
-        self.rarity.assign(np.append(0, rarity).astype("float32"))
+        idf = np.log((1 + num_texts) / (1 + counts)) + 1
+        self.idf.assign(np.append(0, idf).astype("float32"))
 
-    def matrix(self, batches: Iterator[np.ndarray]) -> csr_matrix:
-        """TF-IDF (texts, ngrams + 1) of batches of token numbers."""
+    def transform(self, tokens: csr_matrix) -> csr_matrix:
+        """Compute TF-IDF features (texts, n-grams + 1) of token ids (texts, tokens)."""
         parts = []
-        for tokens in batches:
-            rows, values = map(ops.convert_to_numpy, self.tfidf(tokens))
-            places = np.repeat(np.arange(len(tokens)), rows.shape[1]).reshape(rows.shape)
-            kept = rows > 0
-            shape = (len(tokens), self.ngrams + 1)
-            parts.append(csr_matrix((values[kept], (places[kept], rows[kept])), shape))
+        for batch in _dense_batches(tokens):
+            rows, values = map(ops.convert_to_numpy, self.tfidf(batch))
+            texts = np.repeat(np.arange(len(batch)), rows.shape[1]).reshape(rows.shape)
+            known = rows > 0
+            shape = (len(batch), self.num_ngrams + 1)
+            parts.append(csr_matrix((values[known], (texts[known], rows[known])), shape))
         return vstack(parts, format="csr")
 
     def get_config(self):
-        own = {"ngrams": self.ngrams, "classes": self.classes, "longest": self.longest}
-        return {**super().get_config(), **own}
+        names = ("num_ngrams", "num_classes", "max_n")
+        return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
-def fit(batches: Batches, truth: np.ndarray, classes: int, longest: int, **options) -> NGramLogits:
-    """A layer that begins as the logistic regression of training texts.
+def fit(
+    batches: Iterable[np.ndarray], truth: np.ndarray, num_classes: int, max_n: int, **options
+) -> NGramLogits:
+    """Make a layer that starts as the logistic regression of training texts.
 
     Args:
-        batches: gives token numbers (batch, tokens) of the texts, each time anew; the texts'
-            order is a random one.
-        truth: (texts,) class numbers, or 0 and 1 (texts, classes) where a text may have several.
+        batches: token ids (batch, tokens) of the texts, in random order.
+        truth: class indices (texts,), or 0 and 1 (texts, classes) of several labels.
+        num_classes: number of classes.
+        max_n: tokens of the longest n-gram.
         options: of the layer.
     """
-    held = np.arange(len(truth)) % FOLDS == 0
+    # Tokenised once for all four passes; sparse, since most of a batch is padding.
+    tokens = vstack([csr_matrix(batch) for batch in batches], format="csr")  # (texts, tokens)
+    held_out = np.arange(len(truth)) % FOLDS == 0
     strength = STRENGTHS[1]
-    if len(np.unique(truth[~held])) == len(np.unique(truth)):
-        # The n-grams are counted without the texts that choose: those that just one of the others
-        # has in common with them would seem to tell more than they do.
-        layer = _counting(_only(batches, ~held), np.sum(~held), classes, longest)
-        inputs = layer.matrix(batches())
-        strength, _ = best(inputs[~held], truth[~held], inputs[held], truth[held])
-    layer = _counting(batches, len(truth), classes, longest, **options)
-    if layer.ngrams:
-        table, bias = regression(layer.matrix(batches()), truth, strength)
-        layer.table.assign(table)
+    if len(np.unique(truth[~held_out])) == len(np.unique(truth)):
+        # N-grams are counted without the held-out texts: those shared with one other text only
+        # would seem more informative than they are.
+        layer = _count_ngrams(tokens[~held_out], num_classes, max_n)
+        inputs = layer.transform(tokens)
+        strength, _ = select_strength(
+            inputs[~held_out], truth[~held_out], inputs[held_out], truth[held_out]
+        )
+    layer = _count_ngrams(tokens, num_classes, max_n, **options)
+    if layer.num_ngrams:
+        kernel, bias = fit_regression(layer.transform(tokens), truth, strength)
+        layer.kernel.assign(kernel)
         layer.bias.assign(bias)
     return layer
 
 
-def regression(
+def fit_regression(
     inputs: csr_matrix, truth: np.ndarray, strength: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (width, classes) and biases (classes,) of the logistic regression of all rows."""
-    model = _model(truth, strength).fit(inputs, truth)
+    """Fit a logistic regression.
+
+    Args:
+        inputs: features (texts, features).
+        truth: class indices (texts,), or 0 and 1 (texts, classes).
+        strength: inverse of regularization.
+
+    Returns:
+        Its weights (features, classes) and biases (classes,).
+    """
+    model = _make_regression(truth, strength).fit(inputs, truth)
     if truth.ndim == 2:
-        found = [(one.coef_[0], one.intercept_[0]) for one in model.estimators_]
-        weights, biases = map(np.array, zip(*found, strict=True))
+        pairs = [(one.coef_[0], one.intercept_[0]) for one in model.estimators_]
+        weights, biases = map(np.array, zip(*pairs, strict=True))
     else:
         weights, biases = model.coef_, model.intercept_
-        if len(biases) == 1:  # of two classes the second one's, against the first
+        if len(biases) == 1:  # scikit-learn has one logit for two classes
             weights, biases = (np.concatenate([-half, half]) / 2 for half in (weights, biases))
     return weights.T.astype("float32"), biases.astype("float32")
 
 
-def best(
-    inputs: csr_matrix, truth: np.ndarray, held: csr_matrix, held_truth: np.ndarray
+def select_strength(
+    inputs: csr_matrix, truth: np.ndarray, held_out: csr_matrix, held_out_truth: np.ndarray
 ) -> tuple[float, LogisticRegression | OneVsRestClassifier]:
-    """The strength whose regression of ``inputs`` predicts ``held`` best, and that regression.
+    """Select the strength whose regression has the lowest loss on held-out texts.
 
-    The loss falls to the best strength and rises after it, so the first rise ends the search.
+    The loss falls to the best strength and rises after it, so the first rise ends the search:
+    unlike scikit-learn's ``LogisticRegressionCV``, which fits all strengths.
+
+    Args:
+        inputs: features (texts, features) to fit.
+        truth: their class indices (texts,), or 0 and 1 (texts, classes).
+        held_out: features of the held-out texts.
+        held_out_truth: the same as ``truth`` for them.
+
+    Returns:
+        The strength and its regression.
     """
-    found, least = None, np.inf
+    best, lowest = None, np.inf
     for strength in STRENGTHS:
-        model = _model(truth, strength).fit(inputs, truth)
-        loss = mean_loss(held_truth, model.predict_proba(held))
-        if loss > least:
+        model = _make_regression(truth, strength).fit(inputs, truth)
+        loss = mean_loss(held_out_truth, model.predict_proba(held_out))
+        if loss > lowest:
             break
-        found, least = (strength, model), loss
-    return found
+        best, lowest = (strength, model), loss
+    return best
 
 
-def _counting(batches: Batches, size: int, classes: int, longest: int, **options) -> NGramLogits:
-    """A layer that counts the n-grams of ``size`` texts, and whose table is empty."""
-    most = min(MOST_NGRAMS, MOST_WEIGHTS // classes)
-    codes, texts = frequent(batches(), longest, most)
-    layer = NGramLogits(len(codes), classes, longest, **options)
+def _count_ngrams(tokens: csr_matrix, num_classes: int, max_n: int, **options) -> NGramLogits:
+    """Make a layer with the frequent n-grams of texts (texts, tokens), and weights of zero."""
+    codes, counts = find_frequent(
+        _dense_batches(tokens), max_n, limit=min(MAX_NGRAMS, MAX_WEIGHTS // num_classes)
+    )
+    layer = NGramLogits(len(codes), num_classes, max_n, **options)
     layer.build((None, None))
-    layer.count(codes, texts, size)
+    layer.set_ngrams(codes, counts, tokens.shape[0])
     return layer
 
 
-def _only(batches: Batches, which: np.ndarray) -> Batches:
-    """Batches of those texts for which ``which`` (texts,) is true."""
-
-    def part() -> Iterator[np.ndarray]:
-        place = 0
-        for tokens in batches():
-            kept = tokens[which[place : place + len(tokens)]]
-            place += len(tokens)
-            if len(kept):
-                yield kept
-
-    return part
+def _dense_batches(tokens: csr_matrix) -> Iterator[np.ndarray]:
+    return (tokens[i : i + CHUNK].toarray() for i in range(0, tokens.shape[0], CHUNK))
 
 
-def frequent(
-    batches: Iterator[np.ndarray], longest: int, most: int
+def find_frequent(
+    batches: Iterable[np.ndarray], max_n: int, limit: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Codes of the n-grams that stand in most texts, the most frequent first, and in how many."""
-    codes, texts, waiting = np.empty(0, "int64"), np.empty(0, "int64"), []
+    """Find the n-grams that occur in most texts.
+
+    Args:
+        batches: token ids (batch, tokens).
+        max_n: tokens of the longest n-gram.
+        limit: largest number of n-grams.
+
+    Returns:
+        Codes (n-grams,) int64, slot * CHECKS + check, the most frequent first; and the number of
+        texts that contain each.
+    """
+    codes, counts, pending = np.empty(0, "int64"), np.empty(0, "int64"), []
 
     def merge() -> None:
-        nonlocal codes, texts, waiting
-        fresh, counts = np.unique(np.concatenate([codes[:0], *waiting]), return_counts=True)
-        joined, place = np.unique(np.concatenate([codes, fresh]), return_inverse=True)
-        counts = np.bincount(place, np.concatenate([texts, counts])).astype("int64")
-        kept = counts >= (FEWEST if len(joined) > PRUNED else 1)
-        codes, texts, waiting = joined[kept], counts[kept], []
+        nonlocal codes, counts, pending
+        fresh, fresh_counts = np.unique(np.concatenate([codes[:0], *pending]), return_counts=True)
+        merged, index = np.unique(np.concatenate([codes, fresh]), return_inverse=True)
+        totals = np.bincount(index, np.concatenate([counts, fresh_counts])).astype("int64")
+        kept = totals >= (MIN_TEXTS if len(merged) > PRUNE_SIZE else 1)
+        codes, counts, pending = merged[kept], totals[kept], []
 
     for tokens in batches:
-        slots, checks, counts = map(ops.convert_to_numpy, ngrams(tokens, longest))
-        found = np.sort(np.where(counts, slots * np.int64(CHECKS) + checks, -1), axis=1)
-        # Each one once a text.
+        slots, checks, valid = map(ops.convert_to_numpy, hash_ngrams(tokens, max_n))
+        found = np.sort(np.where(valid, slots * np.int64(CHECKS) + checks, -1), axis=1)
+        # Once per text, however often an n-gram occurs in it.
         first = np.diff(found, axis=1, prepend=-1) > 0
-        waiting.append(found[first])
-        if sum(map(len, waiting)) > PRUNED:
+        pending.append(found[first])
+        if sum(map(len, pending)) > PRUNE_SIZE:
             merge()
     merge()
-    order = np.lexsort((codes, -texts))
-    order = order[texts[order] >= FEWEST][:most]
-    return codes[order], texts[order]
+    order = np.lexsort((codes, -counts))
+    order = order[counts[order] >= MIN_TEXTS][:limit]
+    return codes[order], counts[order]
 
 
-def ngrams(tokens, longest: int):
-    """Slots and checks (batch, n-grams) of all n-grams, and which of them count: those without
-    padding and unknown tokens."""
-    slots, checks, counts = [], [], []
+def hash_ngrams(tokens, max_n: int):
+    """Hash all n-grams of token ids (batch, tokens).
+
+    Returns:
+        Slots and checks (batch, n-grams) int32, and whether each n-gram is valid: without padding
+        and unknown tokens.
+    """
+    slots, checks, valid = [], [], []
     slot = check = ops.zeros_like(tokens)
     known = ops.ones_like(tokens, dtype="bool")
-    for shift in range(longest):
-        # ``tokens`` moved to the left: each n-gram stands at its first token.
-        moved = ops.pad(tokens[:, shift:], [[0, 0], [0, shift]])
-        slot = _mixed(slot, moved, SLOT_FACTORS, SLOTS)
-        check = _mixed(check, moved, CHECK_FACTORS, CHECKS)
-        known = known & (moved >= FIRST)
-        slots.append(slot), checks.append(check), counts.append(known)
-    return tuple(ops.concatenate(part, axis=1) for part in (slots, checks, counts))
+    for shift in range(max_n):
+        # Shifted to the left, so that each n-gram is at the position of its first token.
+        shifted = ops.pad(tokens[:, shift:], [[0, 0], [0, shift]])
+        slot = _mix(slot, shifted, SLOT_FACTORS, SLOTS)
+        check = _mix(check, shifted, CHECK_FACTORS, CHECKS)
+        known = known & (shifted >= FIRST_ID)
+        slots.append(slot), checks.append(check), valid.append(known)
+    return tuple(ops.concatenate(part, axis=1) for part in (slots, checks, valid))
 
 
-def _mixed(number, token, factors: tuple[int, int], modulus: int):
+def _mix(number, token, factors: tuple[int, int], modulus: int):
     number = (number + token) % modulus
     for factor in factors:
         number = (number * factor + 1) % modulus
     return number
 
 
-def _seen_before(rows):
-    """How often each of sorted numbers (batch, size) stands before it, as float32."""
-    place = ops.cast(ops.cumsum(ops.ones_like(rows), axis=1) - 1, "int32")
+def _count_before(rows):
+    """Count the equal numbers before each of sorted numbers (batch, size), as float32."""
+    position = ops.cast(ops.cumsum(ops.ones_like(rows), axis=1) - 1, "int32")
     begins = ops.concatenate(
         [ops.ones_like(rows[:, :1], dtype="bool"), rows[:, 1:] != rows[:, :-1]], axis=1
     )
-    # Places at which a new number begins, ascending, and which of them each number belongs to.
-    firsts = ops.sort(ops.where(begins, place, 2**30), axis=1)
-    belongs = ops.cumsum(ops.cast(begins, "int32"), axis=1) - 1
-    return ops.cast(place - ops.take_along_axis(firsts, belongs, axis=1), "float32")
+    # The position at which each run of equal numbers begins, and the run of each number.
+    firsts = ops.sort(ops.where(begins, position, 2**30), axis=1)
+    run = ops.cumsum(ops.cast(begins, "int32"), axis=1) - 1
+    return ops.cast(position - ops.take_along_axis(firsts, run, axis=1), "float32")
 
 
-def _model(truth: np.ndarray, strength: float) -> LogisticRegression | OneVsRestClassifier:
+def _make_regression(
+    truth: np.ndarray, strength: float
+) -> LogisticRegression | OneVsRestClassifier:
     model = LogisticRegression(C=strength, max_iter=300)
     return OneVsRestClassifier(model) if truth.ndim == 2 else model

@@ -1,7 +1,7 @@
-"""Pretrained encoders of KerasHub, such as BERT: their tokeniser, and the network itself.
+"""Pretrained encoders of KerasHub, such as BERT: tokeniser and network.
 
-A preset is a name that KerasHub knows, a handle (``kaggle://``, ``hf://``) or a folder. What of its
-tokeniser is needed to predict is saved with the model, which then needs the preset no more.
+A preset is a name that KerasHub knows, a handle (``kaggle://``, ``hf://``) or a folder. Its
+tokeniser is saved with the trained model, which then no longer needs the preset.
 """
 
 from __future__ import annotations
@@ -18,116 +18,132 @@ import keras
 from keras import layers, ops
 
 from ..config import Config
-from ..datasets.downloads import needs_extra
+from ..datasets.downloads import missing_extra
 from ..engine.errors import ProjectError, UsageProblem
 from ..engine.interfaces import Phase
 
 if TYPE_CHECKING:
     from ..preprocessing import Preprocessing
 
-KIND = "preset"  # of tokens: those of the preset
+TOKENIZER = "preset"  # the value of data.tokenizer
 BACKBONE = "backbone"
-SPECIAL = 2  # tokens that are put around a text
-EPOCHS, RATE = 4, 5e-5  # of tuning, where the configuration says nothing else
+NUM_SPECIAL = 2  # start and end token of a text
+EPOCHS, LEARNING_RATE = 4, 5e-5  # of fine-tuning, unless configured
 # Low-rank adapters learn best at about ten times the rate of all weights (J. Schulman et al., LoRA
 # Without Regret, 2025).
-ADAPTERS_FASTER = 10
+LORA_RATE_FACTOR = 10
 
 
-def encoded(tokens: Any, name: str, config: Config, preprocessing: Preprocessing) -> Any:
-    """Token numbers (batch, tokens) -> the mean of what a preset says of them (batch, width).
+def encode(tokens: Any, name: str, config: Config, preprocessing: Preprocessing) -> Any:
+    """Encode texts with a preset, averaged over their tokens.
+
+    Args:
+        tokens: token ids (batch, tokens).
+        name: of the preset.
+        config: the configuration; ``model.tuning`` may add adapters.
+        preprocessing: has the preset's tokeniser.
+
+    Returns:
+        Features (batch, hidden_dim).
 
     Raises:
-        UsageProblem: texts may be longer than it takes.
+        UsageProblem: texts may be longer than the preset takes.
     """
-    with _loading(name):
-        backbone = _hub().models.Backbone.from_preset(name)
-    if preprocessing.max_tokens > longest(backbone):
+    with _explain_load_errors(name):
+        backbone = _import_keras_hub().models.Backbone.from_preset(name)
+    limit = _sequence_limit(backbone)
+    if preprocessing.sequence_length > limit:
         raise UsageProblem(
-            f"data.max_tokens: {preprocessing.max_tokens} is more than the {longest(backbone)} "
+            f"data.sequence_length: {preprocessing.sequence_length} is more than the {limit} "
             f"tokens that {name!r} takes."
         )
     if config.model.tuning == "lora":
         backbone.enable_lora(config.model.lora_rank)
-    marks = _marks(tokenizer(preprocessing.learnt))
-    given = PresetInputs(**marks, name="preset_inputs")(tokens)
-    others = set(backbone.input) - set(given)  # such as the numbers of segments: there is one
-    given |= {name: ops.zeros_like(given["token_ids"]) for name in others}
-    said = backbone.output
-    if isinstance(said, dict):  # beside the sequence BERT gives a summary, which nothing here uses
-        said = said["sequence_output"]
-    said = keras.Model(backbone.input, said, name=BACKBONE)(given)
-    mask = ops.expand_dims(ops.cast(given["padding_mask"], said.dtype), -1)
-    return ops.sum(said * mask, axis=1) / ops.sum(mask, axis=1)
+    special = _special_ids(deserialize_tokenizer(preprocessing.tokenizer_state))
+    inputs = PresetInputs(**special, name="preset_inputs")(tokens)
+    others = set(backbone.input) - set(inputs)  # such as segment_ids: a text is one segment
+    inputs |= {name: ops.zeros_like(inputs["token_ids"]) for name in others}
+    sequence = backbone.output
+    if isinstance(sequence, dict):  # BERT's pooled output is not used
+        sequence = sequence["sequence_output"]
+    # (batch, tokens + NUM_SPECIAL, hidden_dim)
+    sequence = keras.Model(backbone.input, sequence, name=BACKBONE)(inputs)
+    mask = ops.expand_dims(ops.cast(inputs["padding_mask"], sequence.dtype), -1)
+    return ops.sum(sequence * mask, axis=1) / ops.sum(mask, axis=1)
 
 
 def tuning_phase(config: Config) -> Phase:
-    """All weights, or adapters and the head, as long and as fast as suits them."""
-    rate = RATE * ADAPTERS_FASTER if config.model.tuning == "lora" else RATE
+    """Return the phase that trains all weights, or the adapters and the head."""
+    rate = LEARNING_RATE * LORA_RATE_FACTOR if config.model.tuning == "lora" else LEARNING_RATE
     train = config.train
     return Phase("fine-tuning", train.epochs or EPOCHS, train.learning_rate or rate)
 
 
-def learnt(name: str) -> str:
-    """All that the preset's tokeniser needs, as JSON: how it is made, and its files."""
-    with _loading(name):
-        tokeniser = _hub().tokenizers.Tokenizer.from_preset(name)
+def serialize_tokenizer(name: str) -> str:
+    """Serialise a preset's tokeniser as JSON: its configuration and its files."""
+    with _explain_load_errors(name):
+        tokenizer = _import_keras_hub().tokenizers.Tokenizer.from_preset(name)
     with tempfile.TemporaryDirectory() as folder:
-        tokeniser.save_assets(folder)
+        tokenizer.save_assets(folder)
         files = {
             path.name: base64.b64encode(path.read_bytes()).decode()
             for path in sorted(Path(folder).iterdir())
         }
-    made = keras.saving.serialize_keras_object(tokeniser)
-    return json.dumps({"tokenizer": made, "files": files})
+    config = keras.saving.serialize_keras_object(tokenizer)
+    return json.dumps({"tokenizer": config, "files": files})
 
 
-def tokenizer(saved: str) -> Any:
-    """The tokeniser that ``learnt`` gave, from a model file that need not be one's own.
+def deserialize_tokenizer(saved: str) -> Any:
+    """Load the tokeniser that ``serialize_tokenizer`` saved; the file may come from a stranger.
 
     Raises:
         ValueError: it is no tokeniser of KerasHub, or a file's name leads to another folder.
     """
     content = json.loads(saved)
-    kinds, made = _tokenizers(), content["tokenizer"]
-    if made["class_name"] not in kinds:
-        raise ValueError(f"its tokeniser {made['class_name']!r} is none of KerasHub.")
+    classes, config = _tokenizer_classes(), content["tokenizer"]
+    if config["class_name"] not in classes:
+        raise ValueError(f"its tokeniser {config['class_name']!r} is not one of KerasHub.")
     for name in content["files"]:
-        # Of Windows too, whose separators and drives other systems take for letters.
+        # Separators and drives of Windows too, which pathlib elsewhere takes for letters.
         if name in ("", ".", "..") or set(name) & set("/\\:\0"):
-            raise ValueError(f"its tokeniser's file {name!r} is no bare name.")
-    tokeniser = kinds[made["class_name"]].from_config(made["config"])
+            raise ValueError(f"its tokeniser's file {name!r} is not a bare file name.")
+    tokenizer = classes[config["class_name"]].from_config(config["config"])
     with tempfile.TemporaryDirectory() as folder:
         for name, data in content["files"].items():
             Path(folder, name).write_bytes(base64.b64decode(data))
-        tokeniser.load_assets(folder)
-    return tokeniser
+        tokenizer.load_assets(folder)
+    return tokenizer
 
 
-def split(tokeniser: Any) -> Callable[[str], list[str]]:
-    """A function that divides a text as the tokeniser does."""
-    known = tokeniser.get_vocabulary()
-    return lambda text: [known[number] for number in tokeniser(text)]
+def make_splitter(tokenizer: Any) -> Callable[[str], list[str]]:
+    """Make a function from a text to the tokeniser's tokens."""
+    vocabulary = tokenizer.get_vocabulary()
+    return lambda text: [vocabulary[token_id] for token_id in tokenizer(text)]
 
 
-def most_tokens(name: str) -> int:
-    """Tokens of the longest text that the preset takes."""
-    with _loading(name):
-        return longest(_hub().models.Backbone.from_preset(name, load_weights=False))
+def max_sequence_length(name: str) -> int:
+    """Return the number of tokens of the longest text that a preset takes."""
+    with _explain_load_errors(name):
+        backbone = _import_keras_hub().models.Backbone.from_preset(name, load_weights=False)
+    return _sequence_limit(backbone)
 
 
-def longest(backbone: keras.Model) -> int:
-    """The same of the network."""
-    return getattr(backbone, "max_sequence_length", 2**20) - SPECIAL
+def _sequence_limit(backbone: keras.Model) -> int:
+    return getattr(backbone, "max_sequence_length", 2**20) - NUM_SPECIAL
 
 
 @keras.saving.register_keras_serializable(__package__)
 class PresetInputs(layers.Layer):
-    """Token numbers (batch, tokens) -> ``token_ids`` and ``padding_mask`` (batch, tokens + 2), with
-    the preset's own numbers and a token at the beginning and at the end of each text.
+    """Turn token ids (batch, tokens) into the inputs of a preset's network.
+
+    These are ``token_ids`` and ``padding_mask`` (batch, tokens + 2) int32, with the preset's ids
+    and a start and an end token around each text.
 
     Args:
-        unknown: number for what is not known or covered.
+        start: id of the start token.
+        end: id of the end token.
+        padding: id of padding.
+        unknown: id of unknown and dropped tokens.
     """
 
     def __init__(self, start: int, end: int, padding: int, unknown: int, **options) -> None:
@@ -136,65 +152,63 @@ class PresetInputs(layers.Layer):
 
     def call(self, tokens):
         length = ops.sum(ops.cast(tokens > 0, "int32"), axis=1, keepdims=True)
+        # Ours are the preset's ids plus 2, after 0 for padding and 1 for unknown tokens.
         ids = ops.where(tokens > 1, tokens - 2, self.unknown)
         ids = ops.pad(ids, [[0, 0], [1, 1]], constant_values=self.start)
-        place = ops.expand_dims(ops.arange(ops.shape(ids)[1], dtype="int32"), 0)
-        ids = ops.where(place == length + 1, self.end, ids)
-        inside = place <= length + 1
+        position = ops.expand_dims(ops.arange(ops.shape(ids)[1], dtype="int32"), 0)
+        ids = ops.where(position == length + 1, self.end, ids)
+        inside = position <= length + 1
         ids = ops.where(inside, ids, self.padding)
         return {"token_ids": ids, "padding_mask": ops.cast(inside, "int32")}
 
     def compute_output_spec(self, tokens):
-        length = None if tokens.shape[1] is None else tokens.shape[1] + SPECIAL
-        made = keras.KerasTensor((tokens.shape[0], length), "int32")
-        return {
-            "token_ids": made,
-            "padding_mask": keras.KerasTensor((tokens.shape[0], length), "int32"),
-        }
+        length = None if tokens.shape[1] is None else tokens.shape[1] + NUM_SPECIAL
+        names = ("token_ids", "padding_mask")
+        return {name: keras.KerasTensor((tokens.shape[0], length), "int32") for name in names}
 
     def get_config(self):
         own = {name: getattr(self, name) for name in ("start", "end", "padding", "unknown")}
         return {**super().get_config(), **own}
 
 
-def freeze(core: keras.Model) -> None:
-    """Leave the encoder as it is; the head alone is trained."""
-    core.get_layer(BACKBONE).trainable = False
+def freeze(network: keras.Model) -> None:
+    """Freeze the encoder, so that only the head is trained."""
+    network.get_layer(BACKBONE).trainable = False
 
 
-def _marks(tokeniser: Any) -> dict[str, int]:
-    def number(*names: str) -> int:
-        found = (getattr(tokeniser, f"{name}_token_id", None) for name in names)
-        return next((value for value in found if value is not None), 0)
+def _special_ids(tokenizer: Any) -> dict[str, int]:
+    def first_id(*names: str) -> int:
+        ids = (getattr(tokenizer, f"{name}_token_id", None) for name in names)
+        return next((token_id for token_id in ids if token_id is not None), 0)
 
     return {
-        "start": number("start", "cls"),
-        "end": number("end", "sep"),
-        "padding": number("pad"),
-        "unknown": number("mask", "unk"),
+        "start": first_id("start", "cls"),
+        "end": first_id("end", "sep"),
+        "padding": first_id("pad"),
+        "unknown": first_id("mask", "unk"),
     }
 
 
-def _tokenizers() -> dict[str, type]:
-    """All tokenisers that KerasHub publishes, by the names of their classes."""
-    known = _hub().tokenizers
+def _tokenizer_classes() -> dict[str, type]:
+    """Return KerasHub's tokenisers by the names of their classes."""
+    module = _import_keras_hub().tokenizers
     return {
-        name: kind
-        for name, kind in vars(known).items()
-        if isinstance(kind, type) and issubclass(kind, known.Tokenizer)
+        name: value
+        for name, value in vars(module).items()
+        if isinstance(value, type) and issubclass(value, module.Tokenizer)
     }
 
 
-def _hub() -> Any:
+def _import_keras_hub() -> Any:
     try:
         import keras_hub
     except ImportError:
-        raise needs_extra("presets", "model.name") from None
+        raise missing_extra("presets", "model.name") from None
     return keras_hub
 
 
 @contextmanager
-def _loading(name: str):
+def _explain_load_errors(name: str):
     try:
         yield
     except (OSError, ValueError, KeyError) as error:  # network errors are OSErrors

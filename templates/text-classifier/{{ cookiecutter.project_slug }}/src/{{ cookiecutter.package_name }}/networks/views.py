@@ -1,9 +1,9 @@
-"""A fitted model and a network that say different things of the same text, in one.
+"""A blend of two views of a text: a fitted model of n-grams, and a network.
 
-The network learns on its own: of the training texts themselves the fitted model misses next to
-nothing, so nothing would be left to learn. How much each counts is chosen on the validation split
-(D. Wolpert, Stacked generalization, Neural Networks 5, 1992); a network that does not help counts
-nothing.
+The network is trained on its own: the fitted model makes hardly a mistake on the training texts,
+so that its residuals would teach nothing. The weights of both are fitted on the validation split
+(D. Wolpert, Stacked generalization, Neural Networks 5, 1992); a network that does not help gets
+weight 0.
 """
 
 from __future__ import annotations
@@ -23,67 +23,85 @@ if TYPE_CHECKING:
     from ..engine.artifact import Artifact
     from ..preprocessing import Preprocessing
 
-NAME = "views"
-MOST = 8.0  # times that a view's logits may be made larger
-ALONE = (1.0, 0.0)  # weights with which the fitted model stands alone
-PARTS = 10  # of the validation split, each held out once
+NAME = "blend"
+MAX_WEIGHT = 8.0  # of a view's logits
+NGRAMS_ONLY = (1.0, 0.0)  # weights with which the network is ignored
+FOLDS = 10  # of the validation split, for cross-validation
 
 
 @keras.saving.register_keras_serializable(__package__)
-class Views(layers.Layer):
-    """The weighted sum of a fitted model's and a network's logits (batch, classes) for the same
-    texts; their mean until ``weigh`` sets the weights. In training the network's alone."""
+class LogitBlend(layers.Layer):
+    """Sum the logits (batch, classes) of a fitted model and a network, with a weight for each.
+
+    The weights are 0.5 until ``fit_blend`` sets them. In training, the result is the network's.
+    """
 
     def build(self, shapes) -> None:
         mean = keras.initializers.Constant(0.5)
-        self.weighing = self.add_weight((2,), mean, trainable=False, name="weighing")
+        self.view_weights = self.add_weight((2,), mean, trainable=False, name="view_weights")
 
     def call(self, views, training=False):
         fitted, network = views
         if training:
             return network
-        return fitted * self.weighing[0] + network * self.weighing[1]
+        return fitted * self.view_weights[0] + network * self.view_weights[1]
 
     def compute_output_shape(self, shapes):
         return shapes[0]
 
 
-def weigh(trained: Artifact, validation: Split, batch_size: int) -> None:
-    """Set the weights with which the validation split's loss is lowest."""
-    layer = trained.core.get_layer(NAME)
-    apart = keras.Model(trained.core.input, ops.stack(layer.input, axis=1))
-    logits = replace(trained, core=apart).predict_split(validation, batch_size)
+def fit_blend(trained: Artifact, validation: Split, batch_size: int) -> None:
+    """Set the weights of the blend that minimise the loss on the validation split.
+
+    Args:
+        trained: the model, whose weights of the views are assigned.
+        validation: the validation split.
+        batch_size: texts predicted at a time.
+    """
+    layer = trained.network.get_layer(NAME)
+    views = keras.Model(
+        trained.network.input, ops.stack(layer.input, axis=1)
+    )  # (batch, 2, classes)
+    logits = replace(trained, network=views).predict_split(validation, batch_size)
     truth = trained.preprocessing.encode_targets(validation.targets)
-    layer.weighing.assign(find_weights(logits, truth, trained.preprocessing).astype("float32"))
+    weights = find_blend_weights(logits, truth, trained.preprocessing)
+    layer.view_weights.assign(weights.astype("float32"))
 
 
-def find_weights(logits: np.ndarray, truth: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """Weights (2,) of the views' logits (examples, 2, classes) with which the loss is lowest.
+def find_blend_weights(
+    logits: np.ndarray, truth: np.ndarray, preprocessing: Preprocessing
+) -> np.ndarray:
+    """Find the weights (2,) of the views that minimise the loss.
 
-    ``ALONE`` if weights that are found without a part of the examples do not predict that part
-    better by more than the gain's standard error: few examples would let in noise.
+    They are ``NGRAMS_ONLY`` unless cross-validation shows a gain of more than its standard error:
+    with few examples, a network of noise may seem to help.
+
+    Args:
+        logits: (examples, 2, classes) of both views.
+        truth: class indices (examples,), or 0 and 1 (examples, classes).
+        preprocessing: knows whether there are several labels.
     """
 
-    def loss(weights: np.ndarray, of: np.ndarray) -> float:
-        summed = np.einsum("evc,v->ec", logits[of].astype("float64"), weights)
-        return mean_loss(truth[of], probabilities(summed, preprocessing))
+    def loss(weights: np.ndarray, rows: np.ndarray) -> float:
+        blended = np.einsum("evc,v->ec", logits[rows].astype("float64"), weights)
+        return mean_loss(truth[rows], probabilities(blended, preprocessing))
 
-    def lowest(of: np.ndarray) -> np.ndarray:
-        def pulled(weights: np.ndarray) -> float:
-            # Few examples shall not lead far away from the fitted model.
-            return loss(weights, of) + np.sum((weights - begin) ** 2) / len(of)
+    def fit(rows: np.ndarray) -> np.ndarray:
+        def objective(weights: np.ndarray) -> float:
+            # The penalty keeps weights from few examples close to the fitted model alone.
+            return loss(weights, rows) + np.sum((weights - start) ** 2) / len(rows)
 
-        return minimize(pulled, begin, bounds=[(0.0, MOST)] * 2, method="L-BFGS-B").x
+        return minimize(objective, start, bounds=[(0.0, MAX_WEIGHT)] * 2, method="L-BFGS-B").x
 
-    begin, size = np.array(ALONE), len(logits)
+    start, size = np.array(NGRAMS_ONLY), len(logits)
     order = np.random.default_rng(0).permutation(size)
-    parts = np.array_split(order, min(PARTS, size))
-    if len(parts) < 2:
-        return begin
+    folds = np.array_split(order, min(FOLDS, size))
+    if len(folds) < 2:
+        return start
     gains = []
-    for part in parts:
-        weights = lowest(np.setdiff1d(order, part))
-        gains.append(loss(begin, part) - loss(weights, part))
+    for fold in folds:
+        weights = fit(np.setdiff1d(order, fold))
+        gains.append(loss(start, fold) - loss(weights, fold))
     if np.mean(gains) <= np.std(gains, ddof=1) / np.sqrt(len(gains)):
-        return begin
-    return lowest(order)
+        return start
+    return fit(order)

@@ -1,7 +1,6 @@
-"""Reading and checking image files.
+"""Reading and checking image files: PNG, JPEG, BMP and the first frame of a GIF.
 
-TensorFlow decodes them here, in training and in prediction alike: PNG, JPEG, BMP and the first
-frame of a GIF.
+TensorFlow decodes them, in training and in prediction alike.
 """
 
 import hashlib
@@ -25,7 +24,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif"})
 
 @dataclass(frozen=True)
 class Scan:
-    """What is known of a file after it was read once; ``error`` if it holds no image."""
+    """Content hash and shape of an image file, or the reason why it cannot be decoded."""
 
     sha256: str = ""
     height: int = 0
@@ -35,10 +34,18 @@ class Scan:
 
 
 def decode(encoded: tf.Tensor, channels: int) -> tf.Tensor:
-    """Bytes of one image () string -> pixels (height, width, channels) uint8, 1 or 3 channels."""
-    # Not every format decodes to a number of channels that one asks for.
+    """Decode an image.
+
+    Args:
+        encoded: () string, the bytes of a file.
+        channels: 1 for grey, 3 for colour.
+
+    Returns:
+        Pixels (height, width, channels) uint8.
+    """
+    # TensorFlow cannot decode every format to a given number of channels.
     pixels = tf.io.decode_image(encoded, expand_animations=False)
-    found = tf.shape(pixels)[-1]  # 2 and 4: with transparency, which is left out
+    found = tf.shape(pixels)[-1]  # 2 and 4 have an alpha channel, which is dropped
     if channels == 1:
         pixels = tf.cond(
             found < 3,
@@ -55,26 +62,26 @@ def decode(encoded: tf.Tensor, channels: int) -> tf.Tensor:
 
 
 def is_image_file(path: Path) -> bool:
-    """Whether the name is that of an image, hidden files aside."""
+    """Return whether the name is that of an image and not hidden."""
     return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
 
 
 def scan(paths: Sequence[str]) -> list[Scan]:
-    """Read and decode every file once, several at a time.
+    """Read and decode every file, several at a time.
 
-    What was found is kept in ``.cache/images.json`` and used again while size and time of a file
-    stay as they were.
+    Results are cached in ``.cache/images.json``, as long as a file's size and modification time
+    stay the same.
     """
     index_file = project_root() / ".cache" / "images.json"
     known = _read_index(index_file)
     stamps = [_stamp(path) for path in paths]
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         scans = list(pool.map(lambda p, s: known.get(s) or scan_file(p), paths, stamps))
-    # What could not be read may be readable the next time.
-    scanned = zip(stamps, scans, strict=True)
-    found = {stamp: made for stamp, made in scanned if stamp and not made.error}
-    if any(stamp not in known for stamp in found):
-        text = json.dumps({stamp: asdict(made) for stamp, made in (known | found).items()})
+    # Errors are not cached: a file may be readable the next time.
+    pairs = zip(stamps, scans, strict=True)
+    fresh = {stamp: result for stamp, result in pairs if stamp and not result.error}
+    if any(stamp not in known for stamp in fresh):
+        text = json.dumps({stamp: asdict(result) for stamp, result in (known | fresh).items()})
         write_text(index_file, text)
     return scans
 
@@ -101,14 +108,14 @@ def scan_bytes(encoded: bytes) -> Scan:
 
 
 def content_hash(pixels: np.ndarray) -> str:
-    """A hash of an image (height, width, channels): the same for copies in different files."""
+    """Hash the pixels (height, width, channels), so that copies in other files match."""
     digest = hashlib.sha256(repr(pixels.shape).encode())
     digest.update(np.ascontiguousarray(pixels))
     return digest.hexdigest()
 
 
 def find_images(folder: Path) -> Iterable[Path]:
-    """All image files below a folder, in a fixed order."""
+    """Find all image files below a folder, sorted by path."""
     return (path for path in sorted(folder.rglob("*")) if path.is_file() and is_image_file(path))
 
 
@@ -126,5 +133,5 @@ def _read_index(file: Path) -> dict[str, Scan]:
     except FileNotFoundError:
         return {}
     except (ValueError, TypeError, AttributeError):
-        log.warning("%s is not readable and is made anew", file)
+        log.warning("%s is unreadable and will be rewritten", file)
         return {}

@@ -1,10 +1,10 @@
-"""A figure of the images that the model is surest of, wrongly."""
+"""A figure of the most confident mistakes."""
 
 from pathlib import Path
 
 import numpy as np
 
-from ..datasets.labels import Judged
+from ..datasets.labels import Predictions
 from ..engine.figures import figure
 from ..engine.interfaces import Split
 from ..preprocessing import Preprocessing
@@ -16,12 +16,21 @@ def draw_mistakes(
     folder: Path,
     name: str,
     split: Split,
-    judged: Judged,
+    predictions: Predictions,
     preprocessing: Preprocessing,
 ) -> None:
-    """Draw up to 20 mistakes to ``NAME_mistakes.png``, the most confident first; with fewer, the
-    least sure answers too."""
-    wrong, confidence = ~judged.right, judged.confidence
+    """Draw up to 20 mistakes to ``NAME_mistakes.png``, the most confident first.
+
+    With fewer mistakes, the least confident correct predictions follow.
+
+    Args:
+        folder: the run's report.
+        name: of the split.
+        split: its images.
+        predictions: the model's predictions for them.
+        preprocessing: decodes and resizes the images.
+    """
+    wrong, confidence = ~predictions.correct, predictions.confidence
     order = np.lexsort((np.where(wrong, -confidence, confidence), ~wrong))[: COLUMNS * ROWS]
     images = np.asarray(preprocessing(split.fetch(order)))
     rows = -(-len(order) // COLUMNS)
@@ -30,10 +39,10 @@ def draw_mistakes(
         for axis in axes.flat:
             axis.set_axis_off()
         axes.flat[0].figure.suptitle(
-            f"{wrong.sum()} mistakes of {len(wrong)}, the most confident first; then the least sure"
+            f"{wrong.sum()} mistakes of {len(wrong)}, the most confident first; then unsure answers"
         )
-        for axis, place, image in zip(axes.flat, order, images, strict=False):
+        for axis, i, image in zip(axes.flat, order, images, strict=False):
             axis.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1)
-            said, true = judged.predictions[place][:18], judged.labels[place][:18]
-            text = f"{said} ({confidence[place]:.2f})" + (f"\ntrue: {true}" if wrong[place] else "")
-            axis.set_title(text, fontsize=9, color="#b91c1c" if wrong[place] else "#15803d")
+            title = f"{predictions.predictions[i][:18]} ({confidence[i]:.2f})"
+            title += f"\ntrue: {predictions.labels[i][:18]}" if wrong[i] else ""
+            axis.set_title(title, fontsize=9, color="#b91c1c" if wrong[i] else "#15803d")

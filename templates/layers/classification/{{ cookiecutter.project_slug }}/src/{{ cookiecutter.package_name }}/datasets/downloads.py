@@ -1,4 +1,4 @@
-"""Data sets that libraries download, and what is said when they cannot."""
+"""Data sets that libraries download, with one-line errors where they cannot."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,10 +11,10 @@ from .splits import SPLIT_NAMES
 
 @contextmanager
 def keras_download(name: str) -> Iterator[None]:
-    """Around the loading of ``keras.datasets.NAME``.
+    """Report a failed download of ``keras.datasets.NAME`` inside this context in one line.
 
     Raises:
-        ProjectError: it is not there yet, and there is no network.
+        ProjectError: the data set is not downloaded yet, and there is no network.
     """
     try:
         yield
@@ -22,31 +22,34 @@ def keras_download(name: str) -> Iterator[None]:
         if "URL fetch failure" not in str(error):
             raise
         raise ProjectError(
-            f"data.source: 'keras:{name}' cannot be downloaded; it needs a network once."
+            f"data.source: 'keras:{name}' cannot be downloaded; the first use needs a network."
         ) from error
 
 
 def tfds_builder(data: DataFields, columns: Sequence[str]) -> Any:
-    """A prepared TensorFlow Datasets builder of the configured source (``tfds:NAME``).
+    """Download and prepare the TensorFlow Datasets set of the configured source (``tfds:NAME``).
 
     Args:
-        data: its ``path`` is the folder of prepared sets (None: TFDS's own).
-        columns: features that it must have.
+        data: the configured fields; ``data.path`` is the folder of prepared sets (None: TFDS's).
+        columns: features that the set must have.
+
+    Returns:
+        Its builder.
 
     Raises:
         ProjectError: the extra ``tfds`` or the network is missing.
         UsageProblem: there is no such set.
-        DataProblem: it lacks a column.
+        DataProblem: the set lacks a column.
     """
     try:
         import tensorflow_datasets
     except ImportError:
-        raise needs_extra("tfds") from None
+        raise missing_extra("tfds") from None
     name = data.source.removeprefix("tfds:")
     try:
         builder = tensorflow_datasets.builder(name, data_dir=data.path)
         builder.download_and_prepare()
-    except tensorflow_datasets.core.registered.DatasetNotFoundError:
+    except tensorflow_datasets.network.registered.DatasetNotFoundError:
         raise UsageProblem(f"data.source: TensorFlow Datasets has no set {name!r}.") from None
     except (OSError, tensorflow_datasets.download.DownloadError) as error:
         raise ProjectError(f"data.source: {data.source!r} cannot be downloaded: {error}") from error
@@ -54,21 +57,32 @@ def tfds_builder(data: DataFields, columns: Sequence[str]) -> Any:
     return builder
 
 
-def labelled_splits(names: Iterable[str]) -> dict[str, str]:
-    """The splits of a data set that are of use: name -> training, validation or test; '' where
-    the set is not divided. Others, such as ``unsupervised``, have no labels."""
+def select_splits(names: Iterable[str]) -> dict[str, str]:
+    """Map a data set's splits to train, validation and test, or all to '' if it has no such.
+
+    Others beside them, such as ``unsupervised``, have no labels and are left out.
+    """
     known = {name: SPLIT_NAMES[name] for name in names if name in SPLIT_NAMES}
     return known or dict.fromkeys(names, "")
 
 
 def check_columns(name: str, columns: Sequence[str], features: Sequence[str]) -> None:
-    """Refuse a data set without the columns (``DataProblem``)."""
+    """Check that a data set has the columns.
+
+    Args:
+        name: of the data set, for the message.
+        columns: required features.
+        features: those that the data set has.
+
+    Raises:
+        DataProblem: a column is missing.
+    """
     for column in columns:
         if column not in features:
             found = ", ".join(features)
             raise DataProblem(f"data.source: {name!r} has no column {column!r}; found: {found}.")
 
 
-def needs_extra(extra: str, field: str = "data.source") -> ProjectError:
-    """The error for a field whose value needs packages that are not there."""
-    return ProjectError(f"{field}: it needs an extra: pip install -e '.[{extra}]'.")
+def missing_extra(extra: str, field: str = "data.source") -> ProjectError:
+    """Make the error for a field whose value needs an extra that is not installed."""
+    return ProjectError(f"{field}: needs an extra: pip install -e '.[{extra}]'.")

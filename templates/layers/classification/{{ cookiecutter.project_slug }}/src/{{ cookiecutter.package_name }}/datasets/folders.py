@@ -1,4 +1,4 @@
-"""Folders named after classes, with or without folders named after splits above them."""
+"""Folders named after classes, optionally inside folders named after splits."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -10,8 +10,13 @@ from ..engine.errors import DataProblem, UsageProblem
 from .splits import SPLIT_NAMES
 
 
-class Labelled(NamedTuple):
-    """A file; its name is the path below the folder, its split '' where there are none."""
+class FileExample(NamedTuple):
+    """A file in the folder of its class.
+
+    Attributes:
+        name: the path relative to the root folder.
+        split: '' where there are no folders of splits.
+    """
 
     path: Path
     name: str
@@ -20,52 +25,60 @@ class Labelled(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Found:
-    """Labelled files, and the classes that there are folders of."""
+class ClassFolders:
+    """The files of all classes, and the classes themselves, also those without files."""
 
-    files: list[Labelled]
+    files: list[FileExample]
     classes: tuple[str, ...]
-    divided: bool
+    has_splits: bool
 
     def columns(self) -> tuple[list, list, list, list]:
-        """Paths, names, labels and splits of the files."""
+        """Return paths, names, labels and splits of the files."""
         path, name, label, split = zip(*self.files, strict=True) if self.files else ((),) * 4
         return list(path), list(name), list(label), list(split)
 
-    def empty(self) -> list[str]:
-        """Classes without files."""
+    def empty_classes(self) -> list[str]:
+        """Return the classes without files."""
         return sorted(set(self.classes) - {file.label for file in self.files})
 
 
-def find_labelled(root: Path, find: Callable[[Path], Iterable[Path]]) -> Found:
-    """Files of ``ROOT/train/LABEL/`` with optional ``val/`` and ``test/``, or of ``ROOT/LABEL/``.
+def find_class_folders(root: Path, find: Callable[[Path], Iterable[Path]]) -> ClassFolders:
+    """Find files in ``ROOT/train/LABEL/`` with optional ``val/`` and ``test/``, or ``ROOT/LABEL/``.
 
     Args:
-        find: a class's folder -> its files.
+        root: the folder of classes or splits.
+        find: returns the files of a class's folder.
 
     Raises:
         DataProblem: there are no folders named after classes.
     """
-    divided = (root / "train").is_dir()
-    parts = {root / name: split for name, split in SPLIT_NAMES.items()} if divided else {root: ""}
+    has_splits = (root / "train").is_dir()
+    folders = {root / name: split for name, split in SPLIT_NAMES.items()}
+    if not has_splits:
+        folders = {root: ""}
     files, classes = [], set()
-    for part, split in parts.items():
-        for class_dir in sorted(p for p in part.glob("*") if p.is_dir() and p.name[0] != "."):
+    for folder, split in folders.items():
+        for class_dir in sorted(p for p in folder.glob("*") if p.is_dir() and p.name[0] != "."):
             classes.add(class_dir.name)
             for path in find(class_dir):
                 name = path.relative_to(root).as_posix()
-                files.append(Labelled(path, name, class_dir.name, split))
+                files.append(FileExample(path, name, class_dir.name, split))
     if not classes:
         raise DataProblem(f"data.path: {str(root)!r} has no folders named after classes.")
-    return Found(files, tuple(sorted(classes)), divided)
+    return ClassFolders(files, tuple(sorted(classes)), has_splits)
 
 
-def existing(data: DataFields, check: Callable[[Path], bool], kind: str) -> Path:
-    """The configured path, if it is there and of the kind that the source needs.
+def require_path(data: DataFields, check: Callable[[Path], bool], kind: str) -> Path:
+    """Return ``data.path``, checked to exist and to be what the source needs.
 
     Args:
-        check: whether a path is of that kind, such as ``Path.is_file``.
-        kind: its name, for messages.
+        data: the configured ``data`` fields.
+        check: tells whether a path is of the right kind, such as ``Path.is_file``.
+        kind: name of that kind for messages, such as "file".
+
+    Raises:
+        UsageProblem: ``data.path`` is not set.
+        DataProblem: the path does not exist or is of another kind.
     """
     if data.path is None:
         raise UsageProblem(f"data.path: source {data.source!r} needs a {kind}.")

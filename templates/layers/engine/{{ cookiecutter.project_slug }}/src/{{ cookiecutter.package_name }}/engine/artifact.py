@@ -30,13 +30,13 @@ PREPROCESSING = "preprocessing.json"
 class Artifact:
     """A network, its preprocessing, and the task that both are for."""
 
-    core: keras.Model
+    network: keras.Model
     preprocessing: Preprocessing
     task: Task
 
     def __call__(self, raw: Any) -> np.ndarray:
         """Return outputs (batch, …) of the network for raw inputs (batch, …)."""
-        # As arrays: the core may run on another backend than the preprocessing.
+        # As arrays: the network may run on another backend than the preprocessing.
         prepared = tf.nest.map_structure(np.asarray, self.preprocessing(raw))
         return keras.ops.convert_to_numpy(self._run(prepared))
 
@@ -55,7 +55,7 @@ class Artifact:
         """The network as one program, whatever the size of a batch."""
 
         def run(prepared: Any) -> Any:
-            return self.core(prepared, training=False)
+            return self.network(prepared, training=False)
 
         if keras.backend.backend() != "tensorflow":
             return run  # those would compile it for each shape
@@ -64,14 +64,14 @@ class Artifact:
     def save(self, path: Path) -> None:
         """Write both parts to one file, in one step."""
         with atomic_write(path) as beside:
-            self.core.save(beside)
+            self.network.save(beside)
             with zipfile.ZipFile(beside, "a", zipfile.ZIP_DEFLATED) as archive:
                 archive.writestr(PREPROCESSING, json.dumps(self.preprocessing.to_config()))
 
     def weights_sha256(self) -> str:
         """Return a hash of all weights, in the network's order."""
         digest = hashlib.sha256()
-        for weight in self.core.get_weights():
+        for weight in self.network.get_weights():
             digest.update(np.ascontiguousarray(weight).tobytes())
         return digest.hexdigest()
 
@@ -90,8 +90,8 @@ def load(path: Path, task: Task) -> Artifact:
             config = json.loads(archive.read(PREPROCESSING))
         # Before the network: layers may be registered by what the preprocessing imports.
         preprocessing = task.preprocessing.from_config(config)
-        core = keras.models.load_model(path, compile=False, safe_mode=True)
-        return Artifact(core, preprocessing, task)
+        network = keras.models.load_model(path, compile=False, safe_mode=True)
+        return Artifact(network, preprocessing, task)
     except FileNotFoundError:
         raise DataProblem(f"model file: {str(path)!r} does not exist.") from None
     except (zipfile.BadZipFile, zlib.error, EOFError):
@@ -123,7 +123,7 @@ def copy_weights(network: keras.Model, preprocessing: Preprocessing, earlier: Ar
     """
     task = earlier.task
     old_entries, new_entries = map(task.vocabularies, (earlier.preprocessing, preprocessing))
-    old_weights = {weight.path: weight for weight in earlier.core.weights}
+    old_weights = {weight.path: weight for weight in earlier.network.weights}
     copied = {True: 0, False: 0}  # of the layer that counts outputs, of the others
     for weight in network.weights:
         if weight.path not in old_weights:

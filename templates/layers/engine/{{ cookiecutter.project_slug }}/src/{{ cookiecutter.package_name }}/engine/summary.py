@@ -54,7 +54,7 @@ def summarize(
         "strategy": strategy.name,
         "replicas": strategy.replicas,
         "deterministic": is_deterministic(config.train),
-        "parameters": model.core.count_params(),
+        "parameters": model.network.count_params(),
         "steps": fit_result.steps,
         "resumed_from_step": checkpoint.state["step"] if checkpoint else None,
         "weights_sha256": model.weights_sha256(),

@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from {{ cookiecutter.package_name }} import inputs
-from {{ cookiecutter.package_name }} import prediction as answering
+from {{ cookiecutter.package_name }} import inputs, prediction
 from {{ cookiecutter.package_name }}.__main__ import predict
 from {{ cookiecutter.package_name }}.__main__ import train as main
 from {{ cookiecutter.package_name }}.config import Config, load_config
@@ -208,10 +207,10 @@ def test_keras_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tfds(tmp_path: Path) -> None:
     tfds = pytest.importorskip("tensorflow_datasets", reason="needs the extra tfds")
 
-    class Notes(tfds.network.GeneratorBasedBuilder):
+    class Notes(tfds.core.GeneratorBasedBuilder):
         """Numbered notes."""
 
-        VERSION = tfds.network.Version("1.0.0")
+        VERSION = tfds.core.Version("1.0.0")
 
         def _info(self):
             label = tfds.features.ClassLabel(names=["bad", "good"])
@@ -492,10 +491,10 @@ def test_predict_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     model = SimpleNamespace(predict_split=predict_split, preprocessing=classes)
     arguments = SimpleNamespace(input=["-"], batch_size=100)
     monkeypatch.setattr(sys, "stdin", lines())
-    answers = answering.answer(model, arguments, load_config([], environment={}))
+    answers = prediction.predict(model, arguments, load_config([], environment={}))
     assert next(answers)["id"] == "1"
     assert len(read) == 100
-    assert next(answering.table(answers)).startswith("2 ")
+    assert next(prediction.format_predictions(answers)).startswith("2 ")
     assert len(read) <= 1_200
 
 

@@ -1,5 +1,6 @@
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -8,20 +9,28 @@ import pytest
 import tensorflow as tf
 from scipy.sparse import csr_matrix
 
-from {{ cookiecutter.package_name }}.engine import artifact
-from {{ cookiecutter.package_name }}.networks import ngrams, views
+from {{ cookiecutter.package_name }}.__main__ import train as main
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.data import load
+from {{ cookiecutter.package_name }}.engine import artifact
 from {{ cookiecutter.package_name }}.engine.lookup import find
-from {{ cookiecutter.package_name }}.model import WEIGHTS_FROM_DATA, SHARDING_RULES, PresetModel, build
+from {{ cookiecutter.package_name }}.model import (
+    SHARDING_RULES,
+    WEIGHTS_FROM_DATA,
+    PresetModel,
+    build,
+)
+from {{ cookiecutter.package_name }}.networks import ngrams, views
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 from {{ cookiecutter.package_name }}.registry import MODELS
-from {{ cookiecutter.package_name }}.__main__ import train as main
+from {{ cookiecutter.package_name }}.task import task
 
 from .conftest import UNRECORDED
 
 # Pretrained models have their own tests and their own patterns in the layout.
-PRESET_PATTERNS = [pattern for pattern in SHARDING_RULES if re.match("token_|feedforward|self_", pattern)]
+PRESET_PATTERNS = [
+    pattern for pattern in SHARDING_RULES if re.match("token_|feedforward|self_", pattern)
+]
 TINY = ["--model.embedding_dim", "8"]
 CROSS_ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 OWN = [name for name in MODELS if not isinstance(find(MODELS, name), PresetModel)]
@@ -203,32 +212,26 @@ def test_layout_names_weights_that_exist(preprocessing: Preprocessing) -> None:
 
 
 def test_words_may_be_added_to_earlier_weights(preprocessing: Preprocessing) -> None:
-    from dataclasses import replace
-
-    from {{ cookiecutter.package_name }}.model import vocabularies
 
     known = preprocessing.vocabulary
     more = replace(preprocessing, vocabulary=(known[1], "new", known[0], *known[2:]))
     earlier = artifact.Artifact(random_model("cnn", preprocessing), preprocessing, task)
     network = random_model("cnn", more)
-    assert artifact.warm_start(network, earlier, vocabularies(preprocessing), vocabularies(more))
-    ours, theirs = (np.asarray(c.get_layer("tokens").embeddings) for c in (network, earlier.network))
+    assert artifact.copy_weights(network, more, earlier)
+    ours, theirs = (
+        np.asarray(c.get_layer("tokens").embeddings) for c in (network, earlier.network)
+    )
     np.testing.assert_array_equal(ours[[4, 2]], theirs[[2, 3]])
     np.testing.assert_array_equal(ours[5:], theirs[4:])
 
 
 def test_ngrams_of_earlier_texts_are_not_taken_over(preprocessing: Preprocessing) -> None:
-    from dataclasses import replace
-
-    from {{ cookiecutter.package_name }}.model import vocabularies
-from {{ cookiecutter.package_name }}.task import task
-
     swapped = (*preprocessing.vocabulary[1::-1], *preprocessing.vocabulary[2:])
     other = replace(preprocessing, vocabulary=swapped)
     earlier = artifact.Artifact(random_model("bag_cnn", preprocessing), preprocessing, task)
     network = random_model("bag_cnn", other)
     before = [np.array(weight) for weight in network.get_layer("ngrams").weights]
     earlier.network.get_layer("ngrams").set_weights([weight + 1 for weight in before])
-    artifact.warm_start(network, earlier, vocabularies(preprocessing), vocabularies(other), WEIGHTS_FROM_DATA)
+    artifact.copy_weights(network, other, earlier)
     for weight, kept in zip(network.get_layer("ngrams").weights, before, strict=True):
         np.testing.assert_array_equal(weight, kept)

@@ -225,10 +225,10 @@ def test_keras_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tfds(tmp_path: Path) -> None:
     tfds = pytest.importorskip("tensorflow_datasets", reason="needs the extra tfds")
 
-    class Shapes(tfds.network.GeneratorBasedBuilder):
+    class Shapes(tfds.core.GeneratorBasedBuilder):
         """Random pixels of several sizes."""
 
-        VERSION = tfds.network.Version("1.0.0")
+        VERSION = tfds.core.Version("1.0.0")
 
         def _info(self):
             label = tfds.features.ClassLabel(names=["round", "square"])
@@ -312,7 +312,7 @@ def test_labels_belong_to_their_images_whatever_the_cache(own_folder: Path) -> N
         config = make_config("csv", "--data.path", path, "--data.cache", "disk")
         data = load(config)
         preprocessing = Preprocessing.fit(data.train, config)
-        split = cache.prepared(data.train, preprocessing, "disk", data.digest)
+        split = cache.cache_split(data.train, preprocessing, "disk", data.digest)
         bright = split.fetch(tf.range(len(split), dtype=tf.int64)).numpy().mean(axis=(1, 2, 3))
         assert ["b" if value >= 200 else "a" for value in bright] == list(data.train.targets)
 

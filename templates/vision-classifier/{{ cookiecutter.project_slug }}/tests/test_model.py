@@ -156,8 +156,7 @@ def test_classes_may_be_added_to_earlier_weights() -> None:
     earlier = artifact.Artifact(build(make_config("cnn"), GREY), GREY, task)
     more = Preprocessing(8, 8, 1, "stretch", ("b", "new", "a", "c"))
     network = build(make_config("cnn", "--train.seed", "1"), more)
-    before = {"logits": (-1, GREY.classes)}
-    copied = artifact.warm_start(network, earlier, before, {"logits": (-1, more.classes)})
+    copied = artifact.copy_weights(network, more, earlier)
     assert copied == len(network.weights)
     image = np.random.default_rng(0).random((1, 8, 8, 1))
     ours, theirs = network(image)[0].numpy(), earlier.network(image)[0].numpy()
@@ -166,8 +165,7 @@ def test_classes_may_be_added_to_earlier_weights() -> None:
 
 def test_weights_of_another_model_are_refused() -> None:
     earlier = artifact.Artifact(build(make_config("cnn"), GREY), GREY, task)
-    names = {"logits": (-1, GREY.classes)}
-    assert artifact.warm_start(build(make_config("mlp"), GREY), earlier, names, names) == 0
+    assert artifact.copy_weights(build(make_config("mlp"), GREY), GREY, earlier) == 0
 
 
 # === Model files that must not be loaded ===

@@ -15,7 +15,7 @@ from .engine.config_fields import (
     NameIn,
     TrainFields,
 )
-from .registry import MODELS, SOURCES, TOKENIZERS
+from .registry import LOSSES, MODELS, SOURCES, TOKENIZERS
 
 
 class DataConfig(DataFields):
@@ -90,13 +90,21 @@ class ModelConfig(ModelFields):
 class TrainConfig(TrainFields):
     """Training of the model."""
 
-    epochs: int | None = Field(
+    loss: Annotated[str, NameIn(LOSSES)] = Field(
+        "cross_entropy", description="loss that training minimises"
+    )
+    class_weights: Literal["auto", "none", "balanced"] = Field(
+        "auto",
+        description="give rare classes more weight; auto: balanced if the largest class has over "
+        "3 times the examples of the smallest",
+    )
+    epochs: int | None = Field(  # type: ignore[assignment]
         None,
         ge=1,
         description="passes over the training split; unset: 20; pretrained models with tuning full "
         "or lora: 4",
     )
-    learning_rate: float | None = Field(
+    learning_rate: float | None = Field(  # type: ignore[assignment]
         None,
         gt=0,
         le=10,

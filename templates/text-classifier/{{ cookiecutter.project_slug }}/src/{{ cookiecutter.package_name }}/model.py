@@ -107,8 +107,9 @@ class PresetModel:
     preset: str | None = None
 
     def __call__(self, config: Config, preprocessing: Preprocessing) -> keras.Model:
-        tokens = _token_input()
-        x = presets.encode(tokens, preset_for(config), config, preprocessing)
+        tokens, preset = _token_input(), preset_for(config)
+        assert preset is not None, "the preprocessing has refused a model without a preset"
+        x = presets.encode(tokens, preset, config, preprocessing)
         return keras.Model(tokens, _head(x, config, preprocessing), name=config.model.name)
 
 
@@ -251,6 +252,7 @@ def _mean_pool(x, mask):
 
 def _ngram_logits(tokens, preprocessing: Preprocessing, trainable: bool = True):
     spaceless = preprocessing.tokenizer in ("character", "character_ngram")
+    assert preprocessing.train is not None, "only a preprocessing that was fitted is built on"
     positions = preprocessing.training_sample(MAX_NGRAM_TEXTS)
     layer = fit_ngrams(
         preprocessing.training_batches(positions),

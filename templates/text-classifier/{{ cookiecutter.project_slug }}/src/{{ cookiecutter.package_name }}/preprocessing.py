@@ -85,6 +85,7 @@ class Preprocessing:
             state = train_subwords(_texts(train, lowercase), data.vocabulary_size)
         elif tokenizer == presets.TOKENIZER:
             preset = preset_for(config)
+            assert preset is not None, "only a preset has this tokeniser"
             state = presets.serialize_tokenizer(preset)
             limit = min(limit, presets.max_sequence_length(preset))
         split = _make_splitter(tokenizer, state)
@@ -172,12 +173,17 @@ class Preprocessing:
 
     def training_sample(self, limit: int) -> np.ndarray:
         """Return positions of at most ``limit`` training texts, shuffled and stratified."""
-        return shuffle_stratified(strata(self.train.targets, self.separator), seed=0)[:limit]
+        train = self._require_train()
+        return shuffle_stratified(strata(train.targets, self.separator), seed=0)[:limit]
 
     def training_batches(self, positions: np.ndarray) -> Iterator[np.ndarray]:
         """Yield token ids (batch, sequence_length) of the training texts at these positions."""
         for chunk in _chunks(positions):
-            yield np.asarray(self.prepare(self.train.fetch(chunk)))
+            yield np.asarray(self.prepare(self._require_train().fetch(chunk)))
+
+    def _require_train(self) -> Split:
+        assert self.train is not None, "it was fitted, not read from a file"
+        return self.train
 
     @cached_property
     def _split(self) -> Callable[[str], list[str]]:

@@ -15,7 +15,7 @@ from .engine.config_fields import (
     NameIn,
     TrainFields,
 )
-from .registry import MODELS, SOURCES
+from .registry import LOSSES, MODELS, SOURCES
 
 
 class DataConfig(DataFields):
@@ -80,6 +80,17 @@ class ModelConfig(ModelFields):
 class TrainConfig(TrainFields):
     """Training of the model."""
 
+    loss: Annotated[str, NameIn(LOSSES)] = Field(
+        "cross_entropy", description="loss that training minimises"
+    )
+    class_weights: Literal["auto", "none", "balanced"] = Field(
+        "auto",
+        description="give rare classes more weight; auto: balanced if the largest class has over "
+        "3 times the examples of the smallest",
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0, lt=1, description="share of each target spread over all classes"
+    )
     epochs: int = Field(60, ge=1, description="passes over the training split")
     learning_rate: float = Field(3e-3, gt=0, le=10, description="peak learning rate, per step")
 

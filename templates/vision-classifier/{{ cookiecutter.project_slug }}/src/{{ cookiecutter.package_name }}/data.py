@@ -245,6 +245,7 @@ def _drop_unreadable(
     if images.pixels is not None:
         shape = images.pixels.shape[1:]
         return images, [Scan(content_hash(pixels), *shape) for pixels in images.pixels], []
+    assert images.paths is not None, "a source has pixels or paths"
     scans = scan(list(images.paths))
     readable = np.array([not scanned.error for scanned in scans])
     bad = [(str(images.ids[i]), scans[i].error) for i in np.flatnonzero(~readable)]

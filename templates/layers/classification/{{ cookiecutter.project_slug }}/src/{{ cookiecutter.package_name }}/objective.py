@@ -4,7 +4,9 @@ Logits are (batch, classes). Targets are class indices (batch,) or, for multi-la
 for each class (batch, classes).
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -14,7 +16,9 @@ from sklearn.utils.class_weight import compute_sample_weight
 
 from .config import Config
 from .datasets.labels import decode_labels, predict_classes, strata
-from .engine.interfaces import Preprocessing
+
+if TYPE_CHECKING:
+    from .preprocessing import Preprocessing
 
 IMBALANCE_RATIO = 3.0  # largest to smallest class, above which ``auto`` weights classes
 

@@ -1,7 +1,9 @@
 """Evaluation of a classifier: metrics, tables and figures."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn import metrics as sk
@@ -9,10 +11,13 @@ from sklearn.calibration import CalibrationDisplay
 
 from .datasets.labels import Predictions, predict_classes
 from .engine.figures import figure
-from .engine.interfaces import Preprocessing, Split
+from .engine.interfaces import Split
 from .engine.tables import write_csv
 from .evaluation.mistakes import draw_mistakes
 from .objective import mean_loss, probabilities
+
+if TYPE_CHECKING:
+    from .preprocessing import Preprocessing
 
 MAX_CONFUSION_CLASSES = 30  # a larger matrix is unreadable
 CALIBRATION_BINS = 10

@@ -32,7 +32,8 @@ class TextStore:
             self._file.flush()
             self._content = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
         spans = [(self._ends[i], self._ends[i + 1]) for i in positions]
-        return np.array([self._content[a:b] if b > a else b"" for a, b in spans], dtype=object)
+        content = self._content or b""
+        return np.array([content[a:b] for a, b in spans], dtype=object)
 
 
 def content_key(text: str) -> str:

@@ -103,7 +103,8 @@ def _from_table(
         delimiter = _detect_delimiter(sample.decode(encoding, "replace"))
     table: dict[str, list[str]] = {}
     ids: list[str] = []
-    rows, broken = 0, Counter()
+    rows = 0
+    broken: Counter[str] = Counter()
     for number, record in read_records(path, encoding, delimiter):
         rows += 1
         if isinstance(record, str):
@@ -218,7 +219,7 @@ def languages(texts: list[str]) -> str:
     ]
     words = Counter(word for text in texts[:2000] for word in text[:500].lower().split())
     hits = {name: sum(words[word] for word in frequent) for name, frequent in FREQUENT.items()}
-    best = max(hits, key=hits.get)
+    best = max(hits, key=hits.__getitem__)
     likely = f" (mostly {best})" if hits[best] > 0.05 * sum(words.values()) else ""
     return ", ".join(shown) + likely if shown else "no letters"
 
@@ -242,7 +243,7 @@ def _detect_encoding(sample: bytes) -> str:
 def _detect_delimiter(sample: str) -> str:
     lines = sample.splitlines()
     counts = {mark: len(next(csv.reader(lines[:1], delimiter=mark), [])) for mark in ",;|\t"}
-    return max(counts, key=counts.get)
+    return max(counts, key=counts.__getitem__)
 
 
 def _check_column(name: str, field: str, given: set[str], table: dict[str, list[str]]) -> str:
@@ -257,11 +258,11 @@ def _check_column(name: str, field: str, given: set[str], table: dict[str, list[
 
 def _find_text_column(table: dict[str, list[str]], findings: Findings) -> str:
     lengths = {name: np.mean([len(value) for value in table[name]]) for name in table}
-    longest = max(lengths, key=lengths.get)
+    longest = max(lengths, key=lengths.__getitem__)
     candidates = [name for name in find_named(list(table), *TEXT_NAMES) if lengths[name] > 0]
     # A title is a text too, but the body says more.
     if candidates:
-        return max(candidates, key=lengths.get)
+        return max(candidates, key=lengths.__getitem__)
     reason = "none is named as texts are and this has the longest values"
     others = [name for name in table if name != longest]
     findings.warn_of_guess("texts", "text_column", longest, reason, others)

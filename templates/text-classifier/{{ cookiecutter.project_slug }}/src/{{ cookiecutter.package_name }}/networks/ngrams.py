@@ -8,6 +8,7 @@ ids (A. Joulin et al., Bag of Tricks, EACL 2017), so no backend needs strings.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -193,13 +194,15 @@ def select_strength(
     Returns:
         The strength and its regression.
     """
-    best, lowest = None, np.inf
+    best: tuple[float, Any] | None = None
+    lowest = np.inf
     for strength in STRENGTHS:
         model = _make_regression(truth, strength).fit(inputs, truth)
         loss = mean_loss(held_out_truth, model.predict_proba(held_out))
         if loss > lowest:
             break
         best, lowest = (strength, model), loss
+    assert best is not None, "the first strength is below infinity"
     return best
 
 
@@ -232,7 +235,8 @@ def find_frequent(
         Codes (n-grams,) int64, slot * CHECKS + check, the most frequent first; and the number of
         texts that contain each.
     """
-    codes, counts, pending = np.empty(0, "int64"), np.empty(0, "int64"), []
+    codes, counts = np.empty(0, "int64"), np.empty(0, "int64")
+    pending: list[np.ndarray] = []
 
     def merge() -> None:
         nonlocal codes, counts, pending
@@ -272,7 +276,9 @@ def hash_ngrams(tokens, max_n: int):
         slot = _mix(slot, shifted, SLOT_FACTORS, SLOTS)
         check = _mix(check, shifted, CHECK_FACTORS, CHECKS)
         known = known & (shifted >= FIRST_ID)
-        slots.append(slot), checks.append(check), valid.append(known)
+        slots.append(slot)
+        checks.append(check)
+        valid.append(known)
     return tuple(ops.concatenate(part, axis=1) for part in (slots, checks, valid))
 
 

@@ -189,7 +189,7 @@ def _special_ids(tokenizer: Any) -> dict[str, int]:
     }
 
 
-def _tokenizer_classes() -> dict[str, type]:
+def _tokenizer_classes() -> dict[str, Any]:
     """Return KerasHub's tokenisers by the names of their classes."""
     module = _import_keras_hub().tokenizers
     return {

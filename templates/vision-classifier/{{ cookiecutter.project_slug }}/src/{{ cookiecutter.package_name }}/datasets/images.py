@@ -110,7 +110,7 @@ def scan_bytes(encoded: bytes) -> Scan:
 def content_hash(pixels: np.ndarray) -> str:
     """Hash the pixels (height, width, channels), so that copies in other files match."""
     digest = hashlib.sha256(repr(pixels.shape).encode())
-    digest.update(np.ascontiguousarray(pixels))
+    digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
 
 

@@ -49,7 +49,7 @@ def tfds_builder(data: DataFields, columns: Sequence[str]) -> Any:
     try:
         builder = tensorflow_datasets.builder(name, data_dir=data.path)
         builder.download_and_prepare()
-    except tensorflow_datasets.network.registered.DatasetNotFoundError:
+    except tensorflow_datasets.core.registered.DatasetNotFoundError:
         raise UsageProblem(f"data.source: TensorFlow Datasets has no set {name!r}.") from None
     except (OSError, tensorflow_datasets.download.DownloadError) as error:
         raise ProjectError(f"data.source: {data.source!r} cannot be downloaded: {error}") from error

@@ -4,13 +4,18 @@ A target is the name of one class or, with a separator (multi-label), any number
 separator between them; an empty target has no class.
 """
 
+from __future__ import annotations
+
 from collections import Counter
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..engine.errors import DataProblem
-from ..engine.interfaces import Preprocessing
+
+if TYPE_CHECKING:
+    from ..preprocessing import Preprocessing
 
 MIN_EXAMPLES = 3  # of a class: one for each split
 
@@ -92,7 +97,7 @@ class Predictions:
     @classmethod
     def from_scores(
         cls, truth: np.ndarray, scores: np.ndarray, preprocessing: Preprocessing
-    ) -> "Predictions":
+    ) -> Predictions:
         """Compare probabilities (size, classes) with targets as ``encode_labels`` returns them."""
         predicted = predict_classes(scores, preprocessing.separator)
         if preprocessing.separator:

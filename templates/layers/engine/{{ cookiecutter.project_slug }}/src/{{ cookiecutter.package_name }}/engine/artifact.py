@@ -31,7 +31,7 @@ class Artifact:
     """A network, its preprocessing, and the task that both are for."""
 
     network: keras.Model
-    preprocessing: Preprocessing
+    preprocessing: Any  # of the project's own class
     task: Task
 
     def __call__(self, raw: Any) -> np.ndarray:

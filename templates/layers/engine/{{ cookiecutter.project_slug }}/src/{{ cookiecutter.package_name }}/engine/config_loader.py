@@ -13,7 +13,7 @@ import os
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin
+from typing import Any, Literal, NoReturn, TypeVar, Union, cast, get_args, get_origin
 
 from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -70,8 +70,7 @@ def iterate_fields(config_type: type[BaseConfig]) -> Iterator[tuple[str, FieldIn
 
 
 def _section_type(section: FieldInfo) -> type[Section]:
-    assert section.annotation is not None, "every section of a configuration has a type"
-    return section.annotation
+    return cast("type[Section]", section.annotation)
 
 
 # === The command line ===

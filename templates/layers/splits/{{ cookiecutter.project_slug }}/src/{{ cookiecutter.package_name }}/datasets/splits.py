@@ -118,6 +118,7 @@ def sample_stratified(
         pairs = zip(source_splits, labels, strict=True)
         strata = np.array([f"{split}/{label}" for split, label in pairs])
     minimum = len(SPLITS) * len(np.unique(strata))
+    assert data.limit is not None, "asked for only where there is a limit"
     if data.limit < minimum:
         raise UsageProblem(
             f"data.limit: {data.limit} is too few for {len(np.unique(labels))} classes; "

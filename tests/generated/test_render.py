@@ -3,6 +3,7 @@ found."""
 
 import ast
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -17,7 +18,7 @@ import pytest
 import yaml
 from allpairspy import AllPairs
 
-from aistart.catalog import find_templates, templates_root
+from aistart.catalog import PROJECT_FOLDER, find_templates, templates_root
 from aistart.questions import questions
 from tests.environments import project_python
 
@@ -99,21 +100,54 @@ def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
 @pytest.mark.slow
 def test_tests_of_every_pair_of_options_are_collected(aistart: Callable, isolated: Path) -> None:
     """Once for all variants that have the same code."""
-    seen: set[str] = set()
+    hashes: set[str] = set()
     for number, variant in enumerate(variants()):
-        words = ["--set", f"project_slug=p{number}", "--no-git", *variant.words]
+        output = isolated / str(number)
+        output.mkdir()
+        words = ["--no-git", *variant.words, "-o", str(output)]
         assert aistart("new", variant.template, "demo", "-y", *words).exit_code == 0
-        project = isolated / f"p{number}"
-        code = sorted(path for path in project.rglob("*.py"))
-        hashed = hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()
-        if hashed in seen:
+        project = output / "demo"
+        code = b"".join(path.read_bytes() for path in sorted(project.rglob("*.py")))
+        digest = hashlib.sha256(code).hexdigest()
+        if digest in hashes:
             continue
-        seen.add(hashed)
+        hashes.add(digest)
         command = [str(project_python()), "-m", "pytest", "-q", "--collect-only"]
         done = subprocess.run(command, cwd=project, capture_output=True, text=True, env=SOURCES)
         assert done.returncode == 0, done.stdout
         assert " tests collected" in done.stdout
-    assert len(seen) >= len(find_templates())
+    assert len(hashes) == len(find_templates())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("template", find_templates())
+def test_types(template: str, aistart: Callable, isolated: Path) -> None:
+    assert aistart("new", template, "demo", "-y", "--no-git").exit_code == 0
+    command = [str(project_python()), "-m", "mypy"]
+    done = subprocess.run(command, cwd=isolated / "demo", capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_engine_is_the_same_in_every_project(aistart: Callable, isolated: Path) -> None:
+    engines = []
+    for template in find_templates():
+        package = template.replace("-", "_")
+        assert aistart("new", template, template, "-y", "--no-git").exit_code == 0
+        engines.append(contents(isolated / template / "src" / package / "engine"))
+    assert len(engines[0]) > 40
+    assert all(engine == engines[0] for engine in engines)
+
+
+@pytest.mark.slow
+def test_a_template_without_sources_fails_its_tests(aistart: Callable, isolated: Path) -> None:
+    team = isolated / "team"
+    (team / PROJECT_FOLDER / "src" / "{{ cookiecutter.package_name }}").mkdir(parents=True)
+    described = {"title": "Team", "summary": "Nothing yet.", "domain": "vision"}
+    manifest = {"_template": described, "_layers": ["base", "engine"]}
+    (team / "cookiecutter.json").write_text(json.dumps(manifest))
+    result = aistart("test", "./team", "--trust", "--python", str(project_python()))
+    assert result.exit_code == 1
+    assert "No module named" in result.output
 
 
 @pytest.mark.parametrize("template", find_templates())

@@ -10,7 +10,9 @@ from .config_fields import TrainFields
 
 @keras.saving.register_keras_serializable(__package__)
 class WarmUpThenDecay(keras.optimizers.schedules.LearningRateSchedule):
-    """A linear rise from zero, then a constant rate, a cosine to zero, or steps of a tenth.
+    """A linear warm-up from zero, then a constant rate, a cosine to zero, or steps of a tenth.
+
+    Of Keras's schedules only ``CosineDecay`` has a warm-up, whose first step learns nothing.
 
     Args:
         peak: the highest rate.

@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,18 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
         monkeypatch.setattr(Run, "append_metrics", append_and_interrupt)
 
     return at
+
+
+@pytest.fixture
+def fit_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Train without figures and baselines, which take longer than the runs of some tests."""
+    from {{ cookiecutter.package_name }} import train as training
+    from {{ cookiecutter.package_name }}.engine import evaluation
+    from {{ cookiecutter.package_name }}.engine.interfaces import (
+        draw_nothing,
+        no_baselines,
+    )
+
+    monkeypatch.setattr(evaluation, "draw_history", lambda run: None)
+    task = replace(training.task, draw_figures=draw_nothing, measure_baselines=no_baselines)
+    monkeypatch.setattr(training, "task", task)

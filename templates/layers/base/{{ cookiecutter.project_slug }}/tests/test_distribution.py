@@ -13,6 +13,7 @@ def losses(run: Run) -> list[float]:
     return [line["metrics"]["train/loss"] for line in run.read_metrics()]
 
 
+@pytest.mark.usefixtures("fit_alone")
 @pytest.mark.parametrize("batch_size", ["32", "25"])
 def test_two_replicas_learn_as_one_device(batch_size: str) -> None:
     words = [*UNRECORDED, *WITHOUT_CHANCE, "--data.batch_size", batch_size]

@@ -14,6 +14,7 @@ LONG = [*UNRECORDED, "--train.max_steps", "12", "--train.checkpoint_every_steps"
 MODELS = {"default": [], **{name: ["--model.name", name] for name in domain.ALSO_RESUMED}}
 
 
+@pytest.mark.usefixtures("fit_alone")
 @pytest.mark.parametrize("name", MODELS)
 def test_a_resumed_run_ends_as_if_never_interrupted(name: str, interrupt: Callable) -> None:
     words = [*LONG, *MODELS[name], "--train.log_every_steps", "1"]

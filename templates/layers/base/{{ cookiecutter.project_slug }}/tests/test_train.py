@@ -81,6 +81,7 @@ def test_evaluate_repeats_what_training_measured(
     assert list((trained / "somewhere").iterdir())
 
 
+@pytest.mark.usefixtures("fit_alone")
 def test_same_seed_same_weights() -> None:
     words = UNRECORDED
     for seed in (1, 1, 2):

@@ -90,7 +90,7 @@ def test_a_resumed_run_ends_as_if_never_interrupted(
     assert main([*words, "--fresh"]) == 0
     (alone,) = all_runs()
     # Within an epoch (of the second phase); and in the first one, at an epoch's end, at the end.
-    for step in (13,) if OPTIONS[name] else (13, 3, 5, 18):
+    for step in (13, 3, 5, 18) if name == "two phases" else (13,):
         interrupt(step)
         before = set(all_runs())
         code = main([*words, "--fresh"])
@@ -241,15 +241,29 @@ def without_state(file: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [truncated, changed, emptied, without_state])
-def test_damaged_checkpoint_the_one_before_is_used(
-    damage: Callable, interrupt: Callable, capsys: pytest.CaptureFixture[str]
+def test_a_damaged_checkpoint_is_reported_and_removed(
+    damage: Callable, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoints = Checkpoints(tmp_path / "c", keep=2, every_steps=1, every_seconds=1.0)
+    for step in (1, 2):
+        checkpoints.save(step, {"a/0000": np.arange(1000) + step}, {"step": step})
+        checkpoints.wait()
+    damage(tmp_path / "c" / "step-00000002.npz")
+    with caplog.at_level("WARNING"):
+        assert read_newest(tmp_path / "c").state == {"step": 1}
+    assert "step-00000002.npz is damaged" in caplog.text
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["step-00000001.npz"]
+
+
+def test_training_resumes_at_the_checkpoint_before_a_damaged_one(
+    interrupt: Callable, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*LONG, "--fresh"]) == 0
     interrupt(13)
     assert main([*LONG, "--fresh"]) == 75
     run = next(run for run in all_runs() if run.summary is None)
     files = sorted(run.checkpoints_dir.iterdir())
-    damage(files[-1])
+    truncated(files[-1])
     assert main(LONG) == 0
     assert f"{files[-1].name} is damaged" in capsys.readouterr().out
     one, two = (run.summary for run in all_runs())

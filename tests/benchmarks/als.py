@@ -67,7 +67,7 @@ def main() -> None:
             chosen = {"factors": factors, "regularization": ridge, "weight": weight, "bm25": bm25}
     _, model, bm25, weight = best
     ndcg, recall = reached(model, weighted(known, bm25, weight), last)
-    print(json.dumps({"ndcg_10": ndcg, "recall_20": recall, "chosen": chosen}))
+    print(json.dumps({"ndcg_at_10": ndcg, "recall_at_20": recall, "chosen": chosen}))
 
 
 if __name__ == "__main__":

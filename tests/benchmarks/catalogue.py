@@ -22,17 +22,10 @@ ASKED = 100
 
 def main() -> None:
     package, items, users = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    places = ("engine.artifact", "config", "inputs", "model", "preprocessing", "report", "task")
     module = {
-        name: importlib.import_module(f"{package}.{name}")
-        for name in (
-            "artifact",
-            "config",
-            "inputs",
-            "model",
-            "preprocessing",
-            "report",
-            "transitions",
-        )
+        place.rpartition(".")[2]: importlib.import_module(f"{package}.{place}")
+        for place in (*places, "networks.transitions")
     }
     random = np.random.default_rng(0)
     counts = np.sort(random.zipf(1.5, items))[::-1].clip(1, 10_000)
@@ -42,28 +35,28 @@ def main() -> None:
     preprocessing = module["preprocessing"].Preprocessing(
         users=("somebody",),
         items=names,
-        counts=tuple(map(int, counts)),
-        recent=tuple(map(int, counts)),
+        item_counts=tuple(map(int, counts)),
+        recent_item_counts=tuple(map(int, counts)),
         max_history=KNOWN,
-        unseen_only=True,
-        transitions=module["transitions"].Transitions.of(first, second, items),
+        exclude_seen=True,
+        transitions=module["transitions"].Transitions.from_pairs(first, second, items),
     )
     config = module["config"].load_config([], environment={})
-    core = module["model"].build(config, preprocessing)
-    learning = module["artifact"].Artifact(core, preprocessing)
-    model = module["model"].settle(learning, None, config)
+    network = module["model"].build(config, preprocessing)
+    trained = module["artifact"].Artifact(network, preprocessing, module["task"].task)
+    model = module["model"].finalize(trained, None, config)
     ids = np.array(names, dtype=object)[drawn]
 
-    def reduced(rows: slice) -> np.ndarray:
+    def recommend(rows: slice) -> np.ndarray:
         histories = [list(row[:-1]) for row in ids[rows]]
-        return model.reduced(
-            module["inputs"].raw([f"u{row}" for row in range(len(histories))], histories)
+        return model.predict_batch(
+            module["inputs"].build_raw_inputs([f"u{row}" for row in range(len(histories))], histories)
         )
 
     batch = config.data.batch_size
-    reduced(slice(0, batch))
+    recommend(slice(0, batch))
     start = time.perf_counter()
-    outputs = np.concatenate([reduced(slice(row, row + batch)) for row in range(0, users, batch)])
+    outputs = np.concatenate([recommend(slice(row, row + batch)) for row in range(0, users, batch)])
     targets = np.empty(users, dtype=object)
     targets[:] = [(row[-1],) for row in ids]
     module["report"].measure(SimpleNamespace(targets=targets), outputs, preprocessing)
@@ -71,7 +64,7 @@ def main() -> None:
     each = []
     for row in range(ASKED):
         start = time.perf_counter()
-        reduced(slice(row, row + 1))
+        recommend(slice(row, row + 1))
         each.append(1000 * (time.perf_counter() - start))
     milliseconds = statistics.median(each[5:])
     print(json.dumps({"evaluation_seconds": seconds, "answer_milliseconds": milliseconds}))

@@ -38,8 +38,8 @@ def shop(project: Path) -> Lines:
     """Recall of the default model against the best reachable one."""
     summary = json.loads((run(project) / "summary.json").read_text())
     reached, best = (
-        summary["metrics"]["test/recall_20"],
-        summary["data"]["best_reachable_recall_20"],
+        summary["metrics"]["test/recall_at_20"],
+        summary["data"]["best_reachable_recall_at_20"],
     )
     what = f"`shop`: recall@20 / best reachable ({summary['seconds']['total']:.0f} s)"
     yield _line(what, reached, best, f"at least {OF_BEST}", reached / best >= OF_BEST)
@@ -50,12 +50,12 @@ def log(project: Path) -> Lines:
     file, events = _imports(project)
     folder = run(project, "--data.source", "csv", "--data.path", str(file))
     summary = json.loads((folder / "summary.json").read_text())
-    ours, seconds = summary["metrics"]["test/ndcg_10"], summary["seconds"]["total"]
-    peers = {row["name"]: row["metrics"]["test/ndcg_10"] for row in summary["baselines"]}
+    ours, seconds = summary["metrics"]["test/ndcg_at_10"], summary["seconds"]["total"]
+    peers = {row["name"]: row["metrics"]["test/ndcg_at_10"] for row in summary["baselines"]}
     command = [str(implicit()), str(SCRIPTS / "als.py"), str(file)]
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    peers["ALS of `implicit`, tuned"] = json.loads(done.stdout.splitlines()[-1])["ndcg_10"]
+    peers["ALS of `implicit`, tuned"] = json.loads(done.stdout.splitlines()[-1])["ndcg_at_10"]
     for name, reached in peers.items():
         holds = ours > reached and seconds <= MOST_SECONDS
         what = f"{events} imports: NDCG@10 / {name} ({seconds:.0f} s)"
@@ -71,7 +71,7 @@ def speed(project: Path) -> Lines:
         steps = project_rate(project, EPOCHS[0], *words)
         newest = max(project.glob("runs/*/summary.json"), key=lambda path: path.stat().st_mtime)
         data = json.loads(newest.read_text())["data"]
-        return steps * data["trained_events"] / -(-data["train"] // 64)
+        return steps * data["train_interactions"] / -(-data["train"] // 64)
 
     row = compare(
         "`mf`, events/s / `Model.fit` with negatives from Python",

@@ -288,7 +288,7 @@ def test_launch_passes_signals_on(demo: Path, run_in: Run) -> None:
         _, errors = process.communicate(timeout=90)
     assert process.returncode == 75
     assert errors == (
-        "error: the workers were stopped (0: exit 75, 1: exit 75); the same command goes on.\n"
+        "error: the workers were stopped (0: exit 75, 1: exit 75); the same command resumes.\n"
     )
     assert len(list(demo.glob("runs/*/checkpoints/*.npz"))) >= 1
 

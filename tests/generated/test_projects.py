@@ -140,7 +140,7 @@ def test_extending_guide_of_events(shop_demo: Path, run_in: Run) -> None:
     assert done.returncode == 0, done.stderr
     (run,) = (shop_demo / "runs").iterdir()
     # What comes next is certain, and popularity does not know it.
-    assert json.loads((run / "summary.json").read_text())["metrics"]["test/ndcg_10"] > 0.9
+    assert json.loads((run / "summary.json").read_text())["metrics"]["test/ndcg_at_10"] > 0.9
 
 
 EVENTS = """
@@ -150,7 +150,7 @@ import psycopg
 from demo import data
 from demo.config import DataConfig
 
-log = data.generated_shop(DataConfig()).log
+log = data.load_shop(DataConfig()).interactions
 moments = log.times.astype("datetime64[s]").astype(str)
 rows = zip(log.user_ids[log.users], log.item_ids[log.items], moments, strict=True)
 with psycopg.connect(sys.argv[1]) as connection, connection.cursor() as cursor:
@@ -178,7 +178,7 @@ def test_events_from_postgresql(shop_demo: Path, run_in: Run, postgres: Postgres
     assert done.returncode == 0, done.stderr
     (other,) = set((shop_demo / "runs").iterdir()) - {run}
     generated = json.loads((other / "summary.json").read_text())["data"]
-    for name in ("users", "items", "events", "trained_events", "train", "validation", "test"):
+    for name in ("users", "items", "interactions", "train_interactions", "train", "validation", "test"):
         assert noted[name] == generated[name], name
     files = (file for file in shop_demo.rglob("*") if file.is_file())
     assert [file for file in files if PASSWORD.encode() in file.read_bytes()] == []
@@ -312,7 +312,7 @@ def test_every_model_on_several_devices(
     demo = isolated / "demo"
     environment = {"PYTHONPATH": str(demo / "src"), "KERAS_BACKEND": backend}
     if template == "recommender":  # one program for all lengths
-        words += ["--data.max_history", "4", "--data.batch_size", "256", "--model.blocks", "1"]
+        words += ["--data.max_history", "4", "--data.batch_size", "256", "--model.num_blocks", "1"]
     if template == "text-classifier":
         preset = [str(project_python()), "-c", TINY_PRESET]
         subprocess.run(preset, cwd=demo, check=True, capture_output=True)
@@ -377,7 +377,7 @@ def test_every_model_in_half_precision(template: str, aistart: Callable, isolate
     if template == "vision-classifier":
         words += ["--data.image_size", "32", "--model.weights", "none"]
     if template == "recommender":
-        words += ["--data.max_history", "4", "--model.blocks", "1"]
+        words += ["--data.max_history", "4", "--model.num_blocks", "1"]
     if template == "text-classifier":
         preset = [str(project_python()), "-c", TINY_PRESET]
         subprocess.run(preset, cwd=demo, check=True, capture_output=True)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from {{ cookiecutter.package_name }}.config import Config, Data
+from {{ cookiecutter.package_name }}.config import Config, DataConfig
 from {{ cookiecutter.package_name }}.datasets.schema import Column, Schema, read
 from {{ cookiecutter.package_name }}.engine.errors import DataProblem
 from {{ cookiecutter.package_name }}.engine.findings import Findings
@@ -47,7 +47,7 @@ def inspected(frame: pd.DataFrame, name: str = "t.csv", **data: Any) -> tuple[Fi
         frame.to_parquet(name)
     else:
         frame.to_csv(name, index=False, sep="\t" if name.endswith("tsv") else ",")
-    findings = inspect(Path(name), Config(data=Data(**data)), set(data))
+    findings = inspect(Path(name), Config(data=DataConfig(**data)), set(data))
     suffix, text = findings.beside["schema_file"]
     Path(suffix).write_text(text, encoding="utf-8")
     return findings, read(Path(suffix))
@@ -393,7 +393,7 @@ def test_a_first_line_of_values_is_not_shown() -> None:
 def test_rows_with_more_fields_than_names() -> None:
     text = visits().to_csv(header=False)
     Path("t.csv").write_text(",".join(visits().columns) + "\n" + text)
-    with pytest.raises(DataProblem, match="rows have more fields than its first line has names"):
+    with pytest.raises(DataProblem, match="some rows have more fields than the header has names"):
         inspect(Path("t.csv"), Config(), set())
 
 
@@ -442,7 +442,7 @@ def test_nothing_of_an_ignored_column_is_shown() -> None:
     [
         ("t.txt", "a", "PATH: 't.txt' is no file that ends with .csv, .tsv or .parquet."),
         ("t.csv", "age,died\n", "PATH: 't.csv' has no rows."),
-        ("t.csv", "", "t.csv: there are no rows."),
+        ("t.csv", "", "t.csv: the file has no rows."),
         ("t.csv", "age,age ,died\n1,2,0\n", "PATH: two columns are named 'age'."),
         (
             "t.csv",

@@ -1,4 +1,4 @@
-"""Events from every kind of file and database, what is wrong with them, and what is held out."""
+"""Interactions from files and databases, errors in them, and how they are split."""
 
 import io
 import sqlite3
@@ -15,23 +15,22 @@ import pandas as pd
 import pytest
 
 from {{ cookiecutter.package_name }}.config import DataConfig, load_config
-from {{ cookiecutter.package_name }}.data import _asked, load
+from {{ cookiecutter.package_name }}.data import _build_evaluation_histories, load
 from {{ cookiecutter.package_name }}.datasets import movielens
 from {{ cookiecutter.package_name }}.datasets.events import (
-    Reader,
-    concatenated,
+    InteractionReader,
     read_features,
 )
-from {{ cookiecutter.package_name }}.datasets.frames import parts_of
+from {{ cookiecutter.package_name }}.datasets.frames import read_chunks
 from {{ cookiecutter.package_name }}.datasets.interactions import (
-    HeldOut,
-    Log,
-    Parts,
-    divided,
-    first_of_each,
-    in_order,
+    HoldOut,
+    Interactions,
+    SplitPositions,
+    find_duplicates,
+    find_first_interactions,
     k_core,
-    twice,
+    sort_interactions,
+    split_interactions,
 )
 from {{ cookiecutter.package_name }}.engine.errors import (
     DataProblem,
@@ -42,7 +41,7 @@ from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
 
 NOON = 1_700_000_000  # 2023-11-14 22:13:20
 ROWS = [("a", "y", 20, 5.0), ("b", "x", 30, 4.0), ("a", "x", 10, 1.0), ("b", "z", 5, 3.0)]
-IN_ORDER = [("a", "x", 10, 1.0), ("a", "y", 20, 5.0), ("b", "z", 5, 3.0), ("b", "x", 30, 4.0)]
+SORTED = [("a", "x", 10, 1.0), ("a", "y", 20, 5.0), ("b", "z", 5, 3.0), ("b", "x", 30, 4.0)]
 COLUMNS = ("user", "item", "timestamp", "rating")
 
 
@@ -52,37 +51,37 @@ def table(file: Path, rows: list, separator: str = ",", columns: tuple = COLUMNS
     return file
 
 
-def read(file: Path, **fields: Any) -> Reader:
+def read(file: Path, **fields: Any) -> InteractionReader:
     data = DataConfig(path=str(file), **{"rating_column": "rating", **fields})
-    return concatenated(parts_of(file), Reader(data), str(file))
+    return InteractionReader(data).extend(read_chunks(file), str(file))
 
 
-def told(log: Log) -> list[tuple]:
-    """The events of a log as rows."""
+def to_rows(log: Interactions) -> list[tuple]:
+    """Return interactions as rows of user, item, time and weight."""
     users, items = log.user_ids[log.users], log.item_ids[log.items]
     return list(zip(users, items, log.times.tolist(), log.weights.tolist(), strict=True))
 
 
-def loaded(source: str, *words: str) -> DatasetSplits:
+def load_source(source: str, *words: str) -> DatasetSplits:
     return load(load_config(["--data.source", source, *words], environment={}))
 
 
-def made_log(*events: tuple[int, int, float]) -> Log:
-    """A log of ``(user, item, time)``."""
-    users, items, times = (np.array(part) for part in zip(*events, strict=True))
+def make_interactions(*rows: tuple[int, int, float]) -> Interactions:
+    """Build interactions from ``(user, item, time)``."""
+    users, items, times = (np.array(part) for part in zip(*rows, strict=True))
     ids = (np.array([str(n) for n in range(part.max() + 1)], object) for part in (users, items))
-    return in_order(users, items, times.astype(float), np.ones(len(users)), *ids)
+    return sort_interactions(users, items, times.astype(float), np.ones(len(users)), *ids)
 
 
-def chance(users: int = 40, events: int = 600, seed: int = 0) -> Log:
+def random_interactions(users: int = 40, size: int = 600, seed: int = 0) -> Interactions:
     draw = np.random.default_rng(seed)
     rows = zip(
-        draw.integers(users, size=events),
-        draw.integers(30, size=events),
-        draw.integers(1000, size=events),
+        draw.integers(users, size=size),
+        draw.integers(30, size=size),
+        draw.integers(1000, size=size),
         strict=True,
     )
-    return made_log(*rows)
+    return make_interactions(*rows)
 
 
 # === Tables ===
@@ -93,42 +92,42 @@ def chance(users: int = 40, events: int = 600, seed: int = 0) -> Log:
 )
 def test_text_tables(suffix: str, separator: str, own_folder: Path) -> None:
     file = table(own_folder / f"log.{suffix}", ROWS, separator)
-    assert told(read(file).log()) == IN_ORDER
+    assert to_rows(read(file).interactions()) == SORTED
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
-    assert told(read(file).log()) == IN_ORDER, "as Excel saves it"
+    assert to_rows(read(file).interactions()) == SORTED, "as Excel saves it"
 
 
 def test_parquet(own_folder: Path) -> None:
     file = own_folder / "log.parquet"
     frame = pd.DataFrame(ROWS, columns=list(COLUMNS))
     frame.astype({"user": "category"}).to_parquet(file)
-    assert told(read(file).log()) == IN_ORDER
+    assert to_rows(read(file).interactions()) == SORTED
 
 
 def test_other_columns_and_ids_as_text(own_folder: Path) -> None:
     rows = [("no", " 007 ", "NA", 1), ("no", "7", "é", 2)]
     file = table(own_folder / "log.csv", rows, columns=("more", "who", "what", "when"))
     fields = {"user_column": "who", "item_column": "what", "timestamp_column": "when"}
-    log = read(file, **fields, rating_column=None).log()
-    assert told(log) == [("007", "NA", 1, 1), ("7", "é", 2, 1)]
+    log = read(file, **fields, rating_column=None).interactions()
+    assert to_rows(log) == [("007", "NA", 1, 1), ("7", "é", 2, 1)]
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_parts_give_the_same_as_the_whole(
+def test_chunks_are_read_like_the_whole_file(
     kind: str, own_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    log = chance()
-    rows = [row for _, row in sorted(zip(np.argsort(log.items), told(log), strict=True))]
+    log = random_interactions()
+    rows = [row for _, row in sorted(zip(np.argsort(log.items), to_rows(log), strict=True))]
     file = table(own_folder / "log.csv", rows)
     if kind == "parquet":
         pd.read_csv(file).to_parquet(file.with_suffix(".parquet"))
         file = file.with_suffix(".parquet")
-    whole = read(file).log()
-    monkeypatch.setattr("{{ cookiecutter.package_name }}.frames.ROWS", 7)
+    whole = read(file).interactions()
+    monkeypatch.setattr("{{ cookiecutter.package_name }}.datasets.frames.CHUNK_ROWS", 7)
     reader = read(file)
-    assert len(list(parts_of(file))) == 86
+    assert len(list(read_chunks(file))) == 86
     assert reader.rows == 600
-    assert told(reader.log()) == told(whole)
+    assert to_rows(reader.interactions()) == to_rows(whole)
 
 
 @pytest.mark.parametrize(
@@ -144,14 +143,14 @@ def test_parts_give_the_same_as_the_whole(
 )
 def test_times(values: list, times: list, own_folder: Path) -> None:
     rows = [(f"u{n}", "x", value, 1) for n, value in enumerate(values)]
-    assert read(table(own_folder / "log.csv", rows)).log().times.tolist() == times
+    assert read(table(own_folder / "log.csv", rows)).interactions().times.tolist() == times
 
 
 def test_a_zero_among_dates_and_the_end_of_all_times(own_folder: Path) -> None:
     rows = [("a", "x", "0", 1), ("a", "y", "2023-11-14", 1), ("a", "z", "9999-12-31", 1)]
     reader = read(table(own_folder / "log.csv", rows), max_unreadable=0.5)
-    assert reader.log().times.tolist() == [NOON - 80_000, 253_402_214_400]
-    assert reader.unreadable == [("1", "timestamp is no time")]
+    assert reader.interactions().times.tolist() == [NOON - 80_000, 253_402_214_400]
+    assert reader.unreadable == [("1", "timestamp is not a time")]
 
 
 @pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
@@ -161,8 +160,8 @@ def test_times_of_parquet(zone: str | None, own_folder: Path) -> None:
     frame["timestamp"] = dates.dt.tz_convert(zone)
     frame.to_parquet(own_folder / "log.parquet")
     reader = read(own_folder / "log.parquet", rating_column=None, max_unreadable=0.5)
-    assert told(reader.log()) == [("a", "x", NOON, 1), ("a", "y", NOON + 0.5, 1)]
-    assert reader.unreadable == [("3", "timestamp is no time")]
+    assert to_rows(reader.interactions()) == [("a", "x", NOON, 1), ("a", "y", NOON + 0.5, 1)]
+    assert reader.unreadable == [("3", "timestamp is not a time")]
 
 
 @pytest.mark.parametrize("kind", ["float64", "Int64", "category"])
@@ -173,25 +172,25 @@ def test_ids_stay_whole_where_some_are_missing(kind: str, own_folder: Path) -> N
     frame["rating"] = pd.array([1, 2, None], dtype="Int64")
     frame.set_index("item").to_parquet(own_folder / "log.parquet")
     reader = read(own_folder / "log.parquet", max_unreadable=1.0)
-    assert told(reader.log()) == [("7", "x", 1, 1)]
-    assert reader.unreadable == [("2", "user is missing"), ("3", "rating is no number")]
+    assert to_rows(reader.interactions()) == [("7", "x", 1, 1)]
+    assert reader.unreadable == [("2", "user is missing"), ("3", "rating is not a number")]
 
 
 def test_fields_without_a_name_would_shift_the_others(own_folder: Path) -> None:
     file = table(own_folder / "log.csv", [(*row, "more") for row in ROWS])
-    with pytest.raises(DataProblem, match="rows have more fields than its first line has names"):
+    with pytest.raises(DataProblem, match="some rows have more fields than the header has names"):
         read(file)
 
 
 def test_ties_in_time_keep_the_order_of_the_file(own_folder: Path) -> None:
     rows = [(f"u{n % 2}", f"i{(n * 37) % 101}", (n // 50) * 10, 1) for n in range(100)]
-    log = read(table(own_folder / "log.csv", rows)).log()
+    log = read(table(own_folder / "log.csv", rows)).interactions()
     for user in ("u0", "u1"):
         expected = [item for name, item, _, _ in rows if name == user]
-        assert [item for name, item, *_ in told(log) if name == user] == expected
+        assert [item for name, item, *_ in to_rows(log) if name == user] == expected
 
 
-# === What is wrong with them ===
+# === Errors ===
 
 
 @pytest.mark.parametrize("missing", COLUMNS)
@@ -204,55 +203,55 @@ def test_missing_columns(missing: str, own_folder: Path) -> None:
     assert str(problem.value) == f"{file}: there is no column {missing!r}; found: {found}."
 
 
-def test_rows_that_cannot_be_used() -> None:
+def test_unusable_rows() -> None:
     rows = [
         *(("a", "x", 1, 2), ("", "x", 1, 2), ("a", None, 1, 2), ("a", "x", "soon", 2)),
         *(("a", "x", 1, "good"), ("a", "x", 1, None), ("a", "x", 1, "nan"), ("a", "x", 1, -0.5)),
         *(("a", "x", 1, "inf"), ("", " ", "", ""), ("a", "y", 2, 0)),
     ]
-    reader = Reader(DataConfig(rating_column="rating", max_unreadable=1.0))
+    reader = InteractionReader(DataConfig(rating_column="rating", max_unreadable=1.0))
     frame = pd.DataFrame(rows, columns=list(COLUMNS), dtype=object)
     reader.add(frame.iloc[:5], "")
     reader.add(frame.iloc[5:], "")
     assert reader.unreadable == [
         ("2", "user is missing"),
         ("3", "item is missing"),
-        ("4", "timestamp is no time"),
-        ("5", "rating is no number"),
+        ("4", "timestamp is not a time"),
+        ("5", "rating is not a number"),
         ("10", "user is missing"),
-        ("6", "rating is no number"),
-        ("7", "rating is no number"),
-        ("9", "rating is no number"),
+        ("6", "rating is not a number"),
+        ("7", "rating is not a number"),
+        ("9", "rating is not a number"),
         ("8", "rating is negative"),
     ]
-    assert told(reader.log()) == [("a", "x", 1, 2), ("a", "y", 2, 0)]
+    assert to_rows(reader.interactions()) == [("a", "x", 1, 2), ("a", "y", 2, 0)]
 
 
-def test_low_ratings_are_known_but_nothing_to_learn(own_folder: Path) -> None:
+def test_low_ratings_have_no_weight(own_folder: Path) -> None:
     rows = [("a", "v", 1, -2), *(("a", item, 2, n) for n, item in enumerate("wxyz", start=1))]
     file = table(own_folder / "log.csv", [*rows, ("a", "q", 9, "")])
-    reader = read(file, least_rating=3, max_unreadable=0.5)
-    assert reader.log().weights.tolist() == [0, 0, 0, 1, 1]
-    assert reader.unreadable == [("6", "rating is no number")]
+    reader = read(file, min_rating=3, max_unreadable=0.5)
+    assert reader.interactions().weights.tolist() == [0, 0, 0, 1, 1]
+    assert reader.unreadable == [("6", "rating is not a number")]
 
 
-def test_too_many_rows_that_cannot_be_used(own_folder: Path) -> None:
+def test_too_many_unusable_rows(own_folder: Path) -> None:
     rows = [("a", f"i{n}", "" if n in (3, 7) else n, 1) for n in range(20)]
     file = table(own_folder / "log.csv", rows)
-    assert len(read(file, max_unreadable=0.1).log()) == 18
+    assert len(read(file, max_unreadable=0.1).interactions()) == 18
     with pytest.raises(DataProblem) as problem:
-        read(file, max_unreadable=0.09).log()
+        read(file, max_unreadable=0.09).interactions()
     assert str(problem.value) == (
-        "data: 2 of 20 events cannot be used, more than data.max_unreadable 0.09 allows; the "
-        "first is row 4: timestamp is no time."
+        "data: 2 of 20 rows cannot be used, more than data.max_unreadable=0.09 allows; the "
+        "first is row 4: timestamp is not a time."
     )
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("log.csv", b"", "{}: there are no rows."),
-        ("log.csv", b"user,item,timestamp,rating\n", "data: there are no events in '{}'."),
+        ("log.csv", b"", "{}: the file has no rows."),
+        ("log.csv", b"user,item,timestamp,rating\n", "data: there are no interactions in '{}'."),
         ("log.csv", b"user,item\n\xff,x\n", "{}: not UTF-8: invalid start byte."),
         ("log.csv", b'user,item\n"a,x\n', "{}: Error tokenizing data."),
         ("log.parquet", b"PAR", "{}: not a parquet file: "),
@@ -264,38 +263,38 @@ def test_files_that_are_no_tables(
     file = own_folder / name
     file.write_bytes(content)
     with pytest.raises(DataProblem) as problem:
-        read(file).log()
+        read(file).interactions()
     assert str(problem.value).startswith(message.format(file))
 
 
 def test_the_future_in_milliseconds(own_folder: Path) -> None:
     rows = [(f"u{n % 10}", f"i{n % 13}", 1000 * (NOON + n), 1) for n in range(100)]
     rows += [("u1", "j", 1000 * (time.time() + 3 * 86_400), 1)]
-    data = loaded("csv", "--data.path", str(table(own_folder / "log.csv", rows)))
+    data = load_source("csv", "--data.path", str(table(own_folder / "log.csv", rows)))
     assert data.unreadable == (("u1 j", "the time lies in the future"),)
 
 
 def test_spaces_in_a_header(own_folder: Path) -> None:
     file = own_folder / "log.csv"
     file.write_text("user, item ,timestamp\na, x,1\nb, y,2\n")
-    assert read(file, rating_column=None).log().item_ids.tolist() == ["x", "y"]
+    assert read(file, rating_column=None).interactions().item_ids.tolist() == ["x", "y"]
 
 
-def test_the_future_and_what_stands_there_twice(own_folder: Path) -> None:
+def test_the_future_and_duplicates(own_folder: Path) -> None:
     rows = [(f"u{n % 10}", f"i{n % 13}", NOON + n, 1) for n in range(100)]
     rows += rows[5:8]
     rows += [("u1", "i1", time.time() + 3 * 86_400, 1)]
-    data = loaded("csv", "--data.path", str(table(own_folder / "log.csv", rows)))
+    data = load_source("csv", "--data.path", str(table(own_folder / "log.csv", rows)))
     assert data.unreadable == (("u1 i1", "the time lies in the future"),)
     assert data.duplicates == 3
-    assert data.notes["events"] == 100
+    assert data.notes["interactions"] == 100
     numbers = [(user, item, n, 1) for n, (user, item, *_) in enumerate(rows[:100])]
     numbers[50] = (*numbers[50][:2], NOON * 1000, 1)
-    data = loaded("csv", "--data.path", str(table(own_folder / "log.csv", numbers)))
-    assert (data.unreadable, data.notes["events"]) == ((), 100), "numbers have no future"
+    data = load_source("csv", "--data.path", str(table(own_folder / "log.csv", numbers)))
+    assert (data.unreadable, data.notes["interactions"]) == ((), 100), "numbers have no future"
     rows += [("u1", f"j{n}", time.time() + 3 * 86_400, 1) for n in range(9)]
-    with pytest.raises(DataProblem, match="10 of 113 events cannot be used"):
-        loaded("csv", "--data.path", str(table(own_folder / "log.csv", rows)))
+    with pytest.raises(DataProblem, match="10 of 113 rows cannot be used"):
+        load_source("csv", "--data.path", str(table(own_folder / "log.csv", rows)))
 
 
 def test_paths_that_are_no_files(own_folder: Path) -> None:
@@ -303,10 +302,10 @@ def test_paths_that_are_no_files(own_folder: Path) -> None:
     for source, words, message in (
         ("csv", [], "data.path: source 'csv' needs a file."),
         ("parquet", ["--data.path", "log.csv"], "data.path: 'log.csv' must end with .parquet."),
-        ("csv", ["--data.path", "no.csv"], "data.path: 'no.csv' is no file."),
+        ("csv", ["--data.path", "no.csv"], "data.path: 'no.csv' is not a file."),
     ):
         with pytest.raises(ProjectError) as problem:
-            loaded(source, *words)
+            load_source(source, *words)
         assert str(problem.value) == message
 
 
@@ -320,128 +319,142 @@ def test_features(own_folder: Path) -> None:
     }
     table(own_folder / "twice.csv", [("a", 1), ("a", 2)], columns=("id", "n"))
     for path, column, message in (
-        ("no.csv", "id", "data.item_features: 'no.csv' is no file."),
+        ("no.csv", "id", "data.item_features: 'no.csv' is not a file."),
         ("f.csv", "item", "f.csv: there is no column 'item'; found: id, k, n."),
-        ("twice.csv", "id", "twice.csv: 'a' stands in 'id' twice."),
+        ("twice.csv", "id", "twice.csv: 'a' occurs more than once in column 'id'."),
     ):
         with pytest.raises(DataProblem) as problem:
             read_features(path, column, "item_features")
         assert str(problem.value) == message
 
 
-# === Logs ===
+# === Selection ===
 
 
-def test_first_of_each_user_with_an_item() -> None:
-    log = made_log((0, 0, 1), (0, 1, 2), (0, 0, 3), (1, 0, 2), (1, 0, 1))
-    assert first_of_each(log).tolist() == [True, True, False, True, False]
+def test_first_interactions_of_each_pair() -> None:
+    log = make_interactions((0, 0, 1), (0, 1, 2), (0, 0, 3), (1, 0, 2), (1, 0, 1))
+    assert find_first_interactions(log).tolist() == [True, True, False, True, False]
 
 
-def test_core_leaves_out_again_and_again() -> None:
-    # Item 3 has one event; without it user 2 has one; without that item 2 has one, and so on.
+def test_k_core_is_repeated() -> None:
+    # Item 3 has one interaction; without it user 2 has one; without that item 2 has one, and so on.
     chain = [(2, 3, 1), (2, 2, 2), (1, 2, 3), (1, 1, 4)]
     square = [(user, item, 5) for user in (3, 4) for item in (4, 5)]
-    left = k_core(made_log(*chain, *square, (3, 1, 6)), 2)
-    assert sorted(told(left)) == [(u, i, 5.0, 1.0) for u in ("3", "4") for i in ("4", "5")]
-    log = chance(users=100, events=800)
-    for least in (1, 2, 3, 5):
-        left = k_core(log, least)
-        assert np.bincount(left.users).min() >= least
-        assert np.bincount(left.items).min() >= least
-        assert set(told(left)) <= set(told(log))
+    core = k_core(make_interactions(*chain, *square, (3, 1, 6)), 2)
+    assert sorted(to_rows(core)) == [(u, i, 5.0, 1.0) for u in ("3", "4") for i in ("4", "5")]
+    log = random_interactions(users=100, size=800)
+    for k in (1, 2, 3, 5):
+        core = k_core(log, k)
+        assert np.bincount(core.users).min() >= k
+        assert np.bincount(core.items).min() >= k
+        assert set(to_rows(core)) <= set(to_rows(log))
     assert k_core(log, 1) is log
     with pytest.raises(DataProblem) as problem:
         k_core(log, 50)
     assert str(problem.value) == (
-        "data.least_events: no event is left when all users and items have at least 50."
+        "data.min_interactions: no interactions are left when every user and item must have 50; "
+        "choose a lower number."
     )
 
 
-def test_the_same_event_twice_is_seen_between_others_of_its_time() -> None:
-    log = made_log((0, 0, 1), (0, 1, 1), (0, 0, 1), (0, 0, 2), (1, 0, 1))
-    assert twice(log).tolist() == [False, False, True, False, False]
+def test_duplicates_between_others_at_the_same_time() -> None:
+    log = make_interactions((0, 0, 1), (0, 1, 1), (0, 0, 1), (0, 0, 2), (1, 0, 1))
+    assert find_duplicates(log).tolist() == [False, False, True, False, False]
 
 
-# === What is held out ===
+# === Splits ===
 
 
-def trained(log: Log, parts: Parts) -> np.ndarray:
-    """(events,) whether an event is trained on."""
-    return np.arange(len(log)) < parts.train[log.users]
+def training_mask(log: Interactions, parts: SplitPositions) -> np.ndarray:
+    """Return a mask (interactions,) of the training split."""
+    return np.arange(len(log)) < parts.train_ends[log.users]
 
 
-def asked(log: Log, held: HeldOut) -> np.ndarray:
-    """(events,) whether an event is to be predicted."""
+def target_mask(log: Interactions, held: HoldOut) -> np.ndarray:
+    """Return a mask (interactions,) of the targets of a held-out split."""
     mask = np.zeros(len(log), dtype=bool)
-    for known, end in zip(held.known, held.ends, strict=True):
+    for known, end in zip(held.target_starts, held.ends, strict=True):
         mask[known:end] = True
     return mask
 
 
-def leaks(log: Log, parts: Parts) -> bool:
-    """Whether anything known or learnt is as late as what is to be predicted, over all users."""
-    learnt, first, second = (
-        trained(log, parts),
-        asked(log, parts.validation),
-        asked(log, parts.test),
+def has_leak(log: Interactions, parts: SplitPositions) -> bool:
+    """Return whether anything known or trained on is as late as a target of any user."""
+    train, validation, test = (
+        training_mask(log, parts),
+        target_mask(log, parts.validation),
+        target_mask(log, parts.test),
     )
     return bool(
-        log.times[learnt].max() >= log.times[first | second].min()
-        or log.times[learnt | first].max() >= log.times[second].min()
+        log.times[train].max() >= log.times[validation | test].min()
+        or log.times[train | validation].max() >= log.times[test].min()
     )
 
 
-def test_last_events_are_held_out_of_each_user() -> None:
-    log = chance(users=200, events=600)
-    parts = divided(log, "last", 0.1, 0.2)
+def test_leave_one_out() -> None:
+    log = random_interactions(users=200, size=600)
+    parts = split_interactions(log, "last", 0.1, 0.2)
     counts = np.bincount(log.users)
-    assert (counts < 3).sum() > 20, "users of whom nothing can be held out"
+    assert (counts < 3).sum() > 20, "users with nothing to hold out"
     for held, place in ((parts.validation, 2), (parts.test, 1)):
         assert held.users.tolist() == np.flatnonzero(counts >= 3).tolist()
-        assert (held.ends - held.known).tolist() == [1] * len(held.users)
-        assert held.known.tolist() == (log.starts()[1:][held.users] - place).tolist()
-    masks = (trained(log, parts), asked(log, parts.validation), asked(log, parts.test))
-    assert np.sum(masks, axis=0).tolist() == [1] * len(log), "each event is in one part"
+        assert (held.ends - held.target_starts).tolist() == [1] * len(held.users)
+        assert held.target_starts.tolist() == (log.user_offsets()[1:][held.users] - place).tolist()
+    masks = (
+        training_mask(log, parts),
+        target_mask(log, parts.validation),
+        target_mask(log, parts.test),
+    )
+    assert np.sum(masks, axis=0).tolist() == [1] * len(log), "each interaction is in one split"
     assert masks[0][np.isin(log.users, np.flatnonzero(counts < 3))].all()
 
 
-def test_last_needs_three_events() -> None:
+def test_leave_one_out_needs_three_interactions() -> None:
     with pytest.raises(DataProblem) as problem:
-        divided(made_log((0, 0, 1), (0, 1, 2), (1, 0, 3)), "last", 0.1, 0.2)
+        split_interactions(make_interactions((0, 0, 1), (0, 1, 2), (1, 0, 3)), "last", 0.1, 0.2)
     assert str(problem.value) == (
-        "data.split: no user has three events, which 'last' needs to hold out two; --data.split "
-        "time may do."
+        "data.split: 'last' holds out two interactions of users with at least three, and no user "
+        "has three; try --data.split time."
     )
 
 
-def test_nothing_later_is_known_when_the_split_is_by_time() -> None:
-    log = chance()
-    parts = divided(log, "time", 0.1, 0.2)
-    assert not leaks(log, parts)
-    masks = (trained(log, parts), asked(log, parts.validation), asked(log, parts.test))
-    assert np.sum(masks, axis=0).tolist() == [1] * len(log), "each event is in one part"
+def test_temporal_split_has_no_leak() -> None:
+    log = random_interactions()
+    parts = split_interactions(log, "time", 0.1, 0.2)
+    assert not has_leak(log, parts)
+    masks = (
+        training_mask(log, parts),
+        target_mask(log, parts.validation),
+        target_mask(log, parts.test),
+    )
+    assert np.sum(masks, axis=0).tolist() == [1] * len(log), "each interaction is in one split"
     assert [round(mask.mean(), 1) for mask in masks] == [0.7, 0.1, 0.2]
     for held in (parts.validation, parts.test):
-        assert (held.known >= log.starts()[held.users]).all()
-        assert (held.ends > held.known).all()
+        assert (held.target_starts >= log.user_offsets()[held.users]).all()
+        assert (held.ends > held.target_starts).all()
 
 
-def test_a_leak_would_be_seen() -> None:
-    log = chance()
-    parts = divided(log, "time", 0.1, 0.2)
+def test_leaks_are_detected() -> None:
+    log = random_interactions()
+    parts = split_interactions(log, "time", 0.1, 0.2)
     user = parts.validation.users[0]
-    train = parts.train.copy()
-    train[user] += 1  # one event too many of one user
-    assert leaks(log, Parts(train, parts.validation, parts.test))
-    assert leaks(log, divided(log, "last", 0.1, 0.2)), "'last' asks each user at another time"
+    train_ends = parts.train_ends.copy()
+    train_ends[user] += 1  # one interaction too many of one user
+    assert has_leak(log, SplitPositions(train_ends, parts.validation, parts.test))
+    assert has_leak(log, split_interactions(log, "last", 0.1, 0.2)), (
+        "'last' evaluates each user at another time"
+    )
 
 
-def test_the_split_by_time_holds_in_what_is_trained_on(own_folder: Path) -> None:
-    file = table(own_folder / "log.csv", told(chance()))
+def test_temporal_split_of_histories(own_folder: Path) -> None:
+    file = table(own_folder / "log.csv", to_rows(random_interactions()))
     words = ["--data.path", str(file), "--data.repeats", "keep", "--data.split", "time"]
-    data = loaded("csv", *words, "--data.max_history", "4")
+    data = load_source("csv", *words, "--data.max_history", "4")
     times = {
-        name: [split.log.times[k:e] for k, e in zip(split.knowns, split.ends, strict=True)]
+        name: [
+            split.interactions.times[k:e]
+            for k, e in zip(split.target_starts, split.ends, strict=True)
+        ]
         for name, split in data.splits.items()
     }
     first, last = (
@@ -451,28 +464,30 @@ def test_the_split_by_time_holds_in_what_is_trained_on(own_folder: Path) -> None
     assert last["train"] < first["validation"]
     assert last["validation"] < first["test"]
     for name, split in data.splits.items():
-        for begin, known in zip(split.begins, split.knowns, strict=True):
-            assert name == "train" or (split.log.times[begin:known] < first[name]).all()
+        for begin, known in zip(split.history_starts, split.target_starts, strict=True):
+            assert name == "train" or (split.interactions.times[begin:known] < first[name]).all()
 
 
-def test_what_is_held_out_takes_no_room_for_the_busiest_user() -> None:
-    # 2,000 users with an event a day, and one with 20,000: as wide as that, an array of what came
-    # next would take 60 MB.
+def test_targets_are_not_padded_to_the_busiest_user() -> None:
+    # 2,000 users with an interaction a day, and one with 20,000: a matrix of targets as wide as
+    # that would take 60 MB.
     users = np.concatenate([np.repeat(np.arange(2_000), 10), np.full(20_000, 2_000)])
     times = np.concatenate([np.tile(np.arange(10.0), 2_000), np.linspace(0, 9, 20_000)])
     items = np.arange(len(users)) % 500
     ids = (np.arange(count).astype(str).astype(object) for count in (2_001, 500))
-    log = in_order(users, items, times, np.ones(len(users)), *ids)
-    parts = divided(log, "time", 0.2, 0.2)
+    log = sort_interactions(users, items, times, np.ones(len(users)), *ids)
+    parts = split_interactions(log, "time", 0.2, 0.2)
     tracemalloc.start()
-    split = _asked(log, parts.test, 50, {})
-    events = split.events
+    split = _build_evaluation_histories(log, parts.test, 50, {})
+    positions = split.target_positions
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 6e6
-    assert len(events) == sum(map(len, split.targets)) > 4_000
-    np.testing.assert_array_equal(log.item_ids[log.items[events]], np.concatenate(split.targets))
-    assert split.fetch(np.array([len(split) - 1]))["next"].shape == (1, 50), "more are not learnt"
+    assert len(positions) == sum(map(len, split.targets)) > 4_000
+    np.testing.assert_array_equal(log.item_ids[log.items[positions]], np.concatenate(split.targets))
+    assert split.fetch(np.array([len(split) - 1]))["next_items"].shape == (1, 50), (
+        "at most max_history"
+    )
 
 
 @pytest.mark.parametrize(
@@ -488,20 +503,23 @@ def test_what_is_held_out_takes_no_room_for_the_busiest_user() -> None:
         ("--data.limit 30", False),
     ],
 )
-def test_the_digest_tells_splits_apart(words: str, same: bool, own_folder: Path) -> None:
-    file = table(own_folder / "log.csv", told(chance()))
+def test_digest_depends_on_the_split(words: str, same: bool, own_folder: Path) -> None:
+    file = table(own_folder / "log.csv", to_rows(random_interactions()))
     given = ["--data.path", str(file), "--data.limit", "35", "--data.split", "time"]
-    usual = loaded("csv", *given).digest
-    assert (loaded("csv", *given, *words.split()).digest == usual) is same
+    usual = load_source("csv", *given).digest
+    assert (load_source("csv", *given, *words.split()).digest == usual) is same
 
 
-def test_the_digest_tells_features_apart(own_folder: Path) -> None:
-    file, items = table(own_folder / "log.csv", told(chance())), own_folder / "items.csv"
+def test_digest_depends_on_features(own_folder: Path) -> None:
+    file, items = (
+        table(own_folder / "log.csv", to_rows(random_interactions())),
+        own_folder / "items.csv",
+    )
     given = ["--data.path", str(file)]
-    digests = {loaded("csv", *given).digest}
+    digests = {load_source("csv", *given).digest}
     for colour in ("red", "blue"):
         table(items, [(number, colour) for number in range(30)], columns=("item", "colour"))
-        digests.add(loaded("csv", *given, "--data.item_features", str(items)).digest)
+        digests.add(load_source("csv", *given, "--data.item_features", str(items)).digest)
     assert len(digests) == 3
 
 
@@ -513,11 +531,11 @@ def test_the_digest_tells_features_apart(own_folder: Path) -> None:
     ],
 )
 def test_empty_periods(times: list[int], period: str) -> None:
-    log = made_log(*((n % 7, n % 5, when) for n, when in enumerate(times)))
+    log = make_interactions(*((n % 7, n % 5, when) for n, when in enumerate(times)))
     with pytest.raises(DataProblem) as problem:
-        divided(log, "time", 0.1, 0.2)
+        split_interactions(log, "time", 0.1, 0.2)
     assert str(problem.value) == (
-        f"data.split: the {period} period has no events; most have the same time, or "
+        f"data.split: the {period} period is empty; most interactions have the same time, or "
         "data.validation_fraction and data.test_fraction are too small."
     )
 
@@ -538,13 +556,13 @@ def database(folder: Path) -> str:
 def test_sql(own_folder: Path) -> None:
     query = "select customer as user, sku as item, day as timestamp from orders where qty > 0"
     words = ["--data.path", database(own_folder), "--data.repeats", "keep"]
-    data = loaded("sql", *words, "--data.query", query + " and customer is not null")
-    assert (data.notes["users"], data.notes["items"], data.notes["events"]) == (9, 11, 67)
+    data = load_source("sql", *words, "--data.query", query + " and customer is not null")
+    assert (data.notes["users"], data.notes["items"], data.notes["interactions"]) == (9, 11, 67)
     assert sorted(data.test.ids) == [str(n) for n in range(9)]
-    assert data.train.log.times.min() == pd.Timestamp("2024-01-01").timestamp()
+    assert data.train.interactions.times.min() == pd.Timestamp("2024-01-01").timestamp()
     words += ["--data.rating_column", "qty"]
-    data = loaded("sql", *words, "--data.query", query.replace(" from", ", qty from"))
-    assert sorted(set(data.train.log.weights.tolist())) == [1, 2, 3]
+    data = load_source("sql", *words, "--data.query", query.replace(" from", ", qty from"))
+    assert sorted(set(data.train.interactions.weights.tolist())) == [1, 2, 3]
     assert data.unreadable == (("68", "user is missing"),)
     assert sorted(data.test.ids) == [str(n) for n in range(9)]
 
@@ -554,12 +572,12 @@ def test_sql(own_folder: Path) -> None:
     [
         (None, "select 1", "data.source: sql needs data.path", UsageProblem),
         ("sqlite:///shop.db", None, "data.source: sql needs data.path", UsageProblem),
-        ("nonsense", "select 1", "data.path: no database can be opened: ", UsageProblem),
-        ("oddsql://host/db", "select 1", "data.path: no database can be opened: ", UsageProblem),
+        ("nonsense", "select 1", "data.path: cannot open the database: ", UsageProblem),
+        ("oddsql://host/db", "select 1", "data.path: cannot open the database: ", UsageProblem),
         (
             "sqlite:///shop.db",
             "select\nx",
-            "data.query: the database refuses: (sqlite3.OperationalError) no such column: x",
+            "data.query: the database refuses it: (sqlite3.OperationalError) no such column: x",
             DataProblem,
         ),
         (
@@ -571,19 +589,19 @@ def test_sql(own_folder: Path) -> None:
         (
             "sqlite:///shop.db",
             "select customer as user, sku as item, day as timestamp from orders where false",
-            "data: there are no events in 'sqlite:///shop.db'.",
+            "data: there are no interactions in 'sqlite:///shop.db'.",
             DataProblem,
         ),
     ],
 )
-def test_sql_refused(
+def test_sql_errors(
     path: str | None, query: str | None, message: str, kind: type, own_folder: Path
 ) -> None:
     database(own_folder)
     words = ["--data.path", path] if path else []
     words += ["--data.query", query] if query else []
     with pytest.raises(kind) as problem:
-        loaded("sql", *words)
+        load_source("sql", *words)
     assert type(problem.value) is kind
     assert str(problem.value).startswith(message)
 
@@ -595,7 +613,7 @@ TITLES = {1: "Toy Story", 2: "Misérables, Les", 3: "Up | Away", 4: "Speed"}
 
 
 def movie_files(name: str) -> dict[str, str]:
-    """A small set in one of the formats, in latin-1 but for latest-small."""
+    """Return the files of a small dataset in one of the formats."""
     if name == "latest-small":
         titles = [f'{n},"{title}",Drama|Comedy' for n, title in TITLES.items()]
         return {
@@ -621,31 +639,33 @@ def lines(first: list[str], rows: list[tuple] = (), between: str = "") -> str:
     return "\n".join([*first, *(between.join(map(str, row)) for row in rows)]) + "\n"
 
 
-def encoded(name: str) -> dict[str, bytes]:
+def encode_files(name: str) -> dict[str, bytes]:
     encoding = "utf-8" if name == "latest-small" else "latin-1"
     return {file: text.encode(encoding) for file, text in movie_files(name).items()}
 
 
 def archive(name: str, files: dict[str, bytes]) -> bytes:
-    made = io.BytesIO()
-    with zipfile.ZipFile(made, "w") as opened:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as opened:
         for file, content in {**files, "README.txt": b"more"}.items():
             opened.writestr(f"ml-{name}/{file}", content)
-    return made.getvalue()
+    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("name", ["latest-small", "100k", "1m"])
 def test_movielens(name: str, own_folder: Path) -> None:
-    for file, content in encoded(name).items():
+    for file, content in encode_files(name).items():
         (own_folder / file).write_bytes(content)
-    data = loaded(f"movielens:{name}", "--data.path", str(own_folder), "--data.least_rating", "2")
-    assert (data.notes["users"], data.notes["items"], data.notes["events"]) == (3, 4, 12)
-    log = data.train.log
+    data = load_source(
+        f"movielens:{name}", "--data.path", str(own_folder), "--data.min_rating", "2"
+    )
+    assert (data.notes["users"], data.notes["items"], data.notes["interactions"]) == (3, 4, 12)
+    log = data.train.interactions
     liked = {(str(u), str(m)): float(rating >= 2) for u, m, rating, _ in RATINGS}
-    assert {(user, item): weight for user, item, _, weight in told(log)} == liked
+    assert {(user, item): weight for user, item, _, weight in to_rows(log)} == liked
     assert log.times.min() == NOON + 61
     genres = "Comedy|Drama" if name == "100k" else "Drama|Comedy"
-    movies = data.train.item_features.of(np.array(["2", "9"]))
+    movies = data.train.item_features.lookup(np.array(["2", "9"]))
     assert {name: values.tolist() for name, values in movies.items()} == {"genres": [genres, ""]}
     users = data.train.user_features
     assert (users and {name: values[0] for name, values in users.columns.items()}) == {
@@ -653,31 +673,31 @@ def test_movielens(name: str, own_folder: Path) -> None:
         "100k": {"age": "31", "gender": "F", "occupation": "writer"},
         "1m": {"gender": "F", "age": "age 25", "occupation": "job 20"},
     }[name]
-    (own_folder / next(iter(encoded(name)))).unlink()
+    (own_folder / next(iter(encode_files(name)))).unlink()
     with pytest.raises(DataProblem, match=r"^data.path: '.*' has no file "):
-        loaded(f"movielens:{name}", "--data.path", str(own_folder))
+        load_source(f"movielens:{name}", "--data.path", str(own_folder))
 
 
 def test_movielens_is_downloaded_once(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked_for = []
+    addresses = []
 
-    def answer(address: str, timeout: float) -> io.BytesIO:
-        asked_for.append(address)
-        return io.BytesIO(archive("latest-small", encoded("latest-small")))
+    def urlopen(address: str, timeout: float) -> io.BytesIO:
+        addresses.append(address)
+        return io.BytesIO(archive("latest-small", encode_files("latest-small")))
 
-    monkeypatch.setattr(urllib.request, "urlopen", answer)
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
     for _ in range(2):
-        assert loaded("movielens:latest-small").notes["events"] == 12
-    assert asked_for == ["https://files.grouplens.org/datasets/movielens/ml-latest-small.zip"]
+        assert load_source("movielens:latest-small").notes["interactions"] == 12
+    assert addresses == ["https://files.grouplens.org/datasets/movielens/ml-latest-small.zip"]
     kept = own_folder / ".cache" / "ml-latest-small"
     assert sorted(file.name for file in kept.iterdir()) == ["movies.csv", "ratings.csv"]
-    assert list(kept.parent.iterdir()) == [kept], "nothing is left beside it"
+    assert list(kept.parent.iterdir()) == [kept], "no temporary files"
 
 
-def test_other_downloads_are_refused(own_folder: Path) -> None:
+def test_damaged_downloads(own_folder: Path) -> None:
     folder = own_folder / "cache" / "ml"
     with pytest.raises(DataProblem) as problem:
-        movielens.unpack(b"something else", "100k", folder)
+        movielens.extract(b"something else", "100k", folder)
     assert str(problem.value) == (
         "data.source: the download of 'movielens:100k' has the checksum "
         "6c7ba9c5a141421e1c03cb9807c97c74, not 0e33842e24a9c977be4e0107933c0723."
@@ -687,7 +707,7 @@ def test_other_downloads_are_refused(own_folder: Path) -> None:
         (archive("latest-small", {"ratings.csv": b""}), "ml-latest-small/movies.csv"),
     ):
         with pytest.raises(DataProblem) as problem:
-            movielens.unpack(content, "latest-small", folder)
+            movielens.extract(content, "latest-small", folder)
         assert str(problem.value).startswith("data.source: the download of 'movielens:latest-")
         assert reason in str(problem.value)
     assert not folder.parent.exists()
@@ -704,9 +724,9 @@ def test_without_a_network(
 
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
     with pytest.raises(ProjectError) as problem:
-        loaded("movielens:100k")
+        load_source("movielens:100k")
     assert problem.value.exit_code == 1
     assert str(problem.value) == (
-        f"data.source: 'movielens:100k' cannot be downloaded ({error}); it needs a network once, "
-        "or data.path, the folder of its files."
+        f"data.source: cannot download 'movielens:100k' ({error}); connect to the network once, "
+        "or set data.path to a folder with its files."
     )

@@ -1,4 +1,4 @@
-"""``inspect_data`` sees what is there, and what it writes trains as it is."""
+"""``inspect_data`` describes a table, and the configuration that it writes trains unchanged."""
 
 import csv
 from pathlib import Path
@@ -20,11 +20,13 @@ from .conftest import inspect
 NOON = 1_700_000_000  # 2023-11-14 22:13
 DAY = 86_400
 WRITTEN = ["--config", "configs/my_data.yaml"]
-TWO_STEPS = [*WRITTEN, "--train.max_steps", "2", "--tracking.enabled", "false"]
+# A small model on one device: these runs show that the data can be trained on.
+SMALL = ["--model.name", "mf", "--model.embedding_dim", "8", "--runtime.strategy", "single"]
+ONE_STEP = [*WRITTEN, *SMALL, "--train.max_steps", "1", "--tracking.enabled", "false"]
 
 
 def orders(users: int = 60, events: int = 8) -> list[dict[str, Any]]:
-    """Of each user as many events with different items, a day apart."""
+    """Rows of users with so many different items each, a day apart."""
     return [
         {
             "customer_id": f"c{user}",
@@ -46,27 +48,27 @@ def write(file: Path, rows: list[dict], delimiter: str = ",") -> Path:
     return file
 
 
-def inspected(file: Path, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[str, dict]:
-    """What is printed, and the ``data`` fields that are written."""
+def run_inspect(file: Path, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[str, dict]:
+    """Return the printed output and the written ``data`` fields."""
     assert inspect([str(file), "--force", *words]) == 0
-    return capsys.readouterr().out, written()
+    return capsys.readouterr().out, read_written()
 
 
-def written() -> dict[str, Any]:
+def read_written() -> dict[str, Any]:
     return yaml.safe_load(Path("configs/my_data.yaml").read_text(encoding="utf-8"))["data"]
 
 
-def loaded() -> DatasetSplits:
-    """What training reads with what was written."""
+def load_written() -> DatasetSplits:
+    """Load the data as training does with the written configuration."""
     return load(load_config(WRITTEN))
 
 
-# === What it says ===
+# === Facts ===
 
 
-def test_what_it_says_and_writes(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_facts_and_configuration(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write(own_folder / "orders.csv", orders(), delimiter=";")
-    shown, data = inspected(file, capsys)
+    shown, data = run_inspect(file, capsys)
     assert shown.splitlines() == [
         "file                480 rows, csv",
         "column customer_id  the users; 60 different values",
@@ -76,14 +78,15 @@ def test_what_it_says_and_writes(own_folder: Path, capsys: pytest.CaptureFixture
         "column kind         not used; 2 different values: view 240, cart 240",
         "times               2023-11-14 22:13 to 2023-11-21 22:14, seconds since 1970",
         "users               60",
-        "items               40, 0 of them with a single event",
-        "events              480, 20.00% of all pairs",
-        "events per user     8 in the middle, 95 % up to 8, all 8",
-        "popularity          the most popular 1% of the items have 3% of the events, 10% have 11%",
+        "items               40, 0 of them with a single interaction",
+        "interactions        480, 20.00% of all pairs",
+        "per user            median 8, 95th percentile 8, maximum 8",
+        "popularity          the top 1% of the items have 3% of the interactions, the top 10% have "
+        "11%",
         "ratings             1 to 5, mostly 1 20%, 2 20%, 3 20%, 4 20%, 5 20%",
         "duplicates          0 with the same user, item and time",
-        "repeats             0 (0%) of a user with an item again; only the first counts",
-        "few events          0 of 60 users have fewer than 3",
+        "repeats             0 (0%) of a user with the same item again; only the first counts",
+        "short histories     0 of 60 users have fewer than 3",
         "",
         "Written to configs/my_data.yaml. To train on it:  train --config configs/my_data.yaml",
     ]
@@ -95,9 +98,9 @@ def test_what_it_says_and_writes(own_folder: Path, capsys: pytest.CaptureFixture
         "timestamp_column": "Time",
         "rating_column": "stars",
     }
-    assert train(TWO_STEPS) == 0
-    told = find_run("latest").summary["data"]
-    assert (told["users"], told["items"], told["events"]) == (60, 40, 480)
+    assert train(ONE_STEP) == 0
+    notes = find_run("latest").summary["data"]
+    assert (notes["users"], notes["items"], notes["interactions"]) == (60, 40, 480)
 
 
 @pytest.mark.parametrize("kind", ["tsv", "parquet"])
@@ -108,13 +111,13 @@ def test_other_tables_and_dates(
     frame["Time"] = pd.to_datetime(frame["Time"], unit="s")
     file = own_folder / f"orders.{kind}"
     frame.to_parquet(file) if kind == "parquet" else frame.to_csv(file, sep="\t", index=False)
-    shown, data = inspected(file, capsys)
+    shown, data = run_inspect(file, capsys)
     assert f"file                480 rows, {kind}\n" in shown
     assert "times               2023-11-14 22:13 to 2023-11-21 22:14, dates\n" in shown
     assert data["source"] == ("parquet" if kind == "parquet" else "csv")
     assert "rating_column" not in data
     assert "warning" not in shown
-    assert loaded().notes["events"] == 480
+    assert load_written().notes["interactions"] == 480
 
 
 @pytest.mark.parametrize(
@@ -124,31 +127,31 @@ def test_other_tables_and_dates(
         (lambda n: n, "0 to 479, numbers\n"),
     ],
 )
-def test_what_times_count(
+def test_units_of_times(
     times: Any, line: str, own_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [row | {"Time": times(n)} for n, row in enumerate(orders())]
-    shown, _ = inspected(write(own_folder / "orders.csv", rows), capsys)
+    shown, _ = run_inspect(write(own_folder / "orders.csv", rows), capsys)
     assert f"times               {line}" in shown
     assert "warning" not in shown
 
 
-def test_more_than_a_part_is_counted(
+def test_all_chunks_are_counted(
     own_folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("{{ cookiecutter.package_name }}.frames.ROWS", 100)
-    shown, _ = inspected(write(own_folder / "orders.csv", orders()), capsys)
+    monkeypatch.setattr("{{ cookiecutter.package_name }}.datasets.frames.CHUNK_ROWS", 100)
+    shown, _ = run_inspect(write(own_folder / "orders.csv", orders()), capsys)
     assert "file                480 rows, csv\n" in shown
     assert "column customer_id  the users; 60 different values\n" in shown
     assert "columns             counted in the first 100 rows\n" in shown
-    assert "events              480, 20.00% of all pairs\n" in shown
+    assert "interactions        480, 20.00% of all pairs\n" in shown
 
 
-# === Which column is which ===
+# === Columns ===
 
 
 @pytest.mark.parametrize(
-    ("columns", "chosen"),
+    ("columns", "expected"),
     [
         ("user item timestamp", "user item timestamp"),
         ("userId movieId rating timestamp", "userId movieId timestamp rating"),
@@ -161,24 +164,24 @@ def test_more_than_a_part_is_counted(
     ],
 )
 def test_columns_by_name(
-    columns: str, chosen: str, own_folder: Path, capsys: pytest.CaptureFixture[str]
+    columns: str, expected: str, own_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [
         dict.fromkeys(columns.split(), n % 5 + 0.5)
         | dict(
             zip(
-                chosen.split(),
+                expected.split(),
                 (row["customer_id"], row["productId"], f"2024-01-{1 + n % 28:02}", row["stars"]),
                 strict=False,
             )
         )
         for n, row in enumerate(orders())
     ]
-    _, data = inspected(write(own_folder / "log.csv", rows), capsys)
-    assert [data[name] for name in data if name.endswith("_column")] == chosen.split()
+    _, data = run_inspect(write(own_folder / "log.csv", rows), capsys)
+    assert [data[name] for name in data if name.endswith("_column")] == expected.split()
 
 
-def test_columns_by_what_they_hold(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_columns_by_values(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [
         {
             "number": n,
@@ -189,21 +192,21 @@ def test_columns_by_what_they_hold(own_folder: Path, capsys: pytest.CaptureFixtu
         }
         for n, row in enumerate(orders())
     ]
-    shown, data = inspected(write(own_folder / "log.csv", rows), capsys)
+    shown, data = run_inspect(write(own_folder / "log.csv", rows), capsys)
     assert (data["user_column"], data["item_column"], data["timestamp_column"]) == (
         *("wer", "was", "wann"),
     )
     assert (
-        "warning: column 'wer' is taken for the users by what it holds; --data.user_column names "
-        "another.\n"
+        "warning: column 'wer' is taken for the users because of its values; set another with "
+        "--data.user_column.\n"
     ) in shown
 
 
-def test_what_is_given_is_not_guessed(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_given_fields_are_not_guessed(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = write(own_folder / "orders.csv", orders())
     words = ["--data.user_column", "productId", "--data.item_column", "customer_id"]
     words += ["--data.rating_column", "null", "--data.repeats", "keep", "--data.split=time"]
-    shown, data = inspected(file, capsys, *words)
+    shown, data = run_inspect(file, capsys, *words)
     assert "column customer_id  the items; 60 different values\n" in shown
     assert data == {
         "source": "csv",
@@ -217,7 +220,7 @@ def test_what_is_given_is_not_guessed(own_folder: Path, capsys: pytest.CaptureFi
     }
 
 
-# === What it warns of ===
+# === Warnings ===
 
 
 def test_bots(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -232,10 +235,11 @@ def test_bots(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows += events_of("at once", [NOON] * 250)
     rows += events_of("regular", [NOON + 30 * n for n in range(300)])
     rows += events_of("busy", [NOON + 100 * n + n * n % 97 for n in range(900)])
-    shown, _ = inspected(write(own_folder / "orders.csv", rows), capsys)
+    shown, _ = run_inspect(write(own_folder / "orders.csv", rows), capsys)
     assert (
         "warning: users that may be bots: 'regular' (299 times a gap of 30 seconds), 'at once' "
-        "(250 events at the same time), 'many' (1200 events); they are trained on like others.\n"
+        "(250 interactions at the same time), 'many' (1200 interactions); training does not "
+        "exclude them.\n"
     ) in shown
     assert "'busy'" not in shown
 
@@ -246,92 +250,100 @@ def test_rows_that_cannot_be_used(own_folder: Path, capsys: pytest.CaptureFixtur
         rows[n]["customer_id"] = ""
     rows[50]["productId"], rows[51]["Time"] = " ", "yesterday"
     rows[52]["stars"], rows[53]["stars"], rows[54]["stars"] = -1, -1, "good"
-    shown, data = inspected(write(own_folder / "orders.csv", rows), capsys)
+    shown, data = run_inspect(write(own_folder / "orders.csv", rows), capsys)
     for line in (
         "column customer_id  the users; 60 different values, 40 empty\n",
-        "events              435, ",
-        "warning: 40 rows cannot be used: customer_id is missing, the first is row 1.\n",
-        "warning: 1 rows cannot be used: productId is missing, the first is row 51.\n",
-        "warning: 1 rows cannot be used: Time is no time, the first is row 52.\n",
-        "warning: 2 rows cannot be used: stars is negative, the first is row 53.\n",
-        "warning: 1 rows cannot be used: stars is no number, the first is row 55.\n",
-        "warning: 9% of the rows cannot be used; max_unreadable was raised for that.\n",
+        "interactions        435, ",
+        "warning: 40 rows cannot be used: customer_id is missing, first in row 1.\n",
+        "warning: 1 rows cannot be used: productId is missing, first in row 51.\n",
+        "warning: 1 rows cannot be used: Time is not a time, first in row 52.\n",
+        "warning: 2 rows cannot be used: stars is negative, first in row 53.\n",
+        "warning: 1 rows cannot be used: stars is not a number, first in row 55.\n",
+        "warning: 9% of the rows cannot be used; max_unreadable is raised.\n",
     ):
         assert line in shown
     assert data["max_unreadable"] == 0.1
     assert "# 9% of the rows cannot be used" in Path("configs/my_data.yaml").read_text()
-    data = loaded()
-    assert (len(data.unreadable), data.notes["events"]) == (45, 435)
-    shown, data = inspected(own_folder / "orders.csv", capsys, "--data.max_unreadable", "0.01")
-    assert "warning: 9% of the rows cannot be used; training refuses that.\n" in shown
+    data = load_written()
+    assert (len(data.unreadable), data.notes["interactions"]) == (45, 435)
+    shown, data = run_inspect(own_folder / "orders.csv", capsys, "--data.max_unreadable", "0.01")
+    assert "warning: 9% of the rows cannot be used, more than max_unreadable allows; " in shown
     assert data["max_unreadable"] == 0.01
-    with pytest.raises(DataProblem, match="45 of 480 events cannot be used"):
-        loaded()
+    with pytest.raises(DataProblem, match="45 of 480 rows cannot be used"):
+        load_written()
 
 
-def test_times_that_cannot_be(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_implausible_times(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = orders()
     for n in range(12):
         rows[n]["Time"] = 4_000_000_000 + n
     rows[20]["Time"] = 0
-    shown, _ = inspected(write(own_folder / "orders.csv", rows), capsys)
+    shown, _ = run_inspect(write(own_folder / "orders.csv", rows), capsys)
     for line in (
         "times               1970-01-01 00:00 to 2023-11-21 22:14, seconds since 1970\n",
-        "events              468, ",
-        "warning: 12 events lie in the future, the last at 2096-10-02 07:06; they are left out.\n",
-        "warning: 1 events lie before 1990, the first at 1970-01-01 00:00; their times may be "
-        "missing.\n",
+        "interactions        468, ",
+        "warning: 12 interactions lie in the future, the last at 2096-10-02 07:06; they are "
+        "dropped.\n",
+        "warning: 1 interactions lie before 1990, the first at 1970-01-01 00:00; their times may "
+        "be missing.\n",
     ):
         assert line in shown
-    assert loaded().notes["events"] == 468
+    assert load_written().notes["interactions"] == 468
 
 
-def test_all_at_one_time(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_single_time(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [row | {"Time": NOON} for row in orders()]
-    shown, _ = inspected(write(own_folder / "orders.csv", rows), capsys)
-    assert "warning: all events have the same time; training refuses that.\n" in shown
-    with pytest.raises(DataProblem, match="all events have the same time"):
-        loaded()
+    shown, _ = run_inspect(write(own_folder / "orders.csv", rows), capsys)
+    assert (
+        "warning: all interactions have the same time; training will refuse this table.\n" in shown
+    )
+    with pytest.raises(DataProblem, match="all interactions have the same time"):
+        load_written()
 
 
 def test_repeats_and_duplicates(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [row | {"productId": f"p{n % 3}"} for n, row in enumerate(orders(events=12))]
     rows += rows[:7]
-    shown, data = inspected(write(own_folder / "orders.csv", rows), capsys)
-    assert "events              727, " in shown
+    shown, data = run_inspect(write(own_folder / "orders.csv", rows), capsys)
+    assert "interactions        727, " in shown
     assert "duplicates          7 with the same user, item and time\n" in shown
-    assert "repeats             660 (92%) of a user with an item again; they count\n" in shown
+    assert "repeats             660 (92%) of a user with the same item again; all count\n" in shown
     assert data["repeats"] == "keep"
-    assert loaded().notes["events"] == 720
-    assert train([*TWO_STEPS, "--runtime.strategy", "single"]) == 0
+    assert load_written().notes["interactions"] == 720
+    assert train(ONE_STEP) == 0
 
 
-def test_few_events_are_split_by_time(own_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_short_histories_are_split_by_time(
+    own_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = write(own_folder / "orders.csv", orders(users=200, events=2))
-    shown, data = inspected(file, capsys)
-    assert "few events          200 of 200 users have fewer than 3\n" in shown
+    shown, data = run_inspect(file, capsys)
+    assert "short histories     200 of 200 users have fewer than 3\n" in shown
     assert (
-        "warning: the log is very sparse: 2.0 events a user and 10.0 an item in the mean; "
-        "--data.least_events leaves out those with few.\n"
+        "warning: the data is very sparse: 2.0 interactions per user and 10.0 per item on average; "
+        "--data.min_interactions drops rare ones.\n"
     ) in shown
-    assert "warning: no user has three events; split was set to time for that.\n" in shown
+    assert "warning: no user has three interactions; split is set to time.\n" in shown
     assert data["split"] == "time"
-    assert loaded().notes["split"] == "time"
-    assert train([*TWO_STEPS, "--runtime.strategy", "single"]) == 0
-    shown, _ = inspected(file, capsys, "--data.split", "last")
-    assert "warning: training refuses that: data.split: no user has three events" in shown
-    shown, _ = inspected(file, capsys, "--data.least_events", "100")
-    assert "warning: training refuses that: data.least_events: no event is left" in shown
+    assert load_written().notes["split"] == "time"
+    assert train(ONE_STEP) == 0
+    shown, _ = run_inspect(file, capsys, "--data.split", "last")
+    assert "warning: training will refuse this table: data.split: 'last' holds out" in shown
+    shown, _ = run_inspect(file, capsys, "--data.min_interactions", "100")
+    assert (
+        "warning: training will refuse this table: data.min_interactions: no interactions are"
+        in shown
+    )
 
 
 @pytest.mark.parametrize(
     ("column", "value", "line"),
     [
-        ("customer_id", "c1", "there is a single user; there is nothing to learn."),
-        ("productId", "p1", "there is a single item; there is nothing to learn."),
-        ("customer_id", "NULL", "user 'NULL' has 8 events; it looks like a missing value."),
-        ("stars", 0, "75% of 'stars' are 0; such events are known, but nothing to learn."),
-        ("stars", 5000, "'stars' is 3 in the middle and up to 5000; an event counts as much as"),
+        ("customer_id", "c1", "there is only one user; a model has nothing to learn."),
+        ("productId", "p1", "there is only one item; a model has nothing to learn."),
+        ("customer_id", "NULL", "user 'NULL' has 8 interactions; it looks like a missing value."),
+        ("stars", 0, "75% of 'stars' are 0; such interactions are never a target."),
+        ("stars", 5000, "'stars' has median 3 and maximum 5000, and weighs interactions"),
     ],
 )
 def test_further_warnings(
@@ -341,21 +353,21 @@ def test_further_warnings(
     for n, row in enumerate(rows):
         if line.startswith("there") or (n % 4 if value == 0 else n % 60 == 1):
             row[column] = value
-    shown, _ = inspected(write(own_folder / "orders.csv", rows), capsys)
+    shown, _ = run_inspect(write(own_folder / "orders.csv", rows), capsys)
     assert f"warning: {line}" in shown
 
 
-# === What it refuses ===
+# === Errors ===
 
 
 @pytest.mark.parametrize(
     ("words", "message", "code"),
     [
         (["missing.csv"], "PATH: 'missing.csv' does not exist.", 3),
-        (["notes.txt"], "'notes.txt' is no file that ends with .csv, .tsv or .parquet.", 3),
-        (["folder.csv"], "'folder.csv' is no file that ends with .csv, .tsv or .parquet.", 3),
+        (["notes.txt"], "'notes.txt' is not a file that ends with .csv, .tsv or .parquet.", 3),
+        (["folder.csv"], "'folder.csv' is not a file that ends with .csv, .tsv or .parquet.", 3),
         (["header.csv"], "PATH: 'header.csv' has no rows.", 3),
-        (["empty.csv"], "empty.csv: there are no rows.", 3),
+        (["empty.csv"], "empty.csv: the file has no rows.", 3),
         (
             ["orders.csv", "--data.user_column", "who"],
             "data.user_column: there is no column 'who'; found: customer_id, productId, Time, "
@@ -365,30 +377,30 @@ def test_further_warnings(
         (
             ["untimed.csv"],
             "PATH: no column looks like times, which are numbers or dates such as 2024-01-31 "
-            "12:00; found: user ('u0'), item ('i0'), date ('31.01.2024'). Name one with "
+            "12:00; found: user ('u0'), item ('i0'), date ('31.01.2024'). Set one with "
             "--data.timestamp_column.",
             3,
         ),
         (
             ["alone.csv"],
             "PATH: no column looks like users; found: event (40 different values), item (4 "
-            "different values), time (40 different values). Name one with --data.user_column.",
+            "different values), time (40 different values). Set one with --data.user_column.",
             3,
         ),
         (
             ["lonely.csv"],
             "PATH: no column looks like items; found: event (40 different values), user (4 "
-            "different values), time (40 different values). Name one with --data.item_column.",
+            "different values), time (40 different values). Set one with --data.item_column.",
             3,
         ),
         (
             ["untimed.csv", "--data.timestamp_column", "date"],
-            "PATH: none of the 40 rows can be used: date is no time.",
+            "PATH: none of the 40 rows can be used: date is not a time.",
             3,
         ),
     ],
 )
-def test_refused(
+def test_errors(
     words: list[str],
     message: str,
     code: int,

@@ -1,4 +1,4 @@
-"""Metrics by hand, and what predict says."""
+"""Metrics computed by hand, and the answers of ``predict``."""
 
 import json
 from dataclasses import replace
@@ -19,73 +19,73 @@ ITEMS = tuple("abcdefgh")
 CATALOGUE = Preprocessing(
     users=("u",),
     items=ITEMS,
-    counts=(8, 7, 6, 5, 4, 3, 2, 1),
-    recent=(1,) * 8,
+    item_counts=(8, 7, 6, 5, 4, 3, 2, 1),
+    recent_item_counts=(1,) * 8,
     max_history=5,
-    unseen_only=True,
+    exclude_seen=True,
 )
 
 
-def recommended(*rows: str) -> np.ndarray:
-    made = np.full((len(rows), ranking.MOST, 2), -1.0)
-    for row, items in zip(made, rows, strict=True):
+def recommend(*rows: str) -> np.ndarray:
+    outputs = np.full((len(rows), ranking.MAX_RECOMMENDATIONS, 2), -1.0)
+    for row, items in zip(outputs, rows, strict=True):
         row[: len(items), 0] = [ITEMS.index(item) for item in items]
-    return made
+    return outputs
 
 
 def next_items(*rows: tuple[str, ...]) -> np.ndarray:
-    made = np.empty(len(rows), dtype=object)
-    made[:] = rows
-    return made
+    outputs = np.empty(len(rows), dtype=object)
+    outputs[:] = rows
+    return outputs
 
 
 def test_metrics_by_hand() -> None:
-    outputs = recommended("abc", "hgfe", "a")
+    outputs = recommend("abc", "hgfe", "a")
     targets = next_items(("b",), ("g", "a"), ("z",))
-    of_users = ranking.per_user(targets, outputs, CATALOGUE)
+    per_user = ranking.user_metrics(targets, outputs, CATALOGUE)
     gain = 1 / np.log2(3)
-    np.testing.assert_allclose(of_users["ndcg_10"], [gain, gain / (1 + gain), 0])
-    np.testing.assert_allclose(of_users["recall_20"], [1, 0.5, 0])
-    np.testing.assert_allclose(of_users["mrr"], [0.5, 0.5, 0])
+    np.testing.assert_allclose(per_user["ndcg_at_10"], [gain, gain / (1 + gain), 0])
+    np.testing.assert_allclose(per_user["recall_at_20"], [1, 0.5, 0])
+    np.testing.assert_allclose(per_user["mrr"], [0.5, 0.5, 0])
     measured = report.measure(SimpleNamespace(targets=targets), outputs, CATALOGUE)
-    assert next(iter(measured)) == "ndcg_10"
-    assert measured["coverage_10"] == 7 / 8
-    assert measured["ndcg_10_low"] <= measured["ndcg_10"] <= measured["ndcg_10_high"]
+    assert next(iter(measured)) == "ndcg_at_10"
+    assert measured["coverage_at_10"] == 7 / 8
+    assert measured["ndcg_at_10_low"] <= measured["ndcg_at_10"] <= measured["ndcg_at_10_high"]
 
 
-def test_what_came_again_is_one_item() -> None:
+def test_repeated_targets_count_once() -> None:
     # "a" came three times, and what is not in the catalogue twice.
     targets = next_items(("a", "b", "a", "a"), ("y", "c", "z", "y"))
-    of_users = ranking.per_user(targets, recommended("ab", "c"), CATALOGUE)
+    per_user = ranking.user_metrics(targets, recommend("ab", "c"), CATALOGUE)
     discount = 1 / np.log2([2, 3, 4])
-    np.testing.assert_allclose(of_users["ndcg_10"], [1, 1 / discount.sum()])
-    np.testing.assert_allclose(of_users["recall_10"], [1, 1 / 3])
-    np.testing.assert_allclose(of_users["mrr"], [1, 1])
+    np.testing.assert_allclose(per_user["ndcg_at_10"], [1, 1 / discount.sum()])
+    np.testing.assert_allclose(per_user["recall_at_10"], [1, 1 / 3])
+    np.testing.assert_allclose(per_user["mrr"], [1, 1])
 
 
-def test_metrics_of_parts_are_those_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    outputs, targets = recommended("abc", "hgfe", "a"), next_items(("b",), ("g", "a"), ("z",))
-    whole = ranking.per_user(targets, outputs, CATALOGUE)
-    monkeypatch.setattr(ranking, "USERS", 2)
-    for name, values in ranking.per_user(targets, outputs, CATALOGUE).items():
+def test_metrics_do_not_depend_on_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs, targets = recommend("abc", "hgfe", "a"), next_items(("b",), ("g", "a"), ("z",))
+    whole = ranking.user_metrics(targets, outputs, CATALOGUE)
+    monkeypatch.setattr(ranking, "USERS_AT_ONCE", 2)
+    for name, values in ranking.user_metrics(targets, outputs, CATALOGUE).items():
         np.testing.assert_array_equal(values, whole[name])
 
 
-def test_what_was_seen_is_not_recommended() -> None:
+def test_seen_items_are_not_recommended() -> None:
     scores = np.arange(16.0).reshape(2, 8)
-    raw = {"known": np.array([["h", "g", "zz"], ["a", "", ""]], dtype=object)}
+    raw = {"history": np.array([["h", "g", "zz"], ["a", "", ""]], dtype=object)}
     kept = objective.postprocess(raw, scores, CATALOGUE)
     assert [ITEMS[int(i)] for i in kept[0, :3, 0]] == ["f", "e", "d"]
     assert kept[1, 0].tolist() == [7, 15]
-    assert kept[0, 6].tolist() == [-1, 0], "all others were seen, or are not there"
-    again = objective.postprocess(raw, scores, replace(CATALOGUE, unseen_only=False))
-    assert again[0, 0, 0] == 7
+    assert kept[0, 6].tolist() == [-1, 0], "all others were seen or do not exist"
+    unfiltered = objective.postprocess(raw, scores, replace(CATALOGUE, exclude_seen=False))
+    assert unfiltered[0, 0, 0] == 7
     answers = objective.decode_predictions(kept, CATALOGUE)
     assert answers[0]["prediction"] == "f"
     assert list(answers[0]["scores"]) == ["f", "e", "d", "c", "b", "a"]
 
 
-def said(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict]:
+def run_predict(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict]:
     capsys.readouterr()
     assert predict([*words, "--json"]) == 0
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -94,24 +94,24 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict]:
 def test_predict(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = find_artifact("latest", task, load_config())[0]
     user, items = model.preprocessing.users[0], model.preprocessing.items
-    (row,) = said(capsys, "--user", user, "--top-k", "5")
+    (row,) = run_predict(capsys, "--user", user, "--top-k", "5")
     assert row["id"] == user
     assert len(row["scores"]) == 5
     assert list(row["scores"].values()) == sorted(row["scores"].values(), reverse=True)
-    (every,) = said(capsys, "--user", user, "--top-k", "9999", "--include-seen")
-    (new,) = said(capsys, "--user", user, "--top-k", "9999")
-    seen = set(every["scores"]) - set(new["scores"])
-    assert seen, "what the user had"
-    (some,) = said(capsys, "--user", "nobody", "--only", f"{items[4]},{items[2]}")
-    assert set(some["scores"]) == {items[4], items[2]}
-    (like,) = said(capsys, "--similar-to", items[3])
-    assert len(like["scores"]) == 10
-    assert items[3] not in like["scores"]
+    (with_seen,) = run_predict(capsys, "--user", user, "--top-k", "9999", "--include-seen")
+    (unseen,) = run_predict(capsys, "--user", user, "--top-k", "9999")
+    seen = set(with_seen["scores"]) - set(unseen["scores"])
+    assert seen, "the history of the user"
+    (allowed,) = run_predict(capsys, "--user", "nobody", "--only", f"{items[4]},{items[2]}")
+    assert set(allowed["scores"]) == {items[4], items[2]}
+    (similar,) = run_predict(capsys, "--similar-to", items[3])
+    assert len(similar["scores"]) == 10
+    assert items[3] not in similar["scores"]
     history = f"{items[0]},{items[1]}"
-    (row,) = said(capsys, "--history", history, "--top-k", "3")
+    (row,) = run_predict(capsys, "--history", history, "--top-k", "3")
     assert not {items[0], items[1]} & set(row["scores"])
     several = [word for name in (user, "nobody", user) for word in ("--user", name)]
-    (first, _, last) = said(capsys, *several, "--batch-size", "2")
+    (first, _, last) = run_predict(capsys, *several, "--batch-size", "2")
     assert first["scores"].keys() == last["scores"].keys()
     assert predict(["--user", user, "--user", "nobody"]) == 0
     assert capsys.readouterr().out.count("\n   10  ") == 2
@@ -122,10 +122,10 @@ def test_predict(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["--similar-to", "zz"], "--similar-to: 'zz' is not in the catalogue."),
         (["--history", "zz"], "--history: 'zz' is not in the catalogue."),
-        (["--user", "u0001", "--only", ","], "--only: there are no items."),
+        (["--user", "u0001", "--only", ","], "--only: name at least one item."),
     ],
 )
-def test_refused(
+def test_predict_refuses(
     words: list[str], message: str, trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert predict(words) == 2

@@ -19,7 +19,7 @@ import tensorflow as tf
 from .config import Config, DataConfig
 from .datasets import cohort
 from .datasets import identifier_check as guard
-from .datasets.frames import from_database, from_file, whole
+from .datasets.frames import concat_chunks, read_database, read_file
 from .datasets.schema import Records, Schema, as_text, read
 from .datasets.splits import (
     SPLIT_NAMES,
@@ -117,12 +117,12 @@ def generated_cohort(data: DataConfig) -> Table:
 
 def table(data: DataConfig) -> Table:
     """A csv or parquet file with a row for each patient, or each visit of one."""
-    return Table(_whole(from_file(data), data))
+    return Table(_whole(read_file(data), data))
 
 
 def sql(data: DataConfig) -> Table:
     """What ``data.query`` gives, from the database at ``data.path`` (an SQLAlchemy address)."""
-    return Table(_whole(from_database(data), data))
+    return Table(_whole(read_database(data), data))
 
 
 # === From tables to splits ===
@@ -258,7 +258,7 @@ def _people(found: Table) -> np.ndarray | None:
 
 def _whole(parts: Iterable[pd.DataFrame], data: DataConfig) -> pd.DataFrame:
     """A table that was read part by part; clinical ones are small."""
-    return whole(parts, f"data: there are no rows in {without_password(data.path)!r}.")
+    return concat_chunks(parts, f"data: there are no rows in {without_password(data.path)!r}.")
 
 
 def _divide(records: Records, keys: np.ndarray, schema: Schema, data: DataConfig) -> np.ndarray:

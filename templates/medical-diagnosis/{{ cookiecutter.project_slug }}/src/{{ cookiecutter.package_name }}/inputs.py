@@ -9,7 +9,7 @@ import pandas as pd
 import tensorflow as tf
 
 from .data import Visits, visits
-from .datasets.frames import parts_of
+from .datasets.frames import read_chunks
 from .datasets.schema import Column, Records, Schema
 from .engine.errors import DataProblem
 from .engine.interfaces import DatasetSplits
@@ -28,7 +28,7 @@ def read(path: Path, preprocessing: Preprocessing) -> Iterator[Visits]:
     if path.suffix not in SUFFIXES or not path.is_file():
         raise DataProblem(f"input: {str(path)!r} is no file that ends with {', '.join(SUFFIXES)}.")
     schema, before = preprocessing.schema, 0
-    for frame in parts_of(path):
+    for frame in read_chunks(path):
         for start in range(0, len(frame), ROWS):
             few = frame.iloc[start : start + ROWS]
             yield visits(_asked(few, schema, f"{path}: ", before), schema)

@@ -43,7 +43,7 @@ BLUE, GREY, ORANGE = "#1d4ed8", "#7a8ba3", "#c2410c"
 def measure(
     split: "Visits", outputs: np.ndarray, preprocessing: "Preprocessing"
 ) -> dict[str, float]:
-    """Metrics of outputs (size, 1), see ``clinical_metrics``; those that cannot be computed are left out.
+    """Metrics of outputs (size, 1), see ``clinical_metrics``, as far as they can be computed.
 
     Between ``…_low`` and ``…_high`` are 95 % of the values when patients are drawn anew.
     ``sensitivity``, ``specificity``, ``ppv``, ``npv`` and ``flagged`` are at the operating point.

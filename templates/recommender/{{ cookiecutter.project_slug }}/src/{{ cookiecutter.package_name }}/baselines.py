@@ -1,4 +1,4 @@
-"""What a model must beat: popularity, neighbours of items, and EASE."""
+"""Baselines that a model must beat: popularity, item-kNN and EASE."""
 
 from typing import Any
 
@@ -14,24 +14,23 @@ from .report import baseline_row
 def measure(
     data: DatasetSplits, preprocessing: Preprocessing, config: Config
 ) -> list[dict[str, Any]]:
-    """Each baseline's name and test metrics."""
+    """Fit each baseline on the training split; return its name and test metrics."""
 
     def row(name: str, scores: linear.Scores, half_life: float | None = None) -> dict[str, Any]:
-        outputs = linear.recommended(data.test, preprocessing, scores, half_life)
+        outputs = linear.recommend(data.test, preprocessing, scores, half_life)
         return baseline_row(name, data.test, outputs, preprocessing)
 
-    counts, recent = (
-        np.array(part, float) for part in (preprocessing.counts, preprocessing.recent)
-    )
-    known = linear.matrix(data.train, preprocessing)
-    nearest = linear.neighbours(known)
+    counts = np.array(preprocessing.item_counts, float)
+    recent_counts = np.array(preprocessing.recent_item_counts, float)
+    matrix = linear.build_matrix(data.train, preprocessing)
+    similarities = linear.fit_item_knn(matrix)
     rows = [
-        row("popularity", lambda had: np.tile(counts, (had.shape[0], 1))),
-        row("recent popularity", lambda had: np.tile(recent, (had.shape[0], 1))),
-        row("item-kNN", lambda had: (had @ nearest).toarray()),
+        row("popularity", lambda history: np.tile(counts, (history.shape[0], 1))),
+        row("recent popularity", lambda history: np.tile(recent_counts, (history.shape[0], 1))),
+        row("item-kNN", lambda history: (history @ similarities).toarray()),
     ]
-    if len(preprocessing.items) <= linear.MOST_ITEMS:
-        for name, half_life in (("EASE", None), ("EASE, fading", linear.HALF_LIFE)):
-            weights = linear.fitted_ease(known, data.validation, preprocessing, half_life)
-            rows.append(row(name, lambda had, weights=weights: had @ weights, half_life))
+    if len(preprocessing.items) <= linear.MAX_EASE_ITEMS:
+        for name, half_life in (("EASE", None), ("EASE, recency-weighted", linear.HALF_LIFE)):
+            weights = linear.tune_ease(matrix, data.validation, preprocessing, half_life)
+            rows.append(row(name, lambda history, weights=weights: history @ weights, half_life))
     return rows

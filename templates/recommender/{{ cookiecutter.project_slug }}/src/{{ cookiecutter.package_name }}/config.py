@@ -19,23 +19,25 @@ from .registry import LOSSES, MODELS, SOURCES
 
 
 class DataConfig(DataFields):
-    """Where the events come from, and what is held out of them."""
+    """Where interactions come from, and which of them are held out."""
 
     source: Annotated[str, NameIn(SOURCES)] = Field(
         next(iter(SOURCES)), description="a name of SOURCES in registry.py"
     )
-    user_column: str = Field("user", description="tables: column of users")
-    item_column: str = Field("item", description="tables: column of items")
+    user_column: str = Field("user", description="tables: column of user ids")
+    item_column: str = Field("item", description="tables: column of item ids")
     timestamp_column: str = Field(
-        "timestamp", description="tables: column of times (numbers or dates)"
+        "timestamp", description="tables: column of timestamps (numbers or dates)"
     )
     rating_column: str | None = Field(
-        None, description="tables: column of ratings, or of weights of the events; unset: all alike"
+        None,
+        description="tables: column of ratings or weights; unset: all interactions count alike",
     )
-    least_rating: float | None = Field(
-        None, description="events with a lower rating are known, but nothing to recommend"
+    min_rating: float | None = Field(
+        None,
+        description="interactions rated lower stay in the history, but are never a target",
     )
-    query: str | None = Field(None, description="sql: a query that gives these columns")
+    query: str | None = Field(None, description="sql: a query that returns these columns")
     user_features: str | None = Field(
         None, description="a csv or parquet file with user_column and features of users"
     )
@@ -44,50 +46,59 @@ class DataConfig(DataFields):
     )
     split: Literal["last", "time"] = Field(
         "last",
-        description="held out: last: the last event of each user for the test, the one before for "
-        "validation; time: all that is later than most events",
+        description="last: leave one out, the last interaction of each user for the test and the "
+        "one before for validation; time: one cut in time for all users",
     )
     repeats: Literal["drop", "keep"] = Field(
         "drop",
-        description="drop: only the first event of a user with an item counts, and what a user had "
-        "is not recommended; keep: all count, and it may be",
+        description="drop: only the first interaction of a user with an item counts, and seen "
+        "items are not recommended; keep: all count, and seen items may be recommended",
     )
-    least_events: int = Field(
-        1, ge=1, description="leave out users and items with fewer events, again and again (k-core)"
+    min_interactions: int = Field(
+        1, ge=1, description="k-core: repeatedly drop users and items with fewer interactions"
     )
     max_history: int = Field(
-        50, ge=2, le=10_000, description="events of a user that a model sees at once"
+        50, ge=2, le=10_000, description="newest interactions of a user that a model sees"
     )
-    batch_size: int = Field(64, ge=1, description="global batch, in histories on all devices")
+    batch_size: int = Field(
+        64, ge=1, description="global batch size over all devices, in histories"
+    )
 
 
 class ModelConfig(ModelFields):
-    """Which model is built."""
+    """Which model to build."""
 
     name: Annotated[str, NameIn(MODELS)] = Field(
         next(iter(MODELS)), description="a name of MODELS in registry.py"
     )
-    width: int = Field(64, ge=4, le=4096, description="numbers that stand for a user or an item")
-    blocks: int = Field(2, ge=1, le=24, description="sasrec: attention blocks")
-    heads: int = Field(2, ge=1, le=64, description="sasrec: attention heads")
-    dropout: float = Field(0.2, ge=0, lt=1, description="share dropped in training")
-    negatives: int = Field(
+    embedding_dim: int = Field(
+        64, ge=4, le=4096, description="dimension of the embeddings of users and items"
+    )
+    num_blocks: int = Field(2, ge=1, le=24, description="sasrec: transformer blocks")
+    num_heads: int = Field(2, ge=1, le=64, description="sasrec: attention heads")
+    dropout: float = Field(0.2, ge=0, lt=1, description="dropout rate")
+    num_negatives: int = Field(
         1024,
         ge=1,
-        description="items that a target is compared with in training, of a large catalogue",
+        description="large catalogues: items sampled per training step to compare targets with",
     )
 
 
 class TrainConfig(TrainFields):
-    """How the model is trained."""
+    """How to train the model."""
 
-    loss: Annotated[str, NameIn(LOSSES)] = Field("next_item", description="what training minimises")
+    loss: Annotated[str, NameIn(LOSSES)] = Field(
+        "next_item", description="a name of LOSSES in registry.py"
+    )
     epochs: int = Field(30, ge=1, description="passes over the training split")
     learning_rate: float = Field(2e-3, gt=0, le=10, description="peak learning rate, per step")
-    # Much decay: of an item with few events its features and its popularity say more than it does.
-    weight_decay: float = Field(1.0, ge=0, le=10, description="decoupled decay, per step and rate")
+    # Strong decay: for an item with few interactions, features and popularity are better evidence
+    # than its own embedding.
+    weight_decay: float = Field(
+        1.0, ge=0, le=10, description="decoupled decay per step, times learning rate"
+    )
     early_stopping_patience: int = Field(
-        8, ge=0, description="epochs without a better validation loss before it stops; 0: never"
+        8, ge=0, description="stop after so many epochs without a better validation loss; 0: never"
     )
 
 

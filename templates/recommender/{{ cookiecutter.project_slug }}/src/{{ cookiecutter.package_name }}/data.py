@@ -1,33 +1,34 @@
-"""Sources of events, and their way into training, validation and test.
+"""Load interactions from a source and split them into training, validation and test.
 
-A source takes the ``data`` fields and gives ``Events``. To add one, write such a function and add a
-line to ``SOURCES`` in ``registry.py``.
+A source takes the ``data`` fields and returns ``SourceData``. To add one, write such a function and
+add a line to ``SOURCES`` in ``registry.py``.
 """
 
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from .config import Config, DataConfig
 from .datasets import movielens, shop
-from .datasets.events import Reader, concatenated, read_features
-from .datasets.frames import from_database, from_file
+from .datasets.events import InteractionReader, read_features
+from .datasets.frames import read_database, read_file
 from .datasets.interactions import (
-    HeldOut,
-    Log,
-    Parts,
-    divided,
-    first_of_each,
-    in_order,
+    HoldOut,
+    Interactions,
+    SplitPositions,
+    find_duplicates,
+    find_first_interactions,
     k_core,
-    kept,
-    twice,
+    select,
+    sort_interactions,
+    split_interactions,
 )
 from .engine.errors import DataProblem
 from .engine.interfaces import DatasetSplits, Split
@@ -35,357 +36,430 @@ from .engine.lookup import find
 from .registry import SOURCES
 
 DAY = 86_400
-# Times from then to now are taken for dates, so what lies in the future is a mistake.
-SINCE = 631_152_000  # 1990, in seconds
-UNITS = (1, 10**3, 10**6, 10**9)  # of a second: logs count in any of them
+# Times whose median lies between then and now are dates, and may not lie in the future.
+EARLIEST_DATE = 631_152_000  # 1990, in seconds
+UNITS_PER_SECOND = (1, 10**3, 10**6, 10**9)
 
 
 @dataclass(frozen=True)
-class Table:
+class FeatureTable:
     """Features by id: ids (size,) and columns (size,) of text, '' where a value is missing."""
 
     ids: np.ndarray
     columns: dict[str, np.ndarray]
 
-    def texts(self) -> Iterator[str]:
-        """All that it says, for a digest."""
+    def strings(self) -> Iterator[str]:
+        """Yield all ids, names and values, for a digest."""
         yield from self.ids
         for name, values in self.columns.items():
             yield name
             yield from values
 
-    def of(self, ids: np.ndarray) -> dict[str, np.ndarray]:
-        """The columns of these ids (size,)."""
-        place = {name: i for i, name in enumerate(self.ids)}
-        places = [place.get(name, -1) for name in ids]
+    def lookup(self, ids: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the columns of the given ids (size,); '' for unknown ids."""
+        index = {name: i for i, name in enumerate(self.ids)}
+        rows = [index.get(name, -1) for name in ids]
         return {
-            name: np.array([values[i] if i >= 0 else "" for i in places], dtype=object)
+            name: np.array([values[row] if row >= 0 else "" for row in rows], dtype=object)
             for name, values in self.columns.items()
         }
 
 
 @dataclass(frozen=True)
-class Events:
-    """What a source gives.
+class SourceData:
+    """What a source returns.
 
     Attributes:
-        unreadable: ``(row, reason)`` of rows that cannot be used.
-        best_rank: (events,) of generated events, see ``shop.py``.
+        unreadable: ``(row, reason)`` of the rows that cannot be used.
+        best_rank: (interactions,) rank of each item under the known process of synthetic data, see
+            ``shop.py``; None for real data.
+        notes: further facts for the summary.
     """
 
-    log: Log
+    interactions: Interactions
     unreadable: tuple[tuple[str, str], ...] = ()
-    user_features: Table | None = None
-    item_features: Table | None = None
+    user_features: FeatureTable | None = None
+    item_features: FeatureTable | None = None
     best_rank: np.ndarray | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Histories(Split):
-    """A split of histories.
+    """A split whose examples are the history of a user and the targets that follow.
 
-    ``fetch`` gives ``user`` (batch,) and ``known`` (batch, …), ids, the oldest first and '' behind
-    them; and what came next: ``next`` (batch, …) ids with ``weights`` (batch, …), 0 where there is
-    nothing to learn. Targets are tuples of the ids that came next (size,); of training histories
-    how many there are (size,).
+    ``fetch`` returns ``user`` (batch,), the ids ``history`` (batch, …) and ``next_items``
+    (batch, …), the oldest first with '' as padding behind them, and ``weights`` (batch, …) of the
+    next items, 0 where there is no target. ``targets`` holds tuples of target ids (size,); for
+    training the number of targets (size,).
 
     Attributes:
-        log: what users did.
-        begins, knowns, ends: (size,) places in the log: the first event, the first that is not
-            known yet, and the end of what came next.
+        interactions: all interactions, of all splits.
+        history_starts: (size,) position of the history's first interaction.
+        target_starts: (size,) position of the first target; the history ends before it.
+        ends: (size,) position after the last target.
     """
 
-    log: Log | None = None
-    begins: np.ndarray | None = None
-    knowns: np.ndarray | None = None
+    interactions: Interactions | None = None
+    history_starts: np.ndarray | None = None
+    target_starts: np.ndarray | None = None
     ends: np.ndarray | None = None
-    user_features: Table | None = None
-    item_features: Table | None = None
+    user_features: FeatureTable | None = None
+    item_features: FeatureTable | None = None
 
     @property
-    def events(self) -> np.ndarray:
-        """Places in the log of all that came next."""
-        counts = self.ends - self.knowns
-        # How far each place of all is behind the beginning of its history.
-        before = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        return np.repeat(self.knowns, counts) + before
+    def target_positions(self) -> np.ndarray:
+        """Positions (targets,) of all targets, whatever their weight."""
+        counts = self.ends - self.target_starts
+        offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        return np.repeat(self.target_starts, counts) + offsets
 
 
 # === Sources ===
 
 
 @cache
-def generated() -> shop.Shop:
-    """The shop, made once."""
+def _generate_shop() -> shop.Shop:
     return shop.generate()
 
 
-def generated_shop(data: DataConfig) -> Events:
-    """A generated shop of 4,000 shoppers with planted tastes; the best reachable figures are
-    known."""
-    made = generated()
-    user_ids = np.array([f"u{n:04d}" for n in range(made.users.max() + 1)], dtype=object)
+def load_shop(data: DataConfig) -> SourceData:
+    """A synthetic shop of 4,000 shoppers, with the best reachable metrics."""
+    generated = _generate_shop()
+    num_users = generated.users.max() + 1
+    user_ids = np.array([f"u{n:04d}" for n in range(num_users)], dtype=object)
     item_ids = np.array([f"i{n:03d}" for n in range(shop.ITEMS)], dtype=object)
-    log = in_order(
-        made.users, made.items, made.days * DAY, np.ones(len(made.users)), user_ids, item_ids
-    )
-    return Events(
-        log,
-        user_features=Table(user_ids, made.user_features),
-        item_features=Table(item_ids, made.item_features),
-        best_rank=made.best_rank,
+    times, weights = generated.days * DAY, np.ones(len(generated.users))
+    return SourceData(
+        sort_interactions(generated.users, generated.items, times, weights, user_ids, item_ids),
+        user_features=FeatureTable(user_ids, generated.user_features),
+        item_features=FeatureTable(item_ids, generated.item_features),
+        best_rank=generated.best_rank,
     )
 
 
-def table(data: DataConfig) -> Events:
-    """A csv or parquet file with a row for each event."""
-    return _read(concatenated(from_file(data), Reader(data), data.path), data)
+def load_table(data: DataConfig) -> SourceData:
+    """A csv or parquet file with a row for each interaction."""
+    return _read(read_file(data), data.path, data)
 
 
-def sql(data: DataConfig) -> Events:
-    """What ``data.query`` gives, from the database at ``data.path`` (an SQLAlchemy address)."""
-    return _read(concatenated(from_database(data), Reader(data), "data.query"), data)
+def load_sql(data: DataConfig) -> SourceData:
+    """The result of ``data.query`` on the database at ``data.path`` (an SQLAlchemy address)."""
+    return _read(read_database(data), "data.query", data)
 
 
-def movies(data: DataConfig) -> Events:
-    """MovieLens, downloaded once, or the folder ``data.path`` that holds its files."""
-    found = movielens.read(data.source.partition(":")[2], data.path)
+def load_movielens(data: DataConfig) -> SourceData:
+    """MovieLens, downloaded once or read from the folder ``data.path``."""
+    files = movielens.read(data.source.partition(":")[2], data.path)
     columns = {"user_column": "user", "item_column": "item", "timestamp_column": "timestamp"}
     fields = data.model_copy(update={**columns, "rating_column": "rating"})
-    reader = concatenated(found.ratings, Reader(fields), data.source)
-    events = _read(reader, data)
-    return Events(
-        events.log,
-        events.unreadable,
-        user_features=found.users and Table(*found.users),
-        item_features=found.movies and Table(*found.movies),
+    source = _read(files.ratings, data.source, fields)
+    return SourceData(
+        source.interactions,
+        source.unreadable,
+        user_features=files.users and FeatureTable(*files.users),
+        item_features=files.movies and FeatureTable(*files.movies),
     )
 
 
-# === From events to splits ===
+# === From interactions to splits ===
 
 
 def load(config: Config, preprocessing: Any = None) -> DatasetSplits:
-    """Read the configured source, check it, and hold out what came last.
+    """Read the configured source, check it, and hold out the latest interactions.
 
     Args:
-        preprocessing: of a model that is evaluated; it is not needed here.
+        preprocessing: part of the contract; recommenders read their data without it.
 
     Raises:
-        DataProblem: there is nothing to learn from, naming file, row or column.
+        DataProblem: the data cannot be used, naming file, row or column.
     """
     data = config.data
-    events = find(SOURCES, data.source)(data)
-    log, notes, duplicates = _cleaned(events, data)
-    if log.times.min() == log.times.max():
+    source = find(SOURCES, data.source)(data)
+    interactions, notes, duplicates = _clean(source, data)
+    times = interactions.times
+    if times.min() == times.max():
         raise DataProblem(
-            f"data.timestamp_column: all events have the same time, {log.times[0]:g}."
+            f"data.timestamp_column: all interactions have the same time, {times[0]:g}."
         )
-    parts = divided(log, data.split, data.validation_fraction, data.test_fraction)
-    tables = {"user_features": events.user_features, "item_features": events.item_features}
+    positions = split_interactions(
+        interactions, data.split, data.validation_fraction, data.test_fraction
+    )
+    features = {"user_features": source.user_features, "item_features": source.item_features}
+    options = {"max_history": data.max_history, "features": features}
     splits = {
-        "train": _windows(log, parts.train, data.max_history, tables),
-        "validation": _asked(log, parts.validation, data.max_history, tables),
-        "test": _asked(log, parts.test, data.max_history, tables),
+        "train": _build_training_histories(interactions, positions.train_ends, **options),
+        "validation": _build_evaluation_histories(interactions, positions.validation, **options),
+        "test": _build_evaluation_histories(interactions, positions.test, **options),
     }
     for name, split in splits.items():
         if len(split) == 0:
-            raise DataProblem(f"data: the {name} split has no event that is to be recommended.")
-    trained = int((parts.train - log.starts()[:-1]).sum())
+            raise DataProblem(
+                f"data: the {name} split has no targets; data.min_rating or ratings of 0 leave no "
+                "interaction to recommend."
+            )
+    num_users, num_items = len(interactions.user_ids), len(interactions.item_ids)
     notes |= {
-        "users": len(log.user_ids),
-        "items": len(log.item_ids),
-        "events": len(log),
-        "trained_events": trained,
-        "density": round(len(log) / (len(log.user_ids) * len(log.item_ids)), 6),
+        "users": num_users,
+        "items": num_items,
+        "interactions": len(interactions),
+        "train_interactions": int((positions.train_ends - interactions.user_offsets()[:-1]).sum()),
+        "density": round(len(interactions) / (num_users * num_items), 6),
         "split": data.split,
-        **events.notes,
+        **source.notes,
     }
-    if events.best_rank is not None:
+    if source.best_rank is not None:
         notes["generated"] = True
         if data.split == "last":
-            notes |= _best_reachable(events, splits["test"])
+            notes |= _measure_best_reachable(source, splits["test"])
+    tables = [table for table in features.values() if table]
     return DatasetSplits(
         source=data.source,
-        digest=_digest(log, parts, data, [table for table in tables.values() if table]),
+        digest=_digest(interactions, positions, data, tables),
         **splits,
         duplicates=duplicates,
-        unreadable=events.unreadable,
+        unreadable=source.unreadable,
         notes=notes,
     )
 
 
-def histories_of(users: list[str], config: Config) -> list[list[str]]:
-    """What users had up to now, the oldest first; nothing of users that are not in the log.
+def load_histories(users: list[str], config: Config) -> list[list[str]]:
+    """Read the item ids that each user interacted with, the oldest first.
+
+    Args:
+        users: user ids; unknown ones get an empty history.
 
     Raises:
-        DataProblem: the log cannot be read.
+        DataProblem: the source cannot be read.
     """
-    log, _, _ = _cleaned(
+    interactions, _, _ = _clean(
         find(SOURCES, config.data.source)(config.data),
         config.data.model_copy(update={"limit": None}),
     )
-    place = {name: i for i, name in enumerate(log.user_ids)}
-    starts = log.starts()
-    found = []
+    index = {name: i for i, name in enumerate(interactions.user_ids)}
+    offsets = interactions.user_offsets()
+    histories = []
     for name in users:
-        i = place.get(name)
-        had = [] if i is None else log.item_ids[log.items[starts[i] : starts[i + 1]]]
-        found.append([str(item) for item in had])
-    return found
+        user = index.get(name)
+        rows = slice(0, 0) if user is None else slice(offsets[user], offsets[user + 1])
+        histories.append([str(item) for item in interactions.item_ids[interactions.items[rows]]])
+    return histories
 
 
-def _cleaned(events: Events, data: DataConfig) -> tuple[Log, dict[str, Any], int]:
-    """The log without what is not wanted, what that was, and how many rows stood there twice."""
-    log, notes = events.log, {}
-    if len(log) == 0:
-        raise DataProblem(f"data: there are no events in {data.path or data.source!r}.")
-    same = twice(log)
-    log = kept(log, ~same)
+def _clean(source: SourceData, data: DataConfig) -> tuple[Interactions, dict[str, Any], int]:
+    """Drop duplicates, repeats and rare users and items as configured.
+
+    Returns:
+        What is left, notes on what was dropped, and the number of duplicates.
+    """
+    interactions, notes = source.interactions, {}
+    if len(interactions) == 0:
+        raise DataProblem(f"data: there are no interactions in {data.path or data.source!r}.")
+    duplicates = find_duplicates(interactions)
+    interactions = select(interactions, ~duplicates)
     if data.repeats == "drop":
-        first = first_of_each(log)
-        notes["repeats_dropped"] = int((~first).sum())
-        log = kept(log, first)
-    if data.least_events > 1:
-        before = (len(log), len(log.user_ids), len(log.item_ids))
-        log = k_core(log, data.least_events)
-        after = (len(log), len(log.user_ids), len(log.item_ids))
-        names = ("events", "users", "items")
-        notes["core_dropped"] = {
-            name: a - b for name, a, b in zip(names, before, after, strict=True)
-        }
-    if data.limit and data.limit < len(log.user_ids):
-        order = np.random.default_rng(data.split_seed).permutation(len(log.user_ids))
-        log = kept(log, np.isin(log.users, order[: data.limit]))
-    return log, notes, int(same.sum())
+        first = find_first_interactions(interactions)
+        notes["dropped_repeats"] = int((~first).sum())
+        interactions = select(interactions, first)
+    if data.min_interactions > 1:
+        before = _count(interactions)
+        interactions = k_core(interactions, data.min_interactions)
+        after = _count(interactions)
+        notes["dropped_by_k_core"] = {name: before[name] - after[name] for name in before}
+    if data.limit and data.limit < len(interactions.user_ids):
+        order = np.random.default_rng(data.split_seed).permutation(len(interactions.user_ids))
+        interactions = select(interactions, np.isin(interactions.users, order[: data.limit]))
+    return interactions, notes, int(duplicates.sum())
 
 
-def _windows(log: Log, ends: np.ndarray, most: int, tables: dict[str, Any]) -> Histories:
-    """Training histories: parts of what users did, each event in one of them."""
-    starts = log.starts()[:-1]
-    counts = ends - starts
-    parts = -(-counts // most)
-    user = np.repeat(np.arange(len(starts)), parts)
-    number = np.arange(len(user)) - np.repeat(np.cumsum(parts) - parts, parts)
-    # The last part is full, the first one may be short: what is newest matters most.
-    end = ends[user] - (parts[user] - 1 - number) * most
-    known = np.maximum(end - most, starts[user])
-    begin = np.maximum(known - 1, starts[user])  # one event before, to begin from
-    learnt = np.concatenate([[0], np.cumsum(log.weights > 0)])
-    count = learnt[end] - learnt[known]
-    useful = count > 0
-    places = (begin[useful], known[useful], end[useful])
-    return _histories(log, user[useful], *places, count[useful], most, tables)
+def _count(interactions: Interactions) -> dict[str, int]:
+    return {
+        "interactions": len(interactions),
+        "users": len(interactions.user_ids),
+        "items": len(interactions.item_ids),
+    }
 
 
-def _asked(log: Log, held: HeldOut, most: int, tables: dict[str, Any]) -> Histories:
-    """Histories of users of whom it is asked what comes next."""
-    positive = np.concatenate([[0], np.cumsum(log.weights > 0)])
-    counts = positive[held.ends] - positive[held.known]
-    users, known, ends = (part[counts > 0] for part in (held.users, held.known, held.ends))
-    # Not an array of ids: as wide as the busiest user's it would be mostly empty.
+def _build_training_histories(
+    interactions: Interactions, train_ends: np.ndarray, max_history: int, features: dict[str, Any]
+) -> Histories:
+    """Cut the training interactions of each user into windows; each is a target exactly once.
+
+    Args:
+        train_ends: (users,) position after each user's last training interaction.
+        max_history: targets of a window, and interactions of history in front of them.
+        features: ``user_features`` and ``item_features``.
+    """
+    offsets = interactions.user_offsets()[:-1]
+    counts = train_ends - offsets
+    windows = -(-counts // max_history)  # of each user
+    user = np.repeat(np.arange(len(offsets)), windows)
+    number = np.arange(len(user)) - np.repeat(np.cumsum(windows) - windows, windows)
+    # The last window is full and the first may be short: the newest interactions matter most.
+    end = train_ends[user] - (windows[user] - 1 - number) * max_history
+    target_start = np.maximum(end - max_history, offsets[user])
+    history_start = np.maximum(
+        target_start - 1, offsets[user]
+    )  # one item to predict the first from
+    positive = np.concatenate([[0], np.cumsum(interactions.weights > 0)])
+    num_targets = positive[end] - positive[target_start]
+    mask = num_targets > 0
+    positions = (history_start[mask], target_start[mask], end[mask])
+    return _build_histories(
+        interactions, user[mask], *positions, num_targets[mask], max_history, features
+    )
+
+
+def _build_evaluation_histories(
+    interactions: Interactions, hold_out: HoldOut, max_history: int, features: dict[str, Any]
+) -> Histories:
+    """Build the whole history and the targets of each held-out user that has a target.
+
+    Args:
+        max_history: next items that ``fetch`` returns; ``targets`` holds them all.
+        features: ``user_features`` and ``item_features``.
+    """
+    positive = np.concatenate([[0], np.cumsum(interactions.weights > 0)])
+    mask = positive[hold_out.ends] > positive[hold_out.target_starts]
+    users, starts, ends = (
+        column[mask] for column in (hold_out.users, hold_out.target_starts, hold_out.ends)
+    )
+    # Tuples, as a matrix as wide as the busiest user's targets would be mostly padding.
     targets = np.empty(len(users), dtype=object)
-    for row, (first, end) in enumerate(zip(known, ends, strict=True)):
-        found = log.items[first:end][log.weights[first:end] > 0]
-        targets[row] = tuple(log.item_ids[found])
-    return _histories(log, users, log.starts()[users], known, ends, targets, most, tables)
+    for row, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        items = interactions.items[start:end][interactions.weights[start:end] > 0]
+        targets[row] = tuple(interactions.item_ids[items])
+    history_starts = interactions.user_offsets()[users]
+    return _build_histories(
+        interactions, users, history_starts, starts, ends, targets, max_history, features
+    )
 
 
-def _histories(
-    log: Log,
+def _build_histories(
+    interactions: Interactions,
     users: np.ndarray,
-    begins: np.ndarray,
-    knowns: np.ndarray,
+    history_starts: np.ndarray,
+    target_starts: np.ndarray,
     ends: np.ndarray,
     targets: np.ndarray,
-    most: int,
-    tables: dict[str, Any],
+    max_history: int,
+    features: dict[str, Any],
 ) -> Histories:
-    """A split; of what came next ``fetch`` gives the first ``most``, more are not learnt."""
-    ids = np.append(log.item_ids, "")  # the last one stands behind the others
+    """Build a split; ``fetch`` returns at most ``max_history`` of the next items."""
+    item_ids = np.append(interactions.item_ids, "")  # index -1 is padding
 
-    def rows(positions: np.ndarray) -> tuple[np.ndarray, ...]:
-        known = _ragged(begins[positions], knowns[positions])
-        last = np.minimum(ends[positions], knowns[positions] + most)
-        after = _ragged(knowns[positions], last)
-        weights = np.where(after < 0, 0, log.weights[after]).astype("float32")
-        items = (ids[np.where(part < 0, -1, log.items[part])] for part in (known, after))
-        return (log.user_ids[users[positions]], *items, weights)
+    def fetch_rows(rows: np.ndarray) -> tuple[np.ndarray, ...]:
+        history = _pad_ranges(history_starts[rows], target_starts[rows])  # (batch, history)
+        last = np.minimum(ends[rows], target_starts[rows] + max_history)
+        following = _pad_ranges(target_starts[rows], last)  # (batch, next items)
+        weights = np.where(following < 0, 0, interactions.weights[following]).astype("float32")
+        items = (
+            item_ids[np.where(positions < 0, -1, interactions.items[positions])]
+            for positions in (history, following)
+        )
+        return (interactions.user_ids[users[rows]], *items, weights)
 
-    def fetch(positions: tf.Tensor) -> dict[str, tf.Tensor]:
+    def fetch(rows: tf.Tensor) -> dict[str, tf.Tensor]:
         types = (tf.string, tf.string, tf.string, tf.float32)
-        user, known, after, weights = tf.numpy_function(rows, [positions], types, stateful=False)
+        user, history, next_items, weights = tf.numpy_function(
+            fetch_rows, [rows], types, stateful=False
+        )
         return {
             "user": tf.ensure_shape(user, (None,)),
-            "known": tf.ensure_shape(known, (None, None)),
-            "next": tf.ensure_shape(after, (None, None)),
+            "history": tf.ensure_shape(history, (None, None)),
+            "next_items": tf.ensure_shape(next_items, (None, None)),
             "weights": tf.ensure_shape(weights, (None, None)),
         }
 
     return Histories(
-        ids=log.user_ids[users],
+        ids=interactions.user_ids[users],
         targets=targets,
         fetch=fetch,
-        log=log,
-        begins=begins,
-        knowns=knowns,
+        interactions=interactions,
+        history_starts=history_starts,
+        target_starts=target_starts,
         ends=ends,
-        **tables,
+        **features,
     )
 
 
-def _ragged(begins: np.ndarray, ends: np.ndarray) -> np.ndarray:
-    """Places (rows, longest) from each begin to its end, -1 behind them."""
-    places = begins[:, None] + np.arange(max((ends - begins).max(initial=0), 1))
-    return np.where(places < ends[:, None], places, -1)
+def _pad_ranges(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    """Positions (rows, longest) from each start up to its end, with -1 behind them."""
+    positions = starts[:, None] + np.arange(max((ends - starts).max(initial=0), 1))
+    return np.where(positions < ends[:, None], positions, -1)
 
 
-def _best_reachable(events: Events, test: Histories) -> dict[str, float]:
-    """What the best order that can be known reaches on the held-out events."""
-    order = {}
-    for user, item, rank in zip(events.log.users, events.log.items, events.best_rank, strict=True):
-        order[events.log.user_ids[user], events.log.item_ids[item]] = rank
+def _measure_best_reachable(source: SourceData, test: Histories) -> dict[str, float]:
+    """Measure the ranking by the known process of synthetic data on the test targets."""
+    shopping = source.interactions
+    ranks_by_pair = {}
+    for user, item, rank in zip(shopping.users, shopping.items, source.best_rank, strict=True):
+        ranks_by_pair[shopping.user_ids[user], shopping.item_ids[item]] = rank
     ranks = np.array(
-        [order[user, item] for user, (item, *_) in zip(test.ids, test.targets, strict=True)]
+        [ranks_by_pair[user, item] for user, (item, *_) in zip(test.ids, test.targets, strict=True)]
     )
     gain = np.where(ranks < 10, 1 / np.log2(ranks + 2), 0)
     return {
-        "best_reachable_recall_20": round(float(np.mean(ranks < 20)), 6),
-        "best_reachable_ndcg_10": round(float(gain.mean()), 6),
+        "best_reachable_recall_at_20": round(float(np.mean(ranks < 20)), 6),
+        "best_reachable_ndcg_at_10": round(float(gain.mean()), 6),
     }
 
 
-def _read(reader: Reader, data: DataConfig) -> Events:
-    log = reader.log()
-    now = time.time()
-    median = np.median(log.times) if len(log) else 0
-    unit = next((unit for unit in UNITS if SINCE * unit < median < now * unit), None)
-    if unit:
-        late = log.times > (now + DAY) * unit
-        reader.unreadable += [
-            (f"{log.user_ids[u]} {log.item_ids[i]}", "the time lies in the future")
-            for u, i in zip(log.users[late], log.items[late], strict=True)
-        ]
-        reader.check()
-        log = kept(log, ~late) if late.any() else log
-    tables = {}
+def _read(chunks: Iterable[pd.DataFrame], origin: str, data: DataConfig) -> SourceData:
+    """Read the interactions of a table and the configured files of features.
+
+    Args:
+        chunks: of the table.
+        origin: file or field, for error messages.
+        data: with the names of the table's columns.
+    """
+    reader = InteractionReader(data).extend(chunks, origin)
+    interactions = _drop_future(reader.interactions(), reader)
+    features = {}
     for name, column in (("user_features", "user_column"), ("item_features", "item_column")):
         path = getattr(data, name)
         if path:
-            tables[name] = Table(*read_features(path, getattr(data, column), name))
-    return Events(log, tuple(reader.unreadable), **tables)
+            features[name] = FeatureTable(*read_features(path, getattr(data, column), name))
+    return SourceData(interactions, tuple(reader.unreadable), **features)
 
 
-def _digest(log: Log, parts: Parts, data: DataConfig, tables: list[Table]) -> str:
-    """Of the events, of what is held out, and of features."""
-    made = hashlib.sha256(f"{data.split}/{data.repeats}/{data.max_history}".encode())
-    # The places themselves, whatever fields decide them.
-    held = [(part.users, part.known, part.ends) for part in (parts.validation, parts.test)]
-    places = (parts.train, *(array for arrays in held for array in arrays))
-    for array in (log.users, log.items, log.times, log.weights, *places):
-        made.update(f"/{len(array)}/".encode())
-        made.update(np.ascontiguousarray(array).tobytes())
-    for texts in (log.user_ids, log.item_ids, *(table.texts() for table in tables)):
-        made.update("\n".join(texts).encode("utf-8", "replace"))
-    return made.hexdigest()
+def _drop_future(interactions: Interactions, reader: InteractionReader) -> Interactions:
+    """Drop interactions later than tomorrow and add them to the reader's unreadable rows."""
+    now = time.time()
+    median = np.median(interactions.times) if len(interactions) else 0
+    unit = next((u for u in UNITS_PER_SECOND if EARLIEST_DATE * u < median < now * u), None)
+    if unit is None:
+        return interactions
+    late = interactions.times > (now + DAY) * unit
+    reader.unreadable += [
+        (
+            f"{interactions.user_ids[user]} {interactions.item_ids[item]}",
+            "the time lies in the future",
+        )
+        for user, item in zip(interactions.users[late], interactions.items[late], strict=True)
+    ]
+    reader.check_unreadable()
+    return select(interactions, ~late) if late.any() else interactions
+
+
+def _digest(
+    interactions: Interactions,
+    positions: SplitPositions,
+    data: DataConfig,
+    tables: list[FeatureTable],
+) -> str:
+    """Hash the interactions, the split and the features."""
+    digest = hashlib.sha256(f"{data.split}/{data.repeats}/{data.max_history}".encode())
+    # Hash the positions themselves, whichever fields decide them.
+    hold_outs = (
+        (part.users, part.target_starts, part.ends)
+        for part in (positions.validation, positions.test)
+    )
+    columns = (interactions.users, interactions.items, interactions.times, interactions.weights)
+    for array in (*columns, positions.train_ends, *(a for arrays in hold_outs for a in arrays)):
+        digest.update(f"/{len(array)}/".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    ids = (interactions.user_ids, interactions.item_ids)
+    for texts in (*ids, *(table.strings() for table in tables)):
+        digest.update("\n".join(texts).encode("utf-8", "replace"))
+    return digest.hexdigest()

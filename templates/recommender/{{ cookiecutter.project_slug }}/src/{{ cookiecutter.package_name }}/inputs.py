@@ -1,4 +1,4 @@
-"""What a request to a served model looks like: a user and what they had, the oldest first."""
+"""Requests to a served model: a user and a history of items, the oldest first."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ SEPARATOR = "|"  # between the items of a history
 
 
 def signature(preprocessing: Preprocessing) -> dict[str, Any]:
-    """Columns of a request and of its answer, as MLflow names them."""
+    """Describe the columns of a request and its answer in MLflow's format."""
     return {
         "inputs": [
             {"name": "user", "type": "string", "required": True},
@@ -27,26 +27,31 @@ def signature(preprocessing: Preprocessing) -> dict[str, Any]:
 
 
 def example(data: DatasetSplits, preprocessing: Preprocessing) -> pd.DataFrame:
-    """A request with made-up ids of the first items of the catalogue."""
+    """Return a request by a new user with the first items of the catalogue."""
     history = SEPARATOR.join(preprocessing.items[:2])
-    return pd.DataFrame({"user": ["somebody new"], "history": [history]})
+    return pd.DataFrame({"user": ["new user"], "history": [history]})
 
 
 def from_frame(frame: pd.DataFrame, preprocessing: Preprocessing) -> dict[str, tf.Tensor]:
-    """Rows of a request -> what the preprocessing takes."""
+    """Convert the rows of a request to raw inputs of the preprocessing."""
     rows = [[part for part in str(text).split(SEPARATOR) if part] for text in frame["history"]]
-    return raw([str(user) for user in frame["user"]], rows)
+    return build_raw_inputs([str(user) for user in frame["user"]], rows)
 
 
-def raw(users: list[str], histories: list[list[str]]) -> dict[str, tf.Tensor]:
-    """Users and what they had -> what the preprocessing takes."""
+def build_raw_inputs(users: list[str], histories: list[list[str]]) -> dict[str, tf.Tensor]:
+    """Pad histories to the raw inputs of the preprocessing, without targets.
+
+    Args:
+        users: (batch,) ids.
+        histories: (batch,) lists of item ids, the oldest first.
+    """
     longest = max(1, *map(len, histories))
-    known = np.full((len(users), longest), "", dtype=object)
-    for row, history in zip(known, histories, strict=True):
+    padded = np.full((len(users), longest), "", dtype=object)  # (batch, longest)
+    for row, history in zip(padded, histories, strict=True):
         row[: len(history)] = history
     return {
         "user": tf.constant(users, tf.string),
-        "known": tf.constant(known, tf.string),
-        "next": tf.fill([len(users), 1], ""),
+        "history": tf.constant(padded, tf.string),
+        "next_items": tf.fill([len(users), 1], ""),
         "weights": tf.zeros([len(users), 1]),
     }

@@ -1,9 +1,9 @@
-"""Models by name: networks that learn what comes next, alone or beside transitions.
+"""Models by name: networks that learn the next item, alone or beside transitions.
 
-To add one, write a function as those here and add a line to ``MODELS`` in ``registry.py``; a
+To add one, write a function like those here and add a line to ``MODELS`` in ``registry.py``; a
 network of your own derives from ``networks.Network``.
 
-While it learns, a core gives each history its loss; what is saved scores the whole catalogue.
+In training, a core outputs the loss of each history; a saved core scores the whole catalogue.
 """
 
 from __future__ import annotations
@@ -21,122 +21,125 @@ from .engine.interfaces import DatasetSplits, Phase
 from .engine.lookup import find
 from .engine.strategy import all_gather
 from .networks import linear
-from .networks.features import Features
-from .networks.layers import MatrixFactorisation, Network, SelfAttention, TwoTower
-from .networks.transitions import PRIOR
-from .preprocessing import FIRST, PADDING
+from .networks.features import FeatureEncoder
+from .networks.layers import MatrixFactorization, Network, SASRec, TwoTower
+from .networks.transitions import PRIOR_COUNT
+from .preprocessing import FIRST_ITEM, PADDING
 from .registry import MODELS
 
 if TYPE_CHECKING:
     from .engine.artifact import Artifact
     from .preprocessing import Preprocessing
 
-# Catalogues up to this size are compared with as a whole in training; of larger ones some items.
-WHOLE = 20_000
-PART = 20_000  # items whose vectors are computed at a time for the index
-NEVER = -1e9
+FULL_SOFTMAX_ITEMS = 20_000  # larger catalogues train with sampled negatives
+INDEX_BATCH = 20_000  # items embedded at a time when the index is built
+MASKED_LOGIT = -1e9
 
 
 def mf(config: Config, preprocessing: Preprocessing) -> Network:
-    """Matrix factorisation."""
-    return MatrixFactorisation(**_sizes(config, preprocessing))
+    """Build matrix factorization."""
+    return MatrixFactorization(**_network_options(config, preprocessing))
 
 
 def two_tower(config: Config, preprocessing: Preprocessing) -> Network:
-    """Towers of users and items with their features, trained against the rest of the batch."""
-    return TwoTower(**_sizes(config, preprocessing))
+    """Build towers of users and items with their features, trained with in-batch negatives."""
+    return TwoTower(**_network_options(config, preprocessing))
 
 
 def sasrec(config: Config, preprocessing: Preprocessing) -> Network:
-    """Self-attention over the history."""
-    shape = {"blocks": config.model.blocks, "heads": config.model.heads}
-    places = 2 * preprocessing.max_history + 1
-    return SelfAttention(places, **shape, **_sizes(config, preprocessing))
+    """Build self-attention over the history."""
+    return SASRec(
+        max_length=2 * preprocessing.max_history + 1,
+        num_blocks=config.model.num_blocks,
+        num_heads=config.model.num_heads,
+        **_network_options(config, preprocessing),
+    )
 
 
-# sasrec_transitions: the same network, but it learns what transitions do not explain.
-WITH_TRANSITIONS = ("sasrec_transitions",)
-IN_BATCH = ("two_tower",)
+# sasrec_transitions is the network of sasrec; it learns what transitions do not explain.
+TRANSITION_MODELS = ("sasrec_transitions",)
+IN_BATCH_MODELS = ("two_tower",)
 
-# How large weights are divided among devices (runtime.strategy model_parallel): a pattern of the
-# weight's path -> an entry for each axis. Weights without a line are whole on every device.
+# How large weights are sharded over devices (runtime.strategy model_parallel): a pattern of the
+# weight's path -> a mesh axis or None for each axis. Other weights are replicated.
 SHARDING_RULES: dict[str, tuple[str | None, ...]] = {
-    "(item|user)_embeddings": (None, "model"),  # (numbers, width)
+    "(item|user)_embeddings": (None, "model"),  # (numbers, embedding_dim)
     "/up/kernel": (None, "model"),
     "/down/kernel": ("model", None),
-    "/attention/(query|key|value)/kernel": (None, "model", None),  # (width, heads, size)
+    "/attention/(query|key|value)/kernel": (None, "model", None),  # (embedding_dim, heads, size)
 }
 
-# Weights that ``build`` computes from the data: patterns of their paths. ``train.init_from`` leaves
-# them as they were built.
-WEIGHTS_FROM_DATA: tuple[str, ...] = ("/(shares|user_table|item_table)$",)
+# Patterns of the paths of weights that ``build`` computes from the data; ``train.init_from`` keeps
+# them as built.
+WEIGHTS_FROM_DATA: tuple[str, ...] = ("/(log_popularity|user_table|item_table)$",)
 
 
 def build(config: Config, preprocessing: Preprocessing) -> keras.Model:
-    """The configured model as it learns: see ``Learner``."""
+    """Build the configured model for training, see ``NextItemLoss``."""
     network = find(MODELS, config.model.name)(config, preprocessing)
     network.build()
-    shares = np.log(linear.shares(preprocessing.counts))
-    network.begin(shares, preprocessing.user_table, preprocessing.item_table)
+    log_popularity = np.log(linear.popularity(preprocessing.item_counts))
+    network.set_statistics(log_popularity, preprocessing.user_table, preprocessing.item_table)
     inputs = {
         "user": keras.Input((), dtype="int32", name="user"),
         "items": keras.Input((None,), dtype="int32", name="items"),
         **{
             name: keras.Input((None,), dtype="float32", name=name)
-            for name in ("weights", "followed", "left")
+            for name in ("weights", "transition_counts", "transition_totals")
         },
     }
-    learner = Learner(
+    loss = NextItemLoss(
         network,
-        in_batch=config.model.name in IN_BATCH,
-        transitions=config.model.name in WITH_TRANSITIONS,
-        negatives=config.model.negatives,
+        in_batch=config.model.name in IN_BATCH_MODELS,
+        use_transitions=config.model.name in TRANSITION_MODELS,
+        num_negatives=config.model.num_negatives,
         seed=config.train.seed,
         dtype="float32",
-        name="learner",
+        name="next_item_loss",
     )
-    return keras.Model(inputs, learner(inputs), name=config.model.name)
+    return keras.Model(inputs, loss(inputs), name=config.model.name)
 
 
 def phases(config: Config) -> list[Phase]:
-    """One phase."""
+    """Return the single phase of training."""
     return [Phase("all", config.train.epochs, config.train.learning_rate)]
 
 
 def finalize(trained: Artifact, data: DatasetSplits, config: Config) -> Artifact:
-    """The model as it is saved: scores of the catalogue."""
-    learner = trained.network.get_layer("learner")
-    core = scoring(learner.network)
-    if learner.transitions:
-        core = scoring(learner.network, trained.preprocessing.transitions.table(), learner.gate)
+    """Replace the training core by one that scores the catalogue."""
+    loss = trained.network.get_layer("next_item_loss")
+    core = build_scorer(loss.network)
+    if loss.use_transitions:
+        followers = trained.preprocessing.transitions.top_followers()
+        core = build_scorer(loss.network, followers, loss.gate)
     return replace(trained, network=core)
 
 
-def scoring(
-    network: Network, transitions: np.ndarray | None = None, gate: Any = None
+def build_scorer(
+    network: Network, followers: np.ndarray | None = None, gate: Any = None
 ) -> keras.Model:
-    """User and history -> scores of the catalogue (batch, items).
+    """Build a model from user and history to scores of the catalogue (batch, items).
 
     Args:
-        transitions: see ``Transitions.table``.
-        gate: (2,) see ``Learner``.
+        followers: (items, followers, 2), see ``Transitions.top_followers``; None: no transitions.
+        gate: (2,) see ``NextItemLoss``.
     """
     inputs = {
         "user": keras.Input((), dtype="int32", name="user"),
         "items": keras.Input((None,), dtype="int32", name="items"),
     }
-    followers = 0 if transitions is None else transitions.shape[1]
-    layer = Scores(network, followers, dtype="float32", name="scores")
-    core = keras.Model(inputs, layer(inputs), name="scoring")
-    layer.index.assign(_vectors(network))
-    if followers:
-        layer.transitions.assign(transitions)
-        layer.gate.assign(gate)
+    num_followers = 0 if followers is None else followers.shape[1]
+    scorer = CatalogueScorer(network, num_followers, dtype="float32", name="scorer")
+    core = keras.Model(inputs, scorer(inputs), name="scorer")
+    scorer.index.assign(_embed_catalogue(network))
+    if num_followers:
+        scorer.followers.assign(followers)
+        scorer.gate.assign(gate)
     return core
 
 
 def vocabularies(preprocessing: Preprocessing) -> dict[str, tuple[int, tuple[Any, ...]]]:
-    """Weights that have an entry for each user or item: the name's last part -> (axis, entries)."""
+    """Return the weights with an entry for each user or item: name -> (axis, entries)."""
     items = ("<padding>", "<unknown>", "<start>", *preprocessing.items)
     return {
         "item_embeddings": (0, items),
@@ -146,105 +149,118 @@ def vocabularies(preprocessing: Preprocessing) -> dict[str, tuple[int, tuple[Any
 
 
 @keras.saving.register_keras_serializable(__package__)
-class Learner(layers.Layer):
-    """Histories -> (batch, 2): the mean cross-entropy of what came next at each place, and the
-    share of places where it was likelier than by its popularity.
+class NextItemLoss(layers.Layer):
+    """Compute the loss of each history: the cross-entropy of the next item at each position.
 
-    Small catalogues are compared with as a whole. Of large ones ``negatives`` items are drawn as
-    often as they are popular, the same for all places; or, ``in_batch``, those that came next in
-    the whole batch are taken (with those of rows that only fill an epoch's last batch up). Both
-    correct for how likely an item is to be drawn (Yi et al., RecSys 2019).
+    The outputs (batch, 2) are the weighted mean cross-entropy, and the weighted share of positions
+    where the next item was likelier than by its popularity.
 
-    With ``transitions`` what comes next is held to be, by turns, what the network says or what came
-    right after the last item before: ``gate`` (2,) has the logarithms of their shares, up to a
-    constant. So the network learns what transitions do not explain. An event that is learnt does
-    not count for itself.
+    Small catalogues use the full softmax. Large ones compare the next item with ``num_negatives``
+    items, sampled by popularity and shared by all positions; or, ``in_batch``, with all next items
+    of the global batch (those of rows that only fill up the last batch included). Both correct the
+    logits for the probability of being sampled (Yi et al., RecSys 2019).
+
+    With ``use_transitions`` the next item's distribution is a mixture of the network's and that of
+    transitions from the item before; ``gate`` (2,) holds the logits of their shares. So the network
+    learns what transitions do not explain. In training, each target is left out of the counts.
     """
 
     def __init__(
         self,
         network: Network,
         in_batch: bool,
-        transitions: bool,
-        negatives: int,
+        use_transitions: bool,
+        num_negatives: int,
         seed: int,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.network, self.in_batch, self.transitions = network, in_batch, transitions
-        self.negatives, self.seed = negatives, seed
+        self.network, self.in_batch, self.use_transitions = network, in_batch, use_transitions
+        self.num_negatives, self.seed = num_negatives, seed
         self.generator = keras.random.SeedGenerator(seed)
 
     def build(self, shape) -> None:
-        if self.transitions:
+        if self.use_transitions:
             self.gate = self.add_weight((2,), "zeros", name="gate")
 
     def call(self, inputs, training=False):
         items, weights = inputs["items"], inputs["weights"]
-        # A network of one's own may end in a layer of half precision.
-        queries = self.network.queries(inputs["user"], items[:, :-1], training)
-        queries = ops.cast(queries, self.compute_dtype)
-        targets = items[:, 1:]
-        place = ops.maximum(targets - FIRST, 0)
+        queries = self.network.embed_queries(inputs["user"], items[:, :-1], training)
+        # A user's own network may end in a layer of half precision.
+        queries = ops.cast(queries, self.compute_dtype)  # (batch, length, embedding_dim)
+        targets = items[:, 1:]  # (batch, length)
+        index = ops.maximum(targets - FIRST_ITEM, 0)
         if self.in_batch:
-            likely = self._in_batch(queries, targets, weights, place)
-        elif self.network.items <= WHOLE:
-            own = self._own(queries, place, self.network.level())
-            likely = own - ops.logsumexp(self.network.scores(queries), axis=-1)
+            log_prob = self._in_batch_log_prob(queries, targets, weights, index)
+        elif self.network.num_items <= FULL_SOFTMAX_ITEMS:
+            logits = self._target_logits(queries, index, self.network.item_logits())
+            log_prob = logits - ops.logsumexp(self.network.score(queries), axis=-1)
         else:
-            drawn = self._drawn()
-            likely = self._compared(queries, place, FIRST + drawn, drawn)
-        popularity = ops.take(self.network.shares, place)
-        if self.transitions:
-            itself = 1.0 if training else 0.0
-            followed = ops.maximum(inputs["followed"] - itself, 0.0)
-            left = ops.maximum(inputs["left"] - itself, 0.0)
-            known = ops.log((followed + PRIOR * ops.exp(popularity)) / (left + PRIOR))
+            negatives = self._sample_negatives()
+            log_prob = self._sampled_log_prob(queries, index, FIRST_ITEM + negatives, negatives)
+        log_popularity = ops.take(self.network.log_popularity, index)
+        if self.use_transitions:
+            transition = self._transition_log_prob(inputs, log_popularity, training)
             shares = ops.log_softmax(self.gate)
-            likely = ops.logaddexp(shares[0] + likely, shares[1] + known)
-        above = ops.cast(likely > popularity, "float32")
-        count = ops.maximum(ops.sum(weights, axis=1), 1e-6)
-        values = ops.stack([-likely, above], axis=-1)
-        return ops.sum(values * weights[..., None], axis=1) / count[:, None]
+            log_prob = ops.logaddexp(shares[0] + log_prob, shares[1] + transition)
+        above = ops.cast(log_prob > log_popularity, "float32")
+        total = ops.maximum(ops.sum(weights, axis=1), 1e-6)
+        values = ops.stack([-log_prob, above], axis=-1)  # (batch, length, 2)
+        return ops.sum(values * weights[..., None], axis=1) / total[:, None]
 
-    def _in_batch(self, queries, targets, weights, place):
-        every = all_gather(ops.where(weights > 0, targets, PADDING))
-        others = ops.reshape(every, (-1,))
-        return self._compared(queries, place, others, ops.maximum(others - FIRST, 0))
+    def _transition_log_prob(self, inputs, log_popularity, training):
+        """Log-probability (batch, length) of each target given the item before it."""
+        own = 1.0 if training else 0.0  # the target's own occurrence in the training counts
+        counts = ops.maximum(inputs["transition_counts"] - own, 0.0)
+        totals = ops.maximum(inputs["transition_totals"] - own, 0.0)
+        prior = PRIOR_COUNT * ops.exp(log_popularity)
+        return ops.log((counts + prior) / (totals + PRIOR_COUNT))
 
-    def _drawn(self):
-        """Places (negatives,) in the catalogue, each as often as it is popular.
+    def _in_batch_log_prob(self, queries, targets, weights, index):
+        numbers = all_gather(ops.where(weights > 0, targets, PADDING))
+        numbers = ops.reshape(numbers, (-1,))
+        indices = ops.maximum(numbers - FIRST_ITEM, 0)
+        return self._sampled_log_prob(queries, index, numbers, indices)
 
-        A block of the catalogue is drawn first, then an item of it: to draw from all at once takes
-        a number for each item and draw.
+    def _sample_negatives(self):
+        """Sample catalogue indices (num_negatives,) by popularity.
+
+        The catalogue is a square of blocks: sample a block, then an item in it. Sampling from the
+        whole catalogue would take a random number for each item and negative.
         """
-        side = math.isqrt(self.network.items - 1) + 1
-        missing = side * side - self.network.items
-        shares = ops.pad(self.network.shares, [[0, missing]], constant_values=NEVER)
-        shares = ops.reshape(shares, (side, side))
-        blocks = ops.expand_dims(ops.logsumexp(shares, axis=1), 0)
-        block = keras.random.categorical(blocks, self.negatives, seed=self.generator)[0]
-        inside = ops.take(shares, block, axis=0)  # (negatives, side)
-        place = keras.random.categorical(inside, 1, seed=self.generator)[:, 0]
-        return block * side + place
+        side = math.isqrt(self.network.num_items - 1) + 1
+        missing = side * side - self.network.num_items
+        logits = self.network.log_popularity
+        logits = ops.pad(logits, [[0, missing]], constant_values=MASKED_LOGIT)
+        logits = ops.reshape(logits, (side, side))
+        blocks = ops.expand_dims(ops.logsumexp(logits, axis=1), 0)
+        block = keras.random.categorical(blocks, self.num_negatives, seed=self.generator)[0]
+        inside = ops.take(logits, block, axis=0)  # (num_negatives, side)
+        offset = keras.random.categorical(inside, 1, seed=self.generator)[:, 0]
+        return block * side + offset
 
-    def _compared(self, queries, place, numbers, places):
-        """How likely it is, against items by number and place in the catalogue."""
-        # How likely an item is drawn is taken off, else popular ones would be punished.
-        level = self.network.level() - self.network.shares
-        own_logits = self._own(queries, place, level)
-        logits = ops.matmul(queries, ops.transpose(self.network.vectors(numbers)))
-        logits = logits + ops.take(level, places)
-        same = ops.expand_dims(place, -1) == places
-        unusable = ops.logical_or(same, numbers == PADDING)
-        logits = ops.where(unusable, NEVER, logits)
-        both = ops.concatenate([own_logits[..., None], logits], axis=-1)
-        return own_logits - ops.logsumexp(both, axis=-1)
+    def _sampled_log_prob(self, queries, index, numbers, indices):
+        """Log-probability (batch, length) of each target in a sampled softmax.
 
-    def _own(self, queries, place, level):
-        """Scores (batch, places) of what came next."""
-        vectors = self.network.vectors(FIRST + place)
-        return ops.sum(queries * vectors, axis=-1) + ops.take(level, place)
+        Args:
+            index: (batch, length) catalogue indices of the targets.
+            numbers, indices: (samples,) item numbers and catalogue indices to compare with.
+        """
+        # The log-Q correction: without it popular items, sampled often, would be punished.
+        correction = self.network.item_logits() - self.network.log_popularity
+        target_logits = self._target_logits(queries, index, correction)
+        logits = ops.matmul(queries, ops.transpose(self.network.embed_items(numbers)))
+        logits = logits + ops.take(correction, indices)  # (batch, length, samples)
+        accidental = ops.expand_dims(index, -1) == indices  # the target itself was sampled
+        masked = ops.logical_or(accidental, numbers == PADDING)
+        logits = ops.where(masked, MASKED_LOGIT, logits)
+        both = ops.concatenate([target_logits[..., None], logits], axis=-1)
+        return target_logits - ops.logsumexp(both, axis=-1)
+
+    def _target_logits(self, queries, index, item_logits):
+        """Logits (batch, length) of the targets."""
+        embeddings = self.network.embed_items(FIRST_ITEM + index)
+        return ops.sum(queries * embeddings, axis=-1) + ops.take(item_logits, index)
 
     def compute_output_shape(self, shapes):
         return (shapes["user"][0], 2)
@@ -253,113 +269,121 @@ class Learner(layers.Layer):
         own = {
             "network": keras.saving.serialize_keras_object(self.network),
             "in_batch": self.in_batch,
-            "transitions": self.transitions,
-            "negatives": self.negatives,
+            "use_transitions": self.use_transitions,
+            "num_negatives": self.num_negatives,
             "seed": self.seed,
         }
         return {**super().get_config(), **own}
 
     @classmethod
     def from_config(cls, config):
-        return cls(_restored(config.pop("network")), **config)
+        return cls(_deserialize_network(config.pop("network")), **config)
 
 
 @keras.saving.register_keras_serializable(__package__)
-class Scores(layers.Layer):
-    """User and history -> scores of the catalogue (batch, items): the network's, whose vectors of
-    all items are kept as an index, and transitions from the last item, as in ``Learner``.
+class CatalogueScorer(layers.Layer):
+    """Score the catalogue for users and histories (batch, items).
+
+    The embeddings of all items are stored as ``index``; with transitions the scores are the
+    logarithms of the mixture that ``NextItemLoss`` trains.
 
     Args:
-        followers: so many are kept of each item, see ``Transitions.table``; 0: no transitions.
+        num_followers: followers stored for each item, see ``Transitions.top_followers``; 0: no
+            transitions.
     """
 
-    def __init__(self, network: Network, followers: int = 0, **options: Any) -> None:
+    def __init__(self, network: Network, num_followers: int = 0, **options: Any) -> None:
         super().__init__(**options)
-        self.network, self.followers = network, followers
+        self.network, self.num_followers = network, num_followers
 
     def build(self, shape) -> None:
-        def fixed(shape, name):
+        def add_constant(shape, name):
             return self.add_weight(shape, "zeros", trainable=False, name=name)
 
-        items, width = self.network.items, self.network.width
-        self.index = fixed((items, width), "index")
-        if self.followers:
-            self.transitions = fixed((items, self.followers, 2), "transitions")
-            self.gate = fixed((2,), "gate")
+        num_items, embedding_dim = self.network.num_items, self.network.embedding_dim
+        self.index = add_constant((num_items, embedding_dim), "index")
+        if self.num_followers:
+            self.followers = add_constant((num_items, self.num_followers, 2), "followers")
+            self.gate = add_constant((2,), "gate")
 
     def call(self, inputs, training=False):
         user, items = inputs["user"], inputs["items"]
-        newest = ops.sum(ops.cast(items != PADDING, "int32"), axis=1, keepdims=True) - 1
-        queries = ops.cast(self.network.queries(user, items, False), self.compute_dtype)
-        at = ops.minimum(newest, ops.shape(queries)[1] - 1)
-        query = ops.squeeze(ops.take_along_axis(queries, at[..., None], axis=1), 1)
-        logits = ops.matmul(query, ops.transpose(self.index)) + self.network.level()
-        if not self.followers:
+        last = ops.sum(ops.cast(items != PADDING, "int32"), axis=1, keepdims=True) - 1  # (batch, 1)
+        queries = self.network.embed_queries(user, items, False)
+        queries = ops.cast(queries, self.compute_dtype)
+        # A network that ignores the items has a single query.
+        position = ops.minimum(last, ops.shape(queries)[1] - 1)
+        query = ops.squeeze(ops.take_along_axis(queries, position[..., None], axis=1), 1)
+        logits = ops.matmul(query, ops.transpose(self.index)) + self.network.item_logits()
+        if not self.num_followers:
             return logits
-        last = ops.squeeze(ops.take_along_axis(items, newest, axis=1), 1)
+        last_item = ops.squeeze(ops.take_along_axis(items, last, axis=1), 1)
         shares = ops.log_softmax(self.gate)
-        known = ops.log(self._after(last))
-        return ops.logaddexp(shares[0] + ops.log_softmax(logits, axis=-1), shares[1] + known)
+        transition = ops.log(self._transition_prob(last_item))
+        return ops.logaddexp(shares[0] + ops.log_softmax(logits, axis=-1), shares[1] + transition)
 
-    def _after(self, last):
-        """How likely each item (batch, items) comes right after another (batch,)."""
-        place, likely = ops.split(
-            ops.take(self.transitions, ops.maximum(last - FIRST, 0), axis=0), 2, -1
-        )
-        likely = ops.where(last[:, None, None] >= FIRST, likely, 0.0)
-        row = ops.zeros_like(place, "int32") + ops.arange(ops.shape(last)[0])[:, None, None]
-        where = ops.reshape(ops.concatenate([row, ops.cast(place, "int32")], -1), (-1, 2))
-        found = ops.scatter(
-            where, ops.reshape(likely, (-1,)), (ops.shape(last)[0], self.network.items)
-        )
-        return found + (1 - ops.sum(likely, axis=1)) * ops.exp(self.network.shares)
+    def _transition_prob(self, last_item):
+        """Probability (batch, items) of each item to directly follow another (batch,)."""
+        index, prob = ops.split(
+            ops.take(self.followers, ops.maximum(last_item - FIRST_ITEM, 0), axis=0), 2, -1
+        )  # (batch, followers, 1)
+        prob = ops.where(last_item[:, None, None] >= FIRST_ITEM, prob, 0.0)
+        batch = ops.shape(last_item)[0]
+        row = ops.zeros_like(index, "int32") + ops.arange(batch)[:, None, None]
+        cells = ops.reshape(ops.concatenate([row, ops.cast(index, "int32")], -1), (-1, 2))
+        found = ops.scatter(cells, ops.reshape(prob, (-1,)), (batch, self.network.num_items))
+        rest = 1 - ops.sum(prob, axis=1)  # (batch, 1)
+        return found + rest * ops.exp(self.network.log_popularity)
 
     def compute_output_shape(self, shapes):
-        return (shapes["user"][0], self.network.items)
+        return (shapes["user"][0], self.network.num_items)
 
     def get_config(self):
         own = {
             "network": keras.saving.serialize_keras_object(self.network),
-            "followers": self.followers,
+            "num_followers": self.num_followers,
         }
         return {**super().get_config(), **own}
 
     @classmethod
     def from_config(cls, config):
-        return cls(_restored(config.pop("network")), **config)
+        return cls(_deserialize_network(config.pop("network")), **config)
 
 
-def _sizes(config: Config, preprocessing: Preprocessing) -> dict[str, Any]:
+def _network_options(config: Config, preprocessing: Preprocessing) -> dict[str, Any]:
+    """Return the arguments of ``Network`` that all models share."""
+
     def shape(table: np.ndarray | None, features: dict[str, Any]) -> tuple[int, int] | None:
-        return None if table is None else (table.shape[1], Features.from_config(features).width)
+        if table is None:
+            return None
+        return (table.shape[1], FeatureEncoder.from_config(features).num_columns)
 
     return {
-        "users": len(preprocessing.users),
-        "items": len(preprocessing.items),
-        "trained": preprocessing.trained,
-        "width": config.model.width,
+        "num_users": len(preprocessing.users),
+        "num_items": len(preprocessing.items),
+        "num_warm_items": preprocessing.num_warm_items,
+        "embedding_dim": config.model.embedding_dim,
         "dropout": config.model.dropout,
         "seed": config.train.seed,
-        "user_shape": shape(preprocessing.user_table, preprocessing.user_features),
-        "item_shape": shape(preprocessing.item_table, preprocessing.item_features),
+        "user_feature_shape": shape(preprocessing.user_table, preprocessing.user_features),
+        "item_feature_shape": shape(preprocessing.item_table, preprocessing.item_features),
         "name": "network",
     }
 
 
-def _vectors(network: Network) -> np.ndarray:
-    """Vectors (items, width) of the whole catalogue, part by part: features take several times
-    their size."""
-    numbers = np.arange(FIRST, FIRST + network.items, dtype="int32")
-    starts = range(0, len(numbers), PART)
+def _embed_catalogue(network: Network) -> np.ndarray:
+    """Embed all items (items, embedding_dim), in batches as features take several times more."""
+    numbers = np.arange(FIRST_ITEM, FIRST_ITEM + network.num_items, dtype="int32")
+    batches = (numbers[i : i + INDEX_BATCH] for i in range(0, len(numbers), INDEX_BATCH))
     return np.concatenate(
         [
-            ops.convert_to_numpy(network.vectors(ops.convert_to_tensor(numbers[i : i + PART])))
-            for i in starts
+            ops.convert_to_numpy(network.embed_items(ops.convert_to_tensor(batch)))
+            for batch in batches
         ]
     )
 
 
-def _restored(config: dict[str, Any]) -> Network:
+def _deserialize_network(config: dict[str, Any]) -> Network:
     network = keras.saving.deserialize_keras_object(config)
     if not network.built:
         network.build()

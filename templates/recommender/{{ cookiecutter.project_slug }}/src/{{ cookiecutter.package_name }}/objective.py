@@ -1,7 +1,7 @@
-"""What a recommender is trained for, and its answers: the likeliest items.
+"""Loss, training metric and predictions of a recommender.
 
-While it learns, a core gives (batch, 2), see ``model.Learner``. What is saved gives
-scores of the catalogue (batch, items); of these the best are kept, see ``reduced``.
+In training, a core outputs (batch, 2), see ``model.NextItemLoss``. A saved core outputs scores of
+the catalogue (batch, items), of which ``reduced`` keeps the best.
 """
 
 from typing import Any
@@ -12,12 +12,12 @@ from keras import ops
 
 from .config import Config
 from .engine.interfaces import Preprocessing
-from .ranking import MOST, best, without
+from .ranking import MAX_RECOMMENDATIONS, mask_items, top_k
 
 
 @keras.saving.register_keras_serializable(__package__)
-class OwnLoss(keras.losses.Loss):
-    """The loss that the core computes itself: column 0 of its outputs."""
+class PrecomputedLoss(keras.losses.Loss):
+    """Return the loss that the core computes itself: column 0 of its outputs."""
 
     def call(self, y_true, y_pred):
         return ops.cast(y_pred[:, 0], "float32")
@@ -25,7 +25,7 @@ class OwnLoss(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable(__package__)
 class AbovePopularity(keras.metrics.Mean):
-    """Share of the places of a history where what came next was likelier than by popularity."""
+    """Average the share of positions where the next item was likelier than by its popularity."""
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         super().update_state(y_pred[:, 1], sample_weight)
@@ -35,19 +35,19 @@ class AbovePopularity(keras.metrics.Mean):
 
 
 def next_item(config: Config, preprocessing: Preprocessing) -> keras.losses.Loss:
-    """Cross-entropy of what came next."""
-    return OwnLoss()
+    """Cross-entropy of the next item."""
+    return PrecomputedLoss()
 
 
 def above_popularity(config: Config, preprocessing: Preprocessing) -> keras.metrics.Metric:
-    """Share of events that were likelier than by their popularity."""
+    """Share of next items that were likelier than by their popularity."""
     return AbovePopularity(name="above_popularity")
 
 
 def sample_weights(
     targets: np.ndarray, preprocessing: Preprocessing, config: Config
 ) -> np.ndarray | None:
-    """Weights (size,) of the histories with mean 1: as many as events are learnt from each."""
+    """Weight each history (size,) by its number of targets, with mean 1."""
     counts = preprocessing.encode_targets(targets)
     return (counts / counts.mean()).astype("float32")
 
@@ -55,18 +55,29 @@ def sample_weights(
 def postprocess(
     raw: dict[str, Any], outputs: np.ndarray, preprocessing: Preprocessing
 ) -> np.ndarray:
-    """Scores (batch, items) -> the best recommendations (batch, 100, 2), see ``ranking.best``."""
+    """Reduce scores of the catalogue to the best recommendations, as all of them take much memory.
+
+    Args:
+        raw: inputs of the preprocessing, with the ``history`` (batch, …).
+        outputs: (batch, items) scores.
+
+    Returns:
+        (batch, 100, 2) catalogue index and score, see ``ranking.top_k``.
+    """
     scores = np.asarray(outputs)
-    if preprocessing.unseen_only:
-        scores = without(scores, preprocessing.catalogue_numbers(np.asarray(raw["known"])))
-    return best(scores, MOST)
+    if preprocessing.exclude_seen:
+        seen = preprocessing.catalogue_indices(np.asarray(raw["history"]))
+        scores = mask_items(scores, seen)
+    return top_k(scores, MAX_RECOMMENDATIONS)
 
 
 def decode_predictions(outputs: np.ndarray, preprocessing: Preprocessing) -> list[dict[str, Any]]:
-    """Recommendations (batch, …, 2) as ``prediction``, the best item, and ``scores`` by item."""
+    """Convert recommendations (batch, k, 2) to rows with ``prediction``, the best item or '', and
+    ``scores`` by item."""
     rows = []
     for row in outputs:
-        items = [(int(place), float(score)) for place, score in row if place >= 0]
-        scores = {preprocessing.items[place]: score for place, score in items}
+        scores = {
+            preprocessing.items[int(index)]: float(score) for index, score in row if index >= 0
+        }
         rows.append({"prediction": next(iter(scores), ""), "scores": scores})
     return rows

@@ -1,4 +1,4 @@
-"""What ``predict`` is asked, and how its answers are shown."""
+"""Arguments of ``predict`` and formatting of its output."""
 
 import argparse
 from collections.abc import Iterable, Iterator
@@ -14,100 +14,115 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Whom to recommend something to, or an item to find others for."""
-    asked = parser.add_mutually_exclusive_group(required=True)
-    asked.add_argument(
-        "--user", action="append", metavar="ID", help="recommend to this user; again"
+    """Add the users, history or item to recommend for."""
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument(
+        "--user", action="append", metavar="ID", help="recommend to this user; may be repeated"
     )
-    asked.add_argument("--history", metavar="ITEM,…", help="recommend to somebody who had these")
-    asked.add_argument("--similar-to", metavar="ITEM", help="items like this one")
-    parser.add_argument("--top-k", type=positive, default=10, metavar="N", help="so many (10)")
+    group.add_argument(
+        "--history", metavar="ITEM,…", help="recommend to a new user with this history"
+    )
+    group.add_argument("--similar-to", metavar="ITEM", help="find items similar to this one")
     parser.add_argument(
-        "--only", metavar="ITEM,…|FILE", help="of these items alone, or those of a file, one a line"
+        "--top-k", type=positive, default=10, metavar="N", help="number of recommendations (10)"
     )
-    parser.add_argument("--include-seen", action="store_true", help="also what the user had")
+    parser.add_argument(
+        "--only",
+        metavar="ITEM,…|FILE",
+        help="recommend these items only, or those of a file with one a line",
+    )
+    parser.add_argument(
+        "--include-seen", action="store_true", help="also recommend items of the history"
+    )
 
 
 def predict(
     model: "Artifact", arguments: argparse.Namespace, config: Config
 ) -> Iterator[dict[str, Any]]:
-    """Answers, each with ``id``, ``prediction`` (the best item) and ``scores`` by item.
+    """Yield rows with ``id``, ``prediction`` (the best item) and ``scores`` by item.
+
+    Args:
+        arguments: parsed arguments of ``add_arguments``, and ``batch_size``.
+        config: of the model's run, which says where the histories of users are.
 
     Raises:
-        UsageProblem: an item is unknown.
-        DataProblem: the log cannot be read.
+        UsageProblem: an item is not in the catalogue.
+        DataProblem: the source of histories, or the file of ``--only``, cannot be read.
     """
     from . import objective, ranking
 
     preprocessing = model.preprocessing
-    allowed = _allowed(arguments.only, preprocessing)
-    score = _similar if arguments.similar_to else _recommended
+    allowed = _parse_allowed(arguments.only, preprocessing)
+    score = _score_similar if arguments.similar_to else _score_users
     for ids, scores in score(model, arguments, config):
         if allowed is not None:
             scores[:, ~allowed] = -float("inf")
-        answers = objective.decode_predictions(ranking.best(scores, arguments.top_k), preprocessing)
+        answers = objective.decode_predictions(
+            ranking.top_k(scores, arguments.top_k), preprocessing
+        )
         for name, row in zip(ids, answers, strict=True):
             yield {"id": name, **row}
 
 
 def format_predictions(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """A line for each recommendation."""
+    """Format a line for each recommendation, below the id."""
     for row in rows:
         yield row["id"]
         if not row["scores"]:
-            yield "  (nothing is left to recommend)"
+            yield "  (no items left to recommend)"
         width = max(map(len, row["scores"]), default=0)
         for number, (item, score) in enumerate(row["scores"].items(), start=1):
             yield f"  {number:>3}  {item:<{width}}  {score:.3f}"
 
 
-def _similar(
+def _score_similar(
     model: "Artifact", arguments: argparse.Namespace, config: Config
 ) -> Iterator[tuple[list[str], Any]]:
-    """The item that is asked about, and how near all others are (1, items)."""
+    """Yield the item of ``--similar-to`` and the cosine similarity of all others (1, items)."""
     import numpy as np
 
-    (place,) = _places([arguments.similar_to], model.preprocessing, "--similar-to")
-    vectors = np.asarray(model.network.get_layer("scores").index)
-    lengths = np.maximum(np.linalg.norm(vectors, axis=1), 1e-9)
-    scores = (vectors @ vectors[place] / (lengths * lengths[place]))[None]
-    scores[:, place] = -np.inf
+    (index,) = _find_items([arguments.similar_to], model.preprocessing, "--similar-to")
+    embeddings = np.asarray(model.network.get_layer("scorer").index)
+    norms = np.maximum(np.linalg.norm(embeddings, axis=1), 1e-9)
+    scores = (embeddings @ embeddings[index] / (norms * norms[index]))[None]
+    scores[:, index] = -np.inf
     yield [arguments.similar_to], scores
 
 
-def _recommended(
+def _score_users(
     model: "Artifact", arguments: argparse.Namespace, config: Config
 ) -> Iterator[tuple[list[str], Any]]:
-    """Users, ``--batch-size`` at a time, and the scores of all items (batch, items)."""
+    """Yield users, ``--batch-size`` at a time, and the scores of all items (batch, items)."""
     import numpy as np
 
     from . import inputs, ranking
 
     preprocessing, size = model.preprocessing, arguments.batch_size
-    users, histories = _asked(arguments, preprocessing, config)
+    users, histories = _read_histories(arguments, preprocessing, config)
     for start in range(0, len(users), size):
         ids = users[start : start + size]
-        raw = inputs.raw(ids, histories[start : start + size])
+        raw = inputs.build_raw_inputs(ids, histories[start : start + size])
         scores = np.array(model(raw))
-        if preprocessing.unseen_only and not arguments.include_seen:
-            had = preprocessing.catalogue_numbers(np.asarray(raw["known"]))
-            scores = ranking.without(scores, had)
+        if preprocessing.exclude_seen and not arguments.include_seen:
+            seen = preprocessing.catalogue_indices(np.asarray(raw["history"]))
+            scores = ranking.mask_items(scores, seen)
         yield ids, scores
 
 
-def _asked(
+def _read_histories(
     arguments: argparse.Namespace, preprocessing: Any, config: Config
 ) -> tuple[list[str], list[list[str]]]:
     if arguments.history is not None:
         history = [part.strip() for part in arguments.history.split(",") if part.strip()]
-        _places(history, preprocessing, "--history")
+        _find_items(history, preprocessing, "--history")
         return ["(history)"], [history]
-    from .data import histories_of
+    from .data import load_histories
 
-    return arguments.user, histories_of(arguments.user, config)
+    return arguments.user, load_histories(arguments.user, config)
 
 
-def _allowed(only: str | None, preprocessing: Any) -> Any:
+def _parse_allowed(only: str | None, preprocessing: Any) -> Any:
+    """Parse ``--only`` to a mask (items,), or None where all are allowed."""
     import numpy as np
 
     if only is None:
@@ -120,17 +135,18 @@ def _allowed(only: str | None, preprocessing: Any) -> Any:
             raise DataProblem(f"--only: {only!r} is not UTF-8.") from None
     names = [name.strip() for name in names if name.strip()]
     allowed = np.zeros(len(preprocessing.items), dtype=bool)
-    allowed[_places(names, preprocessing, "--only")] = True
+    allowed[_find_items(names, preprocessing, "--only")] = True
     return allowed
 
 
-def _places(names: list[str], preprocessing: Any, flag: str) -> list[int]:
+def _find_items(names: list[str], preprocessing: Any, flag: str) -> list[int]:
+    """Look up catalogue indices of ids; refuse an empty list and unknown ids."""
     import numpy as np
 
     if not names:
-        raise UsageProblem(f"{flag}: there are no items.")
-    places = preprocessing.catalogue_numbers(np.array(names, dtype=object))
-    for name, place in zip(names, places, strict=True):
-        if place < 0:
+        raise UsageProblem(f"{flag}: name at least one item.")
+    indices = preprocessing.catalogue_indices(np.array(names, dtype=object))
+    for name, index in zip(names, indices, strict=True):
+        if index < 0:
             raise UsageProblem(f"{flag}: {name!r} is not in the catalogue.")
-    return [int(place) for place in places]
+    return [int(index) for index in indices]

@@ -1,7 +1,8 @@
-"""From ids to the network's inputs, the same in tf.data, ``predict`` and serving.
+"""Map ids to the network's inputs, the same way in tf.data, ``predict`` and serving.
 
-Items are numbers: 0 is padding behind a history, 1 an item that was not trained on, 2 stands before
-every history; then comes the catalogue. Users: 0 was not trained on; then come the others.
+Item numbers: 0 is padding behind a history, 1 an item without training interactions, 2 the start of
+every history; the catalogue follows from 3 on. User numbers: 0 is an unknown user, the others
+follow from 1 on. A catalogue index is an item's number minus 3.
 """
 
 from collections.abc import Callable
@@ -15,38 +16,39 @@ import tensorflow as tf
 from .config import Config
 from .data import Histories
 from .engine.interfaces import Uniform
-from .networks.features import Features
+from .networks.features import FeatureEncoder
 from .networks.transitions import Transitions
 
-PADDING, UNKNOWN, START, FIRST = 0, 1, 2, 3
-SCALE = 1000  # weights are kept as whole thousandths
-FORGOTTEN = {"user": 0.1, "item": 0.02}  # share that training takes for unknown
-RECENT = 0.1  # share of the training events that tell what is popular now
+PADDING, UNKNOWN, START, FIRST_ITEM = 0, 1, 2, 3
+WEIGHT_SCALE = 1000  # weights are cached as integers, in thousandths
+UNKNOWN_RATES = {"user": 0.1, "item": 0.02}  # replaced by unknown ones in training
+RECENT_FRACTION = 0.1  # newest training interactions, which tell what is popular now
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Ids by number, and what is known of them from the training events.
+    """Vocabularies of users and items, and statistics of the training interactions.
 
     Attributes:
         users: ids, from number 1 on.
-        items: ids of the catalogue, from number 3 on: those that were trained on, then those of
-            which there are features alone.
-        counts: training events of each item of the catalogue.
-        recent: the same of the newest events.
-        max_history: events of a history that are used.
-        unseen_only: what a user had is not recommended.
-        user_table, item_table: features (users, kept, 2) and (items, kept, 2), see ``Features``;
-            only while it is trained.
-        transitions: of the training events; only while it is trained.
+        items: ids of the catalogue, from number 3 on: first those with training interactions, then
+            those known by features alone (cold-start items).
+        item_counts: training interactions of each item of the catalogue.
+        recent_item_counts: the same of the newest training interactions.
+        max_history: newest interactions of a history that are used.
+        exclude_seen: whether items of the history are not recommended.
+        user_features, item_features: configurations of ``FeatureEncoder``.
+        user_table, item_table: encoded features (users or items, entries, 2), see
+            ``FeatureEncoder``; in training only.
+        transitions: of the training interactions; in training only.
     """
 
     users: tuple[str, ...]
     items: tuple[str, ...]
-    counts: tuple[int, ...]
-    recent: tuple[int, ...]
+    item_counts: tuple[int, ...]
+    recent_item_counts: tuple[int, ...]
     max_history: int
-    unseen_only: bool
+    exclude_seen: bool
     user_features: dict[str, Any] = field(default_factory=dict, repr=False)
     item_features: dict[str, Any] = field(default_factory=dict, repr=False)
     user_table: np.ndarray | None = field(default=None, repr=False, compare=False)
@@ -55,200 +57,233 @@ class Preprocessing:
 
     @classmethod
     def fit(cls, train: Histories, config: Config) -> "Preprocessing":
-        """Learn users, items and features from the training histories."""
-        log = train.log
-        events = train.events
-        users = log.user_ids[np.unique(log.users[events])]
-        trained = np.unique(log.items[events])
-        items = list(log.item_ids[trained])
-        newest = events[log.times[events] >= np.quantile(log.times[events], 1 - RECENT)]
-        counts, recent = (
-            np.bincount(log.items[part], minlength=len(log.item_ids)) for part in (events, newest)
+        """Learn vocabularies, features and statistics from the training interactions alone."""
+        log = train.interactions  # of all splits: read it at training positions only
+        positions = train.target_positions
+        users = log.user_ids[np.unique(log.users[positions])]
+        warm = np.unique(log.items[positions])
+        items = list(log.item_ids[warm])
+        times = log.times[positions]
+        recent = positions[times >= np.quantile(times, 1 - RECENT_FRACTION)]
+        counts, recent_counts = (
+            np.bincount(log.items[part], minlength=len(log.item_ids))
+            for part in (positions, recent)
         )
-        made: dict[str, Any] = {}
+        features: dict[str, Any] = {}
         if train.item_features:
-            known = set(items)
-            features = Features.fit(train.item_features.of(np.array(items, dtype=object)))
-            items += [name for name in train.item_features.ids if name not in known]
-            columns = train.item_features.of(np.array(items, dtype=object))
-            made |= {
-                "item_features": features.to_config(),
-                "item_table": features(columns, len(items)),
+            warm_items = set(items)
+            encoder = FeatureEncoder.fit(train.item_features.lookup(log.item_ids[warm]))
+            items += [name for name in train.item_features.ids if name not in warm_items]
+            columns = train.item_features.lookup(np.array(items, dtype=object))
+            features |= {
+                "item_features": encoder.to_config(),
+                "item_table": encoder(columns, len(items)),
             }
         if train.user_features:
-            columns = train.user_features.of(users)
-            features = Features.fit(columns)
-            made |= {
-                "user_features": features.to_config(),
-                "user_table": features(columns, len(users)),
+            columns = train.user_features.lookup(users)
+            encoder = FeatureEncoder.fit(columns)
+            features |= {
+                "user_features": encoder.to_config(),
+                "user_table": encoder(columns, len(users)),
             }
-        place = np.full(len(log.item_ids), -1)
-        place[trained] = np.arange(len(trained))
-        later = events[(events > 0) & (log.users[events - 1] == log.users[events])]
-        before, after = place[log.items[later - 1]], place[log.items[later]]
-        cold = (0,) * (len(items) - len(trained))
+        index = np.full(len(log.item_ids), -1)
+        index[warm] = np.arange(len(warm))
+        same_user = (positions > 0) & (log.users[positions - 1] == log.users[positions])
+        second = positions[same_user]
+        cold = (0,) * (len(items) - len(warm))
         return cls(
             users=tuple(users),
             items=tuple(items),
-            counts=(*map(int, counts[trained]), *cold),
-            recent=(*map(int, recent[trained]), *cold),
+            item_counts=(*map(int, counts[warm]), *cold),
+            recent_item_counts=(*map(int, recent_counts[warm]), *cold),
             max_history=config.data.max_history,
-            unseen_only=config.data.repeats == "drop",
-            transitions=Transitions.of(before, after, len(items)),
-            **made,
+            exclude_seen=config.data.repeats == "drop",
+            transitions=Transitions.from_pairs(
+                index[log.items[second - 1]], index[log.items[second]], len(items)
+            ),
+            **features,
         )
 
     @property
-    def trained(self) -> int:
-        """Items of the catalogue that were trained on; they come first."""
-        return int(np.count_nonzero(self.counts))
+    def num_warm_items(self) -> int:
+        """Items with training interactions; they come first in the catalogue."""
+        return int(np.count_nonzero(self.item_counts))
 
     def prepare(self, raw: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Histories -> (batch, 1 + 2 max_history, 4) int32: the user's number, then items, each
-        with the weight with which it is to be learnt, how often it came right after the one before
-        in training, and how often anything came after that."""
-        known = self._last(self._items.lookup(raw["known"]), raw["known"] != "")
-        after = self._items.lookup(raw["next"])[:, : self.max_history]
-        weights = tf.cast(tf.round(raw["weights"] * SCALE), tf.int64)[:, : self.max_history]
-        # Padding stands between the two: it moves behind them.
-        items = tf.concat([known, after], axis=1)
-        weights = tf.concat([tf.zeros_like(known), weights], axis=1)
-        # What is not in the catalogue cannot be learnt.
-        weights = tf.where(items < FIRST, tf.constant(0, tf.int64), weights)
+        """Encode histories and next items.
+
+        Returns:
+            (batch, 1 + 2 max_history, 4) int32. The first row holds the user's number, each other
+            one an item, its weight as a target, how often it directly followed the item before in
+            training, and how often any item did.
+        """
+        history = self._truncate(self._item_numbers.lookup(raw["history"]), raw["history"] != "")
+        next_items = self._item_numbers.lookup(raw["next_items"])[:, : self.max_history]
+        weights = tf.cast(tf.round(raw["weights"] * WEIGHT_SCALE), tf.int64)
+        weights = weights[:, : self.max_history]
+        items = tf.concat([history, next_items], axis=1)
+        weights = tf.concat([tf.zeros_like(history), weights], axis=1)
+        # Items outside the catalogue have no embedding to train.
+        weights = tf.where(items < FIRST_ITEM, tf.constant(0, tf.int64), weights)
+        # A stable sort moves the padding between history and next items behind both.
         order = tf.argsort(tf.cast(items == PADDING, tf.int32), axis=1, stable=True)
         items, weights = (tf.gather(part, order, batch_dims=1) for part in (items, weights))
-        events = tf.stack([items, weights, *self._followed(items)], axis=-1)
-        user = tf.pad(self._users.lookup(raw["user"])[:, None, None], [[0, 0], [0, 0], [0, 3]])
-        rows = tf.concat([user, events], axis=1)
-        rows = tf.pad(rows, [[0, 0], [0, 1 + 2 * self.max_history - tf.shape(rows)[1]], [0, 0]])
-        return tf.cast(tf.ensure_shape(rows, (None, 1 + 2 * self.max_history, 4)), tf.int32)
+        columns = tf.stack([items, weights, *self._count_transitions(items)], axis=-1)
+        user = self._user_numbers.lookup(raw["user"])[:, None, None]
+        rows = tf.concat([tf.pad(user, [[0, 0], [0, 0], [0, 3]]), columns], axis=1)
+        length = 1 + 2 * self.max_history
+        rows = tf.pad(rows, [[0, 0], [0, length - tf.shape(rows)[1]], [0, 0]])
+        return tf.cast(tf.ensure_shape(rows, (None, length, 4)), tf.int32)
 
     def lengths(self, prepared: tf.Tensor) -> tf.Tensor:
-        """The user and the events of each history (batch,)."""
+        """Count the user and the items of each example (batch,)."""
         return 1 + tf.math.count_nonzero(prepared[:, 1:, 0], axis=1, dtype=tf.int32)
 
     def finish(self, prepared: tf.Tensor) -> dict[str, tf.Tensor]:
-        """``user`` (batch,), ``items`` (batch, 1 + events), and of the events (batch, events)
-        ``weights``, ``followed`` and ``left``, see ``prepare``."""
-        begin = tf.fill([tf.shape(prepared)[0], 1], START)
+        """Name the columns of prepared examples and put START in front of the items.
+
+        Returns:
+            ``user`` (batch,), ``items`` (batch, 1 + length), and of the items after START
+            ``weights``, ``transition_counts`` and ``transition_totals`` (batch, length).
+        """
+        start = tf.fill([tf.shape(prepared)[0], 1], START)
         return {
             "user": prepared[:, 0, 0],
-            "items": tf.concat([begin, prepared[:, 1:, 0]], axis=1),
-            "weights": tf.cast(prepared[:, 1:, 1], tf.float32) / SCALE,
-            "followed": tf.cast(prepared[:, 1:, 2], tf.float32),
-            "left": tf.cast(prepared[:, 1:, 3], tf.float32),
+            "items": tf.concat([start, prepared[:, 1:, 0]], axis=1),
+            "weights": tf.cast(prepared[:, 1:, 1], tf.float32) / WEIGHT_SCALE,
+            "transition_counts": tf.cast(prepared[:, 1:, 2], tf.float32),
+            "transition_totals": tf.cast(prepared[:, 1:, 3], tf.float32),
         }
 
     def __call__(self, raw: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        """What a user is asked about with: what comes next is not looked at."""
-        return self._asked(raw["user"], raw["known"])
+        """Encode users and histories for prediction, without the next items."""
+        return self._encode(raw["user"], raw["history"])
 
     @cached_property
-    def _asked(self) -> Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]:
-        # One program: some dozen small operations would take as long as the scores.
-        return tf.function(self._of_known, reduce_retracing=True)
+    def _encode(self) -> Callable[[tf.Tensor, tf.Tensor], dict[str, tf.Tensor]]:
+        # One graph: dozens of small eager operations would take as long as the scores.
+        return tf.function(self._encode_eagerly, reduce_retracing=True)
 
-    def _of_known(self, user: tf.Tensor, known: tf.Tensor) -> dict[str, tf.Tensor]:
-        known = self._last(self._items.lookup(known), known != "")
-        begin = tf.fill([tf.shape(known)[0], 1], tf.constant(START, tf.int64))
-        items = tf.cast(tf.concat([begin, known], axis=1), tf.int32)
-        # Attention to a single place makes Keras warn.
+    def _encode_eagerly(self, user: tf.Tensor, history: tf.Tensor) -> dict[str, tf.Tensor]:
+        history = self._truncate(self._item_numbers.lookup(history), history != "")
+        start = tf.fill([tf.shape(history)[0], 1], tf.constant(START, tf.int64))
+        items = tf.cast(tf.concat([start, history], axis=1), tf.int32)
+        # At least two positions: Keras warns of attention over one.
         longest = tf.maximum(tf.reduce_max(tf.math.count_nonzero(items, axis=1)), 2)
         return {
-            "user": tf.cast(self._users.lookup(user), tf.int32),
+            "user": tf.cast(self._user_numbers.lookup(user), tf.int32),
             "items": items[:, :longest],
         }
 
     def encode_targets(self, targets: np.ndarray) -> np.ndarray:
-        """How many events are to be learnt (size,) float32; ``next`` says which."""
+        """Count the targets of each example (size,) float32; ``next_items`` holds their ids."""
         if targets.dtype == object:
             targets = np.array([len(ids) for ids in targets])
         return targets.astype("float32")
 
     def to_config(self) -> dict[str, Any]:
-        named = {f.name: getattr(self, f.name) for f in fields(self)}
-        # What is only needed in training; the model has it in its weights.
-        return named | {"user_table": None, "item_table": None, "transitions": None}
+        config = {f.name: getattr(self, f.name) for f in fields(self)}
+        # Needed in training only; a trained model has them in its weights.
+        return config | {"user_table": None, "item_table": None, "transitions": None}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Preprocessing":
-        lists = {name: tuple(config[name]) for name in ("users", "items", "counts", "recent")}
-        return cls(**{**config, **lists})
+        names = ("users", "items", "item_counts", "recent_item_counts")
+        return cls(**{**config, **{name: tuple(config[name]) for name in names}})
 
     def notes(self) -> dict[str, Any]:
         return {
             "users": len(self.users),
             "items": len(self.items),
-            "items_without_events": len(self.items) - self.trained,
+            "cold_start_items": len(self.items) - self.num_warm_items,
             "max_history": self.max_history,
         }
 
-    def catalogue_numbers(self, ids: np.ndarray) -> np.ndarray:
-        """Ids of any shape -> places in the catalogue, -1 for what is not in it."""
-        numbers = np.asarray(self._items.lookup(tf.constant(ids.astype(str))))
-        return np.maximum(numbers - FIRST, -1)
+    def catalogue_indices(self, ids: np.ndarray) -> np.ndarray:
+        """Look up ids of any shape in the catalogue; -1 for ids outside it."""
+        numbers = np.asarray(self._item_numbers.lookup(tf.constant(ids.astype(str))))
+        return np.maximum(numbers - FIRST_ITEM, -1)
 
-    def _followed(self, items: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """How often each item (batch, events) came right after the one before, and anything."""
-        places = items - FIRST
-        before = tf.pad(places[:, :-1], [[0, 0], [1, 0]], constant_values=-1)
-        pairs, counts, totals = self._counts
-        pair = before * self.transitions.size + places
+    def _count_transitions(self, items: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Look up training transitions for item numbers (batch, length).
+
+        Returns:
+            How often each item followed the one before, and how often any item did, both
+            (batch, length).
+        """
+        second = items - FIRST_ITEM
+        first = tf.pad(second[:, :-1], [[0, 0], [1, 0]], constant_values=-1)
+        in_catalogue = (first >= 0) & (second >= 0)
+        pairs, counts, totals = self._transition_tensors
+        pair = first * self.transitions.num_items + second
         at = tf.minimum(tf.searchsorted(pairs, tf.reshape(pair, [-1])), tf.size(pairs) - 1)
         at = tf.reshape(at, tf.shape(pair))
-        known = (before >= 0) & (places >= 0) & (tf.gather(pairs, at) == pair)
-        left = tf.gather(totals, tf.maximum(before, 0))
+        found = in_catalogue & (tf.gather(pairs, at) == pair)
         return (
-            tf.where(known, tf.gather(counts, at), 0),
-            tf.where((before >= 0) & (places >= 0), left, 0),
+            tf.where(found, tf.gather(counts, at), 0),
+            tf.where(in_catalogue, tf.gather(totals, tf.maximum(first, 0)), 0),
         )
 
-    def _last(self, items: tf.Tensor, there: tf.Tensor) -> tf.Tensor:
-        """The newest events of each history, padding behind them."""
-        items = tf.where(there, items, tf.constant(PADDING, tf.int64))
-        length = tf.math.count_nonzero(there, axis=1)
-        places = tf.maximum(length - self.max_history, 0)[:, None]
-        places = places + tf.range(tf.constant(self.max_history, tf.int64))
-        inside = places < length[:, None]
-        places = tf.minimum(places, tf.shape(items, tf.int64)[1] - 1)
-        return tf.where(inside, tf.gather(items, places, batch_dims=1), PADDING)
+    def _truncate(self, items: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+        """Keep the newest items of each history, with padding behind them.
+
+        Args:
+            items: (batch, length) item numbers.
+            mask: (batch, length) False at padding.
+
+        Returns:
+            (batch, max_history) item numbers.
+        """
+        items = tf.where(mask, items, tf.constant(PADDING, tf.int64))
+        length = tf.math.count_nonzero(mask, axis=1)
+        start = tf.maximum(length - self.max_history, 0)[:, None]
+        positions = start + tf.range(tf.constant(self.max_history, tf.int64))
+        inside = positions < length[:, None]
+        positions = tf.minimum(positions, tf.shape(items, tf.int64)[1] - 1)
+        return tf.where(inside, tf.gather(items, positions, batch_dims=1), PADDING)
 
     @cached_property
-    def _counts(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        made = self.transitions
-        # One pair more, which is none: there may be no others.
+    def _transition_tensors(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        # A sentinel pair at the end keeps the search valid where there are no transitions.
         with tf.init_scope(), tf.device("CPU:0"):
             return (
-                tf.constant(np.append(made.pairs, np.iinfo("int64").max)),
-                tf.constant(np.append(made.counts, 0), tf.int64),
-                tf.constant(made.totals, tf.int64),
+                tf.constant(np.append(self.transitions.pairs, np.iinfo("int64").max)),
+                tf.constant(np.append(self.transitions.counts, 0), tf.int64),
+                tf.constant(self.transitions.totals, tf.int64),
             )
 
     @cached_property
-    def _items(self) -> tf.lookup.StaticHashTable:
-        return _table(("", *self.items), (PADDING, *range(FIRST, FIRST + len(self.items))), UNKNOWN)
+    def _item_numbers(self) -> tf.lookup.StaticHashTable:
+        numbers = (PADDING, *range(FIRST_ITEM, FIRST_ITEM + len(self.items)))
+        return _lookup_table(("", *self.items), numbers, UNKNOWN)
 
     @cached_property
-    def _users(self) -> tf.lookup.StaticHashTable:
-        return _table(self.users, range(1, len(self.users) + 1), 0)
+    def _user_numbers(self) -> tf.lookup.StaticHashTable:
+        return _lookup_table(self.users, range(1, len(self.users) + 1), 0)
 
 
 def augment(prepared: tf.Tensor, uniform: Uniform, config: Config) -> tf.Tensor:
-    """Take some users and items for unknown, so that it is learnt what to do with such."""
-    drawn = uniform(1 + tf.shape(prepared)[1])
+    """Replace some users and items of histories by unknown ones, so that the model learns them.
+
+    Args:
+        prepared: (batch, length, 4), see ``Preprocessing.prepare``.
+        uniform: draws numbers in [0, 1) for each example.
+    """
+    draws = uniform(1 + tf.shape(prepared)[1])
     items, weights = prepared[:, :, 0], prepared[:, :, 1]
-    user = tf.where(drawn[:, :1] < FORGOTTEN["user"], 0, items[:, :1])
+    user = tf.where(draws[:, :1] < UNKNOWN_RATES["user"], 0, items[:, :1])
     history = items[:, 1:]
-    # What is to be learnt must stay what it is.
-    lost = (drawn[:, 2:] < FORGOTTEN["item"]) & (history >= FIRST) & (weights[:, 1:] == 0)
-    items = tf.concat([user, tf.where(lost, UNKNOWN, history)], axis=1)
-    known = tf.stack([items, weights], axis=-1)
-    return tf.concat([known, prepared[:, :, 2:]], axis=-1)
+    # Targets, which have a weight, must stay what they are.
+    replaced = (
+        (draws[:, 2:] < UNKNOWN_RATES["item"]) & (history >= FIRST_ITEM) & (weights[:, 1:] == 0)
+    )
+    items = tf.concat([user, tf.where(replaced, UNKNOWN, history)], axis=1)
+    return tf.concat([tf.stack([items, weights], axis=-1), prepared[:, :, 2:]], axis=-1)
 
 
-def _table(keys, values, default: int) -> tf.lookup.StaticHashTable:
+def _lookup_table(keys, values, default: int) -> tf.lookup.StaticHashTable:
     with tf.init_scope(), tf.device("CPU:0"):
-        made = tf.lookup.KeyValueTensorInitializer(
+        initializer = tf.lookup.KeyValueTensorInitializer(
             tf.constant(list(keys), tf.string), tf.constant(list(values), tf.int64)
         )
-        return tf.lookup.StaticHashTable(made, tf.constant(default, tf.int64))
+        return tf.lookup.StaticHashTable(initializer, tf.constant(default, tf.int64))

@@ -1,8 +1,8 @@
-"""What configuration fields may name: each name with the place of what it stands for, as
-``module:attribute`` of this package, the default first.
+"""Names that configuration fields may have, each with the ``module:attribute`` of this package that
+it stands for, the default first.
 
-A place is imported when it is used, so that ``train --help`` needs no TensorFlow: this file imports
-nothing of the package. A value may be the object itself, too.
+Modules are imported when they are used, so that ``train --help`` starts without TensorFlow: import
+nothing of the package here. A value may also be the object itself.
 """
 
 from typing import Any
@@ -15,20 +15,20 @@ MODELS: dict[str, Any] = {
 }
 
 SOURCES: dict[str, Any] = {
-    "shop": "data:generated_shop",
-    "csv": "data:table",
-    "parquet": "data:table",
-    "sql": "data:sql",
-    "movielens:latest-small": "data:movies",
-    "movielens:100k": "data:movies",
-    "movielens:1m": "data:movies",
+    "shop": "data:load_shop",
+    "csv": "data:load_table",
+    "parquet": "data:load_table",
+    "sql": "data:load_sql",
+    "movielens:latest-small": "data:load_movielens",
+    "movielens:100k": "data:load_movielens",
+    "movielens:1m": "data:load_movielens",
 }
 
 LOSSES: dict[str, Any] = {
     "next_item": "objective:next_item",
 }
 
-# Measured on the training and validation split in every epoch.
+# Measured on the training and validation splits in every epoch.
 METRICS: dict[str, Any] = {
     "above_popularity": "objective:above_popularity",
 }

@@ -1,4 +1,4 @@
-"""How good recommendations are, over the whole catalogue, without what a user had."""
+"""Metrics and figures of recommendations, ranked over the whole catalogue."""
 
 from pathlib import Path
 from typing import Any
@@ -9,86 +9,113 @@ from .data import Histories
 from .engine.figures import figure
 from .engine.interfaces import Preprocessing
 from .engine.tables import write_csv
-from .ranking import per_user, places_of
+from .ranking import target_indices, user_metrics
 
-RESAMPLED = 200  # times that users are drawn anew, for intervals
+BOOTSTRAP_SAMPLES = 200  # for the confidence interval
 SHOWN_USERS = 20
-SHOWN = 10  # recommendations and events of them
-OF_BASELINES = ("ndcg_10", "recall_20", "mrr")
-SLICES = ((0, 0), (1, 4), (5, 19), (20, 10**9))  # events that are known of a user
+SHOWN_ITEMS = 10  # recommendations and interactions of each of them
+BASELINE_METRICS = ("ndcg_at_10", "recall_at_20", "mrr")
+HISTORY_SLICES = ((0, 0), (1, 4), (5, 19), (20, 10**9))  # shortest and longest history
 
 
 def measure(
     split: Histories, outputs: np.ndarray, preprocessing: Preprocessing
 ) -> dict[str, float]:
-    """Metrics of recommendations (size, 100, 2), see ``ranking.best``, against what came next.
+    """Measure recommendations against the targets.
 
-    ``ndcg_10`` (Järvelin & Kekäläinen 2002) and ``recall_k`` divide by what can be reached with k;
-    ``mrr`` looks at the first 100; ``coverage_10`` is the share of the catalogue that is
-    recommended to anyone; ``novelty_10`` is the mean of -log2 of the share of training events of
-    what is recommended; ``popularity_bias_10`` is how much more popular that is than what users
-    had. Between ``…_low`` and ``…_high`` are 95 % of the means when users are drawn anew.
+    ``ndcg_at_10`` (Järvelin & Kekäläinen 2002) and ``recall_at_k`` are normalised by the best that
+    k recommendations can reach; ``mrr`` looks at the first 100. ``coverage_at_10`` is the share of
+    the catalogue that is recommended to anyone; ``novelty_at_10`` the mean of -log2 of the share of
+    training interactions of recommended items; ``popularity_bias_at_10`` the mean share of
+    recommended items over that of interactions. ``ndcg_at_10_low`` and ``ndcg_at_10_high`` bound a
+    95 % bootstrap interval over users.
+
+    Args:
+        outputs: (size, 100, 2) recommendations, see ``ranking.top_k``.
     """
-    of_users = per_user(split.targets, outputs, preprocessing)
-    measured = {name: float(values.mean()) for name, values in of_users.items()}
+    per_user = user_metrics(split.targets, outputs, preprocessing)
+    metrics = {name: float(values.mean()) for name, values in per_user.items()}
     top = outputs[:, :10, 0].astype(int)
-    shares = (np.array(preprocessing.counts) + 0.5) / (sum(preprocessing.counts) + 1)
+    counts = preprocessing.item_counts
+    shares = (np.array(counts) + 0.5) / (sum(counts) + 1)
     shown = top[top >= 0]
-    measured["coverage_10"] = float(len(np.unique(shown)) / len(preprocessing.items))
-    measured["novelty_10"] = float(-np.log2(shares[shown]).mean()) if len(shown) else 0.0
-    usual = float((shares * shares).sum() / shares.sum())
-    measured["popularity_bias_10"] = float(shares[shown].mean() / usual) if len(shown) else 0.0
+    metrics["coverage_at_10"] = float(len(np.unique(shown)) / len(preprocessing.items))
+    metrics["novelty_at_10"] = float(-np.log2(shares[shown]).mean()) if len(shown) else 0.0
+    expected = float((shares * shares).sum() / shares.sum())  # share of a random interaction's item
+    metrics["popularity_bias_at_10"] = float(shares[shown].mean() / expected) if len(shown) else 0.0
+    # scipy.stats.bootstrap refuses a single user, and holds all samples in memory.
     random = np.random.default_rng(0)
-    values = of_users["ndcg_10"]
+    values = per_user["ndcg_at_10"]
     means = [
-        values[random.integers(len(values), size=len(values))].mean() for _ in range(RESAMPLED)
+        values[random.integers(len(values), size=len(values))].mean()
+        for _ in range(BOOTSTRAP_SAMPLES)
     ]
     low, high = np.quantile(means, [0.025, 0.975])
-    return measured | {"ndcg_10_low": float(low), "ndcg_10_high": float(high)}
+    return metrics | {"ndcg_at_10_low": float(low), "ndcg_at_10_high": float(high)}
 
 
 def baseline_row(
     name: str, split: Histories, outputs: np.ndarray, preprocessing: Preprocessing
 ) -> dict[str, Any]:
-    """A baseline's name and test metrics."""
-    metrics = per_user(split.targets, outputs, preprocessing)
-    return {"name": name, "metrics": {f"test/{n}": float(metrics[n].mean()) for n in OF_BASELINES}}
+    """Measure a baseline's recommendations (size, 100, 2) on the test split."""
+    per_user = user_metrics(split.targets, outputs, preprocessing)
+    metrics = {f"test/{metric}": float(per_user[metric].mean()) for metric in BASELINE_METRICS}
+    return {"name": name, "metrics": metrics}
 
 
 def draw(
     folder: Path, name: str, split: Histories, outputs: np.ndarray, preprocessing: Preprocessing
 ) -> None:
-    """Write ``NAME_*.png`` and ``NAME_*.csv`` about a split to the folder."""
-    of_users = per_user(split.targets, outputs, preprocessing)
-    known = split.knowns - split.begins
-    header = ["id", "known_events", *of_users]
-    columns = [[f"{value:.6f}" for value in values] for values in of_users.values()]
-    write_csv(folder / f"{name}_users.csv", header, zip(split.ids, known, *columns, strict=True))
+    """Write ``NAME_*.png`` and ``NAME_*.csv`` about a split.
+
+    Args:
+        folder: where to write.
+        name: of the split.
+        outputs: (size, 100, 2) recommendations, see ``ranking.top_k``.
+    """
+    per_user = user_metrics(split.targets, outputs, preprocessing)
+    length = split.target_starts - split.history_starts
+    header = ["id", "history_length", *per_user]
+    columns = [[f"{value:.6f}" for value in values] for values in per_user.values()]
+    write_csv(folder / f"{name}_users.csv", header, zip(split.ids, length, *columns, strict=True))
     _write_examples(folder / f"{name}_examples.csv", split, outputs, preprocessing)
-    slices = _slices(split, known, of_users, preprocessing)
-    write_csv(folder / f"{name}_slices.csv", ["slice", "users", *OF_BASELINES], slices)
+    slices = _slices(split, length, per_user, preprocessing)
+    write_csv(folder / f"{name}_slices.csv", ["slice", "users", *BASELINE_METRICS], slices)
     _draw_slices(folder / f"{name}_slices.png", slices)
     _draw_popularity(folder / f"{name}_popularity.png", split, outputs, preprocessing)
 
 
 def _slices(
     split: Histories,
-    known: np.ndarray,
-    of_users: dict[str, np.ndarray],
+    length: np.ndarray,
+    per_user: dict[str, np.ndarray],
     preprocessing: Preprocessing,
 ) -> list[tuple[Any, ...]]:
+    """Average the metrics over groups of users.
+
+    Args:
+        length: (size,) length of each history.
+        per_user: metric -> values (size,).
+
+    Returns:
+        Rows of group, number of users and the metrics of baselines.
+    """
     masks = {
-        f"{low} to {high} known events" if high < 10**9 else f"{low} known events and more": (
-            (known >= low) & (known <= high)
+        f"history of {low} to {high}" if high < 10**9 else f"history of {low} and more": (
+            (length >= low) & (length <= high)
         )
-        for low, high in SLICES
+        for low, high in HISTORY_SLICES
     }
-    masks["users without training events"] = ~np.isin(split.ids, preprocessing.users)
-    rows, places = places_of(split.targets, preprocessing)
-    new = (places < 0) | (places >= preprocessing.trained)
-    masks["what came next was new"] = np.isin(np.arange(len(split)), rows[new])
+    masks["cold-start users"] = ~np.isin(split.ids, preprocessing.users)
+    rows, indices = target_indices(split.targets, preprocessing)
+    cold = (indices < 0) | (indices >= preprocessing.num_warm_items)
+    masks["cold-start items as targets"] = np.isin(np.arange(len(split)), rows[cold])
     return [
-        (name, int(mask.sum()), *(round(float(of_users[m][mask].mean()), 6) for m in OF_BASELINES))
+        (
+            name,
+            int(mask.sum()),
+            *(round(float(per_user[metric][mask].mean()), 6) for metric in BASELINE_METRICS),
+        )
         for name, mask in masks.items()
         if mask.any()
     ]
@@ -97,17 +124,17 @@ def _slices(
 def _write_examples(
     path: Path, split: Histories, outputs: np.ndarray, preprocessing: Preprocessing
 ) -> None:
-    """What some users did, what they got, and what they did next, side by side."""
-    rows = []
+    """Write the history, the recommendations and the targets of some users side by side."""
+    log, examples = split.interactions, []
     for row in range(0, len(split), max(1, len(split) // SHOWN_USERS)):
-        begin, known = split.begins[row], split.knowns[row]
-        had = split.log.item_ids[split.log.items[max(begin, known - SHOWN) : known]]
-        places = outputs[row, :SHOWN, 0].astype(int)
-        got = [preprocessing.items[place] for place in places if place >= 0]
-        after = split.targets[row][:SHOWN]
-        shown = (" ".join(map(str, part)) for part in (had, got, after))
-        rows.append((split.ids[row], *shown))
-    write_csv(path, ["id", "last_events", "recommended", "next"], rows)
+        start, end = split.history_starts[row], split.target_starts[row]
+        history = log.item_ids[log.items[max(start, end - SHOWN_ITEMS) : end]]
+        indices = outputs[row, :SHOWN_ITEMS, 0].astype(int)
+        recommended = [preprocessing.items[index] for index in indices if index >= 0]
+        targets = split.targets[row][:SHOWN_ITEMS]
+        texts = (" ".join(map(str, part)) for part in (history, recommended, targets))
+        examples.append((split.ids[row], *texts))
+    write_csv(path, ["id", "history", "recommended", "targets"], examples)
 
 
 def _draw_slices(path: Path, slices: list[tuple[Any, ...]]) -> None:
@@ -115,28 +142,27 @@ def _draw_slices(path: Path, slices: list[tuple[Any, ...]]) -> None:
         names = [f"{name} ({users})" for name, users, *_ in slices][::-1]
         bars = axis.barh(names, [row[2] for row in slices][::-1], color="#1d4ed8", height=0.55)
         axis.bar_label(bars, fmt="%.3f", padding=3)
-        axis.set(xlabel=OF_BASELINES[0], title="By what is known (number of users)")
+        axis.set(xlabel=BASELINE_METRICS[0], title="By length of the history (number of users)")
         axis.margins(x=0.15)
 
 
 def _draw_popularity(
     path: Path, split: Histories, outputs: np.ndarray, preprocessing: Preprocessing
 ) -> None:
-    """Shares of ten parts of the catalogue, the most popular first, in what is recommended and in
-    what came next."""
-    order = np.argsort(-np.array(preprocessing.counts), kind="stable")
-    part_of = np.empty(len(order), dtype=int)
-    part_of[order] = np.arange(len(order)) * 10 // len(order)
+    """Draw the shares of ten popularity deciles of the catalogue in recommendations and targets."""
+    order = np.argsort(-np.array(preprocessing.item_counts), kind="stable")
+    decile = np.empty(len(order), dtype=int)
+    decile[order] = np.arange(len(order)) * 10 // len(order)
     top = outputs[:, :10, 0].astype(int)
-    place = places_of(split.targets, preprocessing)[1]
+    indices = target_indices(split.targets, preprocessing)[1]
     with figure(path, 6.4, 3.8) as axis:
-        for number, (label, found, color) in enumerate(
+        for number, (label, items, color) in enumerate(
             (
                 ("recommended, first ten", top[top >= 0], "#1d4ed8"),
-                ("what came next", place[place >= 0], "#7a8ba3"),
+                ("targets", indices[indices >= 0], "#7a8ba3"),
             )
         ):
-            shares = np.bincount(part_of[found], minlength=10) / max(len(found), 1)
+            shares = np.bincount(decile[items], minlength=10) / max(len(items), 1)
             axis.bar(np.arange(10) + 0.4 * number - 0.2, shares, 0.4, label=label, color=color)
         ticks = [f"{10 * i} to {10 * i + 10} %" for i in range(10)]
         axis.set_xticks(range(10), ticks, rotation=45, ha="right")

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from ..config import Config, DataConfig
-from ..datasets.frames import parts_of, whole
+from ..datasets.frames import concat_chunks, read_chunks
 from ..datasets.schema import MISPLACED, Column, Schema, as_days, as_text
 from ..datasets.target_leakage import find_giveaways
 from ..engine.errors import DataProblem
@@ -65,7 +65,7 @@ def _read(path: Path) -> pd.DataFrame:
             f"PATH: {str(path)!r} is no file that ends with "
             f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}."
         )
-    frame = whole(parts_of(path), f"PATH: {str(path)!r} has no rows.")
+    frame = concat_chunks(read_chunks(path), f"PATH: {str(path)!r} has no rows.")
     twice = frame.columns[frame.columns.duplicated()]
     if len(twice):
         raise DataProblem(f"PATH: two columns are named {str(twice[0])!r}.")

@@ -1,4 +1,4 @@
-"""The log of what users did, by user and time, and what is held out of it."""
+"""Interactions of users with items, ordered by user and time, and how to split them."""
 
 from dataclasses import dataclass
 
@@ -8,16 +8,16 @@ from ..engine.errors import DataProblem
 
 
 @dataclass(frozen=True)
-class Log:
-    """Events in the order of users and time; about 24 bytes each.
+class Interactions:
+    """Interactions ordered by user, then time; about 24 bytes each.
 
-    Events of a user at the same time stay in the order in which the source gives them.
+    Interactions of a user at the same time keep the order of the source.
 
     Attributes:
-        users, items: (events,) int32, places in ``user_ids`` and ``item_ids``.
-        times: (events,) float64, seconds or whatever the source counts.
-        weights: (events,) float32, how much an event says; 0: it is known, but nothing to learn.
-        user_ids, item_ids: names, as text.
+        users, items: (interactions,) int32 indices into ``user_ids`` and ``item_ids``.
+        times: (interactions,) float64, seconds or whatever unit the source uses.
+        weights: (interactions,) float32 weight in the loss; 0: in the history, but never a target.
+        user_ids, item_ids: ids as text.
     """
 
     users: np.ndarray
@@ -30,22 +30,22 @@ class Log:
     def __len__(self) -> int:
         return len(self.users)
 
-    def starts(self) -> np.ndarray:
-        """(users + 1,) where the events of each user begin."""
+    def user_offsets(self) -> np.ndarray:
+        """(users + 1,) position of each user's first interaction, and the total at the end."""
         return np.searchsorted(self.users, np.arange(len(self.user_ids) + 1))
 
 
-def in_order(
+def sort_interactions(
     users: np.ndarray,
     items: np.ndarray,
     times: np.ndarray,
     weights: np.ndarray,
     user_ids: np.ndarray,
     item_ids: np.ndarray,
-) -> Log:
-    """A log of events in any order."""
-    order = np.lexsort((times, users))
-    return Log(
+) -> Interactions:
+    """Sort columns (interactions,) in any order by user and time; ties keep their order."""
+    order = np.lexsort((times, users))  # stable
+    return Interactions(
         users[order].astype("int32"),
         items[order].astype("int32"),
         times[order],
@@ -55,123 +55,142 @@ def in_order(
     )
 
 
-def first_of_each(log: Log) -> np.ndarray:
-    """(events,) whether an event is the user's first with its item."""
-    pairs = log.users.astype("int64") * max(len(log.item_ids), 1) + log.items
-    first = np.zeros(len(log), dtype=bool)
+def find_first_interactions(interactions: Interactions) -> np.ndarray:
+    """Return a mask (interactions,) of each user's first interaction with each item."""
+    num_items = max(len(interactions.item_ids), 1)
+    pairs = interactions.users.astype("int64") * num_items + interactions.items
+    first = np.zeros(len(interactions), dtype=bool)
     first[np.unique(pairs, return_index=True)[1]] = True
     return first
 
 
-def twice(log: Log) -> np.ndarray:
-    """(events,) whether the same event, of a user with an item at a time, stands there before."""
-    columns = (log.items, log.times, log.users)
+def find_duplicates(interactions: Interactions) -> np.ndarray:
+    """Return a mask (interactions,) of those equal to an earlier one in user, item and time."""
+    columns = (interactions.items, interactions.times, interactions.users)
     order = np.lexsort(columns)
-    found = np.zeros(len(log), dtype=bool)
-    found[order[1:]] = np.logical_and.reduce(
-        [part[order][1:] == part[order][:-1] for part in columns]
+    mask = np.zeros(len(interactions), dtype=bool)
+    mask[order[1:]] = np.logical_and.reduce(
+        [column[order][1:] == column[order][:-1] for column in columns]
     )
-    return found
+    return mask
 
 
-def kept(log: Log, mask: np.ndarray) -> Log:
-    """The events of the mask, and the users and items that they name."""
-    users, user_of = np.unique(log.users[mask], return_inverse=True)
-    items, item_of = np.unique(log.items[mask], return_inverse=True)
-    return Log(
-        user_of.astype("int32"),
-        item_of.astype("int32"),
-        log.times[mask],
-        log.weights[mask],
-        log.user_ids[users],
-        log.item_ids[items],
+def select(interactions: Interactions, mask: np.ndarray) -> Interactions:
+    """Keep the interactions of a mask (interactions,), and only the ids that still occur."""
+    users, user_indices = np.unique(interactions.users[mask], return_inverse=True)
+    items, item_indices = np.unique(interactions.items[mask], return_inverse=True)
+    return Interactions(
+        user_indices.astype("int32"),
+        item_indices.astype("int32"),
+        interactions.times[mask],
+        interactions.weights[mask],
+        interactions.user_ids[users],
+        interactions.item_ids[items],
     )
 
 
-def k_core(log: Log, least: int) -> Log:
-    """What is left when users and items with fewer events are left out, again and again."""
-    while len(log):
-        of_user = np.bincount(log.users)[log.users]
-        of_item = np.bincount(log.items)[log.items]
-        mask = (of_user >= least) & (of_item >= least)
+def k_core(interactions: Interactions, k: int) -> Interactions:
+    """Drop users and items with fewer than ``k`` interactions until none are left.
+
+    Raises:
+        DataProblem: all interactions would be dropped.
+    """
+    while len(interactions):
+        per_user = np.bincount(interactions.users)[interactions.users]
+        per_item = np.bincount(interactions.items)[interactions.items]
+        mask = (per_user >= k) & (per_item >= k)
         if mask.all():
-            return log
-        log = kept(log, mask)
+            return interactions
+        interactions = select(interactions, mask)
     raise DataProblem(
-        f"data.least_events: no event is left when all users and items have at least {least}."
+        f"data.min_interactions: no interactions are left when every user and item must have {k}; "
+        "choose a lower number."
     )
 
 
 @dataclass(frozen=True)
-class HeldOut:
-    """Of each user that is asked about: what is known, and what comes next.
+class HoldOut:
+    """The users of an evaluation split: their histories and the targets that follow.
 
     Attributes:
-        users: (asked,) numbers.
-        known: (asked,) events of the log before this place are known, from the user's first on.
-        ends: (asked,) the events from there to here are what came next.
+        users: (size,) user indices.
+        target_starts: (size,) position of the first target; the user's history ends before it.
+        ends: (size,) position after the last target.
     """
 
     users: np.ndarray
-    known: np.ndarray
+    target_starts: np.ndarray
     ends: np.ndarray
 
 
 @dataclass(frozen=True)
-class Parts:
-    """A log in three parts; ``train`` is the place (users,) up to which events are trained on."""
+class SplitPositions:
+    """Where interactions are split.
 
-    train: np.ndarray
-    validation: HeldOut
-    test: HeldOut
+    Attributes:
+        train_ends: (users,) position after each user's last training interaction.
+    """
+
+    train_ends: np.ndarray
+    validation: HoldOut
+    test: HoldOut
 
 
-def divided(log: Log, split: str, validation: float, test: float) -> Parts:
-    """Hold out what came last, of each user or of all.
+def split_interactions(
+    interactions: Interactions, split: str, validation_fraction: float, test_fraction: float
+) -> SplitPositions:
+    """Hold out the latest interactions, of each user or of all.
 
     Args:
-        split: ``last``: of each user with three events and more the last one and the one before;
-            ``time``: the events after a moment, which are this share of all.
+        split: ``last``: leave one out, the last interaction of each user with three or more for
+            the test, the one before for validation; ``time``: one cut in time for all users.
+        validation_fraction, test_fraction: share of the interactions that ``time`` holds out.
 
     Raises:
-        DataProblem: nothing is left for one of them.
+        DataProblem: a split would be empty.
     """
-    starts = log.starts()
+    offsets = interactions.user_offsets()
     if split == "last":
-        users = np.flatnonzero(np.diff(starts) >= 3)
+        users = np.flatnonzero(np.diff(offsets) >= 3)
         if len(users) == 0:
             raise DataProblem(
-                "data.split: no user has three events, which 'last' needs to hold out two; "
-                "--data.split time may do."
+                "data.split: 'last' holds out two interactions of users with at least three, and "
+                "no user has three; try --data.split time."
             )
-        last = starts[1:][users] - 1
-        train = starts[1:].copy()
-        train[users] -= 2
-        return Parts(train, HeldOut(users, last - 1, last), HeldOut(users, last, last + 1))
-    moments = np.quantile(log.times, [1 - validation - test, 1 - test], method="higher")
-    # Events of the same moment stay together; the later part has them.
-    first, second = (_before(log, starts, moment) for moment in moments)
-    end = starts[1:]
-    parts = Parts(first, _asked(starts, first, second), _asked(starts, second, end))
+        last = offsets[1:][users] - 1
+        train_ends = offsets[1:].copy()
+        train_ends[users] -= 2
+        return SplitPositions(
+            train_ends, HoldOut(users, last - 1, last), HoldOut(users, last, last + 1)
+        )
+    quantiles = [1 - validation_fraction - test_fraction, 1 - test_fraction]
+    cuts = np.quantile(interactions.times, quantiles, method="higher")
+    # Interactions at the very time of a cut stay together, in the later split.
+    validation_starts, test_starts = (_find_cut(interactions, offsets, cut) for cut in cuts)
+    positions = SplitPositions(
+        validation_starts,
+        _hold_out(validation_starts, test_starts),
+        _hold_out(test_starts, offsets[1:]),
+    )
     for name, size in (
-        ("training", int((first - starts[:-1]).sum())),
-        ("validation", len(parts.validation.users)),
-        ("test", len(parts.test.users)),
+        ("training", int((validation_starts - offsets[:-1]).sum())),
+        ("validation", len(positions.validation.users)),
+        ("test", len(positions.test.users)),
     ):
         if size == 0:
             raise DataProblem(
-                f"data.split: the {name} period has no events; most have the same time, or "
+                f"data.split: the {name} period is empty; most interactions have the same time, or "
                 "data.validation_fraction and data.test_fraction are too small."
             )
-    return parts
+    return positions
 
 
-def _before(log: Log, starts: np.ndarray, moment: float) -> np.ndarray:
-    """(users,) the place of each user's first event at the moment or later."""
-    early = np.concatenate([[0], np.cumsum(log.times < moment)])
-    return starts[:-1] + early[starts[1:]] - early[starts[:-1]]
+def _find_cut(interactions: Interactions, offsets: np.ndarray, cut: float) -> np.ndarray:
+    """(users,) position of each user's first interaction at time ``cut`` or later."""
+    earlier = np.concatenate([[0], np.cumsum(interactions.times < cut)])
+    return offsets[:-1] + earlier[offsets[1:]] - earlier[offsets[:-1]]
 
 
-def _asked(starts: np.ndarray, known: np.ndarray, ends: np.ndarray) -> HeldOut:
-    users = np.flatnonzero(ends > known)
-    return HeldOut(users, known[users], ends[users])
+def _hold_out(target_starts: np.ndarray, ends: np.ndarray) -> HoldOut:
+    users = np.flatnonzero(ends > target_starts)
+    return HoldOut(users, target_starts[users], ends[users])

@@ -1,4 +1,4 @@
-"""MovieLens in the formats in which GroupLens publishes it (Harper & Konstan, 2015)."""
+"""Read MovieLens (Harper & Konstan, 2015) in the formats that GroupLens publishes."""
 
 import hashlib
 import http.client
@@ -17,7 +17,7 @@ from ..engine.errors import DataProblem, ProjectError
 from ..engine.files import project_root
 
 ADDRESS = "https://files.grouplens.org/datasets/movielens/ml-{}.zip"
-# MD5 as GroupLens states it beside each file; latest-small changes now and then.
+# MD5 as GroupLens publishes it beside each file; latest-small is updated, so it has none.
 CHECKSUMS = {
     "100k": "0e33842e24a9c977be4e0107933c0723",
     "1m": "c4d9eecfca2ab87c1945afe126590906",
@@ -41,30 +41,31 @@ class Movies:
 
 
 def read(name: str, folder: str | None) -> Movies:
-    """A set: ``latest-small``, ``100k`` or ``1m``.
+    """Read a dataset.
 
     Args:
-        folder: where its files are; None: they are downloaded once.
+        name: ``latest-small``, ``100k`` or ``1m``.
+        folder: of its files; None: download them once.
 
     Raises:
-        DataProblem: a file is missing, or the download is not what it must be.
-        ProjectError: it cannot be downloaded.
+        DataProblem: a file is missing, or the download is damaged.
+        ProjectError: the download fails.
     """
-    path = Path(folder) if folder else _downloaded(name)
-    for needed in FILES[name]:
-        if not (path / needed).is_file():
-            raise DataProblem(f"data.path: {str(path)!r} has no file {needed}.")
+    path = Path(folder) if folder else _download(name)
+    for file in FILES[name]:
+        if not (path / file).is_file():
+            raise DataProblem(f"data.path: {str(path)!r} has no file {file}.")
     return READERS[name](path)
 
 
-def _latest(path: Path) -> Movies:
+def _read_latest(path: Path) -> Movies:
     ratings = pd.read_csv(path / "ratings.csv", dtype=str)
     ratings.columns = ["user", "item", "rating", "timestamp"]
     movies = pd.read_csv(path / "movies.csv", dtype=str, keep_default_na=False)
-    return Movies(iter([ratings]), None, _features(movies, "movieId", ["genres"]))
+    return Movies(iter([ratings]), None, _select_features(movies, "movieId", ["genres"]))
 
 
-def _hundred_thousand(path: Path) -> Movies:
+def _read_100k(path: Path) -> Movies:
     columns = ["user", "item", "rating", "timestamp"]
     ratings = pd.read_csv(path / "u.data", sep="\t", names=columns, dtype=str)
     kinds = ["user", "age", "gender", "occupation", "zip"]
@@ -76,23 +77,23 @@ def _hundred_thousand(path: Path) -> Movies:
     ]
     return Movies(
         iter([ratings]),
-        _features(users, "user", ["age", "gender", "occupation"]),
-        _features(movies, "item", ["genres"]),
+        _select_features(users, "user", ["age", "gender", "occupation"]),
+        _select_features(movies, "item", ["genres"]),
     )
 
 
-def _million(path: Path) -> Movies:
+def _read_1m(path: Path) -> Movies:
     def table(name: str, columns: list[str]) -> pd.DataFrame:
         text = (path / name).read_text(encoding="latin-1").replace("::", "\x1f")
         return pd.read_csv(io.StringIO(text), sep="\x1f", names=columns, dtype=str)
 
     users = table("users.dat", ["user", "gender", "age", "occupation", "zip"])
-    # Ages and occupations are numbers of groups.
+    # Both are codes of groups, not quantities: make them categories.
     users["age"], users["occupation"] = "age " + users["age"], "job " + users["occupation"]
     return Movies(
         iter([table("ratings.dat", ["user", "item", "rating", "timestamp"])]),
-        _features(users, "user", ["gender", "age", "occupation"]),
-        _features(table("movies.dat", ["item", "title", "genres"]), "item", ["genres"]),
+        _select_features(users, "user", ["gender", "age", "occupation"]),
+        _select_features(table("movies.dat", ["item", "title", "genres"]), "item", ["genres"]),
     )
 
 
@@ -101,10 +102,10 @@ FILES = {
     "100k": ("u.data", "u.user", "u.item"),
     "1m": ("ratings.dat", "users.dat", "movies.dat"),
 }
-READERS = {"latest-small": _latest, "100k": _hundred_thousand, "1m": _million}
+READERS = {"latest-small": _read_latest, "100k": _read_100k, "1m": _read_1m}
 
 
-def _features(frame: pd.DataFrame, column: str, names: list[str]) -> Features:
+def _select_features(frame: pd.DataFrame, column: str, names: list[str]) -> Features:
     text = frame.fillna("").astype(str)
     return (
         text[column].to_numpy(dtype=object),
@@ -112,44 +113,52 @@ def _features(frame: pd.DataFrame, column: str, names: list[str]) -> Features:
     )
 
 
-def _downloaded(name: str) -> Path:
+# keras.utils.get_file has no timeout, leaves a partial file behind when it is killed, and prints to
+# standard output, where ``predict --json`` writes.
+def _download(name: str) -> Path:
     folder = project_root() / ".cache" / f"ml-{name}"
     if folder.is_dir():
         return folder
     try:
-        with urllib.request.urlopen(ADDRESS.format(name), timeout=60) as answer:
-            content = answer.read()
+        with urllib.request.urlopen(ADDRESS.format(name), timeout=60) as response:
+            content = response.read()
     except (OSError, http.client.HTTPException) as error:
         raise ProjectError(
-            f"data.source: 'movielens:{name}' cannot be downloaded ({error}); it needs a network "
-            "once, or data.path, the folder of its files."
+            f"data.source: cannot download 'movielens:{name}' ({error}); connect to the network "
+            "once, or set data.path to a folder with its files."
         ) from error
-    unpack(content, name, folder)
+    extract(content, name, folder)
     return folder
 
 
-def unpack(content: bytes, name: str, folder: Path) -> None:
-    """Check a downloaded archive and put its files into the folder.
+def extract(content: bytes, name: str, folder: Path) -> None:
+    """Check a downloaded archive and extract its files, all or none of them.
+
+    Args:
+        content: of the zip archive.
+        name: of the dataset, see ``read``.
+        folder: to create.
 
     Raises:
-        DataProblem: it is not what was published.
+        DataProblem: the archive is not the published one.
     """
-    wanted = CHECKSUMS.get(name)
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if wanted and found != wanted:
+    expected = CHECKSUMS.get(name)
+    checksum = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if expected and checksum != expected:
         raise DataProblem(
-            f"data.source: the download of 'movielens:{name}' has the checksum {found}, not "
-            f"{wanted}."
+            f"data.source: the download of 'movielens:{name}' has the checksum {checksum}, not "
+            f"{expected}."
         )
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            files = {needed: archive.read(f"ml-{name}/{needed}") for needed in FILES[name]}
+            files = {file: archive.read(f"ml-{name}/{file}") for file in FILES[name]}
     except (zipfile.BadZipFile, KeyError) as error:
         raise DataProblem(f"data.source: the download of 'movielens:{name}': {error}.") from None
     folder.parent.mkdir(parents=True, exist_ok=True)
+    # Written beside the folder and renamed, so that an interrupted run leaves no half of it.
     with tempfile.TemporaryDirectory(dir=folder.parent) as beside:
-        whole = Path(beside) / "whole"
-        whole.mkdir()
-        for needed, data in files.items():
-            (whole / needed).write_bytes(data)
-        whole.replace(folder)
+        complete = Path(beside) / "complete"
+        complete.mkdir()
+        for file, data in files.items():
+            (complete / file).write_bytes(data)
+        complete.replace(folder)

@@ -1,13 +1,13 @@
-"""A generated shop: shoppers with planted tastes, and the best that anyone could know of them.
+"""A synthetic shop: shoppers with hidden tastes, and the best ranking that anyone could know.
 
-Nothing here is real. Each shopper is of a hidden kind that prefers some categories, and may become
-another kind. What comes next is, by turns, of the category of the last item, a companion of the
-last item, or of a category that the shopper's kind prefers; within a category some items are much
-more popular than others, popularity drifts, and some items appear late. Nobody buys an item twice.
+Each shopper has a hidden kind that prefers some categories, and sometimes changes to another kind.
+The next item is, by turns, of the category of the last item, a companion of the last item, or of a
+category that the kind prefers. Within a category some items are much more popular than others,
+popularity drifts, and some items appear late. Nobody buys an item twice.
 
-Since the process is known, so is the probability of each next item given all that was seen of a
-shopper (a hidden Markov model's forward pass). The rank of what came next in that order is noted
-for each event: no model can do better on average.
+As the process is known, so is the probability of each next item given a shopper's history (the
+forward pass of a hidden Markov model). The rank of the item bought by that probability is stored
+for each purchase: no model can do better on average.
 """
 
 from dataclasses import dataclass
@@ -16,27 +16,27 @@ import numpy as np
 
 ITEMS, CATEGORIES, KINDS, SHOPPERS = 400, 16, 8, 4_000
 DAYS = 360
-SAME_CATEGORY, COMPANION = 0.35, 0.35  # shares of what comes next; the rest follows the taste
+SAME_CATEGORY, COMPANION = 0.35, 0.35  # shares of next items; the rest follow the taste
 COMPANIONS = 4  # of an item
-CHANGE = 0.01  # probability that a shopper becomes another kind, at each event
-FEWEST, MEAN, MOST = 3, 30, 120  # events of a shopper
+CHANGE = 0.01  # probability that a shopper changes to another kind, at each purchase
+FEWEST, MEAN, MOST = 3, 30, 120  # purchases of a shopper
 LATE = 0.05  # share of items that appear in the last fifth of the time
-MONTH = 30  # days in which popularity stays as it is
+MONTH = 30  # days between changes of popularity
 REGIONS = ("north", "east", "south", "west")
 PRICES = ("low", "middle", "high")
 
 
 @dataclass(frozen=True)
 class Shop:
-    """Events in the order of users and time, and what is known of users and items.
+    """Purchases ordered by user and time, and features of users and items.
 
     Attributes:
-        users: (events,) numbers.
-        items: (events,) numbers.
-        days: (events,) when, since the beginning.
-        best_rank: (events,) rank of the item, 0 the first, in the best order that can be known
-            before the event, of the items that the user did not have yet.
-        user_features: region of each user, which tells a little of its kind.
+        users: (purchases,) user numbers.
+        items: (purchases,) item numbers.
+        days: (purchases,) time in days since the beginning.
+        best_rank: (purchases,) rank of the item, 0 the first, among the items that the user did
+            not have yet, ordered by their true probability given the history.
+        user_features: region of each user, weakly related to the kind.
         item_features: category and price of each item.
     """
 
@@ -49,38 +49,42 @@ class Shop:
 
 
 def generate(shoppers: int = SHOPPERS, seed: int = 0) -> Shop:
-    """The same shop for the same seed."""
+    """Generate a shop, always the same for the same arguments.
+
+    Args:
+        shoppers: number of users.
+    """
     random = np.random.default_rng(seed)
     category = np.sort(random.integers(CATEGORIES, size=ITEMS))
     popularity = _popularity(random)  # (months, items)
-    # By month, the share of each item in its category: (months, items).
+    # The share of each item in its category, by month: (months, items).
     in_category = np.zeros((CATEGORIES, ITEMS))
     in_category[category, np.arange(ITEMS)] = 1
     share = popularity / np.maximum(popularity @ in_category.T, 1e-12)[:, category]
     taste = random.dirichlet(np.full(CATEGORIES, 0.2), size=KINDS)  # (kinds, categories)
     companions = np.zeros((ITEMS, ITEMS))
     for item in range(ITEMS):
-        chosen = random.choice(ITEMS, COMPANIONS, replace=False)
-        companions[item, chosen] = (0.5, 0.25, 0.15, 0.1)
+        others = random.choice(ITEMS, COMPANIONS, replace=False)
+        companions[item, others] = (0.5, 0.25, 0.15, 0.1)
     kind = random.integers(KINDS, size=shoppers)
-    likely = random.dirichlet(np.full(len(REGIONS), 1.0), size=KINDS)
-    region = np.array([random.choice(REGIONS, p=likely[k]) for k in kind])
+    region_shares = random.dirichlet(np.full(len(REGIONS), 1.0), size=KINDS)
+    region = np.array([random.choice(REGIONS, p=region_shares[k]) for k in kind])
 
     counts = np.clip(random.geometric(1 / MEAN, shoppers) + FEWEST, FEWEST, MOST)
-    began = random.uniform(0, 0.8 * DAYS, shoppers)
-    gap = (DAYS - began) / counts
+    first_day = random.uniform(0, 0.8 * DAYS, shoppers)
+    gap = (DAYS - first_day) / counts
     last = np.full(shoppers, -1)
     seen = np.zeros((shoppers, ITEMS), dtype=bool)
     belief = np.full((shoppers, KINDS), 1 / KINDS)
-    events: list[tuple[np.ndarray, ...]] = []
+    purchases: list[tuple[np.ndarray, ...]] = []
     for step in range(counts.max()):
         active = np.flatnonzero(counts > step)
-        days = began[active] + gap[active] * (step + random.uniform(0, 0.9, len(active)))
+        days = first_day[active] + gap[active] * (step + random.uniform(0, 0.9, len(active)))
         month = (days // MONTH).astype(int)
         changed = random.random(len(active)) < CHANGE
         kind[active[changed]] = random.integers(KINDS, size=changed.sum())
         belief[active] = belief[active] * (1 - CHANGE) + CHANGE / KINDS
-        # What does not depend on the kind, and what does: (active, items) and by kind.
+        # The part of the probabilities that is the same for all kinds: (active, items).
         before = last[active]
         same = (category[before][:, None] == category) * share[month]
         nearby = SAME_CATEGORY * same + COMPANION * companions[before]
@@ -92,18 +96,18 @@ def generate(shoppers: int = SHOPPERS, seed: int = 0) -> Shop:
         true = free * (
             nearby + weight[:, None] * (taste[kind[active]] @ in_category) * share[month]
         )
-        item = _drawn(true, random)
-        places = np.arange(len(active))
-        rank = (known > known[places, item][:, None]).sum(axis=1)
-        # How likely each kind made this event: the forward pass.
+        item = _sample_columns(true, random)
+        rows = np.arange(len(active))
+        rank = (known > known[rows, item][:, None]).sum(axis=1)
+        # The forward pass: how likely each kind would have bought this item.
         of_kind = taste[:, category[item]].T * share[month, item][:, None]  # (active, kinds)
-        likelihood = nearby[places, item][:, None] + weight[:, None] * of_kind
+        likelihood = nearby[rows, item][:, None] + weight[:, None] * of_kind
         belief[active] *= likelihood
         belief[active] /= belief[active].sum(axis=1, keepdims=True)
         seen[active, item] = True
         last[active] = item
-        events.append((active, item, days, rank))
-    users, items, days, rank = (np.concatenate(part) for part in zip(*events, strict=True))
+        purchases.append((active, item, days, rank))
+    users, items, days, rank = (np.concatenate(part) for part in zip(*purchases, strict=True))
     order = np.lexsort((days, users))
     price = np.array(PRICES)[random.integers(len(PRICES), size=ITEMS)]
     return Shop(
@@ -117,7 +121,7 @@ def generate(shoppers: int = SHOPPERS, seed: int = 0) -> Shop:
 
 
 def _popularity(random: np.random.Generator) -> np.ndarray:
-    """How popular each item is in each month (months, items); 0 before it appears."""
+    """Generate the popularity of each item by month (months, items); 0 before it appears."""
     months = DAYS // MONTH + 1
     start = random.normal(0, 1.2, ITEMS)
     drift = random.normal(0, 0.12, (months, ITEMS)).cumsum(axis=0)
@@ -129,8 +133,8 @@ def _popularity(random: np.random.Generator) -> np.ndarray:
     return popularity
 
 
-def _drawn(weights: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """A column (rows,) for each row of weights (rows, columns)."""
+def _sample_columns(weights: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Sample a column (rows,) for each row of weights (rows, columns), in proportion to them."""
     cumulative = weights.cumsum(axis=1)
-    wished = random.random(len(weights)) * cumulative[:, -1]
-    return np.minimum((cumulative < wished[:, None]).sum(axis=1), weights.shape[1] - 1)
+    threshold = random.random(len(weights)) * cumulative[:, -1]
+    return np.minimum((cumulative < threshold[:, None]).sum(axis=1), weights.shape[1] - 1)

@@ -1,4 +1,4 @@
-"""What can be seen of a log before anything is trained."""
+"""Inspect a table of interactions and propose the ``data`` fields to train with."""
 
 import re
 import time
@@ -11,9 +11,16 @@ import numpy as np
 import pandas as pd
 
 from ..config import Config, DataConfig
-from ..datasets.events import Reader, concatenated
-from ..datasets.frames import parts_of
-from ..datasets.interactions import Log, divided, first_of_each, k_core, kept, twice
+from ..datasets.events import InteractionReader
+from ..datasets.frames import read_chunks
+from ..datasets.interactions import (
+    Interactions,
+    find_duplicates,
+    find_first_interactions,
+    k_core,
+    select,
+    split_interactions,
+)
 from ..engine.errors import DataProblem
 from ..engine.findings import Findings, find_named, format_counts
 
@@ -37,408 +44,439 @@ COLUMNS = {
     "timestamp_column": "times",
     "rating_column": "ratings",
 }
-TRIED = 10_000  # rows that tell what a column holds
-MOSTLY = 0.8  # share of a column's values that must be what it is taken for
-FEW_VALUES = 12  # different values that are shown
+PROBED_ROWS = 10_000  # rows that tell what a column holds
+MIN_VALID = 0.8  # share of a column's values that must fit what it is taken for
+MAX_LISTED = 12  # different values of an unused column that are listed
 MISSING = {"na", "nan", "null", "none", "nil", "undefined", "unknown", "anonymous", "guest", "-"}
-# Times count one of these since 1970 if their middle is between 1990 and 2100.
+# Times count one of these units since 1970 if their median lies between 1990 and 2100.
 UNITS = {"seconds": 1, "milliseconds": 1e3, "microseconds": 1e6, "nanoseconds": 1e9}
 SINCE, UNTIL = 631_152_000, 4_102_444_800
 DAY = 86_400
-# A user is taken for a bot with that many events, times those of nearly all others; or with that
-# many at the same time; or that many, nearly all at the same gap.
-BOT_EVENTS, BOT_TIMES = 1000, 20
+# Users are suspected to be bots by their number of interactions (at least BOT_MIN, and BOT_RATIO
+# times those of 95 % of the users), by interactions at the same time, or by many at regular gaps.
+BOT_MIN, BOT_RATIO = 1000, 20
 BOT_AT_ONCE = 200
-BOT_REGULAR, REGULAR = 200, 0.9
-SPARSE = 3  # mean events of a user or an item
+BOT_REGULAR, REGULAR_SHARE = 200, 0.9
+SPARSE = 3  # mean interactions of a user or an item
 
 
 def inspect(path: Path, config: Config, given: set[str]) -> Findings:
-    """Look at a table (csv, tsv, parquet) with a row for each event.
+    """Inspect a table (csv, tsv, parquet) with a row for each interaction.
 
     Args:
-        config: what it should not guess.
-        given: names of the ``data`` fields that are not to be guessed.
+        config: values of the given fields.
+        given: names of the ``data`` fields that the user has set; the others are guessed.
 
     Raises:
         DataProblem: it is no such table, has no rows, or no column looks like users, items or
             times.
     """
     if path.suffix not in SUFFIXES or not path.is_file():
-        raise DataProblem(f"PATH: {str(path)!r} is no file that ends with {_either(SUFFIXES)}.")
+        raise DataProblem(
+            f"PATH: {str(path)!r} is not a file that ends with {_join_alternatives(SUFFIXES)}."
+        )
     findings = Findings()
-    parts = (part for part in parts_of(path) if len(part))
-    head = next(parts, None)
+    chunks = (chunk for chunk in read_chunks(path) if len(chunk))
+    head = next(chunks, None)
     if head is None:
         raise DataProblem(f"PATH: {str(path)!r} has no rows.")
-    chosen = _columns(head, config.data, given, findings)
+    columns = _assign_columns(head, config.data, given, findings)
     kind = path.suffix.removeprefix(".")
     findings.fields |= {"source": "parquet" if kind == "parquet" else "csv", "path": str(path)}
-    findings.fields |= chosen
+    findings.fields |= columns
     for name in DataConfig.model_fields:
         if name in given:
             findings.fields.setdefault(name, getattr(config.data, name))
-    everything = {"rating_column": None} | chosen | {"least_rating": None, "max_unreadable": 1.0}
-    reader = Reader(config.data.model_copy(update=everything))
-    log = concatenated(chain([head], parts), reader, str(path)).log()
+    # Read every row, whatever its rating; unusable ones are reported below.
+    fields = {"rating_column": None} | columns | {"min_rating": None, "max_unreadable": 1.0}
+    reader = InteractionReader(config.data.model_copy(update=fields))
+    interactions = reader.extend(chain([head], chunks), str(path)).interactions()
     findings.add_fact("file", f"{reader.rows} rows, {kind}")
-    _describe(head, chosen, findings)
+    _report_columns(head, columns, findings)
     if reader.rows > len(head):
         findings.add_fact("columns", f"counted in the first {len(head)} rows")
-    log = _in_time(log, _dates(head[chosen["timestamp_column"]]), findings)
-    _look_at_unusable(reader, len(log), config.data, given, findings)
-    if len(log) == 0:
+    are_dates = _are_dates(head[columns["timestamp_column"]])
+    interactions = _drop_future(interactions, are_dates, findings)
+    _report_unusable_rows(reader, len(interactions), config.data, given, findings)
+    if len(interactions) == 0:
         _, reason = reader.unreadable[0]
         raise DataProblem(f"PATH: none of the {reader.rows} rows can be used: {reason}.")
-    _look_at(log, findings)
-    if "rating_column" in chosen:
-        _look_at_ratings(log.weights, chosen["rating_column"], findings)
-    _look_at_people(log, findings)
-    _divide(_cleaned(log, config.data, given, findings), config.data, given, findings)
+    _report_interactions(interactions, findings)
+    if "rating_column" in columns:
+        _report_ratings(interactions.weights, columns["rating_column"], findings)
+    _report_suspects(interactions, findings)
+    interactions = _drop_duplicates(interactions, config.data, given, findings)
+    _choose_split(interactions, config.data, given, findings)
     return findings
 
 
 # === Columns ===
 
 
-def _columns(
+def _assign_columns(
     head: pd.DataFrame, data: DataConfig, given: set[str], findings: Findings
 ) -> dict[str, str]:
-    """``data`` field -> column: what is given, what is named so, then what holds such values."""
-    chosen = {}
+    """Assign a column to each ``data`` field: as given, else by name, else by its values.
+
+    Args:
+        head: the first rows of the table.
+
+    Raises:
+        DataProblem: a given column is missing, or no column fits.
+    """
+    columns = {}
     for field in COLUMNS:
-        wish = getattr(data, field)
-        if field in given and wish is not None:
-            if wish not in head:
+        name = getattr(data, field)
+        if field in given and name is not None:
+            if name not in head:
                 found = ", ".join(map(str, head.columns))
-                raise DataProblem(f"data.{field}: there is no column {wish!r}; found: {found}.")
-            chosen[field] = wish
+                raise DataProblem(f"data.{field}: there is no column {name!r}; found: {found}.")
+            columns[field] = name
 
     def free() -> pd.DataFrame:
-        return head.drop(columns=list(dict.fromkeys(chosen.values())))
+        return head.drop(columns=list(dict.fromkeys(columns.values())))
 
     for field, names in (("user_column", USER_NAMES), ("item_column", ITEM_NAMES)):
-        if named := _named(free(), names):
-            chosen.setdefault(field, named[0])
-    if "timestamp_column" not in chosen:
-        chosen["timestamp_column"] = _time_column(free(), head)
-    numbers = [name for name in _named(free(), RATING_NAMES) if _is_number(head[name])]
-    if numbers and "rating_column" not in given:
-        chosen["rating_column"] = numbers[0]
-    missing = [field for field in ("user_column", "item_column") if field not in chosen]
-    for field, name in zip(missing, _ids_in(free(), missing, head), strict=True):
-        chosen[field] = name
+        if matches := _match_names(free(), names):
+            columns.setdefault(field, matches[0])
+    if "timestamp_column" not in columns:
+        columns["timestamp_column"] = _find_time_column(free(), head)
+    numeric = [name for name in _match_names(free(), RATING_NAMES) if _is_numeric(head[name])]
+    if numeric and "rating_column" not in given:
+        columns["rating_column"] = numeric[0]
+    missing = [field for field in ("user_column", "item_column") if field not in columns]
+    for field, name in zip(missing, _find_id_columns(free(), missing, head), strict=True):
+        columns[field] = name
         findings.warn(
-            f"column {name!r} is taken for the {COLUMNS[field]} by what it holds; --data.{field} "
-            "names another."
+            f"column {name!r} is taken for the {COLUMNS[field]} because of its values; set another "
+            f"with --data.{field}."
         )
-    return {field: chosen[field] for field in COLUMNS if field in chosen}
+    return {field: columns[field] for field in COLUMNS if field in columns}
 
 
-def _named(frame: pd.DataFrame, names: tuple[str, ...]) -> list[str]:
-    """Columns that are named so, as ``user``, ``userId`` or ``USER_ID``, then those that hold such
-    a word."""
-    plain: dict[str, str] = {}
+def _match_names(frame: pd.DataFrame, names: tuple[str, ...]) -> list[str]:
+    """Find columns with one of the names, such as ``user``, ``userId`` or ``USER_ID``, then those
+    that contain one as a word."""
+    columns: dict[str, str] = {}  # normalised name -> column
     for column in map(str, frame.columns):
-        apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", column).lower()
-        words = (word.removesuffix("id") for word in re.split(r"[^a-z]+", apart))
-        kept_words = [word for word in words if word not in ("", "code", "key")]
-        plain.setdefault(" ".join(kept_words), column)
-    return [plain[name] for name in find_named(list(plain), *names)]
+        spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", column).lower()
+        words = (word.removesuffix("id") for word in re.split(r"[^a-z]+", spaced))
+        key = " ".join(word for word in words if word not in ("", "code", "key"))
+        columns.setdefault(key, column)
+    return [columns[name] for name in find_named(list(columns), *names)]
 
 
-def _time_column(free: pd.DataFrame, head: pd.DataFrame) -> str:
-    """The free column that is named like times and holds some, else one with dates or with numbers
-    that may count from 1970.
+def _find_time_column(free: pd.DataFrame, head: pd.DataFrame) -> str:
+    """Find the unassigned column of times: by name, else dates, else numbers since 1970.
 
     Raises:
         DataProblem: there is none.
     """
     usable = {}
     for name in free:
-        values = _present(free[name])
-        times = _times(values)
-        if len(values) and len(times) >= MOSTLY * len(values):
+        values = _probe(free[name])
+        times = _parse_times(values)
+        if len(values) and len(times) >= MIN_VALID * len(values):
             usable[name] = times
-    named = [name for name in _named(free, TIME_NAMES) if name in usable]
-    dates = [name for name in usable if _dates(free[name])]
-    numbers = [name for name, times in usable.items() if _unit(times)]
-    for name in named + dates + numbers:
+    by_name = [name for name in _match_names(free, TIME_NAMES) if name in usable]
+    dates = [name for name in usable if _are_dates(free[name])]
+    numbers = [name for name, times in usable.items() if _guess_unit(times)]
+    for name in by_name + dates + numbers:
         return name
-    found = ", ".join(f"{name} ({_first(head[name])!r})" for name in head)
+    found = ", ".join(f"{name} ({_first_value(head[name])!r})" for name in head)
     raise DataProblem(
         "PATH: no column looks like times, which are numbers or dates such as 2024-01-31 12:00; "
-        f"found: {found}. Name one with --data.timestamp_column."
+        f"found: {found}. Set one with --data.timestamp_column."
     )
 
 
-def _ids_in(free: pd.DataFrame, fields: list[str], head: pd.DataFrame) -> list[str]:
-    """A free column for each field: those with the most different values that come again, in the
-    order of the table.
+def _find_id_columns(free: pd.DataFrame, fields: list[str], head: pd.DataFrame) -> list[str]:
+    """Find an unassigned column for each field: those with the most different values that repeat,
+    in the order of the table.
 
     Raises:
-        DataProblem: there are not enough of them.
+        DataProblem: there are too few of them.
     """
     distinct = {name: head[name].astype(str).nunique() for name in head}
-    again = [n for n in free if 2 <= distinct[n] < len(head) and not _fractions(head[n])]
-    if len(again) < len(fields):
-        field = fields[len(again)]
+    repeating = [
+        name for name in free if 2 <= distinct[name] < len(head) and not _has_fractions(head[name])
+    ]
+    if len(repeating) < len(fields):
+        field = fields[len(repeating)]
         found = ", ".join(f"{name} ({count} different values)" for name, count in distinct.items())
         raise DataProblem(
-            f"PATH: no column looks like {COLUMNS[field]}; found: {found}. Name one with "
+            f"PATH: no column looks like {COLUMNS[field]}; found: {found}. Set one with "
             f"--data.{field}."
         )
-    most = sorted(again, key=lambda name: -distinct[name])[: len(fields)]
-    return sorted(most, key=list(head).index)
+    most_distinct = sorted(repeating, key=lambda name: -distinct[name])[: len(fields)]
+    return sorted(most_distinct, key=list(head).index)
 
 
-def _present(values: pd.Series) -> pd.Series:
-    some = values.head(TRIED).dropna()
-    return some[some.astype(str).str.strip() != ""]
+def _probe(values: pd.Series) -> pd.Series:
+    """Return the first values that are not missing."""
+    values = values.head(PROBED_ROWS).dropna()
+    return values[values.astype(str).str.strip() != ""]
 
 
-def _first(values: pd.Series) -> str:
-    return next(iter(_present(values).astype(str)), "")
+def _first_value(values: pd.Series) -> str:
+    return next(iter(_probe(values).astype(str)), "")
 
 
-def _times(values: pd.Series) -> np.ndarray:
-    """The times of those values that training takes for times."""
+def _parse_times(values: pd.Series) -> np.ndarray:
+    """Return the values that training can parse as times."""
     column = dict.fromkeys(("user_column", "item_column", "timestamp_column"), "x")
-    reader = Reader(DataConfig(**column, max_unreadable=1.0))
+    reader = InteractionReader(DataConfig(**column, max_unreadable=1.0))
     reader.add(values.to_frame("x"), "")
-    return reader.log().times if len(values) else np.zeros(0)
+    return reader.interactions().times if len(values) else np.zeros(0)
 
 
-def _numbers(values: pd.Series) -> np.ndarray:
-    return pd.to_numeric(_present(values).astype(str), errors="coerce").to_numpy("float64")
+def _parse_numbers(values: pd.Series) -> np.ndarray:
+    return pd.to_numeric(_probe(values).astype(str), errors="coerce").to_numpy("float64")
 
 
-def _is_number(values: pd.Series) -> bool:
-    numbers = _numbers(values)
-    return len(numbers) > 0 and bool(np.isfinite(numbers).mean() >= MOSTLY)
+def _is_numeric(values: pd.Series) -> bool:
+    numbers = _parse_numbers(values)
+    return len(numbers) > 0 and bool(np.isfinite(numbers).mean() >= MIN_VALID)
 
 
-def _fractions(values: pd.Series) -> bool:
-    numbers = _numbers(values)
+def _has_fractions(values: pd.Series) -> bool:
+    numbers = _parse_numbers(values)
     return bool(np.any(np.isfinite(numbers) & (numbers != np.floor(numbers))))
 
 
-def _dates(values: pd.Series) -> bool:
-    """Whether values are dates rather than numbers."""
-    numbers = _numbers(values)
+def _are_dates(values: pd.Series) -> bool:
+    """Return whether values are dates rather than numbers."""
+    numbers = _parse_numbers(values)
     return len(numbers) > 0 and not np.isfinite(numbers).any()
 
 
-def _describe(head: pd.DataFrame, chosen: dict[str, str], findings: Findings) -> None:
+def _report_columns(head: pd.DataFrame, columns: dict[str, str], findings: Findings) -> None:
     for name in head:
         values = head[name].fillna("").astype(str).str.strip()
-        used = " and ".join(COLUMNS[field] for field in chosen if chosen[field] == name)
+        used = " and ".join(COLUMNS[field] for field in columns if columns[field] == name)
         distinct, empty = values[values != ""].nunique(), int((values == "").sum())
         text = f"{f'the {used}' if used else 'not used'}; {distinct} different values"
         text += f", {empty} empty" if empty else ""
-        if not used and distinct <= FEW_VALUES:
+        if not used and distinct <= MAX_LISTED:
             text += f": {format_counts(Counter(values))}"
         findings.add_fact(f"column {name}", text)
 
 
-# === Events ===
+# === Interactions ===
 
 
-def _in_time(log: Log, dates: bool, findings: Findings) -> Log:
-    """The log without events of the future, which training leaves out too."""
-    if len(log) == 0:
-        return log
-    unit = "seconds" if dates else _unit(log.times)
-    counted = "dates" if dates else f"{unit} since 1970" if unit else "numbers"
-    now, times = time.time(), log.times / UNITS.get(unit, 1)
+def _drop_future(interactions: Interactions, are_dates: bool, findings: Findings) -> Interactions:
+    """Report the time span, and drop interactions in the future where training drops them.
+
+    Args:
+        are_dates: the column holds dates, so that the times are in seconds since 1970.
+    """
+    if len(interactions) == 0:
+        return interactions
+    unit = "seconds" if are_dates else _guess_unit(interactions.times)
+    kind = "dates" if are_dates else f"{unit} since 1970" if unit else "numbers"
+    now, times = time.time(), interactions.times / UNITS.get(unit, 1)
     late = (times > now + DAY) & bool(unit)
-    # As in data.py: times of which most lie in the future are no dates to be sure of.
-    left_out = unit == "seconds" and SINCE < np.median(times) < now
+    # The same rule as in data.py: times that mostly lie in the future are not trusted as dates.
+    drops = unit == "seconds" and SINCE < np.median(times) < now
     if late.any():
         findings.warn(
-            f"{late.sum()} events lie in the future, the last at {_date(times.max())}"
-            f"{'; they are left out' if left_out else ''}."
+            f"{late.sum()} interactions lie in the future, the last at "
+            f"{_format_date(times.max())}{'; they are dropped' if drops else ''}."
         )
-        if left_out:
-            log, times = kept(log, ~late), times[~late]
+        if drops:
+            interactions, times = select(interactions, ~late), times[~late]
     early = times < SINCE
     if unit and early.any() and np.median(times) > SINCE:
         findings.warn(
-            f"{early.sum()} events lie before 1990, the first at {_date(times.min())}; their times "
-            "may be missing."
+            f"{early.sum()} interactions lie before 1990, the first at "
+            f"{_format_date(times.min())}; their times may be missing."
         )
-    shown = _date if unit else "{:g}".format
-    findings.add_fact("times", f"{shown(times.min())} to {shown(times.max())}, {counted}")
+    shown = _format_date if unit else "{:g}".format
+    findings.add_fact("times", f"{shown(times.min())} to {shown(times.max())}, {kind}")
     if times.min() == times.max():
-        findings.warn("all events have the same time; training refuses that.")
-    return log
+        findings.warn("all interactions have the same time; training will refuse this table.")
+    return interactions
 
 
-def _unit(times: np.ndarray) -> str:
-    """What times count since 1970; '' for other numbers."""
-    middle = np.median(times)
-    return next((unit for unit, per in UNITS.items() if SINCE <= middle / per < UNTIL), "")
+def _guess_unit(times: np.ndarray) -> str:
+    """Return the unit in which times count since 1970; '' for other numbers."""
+    median = np.median(times)
+    return next((unit for unit, per in UNITS.items() if SINCE <= median / per < UNTIL), "")
 
 
-def _date(seconds: float) -> str:
+def _format_date(seconds: float) -> str:
     return str(np.datetime64(int(seconds // 60), "m")).replace("T", " ")
 
 
-def _look_at_unusable(
-    reader: Reader, events: int, data: DataConfig, given: set[str], findings: Findings
+def _report_unusable_rows(
+    reader: InteractionReader,
+    usable: int,
+    data: DataConfig,
+    given: set[str],
+    findings: Findings,
 ) -> None:
-    """Say why rows cannot be used, and raise ``data.max_unreadable`` where they are too many."""
-    first = {reason: row for row, reason in reversed(reader.unreadable)}
+    """Report why rows cannot be used; raise ``data.max_unreadable`` where they are too many.
+
+    Args:
+        usable: number of rows that can be used.
+    """
+    first_row = {reason: row for row, reason in reversed(reader.unreadable)}
     for reason, count in Counter(reason for _, reason in reader.unreadable).items():
-        findings.warn(f"{count} rows cannot be used: {reason}, the first is row {first[reason]}.")
-    lost = reader.rows - events
-    if lost > data.max_unreadable * reader.rows:
-        share = lost / reader.rows
+        findings.warn(f"{count} rows cannot be used: {reason}, first in row {first_row[reason]}.")
+    unusable = reader.rows - usable
+    if unusable > data.max_unreadable * reader.rows:
+        share = unusable / reader.rows
         if "max_unreadable" in given:
-            findings.warn(f"{share:.0%} of the rows cannot be used; training refuses that.")
-        else:
             findings.warn(
-                f"{share:.0%} of the rows cannot be used; max_unreadable was raised for that."
+                f"{share:.0%} of the rows cannot be used, more than max_unreadable allows; "
+                "training will refuse this table."
             )
+        else:
+            findings.warn(f"{share:.0%} of the rows cannot be used; max_unreadable is raised.")
             findings.fields["max_unreadable"] = min(1.0, round(share + 0.01, 2))
 
 
-def _look_at(log: Log, findings: Findings) -> None:
-    of_user, of_item = np.bincount(log.users), np.bincount(log.items)
-    users, items, events = len(of_user), len(of_item), len(log)
+def _report_interactions(interactions: Interactions, findings: Findings) -> None:
+    per_user, per_item = np.bincount(interactions.users), np.bincount(interactions.items)
+    users, items, total = len(per_user), len(per_item), len(interactions)
     findings.add_fact("users", str(users))
-    findings.add_fact("items", f"{items}, {np.sum(of_item == 1)} of them with a single event")
-    findings.add_fact("events", f"{events}, {events / (users * items):.2%} of all pairs")
-    middle, most, all_of_them = (int(np.quantile(of_user, q)) for q in (0.5, 0.95, 1.0))
     findings.add_fact(
-        "events per user", f"{middle} in the middle, 95 % up to {most}, all {all_of_them}"
+        "items", f"{items}, {np.sum(per_item == 1)} of them with a single interaction"
     )
-    ordered = np.sort(of_item)[::-1]
-    heads = [ordered[: max(1, round(items * share))].sum() / events for share in (0.01, 0.1)]
+    findings.add_fact("interactions", f"{total}, {total / (users * items):.2%} of all pairs")
+    median, most, maximum = (int(np.quantile(per_user, q)) for q in (0.5, 0.95, 1.0))
+    findings.add_fact("per user", f"median {median}, 95th percentile {most}, maximum {maximum}")
+    ordered = np.sort(per_item)[::-1]
+    shares = [ordered[: max(1, round(items * top))].sum() / total for top in (0.01, 0.1)]
     findings.add_fact(
         "popularity",
-        "the most popular 1% of the items have {:.0%} of the events, 10% have {:.0%}".format(
-            *heads
-        ),
+        f"the top 1% of the items have {shares[0]:.0%} of the interactions, the top 10% have "
+        f"{shares[1]:.0%}",
     )
     for count, things in ((users, "user"), (items, "item")):
         if count == 1:
-            findings.warn(f"there is a single {things}; there is nothing to learn.")
-    if min(users, items) > 1 and events < SPARSE * max(users, items):
+            findings.warn(f"there is only one {things}; a model has nothing to learn.")
+    if min(users, items) > 1 and total < SPARSE * max(users, items):
         findings.warn(
-            f"the log is very sparse: {events / users:.1f} events a user and {events / items:.1f} "
-            "an item in the mean; --data.least_events leaves out those with few."
+            f"the data is very sparse: {total / users:.1f} interactions per user and "
+            f"{total / items:.1f} per item on average; --data.min_interactions drops rare ones."
         )
 
 
-def _look_at_ratings(ratings: np.ndarray, column: str, findings: Findings) -> None:
+def _report_ratings(ratings: np.ndarray, column: str, findings: Findings) -> None:
     values, counts = np.unique(ratings, return_counts=True)
     shown = [f"{values[i]:g} {counts[i] / len(ratings):.0%}" for i in np.argsort(-counts)[:5]]
     findings.add_fact("ratings", f"{values[0]:g} to {values[-1]:g}, mostly {', '.join(shown)}")
-    none, middle = np.mean(ratings == 0), np.median(ratings)
-    if none > 0.5:
+    zeros, median = np.mean(ratings == 0), np.median(ratings)
+    if zeros > 0.5:
         findings.warn(
-            f"{none:.0%} of {column!r} are 0; such events are known, but nothing to learn. Without "
-            "rating_column all count alike."
+            f"{zeros:.0%} of {column!r} are 0; such interactions are never a target. Unset "
+            "rating_column to count all alike."
         )
-    elif values[-1] > 100 * middle:
+    elif values[-1] > 100 * median:
         findings.warn(
-            f"{column!r} is {middle:g} in the middle and up to {values[-1]:g}; an event counts as "
-            "much as that. Without rating_column all count alike."
+            f"{column!r} has median {median:g} and maximum {values[-1]:g}, and weighs interactions "
+            "by that. Unset rating_column to count all alike."
         )
 
 
-def _look_at_people(log: Log, findings: Findings) -> None:
-    """Warn of users that are none: bots, and names of missing values."""
+def _report_suspects(interactions: Interactions, findings: Findings) -> None:
+    """Warn of ids that look like missing values, and of users that look like bots."""
     for ids, numbers, things in (
-        (log.user_ids, log.users, "user"),
-        (log.item_ids, log.items, "item"),
+        (interactions.user_ids, interactions.users, "user"),
+        (interactions.item_ids, interactions.items, "item"),
     ):
-        for place in (i for i, name in enumerate(ids) if name.lower() in MISSING):
+        for number in (i for i, name in enumerate(ids) if name.lower() in MISSING):
             findings.warn(
-                f"{things} {ids[place]!r} has {np.sum(numbers == place)} events; it looks like a "
-                "missing value."
+                f"{things} {ids[number]!r} has {np.sum(numbers == number)} interactions; it looks "
+                "like a missing value."
             )
-    bots = dict(_bots(log))
+    bots = dict(_find_bots(interactions))
     if bots:
-        shown = [f"{log.user_ids[user]!r} ({why})" for user, why in list(bots.items())[:3]]
+        user_ids = interactions.user_ids
+        shown = [f"{user_ids[user]!r} ({reason})" for user, reason in list(bots.items())[:3]]
         more = f" and {len(bots) - 3} more" if len(bots) > 3 else ""
         findings.warn(
-            f"users that may be bots: {', '.join(shown)}{more}; they are trained on like others."
+            f"users that may be bots: {', '.join(shown)}{more}; training does not exclude them."
         )
 
 
-def _bots(log: Log) -> Iterator[tuple[int, str]]:
-    """Users, by number, and why they look like bots; a user may come several times."""
-    starts = log.starts()
-    counts = np.diff(starts)
-    if unit := _unit(log.times):
+def _find_bots(interactions: Interactions) -> Iterator[tuple[int, str]]:
+    """Yield numbers of users and why they look like bots; a user may come several times."""
+    offsets, times = interactions.user_offsets(), interactions.times
+    counts = np.diff(offsets)
+    if unit := _guess_unit(times):
         for user in np.flatnonzero(counts >= BOT_REGULAR):
-            gaps = np.diff(log.times[starts[user] : starts[user + 1]]).round(3)
-            values, times = np.unique(gaps, return_counts=True)
-            often = times.argmax()
-            if values[often] > 0 and times[often] >= REGULAR * len(gaps):
-                gap = values[often] / UNITS[unit]
-                yield user, f"{times[often]} times a gap of {gap:g} seconds"
-    new = np.r_[True, (np.diff(log.users) != 0) | (np.diff(log.times) != 0), True]
-    places = np.flatnonzero(new)
-    at_once = np.diff(places)
-    for run in np.flatnonzero(at_once >= BOT_AT_ONCE):
-        yield log.users[places[run]], f"{at_once[run]} events at the same time"
-    most = max(BOT_EVENTS, BOT_TIMES * np.quantile(counts, 0.95))
+            gaps = np.diff(times[offsets[user] : offsets[user + 1]]).round(3)
+            values, occurrences = np.unique(gaps, return_counts=True)
+            mode = occurrences.argmax()
+            if values[mode] > 0 and occurrences[mode] >= REGULAR_SHARE * len(gaps):
+                gap = values[mode] / UNITS[unit]
+                yield user, f"{occurrences[mode]} times a gap of {gap:g} seconds"
+    # Runs of the same user and time.
+    changes = np.r_[True, (np.diff(interactions.users) != 0) | (np.diff(times) != 0), True]
+    starts = np.flatnonzero(changes)
+    lengths = np.diff(starts)
+    for run in np.flatnonzero(lengths >= BOT_AT_ONCE):
+        yield interactions.users[starts[run]], f"{lengths[run]} interactions at the same time"
+    most = max(BOT_MIN, BOT_RATIO * np.quantile(counts, 0.95))
     for user in np.flatnonzero(counts > most):
-        yield user, f"{counts[user]} events"
+        yield user, f"{counts[user]} interactions"
 
 
-# === What training makes of it ===
+# === Preparation for training ===
 
 
-def _cleaned(log: Log, data: DataConfig, given: set[str], findings: Findings) -> Log:
-    """The log without duplicates, and without repeats unless they are most of it."""
-    same = twice(log)
-    findings.add_fact("duplicates", f"{same.sum()} with the same user, item and time")
-    log = kept(log, ~same)
-    first = first_of_each(log)
-    again = np.mean(~first)
-    repeats = data.repeats if "repeats" in given else "keep" if again > 0.5 else "drop"
+def _drop_duplicates(
+    interactions: Interactions, data: DataConfig, given: set[str], findings: Findings
+) -> Interactions:
+    """Drop duplicates, and repeats unless they are most of the interactions."""
+    duplicates = find_duplicates(interactions)
+    findings.add_fact("duplicates", f"{duplicates.sum()} with the same user, item and time")
+    interactions = select(interactions, ~duplicates)
+    first = find_first_interactions(interactions)
+    share = np.mean(~first)
+    repeats = data.repeats if "repeats" in given else "keep" if share > 0.5 else "drop"
     findings.add_fact(
         "repeats",
-        f"{np.sum(~first)} ({again:.0%}) of a user with an item again; "
-        f"{'they count' if repeats == 'keep' else 'only the first counts'}",
+        f"{np.sum(~first)} ({share:.0%}) of a user with the same item again; "
+        f"{'all count' if repeats == 'keep' else 'only the first counts'}",
     )
     if repeats == "keep":
         findings.fields["repeats"] = repeats
-        return log
-    return kept(log, first)
+        return interactions
+    return select(interactions, first)
 
 
-def _divide(log: Log, data: DataConfig, given: set[str], findings: Findings) -> None:
-    """Say of which users nothing can be held out, and choose the split by time where it is all."""
-    counts = np.bincount(log.users)
+def _choose_split(
+    interactions: Interactions, data: DataConfig, given: set[str], findings: Findings
+) -> None:
+    """Report users with too few interactions, and split by time where all users have too few."""
+    counts = np.bincount(interactions.users)
     few = counts < 3
-    findings.add_fact("few events", f"{few.sum()} of {len(counts)} users have fewer than 3")
+    findings.add_fact("short histories", f"{few.sum()} of {len(counts)} users have fewer than 3")
     if 0.5 < few.mean() < 1:
         findings.warn(
-            f"{few.mean():.0%} of the users have fewer than 3 events; the split 'last' holds out "
-            "nothing of them."
+            f"{few.mean():.0%} of the users have fewer than 3 interactions; the split 'last' does "
+            "not evaluate them."
         )
-    if log.times.min() == log.times.max():
+    if interactions.times.min() == interactions.times.max():
         return
-    splits = [data.split] if "split" in given else ["last", "time"]
     problems = []
-    for split in splits:
+    for split in [data.split] if "split" in given else ["last", "time"]:
         try:
-            rest = k_core(log, data.least_events)
-            divided(rest, split, data.validation_fraction, data.test_fraction)
+            frequent = k_core(interactions, data.min_interactions)
+            split_interactions(frequent, split, data.validation_fraction, data.test_fraction)
         except DataProblem as problem:
             problems.append(str(problem))
         else:
             if problems:
                 findings.fields["split"] = split
-                findings.warn("no user has three events; split was set to time for that.")
+                findings.warn("no user has three interactions; split is set to time.")
             return
-    findings.warn(f"training refuses that: {problems[-1]}")
+    findings.warn(f"training will refuse this table: {problems[-1]}")
 
 
-def _either(names: tuple[str, ...]) -> str:
+def _join_alternatives(names: tuple[str, ...]) -> str:
     return f"{', '.join(names[:-1])} or {names[-1]}"

@@ -1,5 +1,5 @@
-"""Networks that say what comes next: a query for each place of a history, and an item's vector; the
-larger their product, the likelier the item.
+"""Networks that embed items, and histories as queries; the larger the dot product of a query with
+an item's embedding, the likelier the item comes next.
 """
 
 from __future__ import annotations
@@ -10,262 +10,308 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from ..preprocessing import FIRST, PADDING, UNKNOWN
+from ..preprocessing import FIRST_ITEM, PADDING, UNKNOWN
 
 
 class Network(layers.Layer):
-    """What all networks have: vectors and popularity of items.
+    """Base of all networks: embeddings, features and popularity of items.
 
     Args:
-        users, items: how many different ones; the first ``trained`` items have training events.
-        user_shape, item_shape: of their features, see ``features.Features``: how many a row of
-            the table keeps, and of how many; None: there are no features.
+        num_users, num_items: how many there are; the first ``num_warm_items`` items have training
+            interactions.
+        embedding_dim: dimension of queries and embeddings.
+        dropout: dropout rate.
+        user_feature_shape, item_feature_shape: (entries, columns) of their encoded features, see
+            ``FeatureEncoder``; None: there are no features.
     """
 
-    # Whether it is known by itself how popular an item is.
-    biased = True
+    # Whether the scores have a trainable popularity of each item.
+    use_popularity = True
 
     def __init__(
         self,
-        users: int,
-        items: int,
-        trained: int,
-        width: int,
+        num_users: int,
+        num_items: int,
+        num_warm_items: int,
+        embedding_dim: int,
         dropout: float = 0.0,
         seed: int = 0,
-        user_shape: tuple[int, int] | None = None,
-        item_shape: tuple[int, int] | None = None,
+        user_feature_shape: tuple[int, int] | None = None,
+        item_feature_shape: tuple[int, int] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        self.users, self.items, self.trained = users, items, trained
-        self.width, self.rate, self.seed = width, dropout, seed
-        self.user_shape, self.item_shape = user_shape, item_shape
+        self.num_users, self.num_items = num_users, num_items
+        self.num_warm_items = num_warm_items
+        self.embedding_dim, self.rate, self.seed = embedding_dim, dropout, seed
+        self.user_feature_shape, self.item_feature_shape = user_feature_shape, item_feature_shape
 
     def build(self, shape=None) -> None:
         small = keras.initializers.RandomNormal(0.02, seed=self.seed)
         self.item_embedding = self.add_weight(
-            (FIRST + self.items, self.width), small, name="item_embeddings"
+            (FIRST_ITEM + self.num_items, self.embedding_dim), small, name="item_embeddings"
         )
-        self.shares = self.add_weight((self.items,), "zeros", trainable=False, name="shares")
-        self.bias = None
-        if self.biased:
-            self.bias = self.add_weight((self.items,), "zeros", name="popularity")
+        self.log_popularity = self.add_weight(
+            (self.num_items,), "zeros", trainable=False, name="log_popularity"
+        )
+        self.popularity = None
+        if self.use_popularity:
+            # Not named a bias, which optimizers exclude from weight decay.
+            self.popularity = self.add_weight((self.num_items,), "zeros", name="popularity")
         for name, rows, shape in (
-            ("user_table", 1 + self.users, self.user_shape),
-            ("item_table", FIRST + self.items, self.item_shape),
+            ("user_table", 1 + self.num_users, self.user_feature_shape),
+            ("item_table", FIRST_ITEM + self.num_items, self.item_feature_shape),
         ):
-            table = described = None
+            table = kernel = None
             if shape:
-                kept, columns = shape
-                table = self.add_weight((rows, kept, 2), "zeros", trainable=False, name=name)
-                described = self.add_weight((columns, self.width), small, name=f"{name}_kernel")
+                entries, columns = shape
+                table = self.add_weight((rows, entries, 2), "zeros", trainable=False, name=name)
+                kernel = self.add_weight(
+                    (columns, self.embedding_dim), small, name=f"{name}_kernel"
+                )
             setattr(self, name, table)
-            setattr(self, f"{name}_kernel", described)
+            setattr(self, f"{name}_kernel", kernel)
         self.dropout = layers.Dropout(self.rate, seed=self.seed)
-        self.build_more()
+        self.build_layers()
 
-    def build_more(self) -> None:
-        """Make the weights that only this network has."""
+    def build_layers(self) -> None:
+        """Create the weights and layers that only this network has."""
 
-    def begin(self, popularity: np.ndarray, user_table: Any, item_table: Any) -> None:
-        """Set what is known before training.
+    def set_statistics(self, log_popularity: np.ndarray, user_table: Any, item_table: Any) -> None:
+        """Set the weights that are computed from the training interactions.
 
         Args:
-            popularity: (items,) logarithms of shares.
-            user_table, item_table: (users, kept, 2) and (items, kept, 2) features, or None.
+            log_popularity: (items,) logarithm of each item's share of the interactions.
+            user_table, item_table: (users or items, entries, 2) encoded features, or None.
         """
-        self.shares.assign(popularity)
-        if self.biased:
-            self.bias.assign(popularity)
+        self.log_popularity.assign(log_popularity)
+        if self.use_popularity:
+            self.popularity.assign(log_popularity)
         for weight, table in ((self.user_table, user_table), (self.item_table, item_table)):
             if weight is not None:
+                # The first rows are those of special numbers such as UNKNOWN.
                 rows = np.zeros(weight.shape, "float32")
                 rows[len(rows) - len(table) :] = table
                 weight.assign(rows)
 
-    def queries(self, user: Any, items: Any, training: bool) -> Any:
-        """Users (batch,) and items (batch, places) -> queries (batch, places, width): each is about
-        what comes after its place and sees nothing of it. Of a network that does not look at the
-        items there is one place."""
+    def embed_queries(self, user: Any, items: Any, training: bool) -> Any:
+        """Embed what may come next after each position; a query sees no later position.
+
+        Args:
+            user: (batch,) int32 user numbers.
+            items: (batch, length) int32 item numbers, PADDING behind them.
+
+        Returns:
+            (batch, length, embedding_dim), or (batch, 1, embedding_dim) where the network ignores
+            the items.
+        """
         raise NotImplementedError
 
-    def vectors(self, numbers: Any = None) -> Any:
-        """Vectors (…, width) float32 of item numbers (…), or of the whole catalogue (items, width):
-        each item's own and what its features say. New items are unknown ones with features."""
+    def embed_items(self, numbers: Any = None) -> Any:
+        """Embed items: the item's own embedding plus that of its features.
+
+        Args:
+            numbers: (…) int32 item numbers; None: the whole catalogue. Items without training
+                interactions have the embedding of an unknown item and their features.
+
+        Returns:
+            (…, embedding_dim) or (items, embedding_dim) float32.
+        """
         if numbers is None:
-            numbers = ops.arange(FIRST, FIRST + self.items, dtype="int32")
-        known = ops.where(numbers < FIRST + self.trained, numbers, UNKNOWN)
-        own = ops.take(self.item_embedding, known, axis=0)
-        return own + _described(self.item_table, self.item_table_kernel, numbers)
+            numbers = ops.arange(FIRST_ITEM, FIRST_ITEM + self.num_items, dtype="int32")
+        warm = ops.where(numbers < FIRST_ITEM + self.num_warm_items, numbers, UNKNOWN)
+        own = ops.take(self.item_embedding, warm, axis=0)
+        return own + _embed_features(self.item_table, self.item_table_kernel, numbers)
 
-    def told(self, user: Any) -> Any:
-        """What features say of users (batch,): (batch, 1, width), or 0."""
-        return _described(self.user_table, self.user_table_kernel, user[:, None])
+    def embed_user_features(self, user: Any) -> Any:
+        """Embed the features of users (batch,): (batch, 1, embedding_dim), or 0 without any."""
+        return _embed_features(self.user_table, self.user_table_kernel, user[:, None])
 
-    def level(self) -> Any:
-        """What is added to the scores of each item (items,)."""
-        return self.bias if self.biased else ops.zeros((self.items,))
+    def item_logits(self) -> Any:
+        """Return the part of the scores that no query changes (items,)."""
+        return self.popularity if self.use_popularity else ops.zeros((self.num_items,))
 
-    def scores(self, queries: Any) -> Any:
-        """Queries (…, width) -> scores of the catalogue (…, items)."""
-        return ops.matmul(queries, ops.transpose(self.vectors())) + self.level()
+    def score(self, queries: Any) -> Any:
+        """Score the catalogue for queries (…, embedding_dim): (…, items)."""
+        return ops.matmul(queries, ops.transpose(self.embed_items())) + self.item_logits()
 
     def get_config(self) -> dict[str, Any]:
-        names = ("users", "items", "trained", "width", "seed", "user_shape", "item_shape")
+        names = ("num_users", "num_items", "num_warm_items", "embedding_dim", "seed")
+        names += ("user_feature_shape", "item_feature_shape")
         own = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **own, "dropout": self.rate}
 
 
-def _described(table: Any, kernel: Any, numbers: Any) -> Any:
-    """What features say of numbers (…): (…, width), or 0 where there are none."""
+def _embed_features(table: Any, kernel: Any, numbers: Any) -> Any:
+    """Multiply the encoded features of numbers (…) by a kernel.
+
+    Args:
+        table: (rows, entries, 2) column and value of each entry; None: there are no features.
+        kernel: (columns, embedding_dim).
+
+    Returns:
+        (…, embedding_dim), or 0 without features.
+    """
     if table is None:
         return 0.0
-    columns, values = ops.split(ops.take(table, numbers, axis=0), 2, axis=-1)  # (…, kept, 1)
-    found = ops.take(kernel, ops.cast(ops.squeeze(columns, -1), "int32"), axis=0)
-    return ops.sum(found * values, axis=-2)
+    columns, values = ops.split(ops.take(table, numbers, axis=0), 2, axis=-1)  # (…, entries, 1)
+    rows = ops.take(kernel, ops.cast(ops.squeeze(columns, -1), "int32"), axis=0)
+    return ops.sum(rows * values, axis=-2)
 
 
 @keras.saving.register_keras_serializable(__package__)
-class MatrixFactorisation(Network):
-    """A vector for each user and item: Koren, Bell & Volinsky, Computer 42, 2009."""
+class MatrixFactorization(Network):
+    """An embedding for each user and item: Koren, Bell & Volinsky, Computer 42, 2009."""
 
-    def build_more(self) -> None:
+    def build_layers(self) -> None:
         small = keras.initializers.RandomNormal(0.02, seed=self.seed + 1)
         self.user_embedding = self.add_weight(
-            (1 + self.users, self.width), small, name="user_embeddings"
+            (1 + self.num_users, self.embedding_dim), small, name="user_embeddings"
         )
 
-    def queries(self, user, items, training):
-        return ops.take(self.user_embedding, user[:, None], axis=0) + self.told(user)
+    def embed_queries(self, user, items, training):
+        own = ops.take(self.user_embedding, user[:, None], axis=0)
+        return own + self.embed_user_features(user)
 
 
 @keras.saving.register_keras_serializable(__package__)
 class TwoTower(Network):
-    """Users from their features and the mean of what they had, items from theirs: Yi et al.,
-    RecSys 2019."""
+    """A tower for users (id, features, mean and last item of the history) and one for items: Yi et
+    al., RecSys 2019."""
 
-    biased = False
+    use_popularity = False
 
-    def build_more(self) -> None:
+    def build_layers(self) -> None:
         small = keras.initializers.RandomNormal(0.02, seed=self.seed + 1)
         self.user_embedding = self.add_weight(
-            (1 + self.users, self.width), small, name="user_embeddings"
+            (1 + self.num_users, self.embedding_dim), small, name="user_embeddings"
         )
-        self.user_tower = self._tower("user", 3 * self.width)
-        self.item_tower = self._tower("item", self.width)
+        self.user_tower = self._build_tower("user", 3 * self.embedding_dim)
+        self.item_tower = self._build_tower("item", self.embedding_dim)
 
-    def _tower(self, name: str, inputs: int) -> list[layers.Layer]:
-        made = [
-            layers.Dense(2 * self.width, activation="relu", name=f"{name}_hidden"),
-            # float32 whatever the precision, as what it is multiplied with.
-            layers.Dense(self.width, dtype="float32", name=f"{name}_out"),
+    def _build_tower(self, name: str, input_dim: int) -> list[layers.Layer]:
+        hidden_dim = 2 * self.embedding_dim
+        tower = [
+            layers.Dense(hidden_dim, activation="relu", name=f"{name}_hidden"),
+            # float32 at any precision, as both towers' outputs are multiplied with each other.
+            layers.Dense(self.embedding_dim, dtype="float32", name=f"{name}_out"),
         ]
-        made[0].build((None, inputs))
-        made[1].build((None, 2 * self.width))
-        return made
+        tower[0].build((None, input_dim))
+        tower[1].build((None, hidden_dim))
+        return tower
 
-    def queries(self, user, items, training):
-        had = super().vectors(items)
-        there = ops.cast(ops.expand_dims(items != PADDING, -1), had.dtype)
-        count = ops.maximum(ops.cumsum(there, axis=1), 1.0)
-        mean = ops.cumsum(had * there, axis=1) / count  # of all up to each place
-        who = ops.take(self.user_embedding, user[:, None], axis=0) + self.told(user)
-        parts = [mean, had, ops.broadcast_to(who, ops.shape(had))]
-        return self._through(self.user_tower, ops.concatenate(parts, axis=-1), training)
+    def embed_queries(self, user, items, training):
+        history = super().embed_items(items)  # (batch, length, embedding_dim)
+        mask = ops.cast(ops.expand_dims(items != PADDING, -1), history.dtype)
+        count = ops.maximum(ops.cumsum(mask, axis=1), 1.0)
+        mean = ops.cumsum(history * mask, axis=1) / count  # of all items up to each position
+        own = ops.take(self.user_embedding, user[:, None], axis=0)
+        profile = ops.broadcast_to(own + self.embed_user_features(user), ops.shape(history))
+        x = ops.concatenate([mean, history, profile], axis=-1)
+        return self._apply_tower(self.user_tower, x, training)
 
-    def vectors(self, numbers=None):
-        return self._through(self.item_tower, super().vectors(numbers), False)
+    def embed_items(self, numbers=None):
+        return self._apply_tower(self.item_tower, super().embed_items(numbers), False)
 
-    def _through(self, tower, x, training):
-        first, second = tower
-        return second(self.dropout(first(x), training=training))
+    def _apply_tower(self, tower, x, training):
+        hidden, out = tower
+        return out(self.dropout(hidden(x), training=training))
 
 
 @keras.saving.register_keras_serializable(__package__)
-class Block(layers.Layer):
-    """Attention and two dense layers, each after a norm and added to what came in."""
+class TransformerBlock(layers.Layer):
+    """Self-attention and a feed-forward network, each pre-norm and residual.
 
-    def __init__(self, heads: int, dropout: float, seed: int, **options: Any) -> None:
+    keras_hub.layers.TransformerDecoder would do the same, but takes no seed for its dropout.
+    """
+
+    def __init__(self, num_heads: int, dropout: float, seed: int, **options: Any) -> None:
         super().__init__(**options)
-        self.heads, self.rate, self.seed = heads, dropout, seed
+        self.num_heads, self.rate, self.seed = num_heads, dropout, seed
 
     def build(self, shape) -> None:
-        width = shape[-1]
+        hidden_dim = shape[-1]
 
-        def start(number: int) -> keras.initializers.Initializer:
-            return keras.initializers.GlorotUniform(seed=self.seed + number)
+        def glorot(offset: int) -> keras.initializers.Initializer:
+            return keras.initializers.GlorotUniform(seed=self.seed + offset)
 
         self.attention_norm = layers.LayerNormalization(epsilon=1e-6, name="attention_norm")
         self.attention = layers.MultiHeadAttention(
-            self.heads,
-            max(1, width // self.heads),
-            kernel_initializer=start(0),
+            self.num_heads,
+            max(1, hidden_dim // self.num_heads),
+            kernel_initializer=glorot(0),
             dropout=self.rate,
             seed=self.seed,
             name="attention",
         )
         self.dense_norm = layers.LayerNormalization(epsilon=1e-6, name="dense_norm")
-        self.up = layers.Dense(2 * width, activation="gelu", kernel_initializer=start(1), name="up")
-        self.down = layers.Dense(width, kernel_initializer=start(2), name="down")
-        self.drop = layers.Dropout(self.rate, seed=self.seed + 3)
+        self.up = layers.Dense(
+            2 * hidden_dim, activation="gelu", kernel_initializer=glorot(1), name="up"
+        )
+        self.down = layers.Dense(hidden_dim, kernel_initializer=glorot(2), name="down")
+        self.dropout = layers.Dropout(self.rate, seed=self.seed + 3)
         self.attention.build(shape, shape)
-        for part in (self.attention_norm, self.dense_norm, self.up):
-            part.build(shape)
-        self.down.build((*shape[:-1], 2 * width))
+        for layer in (self.attention_norm, self.dense_norm, self.up):
+            layer.build(shape)
+        self.down.build((*shape[:-1], 2 * hidden_dim))
 
-    def call(self, x, visible, training=False):
+    def call(self, x, attention_mask, training=False):
         y = self.attention_norm(x)
-        y = self.attention(y, y, attention_mask=visible, training=training)
-        x = x + self.drop(y, training=training)
+        y = self.attention(y, y, attention_mask=attention_mask, training=training)
+        x = x + self.dropout(y, training=training)
         y = self.down(self.up(self.dense_norm(x)))
-        return x + self.drop(y, training=training)
+        return x + self.dropout(y, training=training)
 
     def compute_output_shape(self, shape, *others):
         return shape
 
     def get_config(self):
-        own = {"heads": self.heads, "dropout": self.rate, "seed": self.seed}
+        own = {"num_heads": self.num_heads, "dropout": self.rate, "seed": self.seed}
         return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable(__package__)
-class SelfAttention(Network):
+class SASRec(Network):
     """Self-attention over the history: Kang & McAuley, ICDM 2018, with pre-norm blocks.
 
     Args:
-        places: longest history.
+        max_length: longest input, START and all items.
+        num_blocks: number of transformer blocks.
+        num_heads: attention heads of each block.
     """
 
-    def __init__(self, places: int, blocks: int, heads: int, **options: Any) -> None:
+    def __init__(self, max_length: int, num_blocks: int, num_heads: int, **options: Any) -> None:
         super().__init__(**options)
-        self.places, self.blocks, self.heads = places, blocks, heads
+        self.max_length, self.num_blocks, self.num_heads = max_length, num_blocks, num_heads
 
-    def build_more(self) -> None:
+    def build_layers(self) -> None:
         small = keras.initializers.RandomNormal(0.02, seed=self.seed + 1)
-        self.position = self.add_weight((self.places, self.width), small, name="positions")
-        self.made = [
-            Block(self.heads, self.rate, self.seed + 10 * number, name=f"block_{number}")
-            for number in range(1, self.blocks + 1)
+        self.position_embedding = self.add_weight(
+            (self.max_length, self.embedding_dim), small, name="positions"
+        )
+        self.blocks = [
+            TransformerBlock(
+                self.num_heads, self.rate, self.seed + 10 * number, name=f"block_{number}"
+            )
+            for number in range(1, self.num_blocks + 1)
         ]
-        for block in self.made:
-            block.build((None, None, self.width))
-        # float32 whatever the precision, as the vectors that queries are multiplied with.
+        for block in self.blocks:
+            block.build((None, None, self.embedding_dim))
+        # float32 at any precision, as the item embeddings that queries are multiplied with.
         self.norm = layers.LayerNormalization(epsilon=1e-6, dtype="float32", name="norm")
-        self.norm.build((None, None, self.width))
+        self.norm.build((None, None, self.embedding_dim))
 
-    def queries(self, user, items, training):
-        places = ops.shape(items)[1]
-        x = (self.vectors(items) + self.told(user)) * self.width**0.5
-        x = self.dropout(x + self.position[:places], training=training)
-        there = ops.expand_dims(items != PADDING, 1)
-        row = ops.arange(places)
-        causal = ops.expand_dims(ops.expand_dims(row, 1) >= row, 0)
-        visible = ops.logical_and(causal, there)
-        for block in self.made:
-            x = block(x, visible, training=training)
+    def embed_queries(self, user, items, training):
+        length = ops.shape(items)[1]
+        x = (self.embed_items(items) + self.embed_user_features(user)) * self.embedding_dim**0.5
+        x = self.dropout(x + self.position_embedding[:length], training=training)
+        position = ops.arange(length)
+        causal = ops.expand_dims(ops.expand_dims(position, 1) >= position, 0)  # (1, length, length)
+        mask = ops.logical_and(causal, ops.expand_dims(items != PADDING, 1))
+        for block in self.blocks:
+            x = block(x, mask, training=training)
         return self.norm(x)
 
     def get_config(self):
-        own = {"places": self.places, "blocks": self.blocks, "heads": self.heads}
+        own = {name: getattr(self, name) for name in ("max_length", "num_blocks", "num_heads")}
         return {**super().get_config(), **own}

@@ -1,4 +1,4 @@
-"""Recommending without training by gradients: neighbours of items, and EASE in closed form."""
+"""Closed-form recommenders: item-based nearest neighbours and EASE."""
 
 from collections.abc import Callable, Iterator
 
@@ -7,38 +7,43 @@ from scipy import sparse
 
 from ..data import Histories
 from ..engine.interfaces import Preprocessing
-from ..ranking import MOST, best, per_user, rows_at_a_time
+from ..ranking import MAX_RECOMMENDATIONS, rows_at_once, top_k, user_metrics
 
-MOST_ITEMS = 6_000  # of a catalogue for which a matrix (items, items) is made
-PRODUCTS = 2**24  # pairs of events that neighbours are counted from at a time
-MOST_ROWS = 512  # of histories that are scored at a time
-HALF_LIFE = 5.0  # events after which one counts half: what is older says less
-Scores = Callable[[sparse.csr_matrix], np.ndarray]  # of weighted histories (batch, items)
-RIDGE = (30.0, 100.0, 300.0, 1000.0)  # strengths of EASE's regularisation, to be chosen from
+MAX_EASE_ITEMS = 6_000  # EASE inverts a dense matrix (items, items)
+PAIRS_AT_ONCE = 2**24  # pairs of interactions from which neighbours are counted at a time
+MAX_ROWS = 512  # histories scored at a time
+HALF_LIFE = 5.0  # in interactions: the recency-weighted variants halve the weight every five
+RIDGE_GRID = (30.0, 100.0, 300.0, 1000.0)  # strengths of EASE's L2 regularisation to try
+Scores = Callable[[sparse.csr_matrix], np.ndarray]  # weighted histories -> scores (batch, items)
 
 
-def shares(counts: tuple[int, ...]) -> np.ndarray:
-    """Shares (items,) of the events; none is zero."""
+def popularity(counts: tuple[int, ...]) -> np.ndarray:
+    """Return the share (items,) of each item in the interactions, smoothed so that none is 0."""
     smooth = np.array(counts, "float64") + 0.1
     return smooth / smooth.sum()
 
 
-def matrix(train: Histories, preprocessing: Preprocessing) -> sparse.csr_matrix:
-    """What each user of the training histories had (users, items), 1 where it did."""
-    log, events = train.log, train.events
-    item = preprocessing.catalogue_numbers(log.item_ids)[log.items[events]]
-    good = (log.weights[events] > 0) & (item >= 0)
-    made = sparse.csr_matrix(
-        (np.ones(good.sum()), (log.users[events[good]], item[good])),
+def build_matrix(train: Histories, preprocessing: Preprocessing) -> sparse.csr_matrix:
+    """Build the binary matrix (users, items) of positive training interactions."""
+    log, positions = train.interactions, train.target_positions
+    item = preprocessing.catalogue_indices(log.item_ids)[log.items[positions]]
+    mask = (log.weights[positions] > 0) & (item >= 0)
+    matrix = sparse.csr_matrix(
+        (np.ones(mask.sum()), (log.users[positions[mask]], item[mask])),
         shape=(len(log.user_ids), len(preprocessing.items)),
     )
-    made.data[:] = 1  # repeated events are one
-    return made
+    matrix.data[:] = 1  # repeats were summed
+    return matrix
 
 
-def ease(had: sparse.csr_matrix, ridge: float) -> np.ndarray:
-    """Item weights (items, items) of an autoencoder without hidden layer: Steck, WWW 2019."""
-    gram = (had.T @ had).toarray()
+def fit_ease(matrix: sparse.csr_matrix, ridge: float) -> np.ndarray:
+    """Fit the item weights (items, items) of EASE: Steck, WWW 2019.
+
+    Args:
+        matrix: (users, items) interactions.
+        ridge: strength of the L2 regularisation.
+    """
+    gram = (matrix.T @ matrix).toarray()
     gram[np.diag_indices_from(gram)] += ridge
     inverse = np.linalg.inv(gram)
     weights = inverse / -np.diag(inverse)
@@ -46,105 +51,129 @@ def ease(had: sparse.csr_matrix, ridge: float) -> np.ndarray:
     return weights.astype("float32")
 
 
-def fitted_ease(
-    had: sparse.csr_matrix,
+def tune_ease(
+    matrix: sparse.csr_matrix,
     validation: Histories,
     preprocessing: Preprocessing,
     half_life: float | None,
 ) -> np.ndarray:
-    """EASE with the strength that is best for the validation split."""
+    """Fit EASE with the regularisation that has the best NDCG@10 on the validation split.
 
-    def reached(weights: np.ndarray) -> float:
-        outputs = recommended(validation, preprocessing, lambda had: had @ weights, half_life)
-        return per_user(validation.targets, outputs, preprocessing)["ndcg_10"].mean()
+    Args:
+        matrix: (users, items) training interactions.
+        half_life: see ``recommend``.
+    """
 
-    return max((ease(had, ridge) for ridge in RIDGE), key=reached)
+    def validation_ndcg(weights: np.ndarray) -> float:
+        outputs = recommend(validation, preprocessing, lambda history: history @ weights, half_life)
+        return user_metrics(validation.targets, outputs, preprocessing)["ndcg_at_10"].mean()
+
+    return max((fit_ease(matrix, ridge) for ridge in RIDGE_GRID), key=validation_ndcg)
 
 
-def neighbours(had: sparse.csr_matrix, most: int = 100, shrink: float = 10.0) -> sparse.csr_matrix:
-    """Cosines (items, items) of who had them, the nearest of each item alone."""
-    counts = np.sqrt(np.asarray(had.sum(axis=0)).ravel())
-    of_item = had.T.tocsr()
-    # All pairs of a large catalogue would fill the memory; few of each item's are kept.
-    products = np.cumsum(of_item @ np.asarray(had.sum(axis=1)).ravel())
-    borders = np.flatnonzero(np.diff(products // PRODUCTS)) + 1
-    ends = [*borders.tolist(), len(counts)]
+def fit_item_knn(
+    matrix: sparse.csr_matrix, k: int = 100, shrinkage: float = 10.0
+) -> sparse.csr_matrix:
+    """Compute cosine similarities (items, items), those to the ``k`` nearest items of each.
+
+    scikit-learn's nearest neighbours have no shrinkage, without which rare items come out on top.
+
+    Args:
+        matrix: (users, items) interactions.
+        shrinkage: added to the denominator, to damp similarities from few interactions.
+    """
+    norms = np.sqrt(np.asarray(matrix.sum(axis=0)).ravel())
+    by_item = matrix.T.tocsr()
+    # All pairs of a large catalogue would fill the memory: count some rows, keep the nearest.
+    pairs = np.cumsum(by_item @ np.asarray(matrix.sum(axis=1)).ravel())
+    borders = np.flatnonzero(np.diff(pairs // PAIRS_AT_ONCE)) + 1
+    ends = [*borders.tolist(), len(norms)]
     return sparse.vstack(
         [
-            _nearest(of_item, had, slice(start, end), counts, most, shrink)
+            _fit_item_knn_rows(by_item, matrix, slice(start, end), norms, k, shrinkage)
             for start, end in zip([0, *ends[:-1]], ends, strict=True)
         ],
         format="csr",
     )
 
 
-def _nearest(
-    of_item: sparse.csr_matrix,
-    had: sparse.csr_matrix,
+def _fit_item_knn_rows(
+    by_item: sparse.csr_matrix,
+    matrix: sparse.csr_matrix,
     items: slice,
-    counts: np.ndarray,
-    most: int,
-    shrink: float,
+    norms: np.ndarray,
+    k: int,
+    shrinkage: float,
 ) -> sparse.csr_matrix:
-    """Rows (rows, items) of ``neighbours``.
+    """Compute some rows (rows, items) of ``fit_item_knn``.
 
     Args:
-        of_item: (items, users) who had each item.
-        counts: (items,) roots of how many had them.
+        by_item: (items, users) the transposed matrix.
+        norms: (items,) norm of each item's column.
     """
-    together = (of_item[items] @ had).tocoo()
+    together = (by_item[items] @ matrix).tocoo()
     row, column = together.row + items.start, together.col
     others = row != column
-    scaled = together.data[others] / (counts[row] * counts[column] + shrink)[others]
-    place = (together.row[others], column[others])
-    cosines = sparse.csr_matrix((scaled, place), shape=together.shape)
-    for number in range(cosines.shape[0]):
-        part = slice(cosines.indptr[number], cosines.indptr[number + 1])
-        if part.stop - part.start > most:
-            few = np.partition(cosines.data[part], -most)[-most]
-            cosines.data[part] = np.where(cosines.data[part] >= few, cosines.data[part], 0)
-    cosines.eliminate_zeros()
-    return cosines
+    similarity = together.data[others] / (norms[row] * norms[column] + shrinkage)[others]
+    cells = (together.row[others], column[others])
+    nearest = sparse.csr_matrix((similarity, cells), shape=together.shape)
+    for number in range(nearest.shape[0]):
+        part = slice(nearest.indptr[number], nearest.indptr[number + 1])
+        if part.stop - part.start > k:
+            least = np.partition(nearest.data[part], -k)[-k]
+            nearest.data[part] = np.where(nearest.data[part] >= least, nearest.data[part], 0)
+    nearest.eliminate_zeros()
+    return nearest
 
 
-def recommended(
+def recommend(
     split: Histories,
     preprocessing: Preprocessing,
     scores: Scores,
     half_life: float | None = None,
 ) -> np.ndarray:
-    """The best recommendations (size, 100, 2) for those who are asked about, see ``ranking.best``.
+    """Recommend to the users of a split.
 
     Args:
-        half_life: events after which one counts half; None: all count alike.
+        scores: scores the catalogue for weighted histories.
+        half_life: interactions after which the weight in a history halves; None: all weigh 1.
+
+    Returns:
+        (size, 100, 2) recommendations, see ``ranking.top_k``.
     """
-    found = []
-    for liked, had in histories(split, preprocessing, half_life):
-        rated = scores(liked)
-        if preprocessing.unseen_only:
-            rated[had.nonzero()] = -np.inf
-        found.append(best(rated, MOST))
-    return np.concatenate(found)
+    outputs = []
+    for positive, history in weighted_histories(split, preprocessing, half_life):
+        batch = scores(positive)
+        if preprocessing.exclude_seen:
+            batch[history.nonzero()] = -np.inf
+        outputs.append(top_k(batch, MAX_RECOMMENDATIONS))
+    return np.concatenate(outputs)
 
 
-def histories(
+def weighted_histories(
     split: Histories, preprocessing: Preprocessing, half_life: float | None
 ) -> Iterator[tuple[sparse.csr_matrix, sparse.csr_matrix]]:
-    """Weighted histories (batch, items): of the events that count, and of all; the larger the
-    catalogue, the fewer at a time."""
-    log = split.log
-    batch = min(MOST_ROWS, rows_at_a_time(len(preprocessing.items)))
-    place = preprocessing.catalogue_numbers(log.item_ids)
+    """Yield histories in batches, the smaller the larger the catalogue.
+
+    Args:
+        half_life: see ``recommend``.
+
+    Yields:
+        Weighted histories (batch, items) of the positive interactions, and of all.
+    """
+    log = split.interactions
+    batch = min(MAX_ROWS, rows_at_once(len(preprocessing.items)))
+    index = preprocessing.catalogue_indices(log.item_ids)
     for start in range(0, len(split), batch):
         part = slice(start, min(start + batch, len(split)))
-        lengths = (split.knowns - split.begins)[part]
+        lengths = (split.target_starts - split.history_starts)[part]
         rows = np.repeat(np.arange(len(lengths)), lengths)
-        age = np.concatenate([np.arange(length)[::-1] for length in lengths])
-        events = np.repeat(split.knowns[part], lengths) - 1 - age
-        items = place[log.items[events]]
-        weight = np.ones(len(events)) if half_life is None else 0.5 ** (age / half_life)
+        age = np.concatenate([np.arange(length)[::-1] for length in lengths])  # 0: the newest
+        positions = np.repeat(split.target_starts[part], lengths) - 1 - age
+        items = index[log.items[positions]]
+        weight = np.ones(len(positions)) if half_life is None else 0.5 ** (age / half_life)
         shape = (len(lengths), len(preprocessing.items))
         yield tuple(
-            sparse.csr_matrix((weight[good], (rows[good], items[good])), shape=shape)
-            for good in ((items >= 0) & (log.weights[events] > 0), items >= 0)
+            sparse.csr_matrix((weight[mask], (rows[mask], items[mask])), shape=shape)
+            for mask in ((items >= 0) & (log.weights[positions] > 0), items >= 0)
         )

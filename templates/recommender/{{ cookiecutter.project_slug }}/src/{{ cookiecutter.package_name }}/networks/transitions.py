@@ -1,49 +1,54 @@
-"""How often each item came right after another: Rendle, Freudenthaler & Schmidt-Thieme, WWW 2010,
-without the user.
+"""First-order transitions between items: Rendle, Freudenthaler & Schmidt-Thieme, WWW 2010, without
+the user factors.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-PRIOR = 5.0  # events by popularity that are added to those that followed an item
-MOST = 100  # of an item's followers that are kept
+PRIOR_COUNT = 5.0  # pseudo-counts, spread by popularity, added to the transitions from each item
+MAX_FOLLOWERS = 100  # per item; the rarest beyond them are dropped
 
 
 @dataclass(frozen=True)
 class Transitions:
-    """Pairs of items of which the second came right after the first.
+    """Counts of pairs of items of which the second directly follows the first.
 
     Attributes:
-        size: items of the catalogue.
-        pairs: (pairs,) int64, ``size`` times the first's place and the second's, sorted.
-        counts: (pairs,) how often.
+        num_items: size of the catalogue.
+        pairs: (pairs,) int64, sorted: ``num_items * first + second``.
+        counts: (pairs,) number of times that each pair occurs.
     """
 
-    size: int
+    num_items: int
     pairs: np.ndarray
     counts: np.ndarray
 
     @classmethod
-    def of(cls, first: np.ndarray, second: np.ndarray, size: int) -> "Transitions":
-        """From places (events,) in the catalogue."""
-        pairs, counts = np.unique(first.astype("int64") * size + second, return_counts=True)
-        return cls(size, pairs, counts)
+    def from_pairs(cls, first: np.ndarray, second: np.ndarray, num_items: int) -> "Transitions":
+        """Count pairs, given as catalogue indices (occurrences,) of both items."""
+        pairs, counts = np.unique(first.astype("int64") * num_items + second, return_counts=True)
+        return cls(num_items, pairs, counts)
 
     @property
     def totals(self) -> np.ndarray:
-        """How often anything came after each item (items,)."""
-        return np.bincount(self.pairs // self.size, self.counts, self.size).astype("int64")
+        """Transitions from each item, to any other (items,)."""
+        first = self.pairs // self.num_items
+        return np.bincount(first, self.counts, self.num_items).astype("int64")
 
-    def table(self) -> np.ndarray:
-        """The likeliest followers of each item (items, kept, 2): place and probability, 0 where
-        there are no more. What is left of 1 belongs to all items as they are popular."""
-        first, second = np.divmod(self.pairs, self.size)
+    def top_followers(self) -> np.ndarray:
+        """Return the likeliest followers of each item, the likeliest first.
+
+        Returns:
+            (items, followers, 2) float32: catalogue index and probability, 0 as padding. The
+            probabilities sum to less than 1; the rest is spread over all items by popularity.
+        """
+        first, second = np.divmod(self.pairs, self.num_items)
         order = np.lexsort((second, -self.counts, first))
         first, second, counts = first[order], second[order], self.counts[order]
         rank = np.arange(len(first)) - np.searchsorted(first, first)
-        kept = rank < MOST
-        table = np.zeros((self.size, int(rank[kept].max(initial=0)) + 1, 2), "float32")
-        likely = counts / (self.totals[first] + PRIOR)
-        table[first[kept], rank[kept]] = np.stack([second, likely], axis=-1)[kept]
+        top = rank < MAX_FOLLOWERS
+        table = np.zeros((self.num_items, int(rank[top].max(initial=0)) + 1, 2), "float32")
+        probability = counts / (self.totals[first] + PRIOR_COUNT)
+        table[first[top], rank[top]] = np.stack([second, probability], axis=-1)[top]
         return table

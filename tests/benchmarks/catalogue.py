@@ -49,9 +49,8 @@ def main() -> None:
 
     def recommend(rows: slice) -> np.ndarray:
         histories = [list(row[:-1]) for row in ids[rows]]
-        return model.predict_batch(
-            module["inputs"].build_raw_inputs([f"u{row}" for row in range(len(histories))], histories)
-        )
+        users = [f"u{row}" for row in range(len(histories))]
+        return model.predict_batch(module["inputs"].build_raw_inputs(users, histories))
 
     batch = config.data.batch_size
     recommend(slice(0, batch))

@@ -178,7 +178,8 @@ def test_events_from_postgresql(shop_demo: Path, run_in: Run, postgres: Postgres
     assert done.returncode == 0, done.stderr
     (other,) = set((shop_demo / "runs").iterdir()) - {run}
     generated = json.loads((other / "summary.json").read_text())["data"]
-    for name in ("users", "items", "interactions", "train_interactions", "train", "validation", "test"):
+    sizes = ("train", "validation", "test")
+    for name in ("users", "items", "interactions", "train_interactions", *sizes):
         assert noted[name] == generated[name], name
     files = (file for file in shop_demo.rglob("*") if file.is_file())
     assert [file for file in files if PASSWORD.encode() in file.read_bytes()] == []

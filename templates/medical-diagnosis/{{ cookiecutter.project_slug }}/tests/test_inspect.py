@@ -386,7 +386,7 @@ def test_a_first_line_of_values_is_not_shown() -> None:
     visits().to_csv("t.csv", index=False, header=False)
     with pytest.raises(DataProblem) as caught:
         inspect(Path("t.csv"), Config(), set())
-    expected = "t.csv: its first line holds values; the names of the columns must stand there."
+    expected = "t.csv: the first line holds values; it must hold the names of the columns."
     assert str(caught.value) == expected
 
 

@@ -294,7 +294,7 @@ def test_a_table_is_predicted_part_by_part(
 
     monkeypatch.setattr(Artifact, "predict_split", recorded)
     for rows in (4_096, 20):
-        monkeypatch.setattr(inputs, "CHUNK_ROWS", rows)
+        monkeypatch.setattr(inputs, "ROWS", rows)
         capsys.readouterr()
         assert predict(["asked.csv", "--json", "--reasons", "1"]) == 0
         said.append([json.loads(line) for line in capsys.readouterr().out.splitlines()])

@@ -170,7 +170,7 @@ def load(config: Config, preprocessing: "Preprocessing | None" = None) -> Datase
     _check(splits, data)
     if config.train.imbalance == "resample":
         drawn = _resampled(splits[TRAIN].targets, data.split_seed)
-        splits[TRAIN] = replace(splits[TRAIN], drawn=drawn)
+        splits[TRAIN] = replace(splits[TRAIN], sampled=drawn)
     return DatasetSplits(
         source=data.source,
         digest=_digest(rows, parts, found.schema),

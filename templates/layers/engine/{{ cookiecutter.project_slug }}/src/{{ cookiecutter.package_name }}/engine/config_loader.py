@@ -13,7 +13,7 @@ import os
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar, Union, cast, get_args, get_origin
+from typing import Any, Literal, NoReturn, Union, cast, get_args, get_origin
 
 from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -25,20 +25,18 @@ from .files import project_root
 ENVIRONMENT_PREFIX = "APP__"
 PROJECT_FILE = Path("configs") / "project.yaml"  # fields of all runs of the project, if it exists
 
-ConfigType = TypeVar("ConfigType", bound=BaseConfig)
-
 
 def load(
-    config_type: type[ConfigType],
+    config_type: type[BaseConfig],
     argv: Sequence[str] = (),
     *,
     environment: Mapping[str, str] = os.environ,
     base: Path | None = None,
-) -> ConfigType:
+) -> Any:
     """Read the configuration from its sources.
 
     Args:
-        config_type: the project's ``Config``.
+        config_type: the project's ``Config``, of which an instance is returned.
         argv: words of the command line: ``--config FILE`` and ``--section.field VALUE``.
         environment: where ``APP__SECTION__FIELD`` is looked up.
         base: a YAML file that ``--config`` overrides, such as that of an earlier run.
@@ -193,7 +191,7 @@ def _read_environment(
 class _Source:
     """Values of fields from several places, each with the place that it came from last."""
 
-    def __init__(self, config_type: type[ConfigType]) -> None:
+    def __init__(self, config_type: type[BaseConfig]) -> None:
         self.config_type = config_type
         self.fields = dict(iterate_fields(config_type))
         self.values: dict[str, Any] = {}

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol
 
 import keras
 import numpy as np
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 # numbers of an example depend on the seed, the step and the example's place in the global batch.
 Uniform = Callable[[int], tf.Tensor]
 
-Config: TypeAlias = Any  # the project's own: it has more fields than ``BaseConfig``
-Metrics: TypeAlias = dict[str, float]
+Config = Any  # the project's own: it has more fields than ``BaseConfig``
+Metrics = dict[str, float]
 
 
 # === Data ===

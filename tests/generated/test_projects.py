@@ -282,20 +282,24 @@ sizes |= {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "intermediate_dim":
 keras_hub.models.BertBackbone(**sizes).save_to_preset("tiny")
 keras_hub.tokenizers.BertTokenizer(vocabulary=vocabulary).save_to_preset("tiny")
 """
-# In a process of its own: devices are divided before TensorFlow is used.
-EVERY_MODEL = """
+# Models that need no download, with the words that each needs besides its name.
+WORDS_OF_MODELS = """
 import sys
 from pathlib import Path
 
 from demo import model
 from demo.engine.lookup import find
 from demo.registry import MODELS
-from demo.__main__ import train as main
 
-pretrained = getattr(model, "Pretrained", ())
-words = {name: [] for name in MODELS if not isinstance(find(MODELS, name), pretrained)}
+preset = getattr(model, "PresetModel", ())
+words = {name: [] for name in MODELS if not isinstance(find(MODELS, name), preset)}
 if Path("tiny").exists():
     words["preset"] = ["--model.preset", "tiny"]
+"""
+# In a process of its own: devices are divided before TensorFlow is used.
+EVERY_MODEL = f"""{WORDS_OF_MODELS}
+from demo.__main__ import train as main
+
 for name, own in words.items():
     assert main([*sys.argv[1:], "--model.name", name, *own]) == 0, name
 """
@@ -332,26 +336,18 @@ def test_every_model_on_several_devices(
 
 
 # The network alone: baselines and reports, which no precision changes, would take minutes.
-HALF_PRECISION = """
-import sys
-from pathlib import Path
-
+HALF_PRECISION = (
+    WORDS_OF_MODELS
+    + """
 import numpy as np
 
-from demo import model
 from demo.config import load_config
 from demo.engine import loop
 from demo.engine.artifact import Artifact
-from demo.engine.lookup import find
 from demo.engine.runs import start_run
 from demo.engine.strategy import connect
-from demo.registry import MODELS
 from demo.task import task
 
-pretrained = getattr(model, "Pretrained", ())
-words = {name: [] for name in MODELS if not isinstance(find(MODELS, name), pretrained)}
-if Path("tiny").exists():
-    words["preset"] = ["--model.preset", "tiny"]
 for name, own in words.items():
     for precision in ("mixed_bfloat16", "mixed_float16"):
         given = ["--model.name", name, "--runtime.precision", precision, *own]
@@ -368,6 +364,7 @@ for name, own in words.items():
         assert np.isfinite(outputs).all(), (name, precision)
         print(name, precision)
 """
+)
 
 
 @pytest.mark.parametrize("template", find_templates())

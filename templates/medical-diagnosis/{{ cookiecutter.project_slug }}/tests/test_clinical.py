@@ -31,7 +31,7 @@ def test_like_scikit_learn(digits: int) -> None:
     assert found["auprc"] == pytest.approx(sk.average_precision_score(truth, risk))
     found = clinical.calibration(truth, risk)
     assert found["brier"] == pytest.approx(sk.brier_score_loss(truth, risk))
-    assert found["loss"] == pytest.approx(sk.log_loss(truth, clinical.clipped(risk)))
+    assert found["loss"] == pytest.approx(sk.log_loss(truth, clinical.clip_risk(risk)))
 
 
 @pytest.mark.parametrize("digits", [8, 1], ids=["no ties", "ties"])

@@ -92,7 +92,7 @@ def test_what_it_says_and_writes() -> None:
         "smoker": Column(kind="boolean", yes="yes", no="no"),
         "died": Column(kind="outcome", yes="1", no="0"),
     }
-    assert schema.parsed(pd.read_csv("t.csv", dtype=str, keep_default_na=False)).problems == ()
+    assert schema.parse(pd.read_csv("t.csv", dtype=str, keep_default_na=False)).problems == ()
 
 
 def test_the_schema_waits_for_a_person() -> None:

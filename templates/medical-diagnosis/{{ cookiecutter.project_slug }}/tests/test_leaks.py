@@ -18,7 +18,7 @@ def found(column: Column, values: Any, died: np.ndarray) -> dict[str, float]:
     """What a column gives away, beside one that does not."""
     schema = Schema(columns={"x": column, "age": Column(kind="number"), "died": OUTCOME})
     age = np.random.default_rng(1).normal(60, 10, len(died))
-    records = schema.parsed(pd.DataFrame({"x": values, "age": age, "died": died.astype(int)}))
+    records = schema.parse(pd.DataFrame({"x": values, "age": age, "died": died.astype(int)}))
     assert not records.problems
     return find_giveaways(records, schema)
 
@@ -78,5 +78,5 @@ def test_breast_cancer_gives_nothing_away() -> None:
     frame = load_breast_cancer(as_frame=True).frame
     numbers = {name: Column(kind="number") for name in frame.columns[:-1]}
     schema = Schema(columns=numbers | {"target": OUTCOME})
-    records = schema.parsed(frame)
+    records = schema.parse(frame)
     assert find_giveaways(records, schema) == {}

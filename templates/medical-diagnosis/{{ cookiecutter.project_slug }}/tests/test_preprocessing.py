@@ -36,7 +36,7 @@ def rows(size: int = 60) -> Visits:
             "died": np.arange(size) % 2,
         }
     )
-    return visits(SCHEMA.parsed(frame), SCHEMA)
+    return visits(SCHEMA.parse(frame), SCHEMA)
 
 
 def fitted(split: Visits) -> Preprocessing:

@@ -52,7 +52,7 @@ def table(size: int = 10, **changed: Any) -> pd.DataFrame:
 
 
 def problems(**changed: Any) -> tuple[tuple[str, str], ...]:
-    return SCHEMA.parsed(table(**changed)).problems
+    return SCHEMA.parse(table(**changed)).problems
 
 
 # === Rows ===
@@ -60,7 +60,7 @@ def problems(**changed: Any) -> tuple[tuple[str, str], ...]:
 
 def test_what_is_read() -> None:
     frame = table(3, smoker="no", died="1", age=" 61.5 ", glucose="", stage="", part="test")
-    records = SCHEMA.parsed(frame)
+    records = SCHEMA.parse(frame)
     assert (SCHEMA.numbers, SCHEMA.categories) == (NUMBERS, ("stage",))
     assert records.rows.tolist() == [1, 2, 3]
     assert records.numbers.dtype == np.float32
@@ -97,7 +97,7 @@ def test_what_is_read() -> None:
     ],
 )
 def test_rows_that_break_a_rule(column: str, value: str, reason: str) -> None:
-    records = SCHEMA.parsed(table(**{column: value}))
+    records = SCHEMA.parse(table(**{column: value}))
     assert records.problems == (("row 1", reason),)
     assert records.rows.tolist() == list(range(2, 11))
     assert len(records.numbers) == len(records.outcome) == len(records.patients) == 9
@@ -123,7 +123,7 @@ def test_no_value_of_a_patient_is_told() -> None:
     for name, value in secret.items():
         assert "Secret1" not in str(problems(**{name: value}))
     with pytest.raises(DataProblem) as caught:
-        SCHEMA.parsed(table(20).assign(age="9876"))
+        SCHEMA.parse(table(20).assign(age="9876"))
     assert "9876" not in str(caught.value)
 
 
@@ -137,19 +137,19 @@ def test_another_unit() -> None:
         "be in another unit."
     )
     with pytest.raises(DataProblem) as caught:
-        SCHEMA.parsed(frame)
+        SCHEMA.parse(frame)
     assert str(caught.value) == message
-    few = SCHEMA.parsed(frame[:10])
+    few = SCHEMA.parse(frame[:10])
     assert len(few.problems) == 6, "of ten values a share says little: each is named"
 
 
 def test_a_column_without_a_value() -> None:
     with pytest.raises(DataProblem) as caught:
-        SCHEMA.parsed(table().assign(glucose=""))
+        SCHEMA.parse(table().assign(glucose=""))
     assert str(caught.value) == (
         "column 'glucose': every value is missing; a column without any is of kind ignored."
     )
-    assert len(SCHEMA.parsed(table().assign(glucose=""), asked=True)) == 10
+    assert len(SCHEMA.parse(table().assign(glucose=""), asked=True)) == 10
 
 
 @pytest.mark.parametrize(
@@ -167,19 +167,19 @@ def test_a_column_without_a_value() -> None:
 )
 def test_a_column_is_missing(renamed: dict[str, str], message: str) -> None:
     with pytest.raises(DataProblem) as caught:
-        SCHEMA.parsed(table().rename(columns=renamed))
+        SCHEMA.parse(table().rename(columns=renamed))
     assert str(caught.value) == message
 
 
 def test_a_missing_column_is_not_taken_for_a_known_one() -> None:
     with pytest.raises(DataProblem) as caught:
-        SCHEMA.parsed(table().drop(columns="age"))
+        SCHEMA.parse(table().drop(columns="age"))
     assert str(caught.value) == "column 'age' of the schema is missing."
 
 
 def test_a_column_stands_there_twice() -> None:
     with pytest.raises(DataProblem) as caught:
-        SCHEMA.parsed(pd.concat([table(), table()[["age"]]], axis=1))
+        SCHEMA.parse(pd.concat([table(), table()[["age"]]], axis=1))
     assert str(caught.value) == "column 'age' stands there twice."
 
 
@@ -190,27 +190,27 @@ def test_a_visit_in_the_future() -> None:
 def test_a_column_that_the_schema_does_not_have() -> None:
     frame = table().assign(potassium="4")
     with pytest.raises(DataProblem) as caught:
-        SCHEMA.parsed(frame)
+        SCHEMA.parse(frame)
     assert str(caught.value) == (
         "column 'potassium' is not in the schema; if it is not to be used, write it there with "
         "kind: ignored."
     )
-    assert len(SCHEMA.parsed(frame, asked=True)) == 10
+    assert len(SCHEMA.parse(frame, asked=True)) == 10
 
 
 def test_an_ignored_column_may_be_missing() -> None:
-    assert len(SCHEMA.parsed(table().drop(columns="note"))) == 10
+    assert len(SCHEMA.parse(table().drop(columns="note"))) == 10
 
 
 def test_a_patient_to_be_predicted_needs_no_outcome() -> None:
     bare = table(1).drop(columns=["died", "patient", "clinic", "part"])
-    records = SCHEMA.parsed(bare, asked=True)
+    records = SCHEMA.parse(bare, asked=True)
     assert (len(records), len(records.outcome), records.patients.tolist()) == (1, 0, [""])
     with pytest.raises(DataProblem, match="column 'visit' of the schema is missing"):
-        SCHEMA.parsed(bare.drop(columns="visit"), asked=True)
+        SCHEMA.parse(bare.drop(columns="visit"), asked=True)
     undated = {n: c for n, c in SCHEMA.columns.items() if c.kind != "date"}
     frame = bare.drop(columns=["visit", "onset"])
-    records = Schema(columns=undated).parsed(frame, asked=True)
+    records = Schema(columns=undated).parse(frame, asked=True)
     assert np.isnan(records.times).all()
 
 
@@ -221,7 +221,7 @@ def test_a_patient_to_be_predicted_needs_no_outcome() -> None:
 def test_what_is_missing(missing: Any) -> None:
     frame = table().astype({"age": object, "stage": object})
     frame.loc[0, ["age", "stage"]] = missing
-    records = SCHEMA.parsed(frame)
+    records = SCHEMA.parse(frame)
     assert records.problems == ()
     assert np.isnan(records.numbers[0, 0])
     assert records.categories[0, 0] == ""
@@ -242,7 +242,7 @@ def test_types_of_parquet() -> None:
         "smoker": Column(kind="boolean", yes="True", no="False"),
         "died": Column(kind="outcome", yes="True", no="False"),
     }
-    records = Schema(columns=SCHEMA.columns | written).parsed(frame)
+    records = Schema(columns=SCHEMA.columns | written).parse(frame)
     assert records.problems == ()
     np.testing.assert_array_equal(
         records.numbers,

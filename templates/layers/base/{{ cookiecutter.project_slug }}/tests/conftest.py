@@ -118,6 +118,11 @@ def interrupt(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
     return at
 
 
+def metrics_by_step(run: Run) -> list[tuple[int, dict[str, float]]]:
+    """Return step and metrics of each line of ``metrics.jsonl``."""
+    return [(line["step"], line["metrics"]) for line in run.read_metrics()]
+
+
 @pytest.fixture
 def fit_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train without figures and baselines, which take longer than the runs of some tests."""

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import pytest
 
 from {{ cookiecutter.package_name }}.__main__ import train
-from {{ cookiecutter.package_name }}.engine.runs import Run, all_runs
+from {{ cookiecutter.package_name }}.engine.runs import all_runs
 
 from . import domain
-from .conftest import UNRECORDED
+from .conftest import UNRECORDED, metrics_by_step
 
 LONG = [*UNRECORDED, "--train.max_steps", "12", "--train.checkpoint_every_steps", "4"]
 MODELS = {"default": [], **{name: ["--model.name", name] for name in domain.ALSO_RESUMED}}
@@ -26,8 +26,4 @@ def test_a_resumed_run_ends_as_if_never_interrupted(name: str, interrupt: Callab
     (run,) = (run for run in all_runs() if run != alone)
     assert run.summary["resumed_from_step"] >= 7
     assert run.summary["weights_sha256"] == alone.summary["weights_sha256"]
-    assert logged_metrics(run) == logged_metrics(alone)
-
-
-def logged_metrics(run: Run) -> list[tuple[int, dict[str, float]]]:
-    return [(line["step"], line["metrics"]) for line in run.read_metrics()]
+    assert metrics_by_step(run) == metrics_by_step(alone)

@@ -9,23 +9,23 @@ from .config import Config
 from .engine.interfaces import DatasetSplits
 from .preprocessing import Preprocessing
 from .report import baseline_row
-from .tuning import BOOSTING, tuned
+from .tuning import BOOSTING, tune
 
 
 def measure(
     data: DatasetSplits, preprocessing: Preprocessing, config: Config
 ) -> list[dict[str, Any]]:
     """Each baseline's name and test metrics."""
-    risks = predicted(data, preprocessing)
+    risks = predict(data, preprocessing)
     return [baseline_row(name, data.test, risk) for name, risk in risks.items()]
 
 
-def predicted(data: DatasetSplits, preprocessing: Preprocessing) -> dict[str, np.ndarray]:
+def predict(data: DatasetSplits, preprocessing: Preprocessing) -> dict[str, np.ndarray]:
     """Each baseline's risks (size,) of the test rows; they see what the model sees."""
     inputs, test = (preprocessing.of(split) for split in (data.train, data.test))
     # The one that models begin at.
     *weights, intercept = preprocessing.reference
-    boosted = tuned(BOOSTING, inputs, data.train.targets, data.train.people)
+    boosted = tune(BOOSTING, inputs, data.train.targets, data.train.people)
     return {
         "prevalence": np.full(len(test), data.train.targets.mean()),
         "logistic regression, tuned": expit(test @ np.array(weights) + intercept),

@@ -1,8 +1,6 @@
 """This project's configuration fields; those of every project: ``engine/config_fields.py``."""
 
-import os
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from functools import partial
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -124,20 +122,5 @@ class Config(BaseConfig):
     runtime: RuntimeConfig = Field(default_factory=RuntimeConfig)
 
 
-def load_config(
-    argv: Sequence[str] = (),
-    *,
-    environment: Mapping[str, str] = os.environ,
-    base: Path | None = None,
-) -> Config:
-    """Read the configuration from its sources, see ``engine/config_loader.py``.
-
-    Args:
-        argv: words of the command line: ``--config FILE`` and ``--section.field VALUE``.
-        environment: where ``APP__SECTION__FIELD`` is looked up.
-        base: a YAML file that ``--config`` overrides, such as that of an earlier run.
-
-    Raises:
-        UsageProblem: a field is unknown or its value is not allowed.
-    """
-    return config_loader.load(Config, argv, environment=environment, base=base)
+# Words of the command line, with ``base=FILE`` for a file below them -> ``Config``.
+load_config = partial(config_loader.load, Config)

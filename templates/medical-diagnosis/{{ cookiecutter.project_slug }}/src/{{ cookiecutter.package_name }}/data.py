@@ -106,13 +106,13 @@ def breast_cancer(data: DataConfig) -> Table:
     frame = found.data.assign(diagnosis=np.where(found.target == 0, "malignant", "benign"))
     numbers = {name: {"kind": "number", "least": 0} for name in found.feature_names}
     outcome = {"kind": "outcome", "yes": "malignant", "no": "benign"}
-    return Table(frame, _embedded({**numbers, "diagnosis": outcome}), own=False)
+    return Table(frame, _source_schema({**numbers, "diagnosis": outcome}), own=False)
 
 
-def generated_cohort(data: DataConfig) -> Table:
+def synthetic_cohort(data: DataConfig) -> Table:
     """A generated cohort of 2,500 patients; the true risks are known."""
     made = cohort.generate()
-    return Table(made.frame, _embedded(cohort.COLUMNS), made.risk, own=False)
+    return Table(made.frame, _source_schema(cohort.COLUMNS), made.risk, own=False)
 
 
 def table(data: DataConfig) -> Table:
@@ -146,7 +146,7 @@ def load(config: Config, preprocessing: "Preprocessing | None" = None) -> Datase
         few = sample_stratified(
             _labels(records), records.splits if found.schema.split else None, data
         )
-        records, risk = _taken(records, few), None if risk is None else risk[few]
+        records, risk = _take(records, few), None if risk is None else risk[few]
     rows = _row_keys(records)
     # Without a column of patients each row is one, and its copies are the same.
     keys = records.patients if found.schema.patient else rows
@@ -162,14 +162,14 @@ def load(config: Config, preprocessing: "Preprocessing | None" = None) -> Datase
     for name in (TRAIN, VALIDATION, TEST):
         places = np.flatnonzero(parts == name)
         splits[name] = visits(
-            _taken(records, places),
+            _take(records, places),
             found.schema,
             {column: values[places] for column, values in groups.items()},
             None if risk is None else risk[places],
         )
     _check(splits, data)
     if config.train.imbalance == "resample":
-        drawn = _resampled(splits[TRAIN].targets, data.split_seed)
+        drawn = _oversample(splits[TRAIN].targets, data.split_seed)
         splits[TRAIN] = replace(splits[TRAIN], sampled=drawn)
     return DatasetSplits(
         source=data.source,
@@ -224,7 +224,7 @@ def subgroups(records: Records, schema: Schema) -> dict[str, np.ndarray]:
             groups[name] = np.where(np.isnan(values), "", written)
         elif column.bands and column.kind == "number":
             values = records.numbers[:, schema.numbers.index(name)]
-            groups[name] = _banded(values, column.bands, column.unit)
+            groups[name] = _assign_bands(values, column.bands, column.unit)
     return groups
 
 
@@ -232,8 +232,8 @@ def _records(found: Table, data: DataConfig) -> Records:
     """All rows that keep to the schema."""
     if found.own:
         allowed = {name.strip() for name in (data.allow or "").split(",")}
-        guard.check(_used(found), allowed, _people(found))
-    records = found.schema.parsed(found.frame)
+        guard.check(_columns_to_check(found), allowed, _people(found))
+    records = found.schema.parse(found.frame)
     rows = len(found.frame)
     if len(records.problems) > data.max_unreadable * rows:
         row, reason = records.problems[0]
@@ -244,7 +244,7 @@ def _records(found: Table, data: DataConfig) -> Records:
     return records
 
 
-def _used(found: Table) -> dict[str, np.ndarray]:
+def _columns_to_check(found: Table) -> dict[str, np.ndarray]:
     """Cells as text of the columns that could tell who a patient is."""
     looked_at = found.schema.of("number", "category", "boolean", "date", "site", "time")
     return {name: as_text(found.frame[name]) for name in looked_at if name in found.frame}
@@ -280,11 +280,11 @@ def _divide(records: Records, keys: np.ndarray, schema: Schema, data: DataConfig
         return _by_site(records, schema, labels, keys, data)
     if data.split == "time":
         return _by_time(records, schema, labels, keys, data)
-    given = _given(records, schema) if schema.split else None
+    given = _read_split_column(records, schema) if schema.split else None
     return split_examples(labels, keys, None, given, data)
 
 
-def _given(records: Records, schema: Schema) -> np.ndarray:
+def _read_split_column(records: Records, schema: Schema) -> np.ndarray:
     """The splits that the table names, of which no two share a patient."""
     given = np.array([SPLIT_NAMES.get(name.lower(), "") for name in records.splits], dtype=object)
     if (given == "").any():
@@ -320,7 +320,7 @@ def _fold(labels: np.ndarray, keys: np.ndarray, data: DataConfig) -> np.ndarray:
     _, test = list(made.split(labels, labels, keys))[data.fold]
     held = np.zeros(len(labels), dtype=bool)
     held[test] = True
-    return _held_out(held, labels, keys, data)
+    return _hold_out(held, labels, keys, data)
 
 
 def _by_site(
@@ -339,7 +339,7 @@ def _by_site(
                 f"data.test_sites: {name!r} is no site; sites are: {', '.join(found)}."
             )
     held = np.isin(records.sites, sites)
-    parts = _held_out(held, labels, keys, data)
+    parts = _hold_out(held, labels, keys, data)
     # Of a patient who was at both, what happened elsewhere is neither learnt nor tested.
     parts[~held & np.isin(keys, keys[held])] = LEFT_OUT
     return parts
@@ -355,10 +355,10 @@ def _by_time(
     first = np.full(len(patients), np.inf)
     np.minimum.at(first, who, records.times)
     held = first > np.quantile(first, 1 - data.test_fraction)
-    return _held_out(held[who], labels, keys, data)
+    return _hold_out(held[who], labels, keys, data)
 
 
-def _held_out(
+def _hold_out(
     held: np.ndarray, labels: np.ndarray, keys: np.ndarray, data: DataConfig
 ) -> np.ndarray:
     """Splits (size,) where rows are held out for the test, and the rest is drawn by patients."""
@@ -387,7 +387,7 @@ def _check(splits: dict[str, Visits], data: DataConfig) -> None:
                 raise DataProblem(f"data: no row of the {name} split has the outcome {word}.")
 
 
-def _resampled(outcome: np.ndarray, seed: int) -> np.ndarray:
+def _oversample(outcome: np.ndarray, seed: int) -> np.ndarray:
     """Positions of rows, those of the rarer outcome again and again until both are as many."""
     yes, no = np.flatnonzero(outcome == 1), np.flatnonzero(outcome == 0)
     rare, common = sorted((yes, no), key=len)
@@ -395,7 +395,7 @@ def _resampled(outcome: np.ndarray, seed: int) -> np.ndarray:
     return np.concatenate([np.arange(len(outcome)), np.resize(more, len(common) - len(rare))])
 
 
-def _taken(records: Records, places: np.ndarray) -> Records:
+def _take(records: Records, places: np.ndarray) -> Records:
     arrays = ("rows", "numbers", "categories", "outcome", "patients", "sites", "splits", "times")
     return replace(records, **{name: getattr(records, name)[places] for name in arrays})
 
@@ -416,7 +416,7 @@ def _row_keys(records: Records) -> np.ndarray:
     return np.array(hashes, dtype=object)
 
 
-def _banded(values: np.ndarray, borders: tuple[float, ...], unit: str) -> np.ndarray:
+def _assign_bands(values: np.ndarray, borders: tuple[float, ...], unit: str) -> np.ndarray:
     ordered = sorted(borders)
     pairs = [f"{a:g} to {b:g}" for a, b in pairwise(ordered)]
     names = [f"below {ordered[0]:g}", *pairs, f"{ordered[-1]:g} and more"]
@@ -449,14 +449,14 @@ def _digest(rows: np.ndarray, parts: np.ndarray, schema: Schema) -> str:
     return made.hexdigest()
 
 
-def _embedded(columns: dict[str, dict]) -> Schema:
+def _source_schema(columns: dict[str, dict]) -> Schema:
     return Schema.model_validate({"reviewed_by": "its makers", "columns": columns})
 
 
 def _schema(found: Table, data: DataConfig, preprocessing: "Preprocessing | None") -> Schema:
     """What rows must keep to: that of the model which is evaluated, else that of the source."""
     if preprocessing is None:
-        return found.schema or _reviewed(data)
+        return found.schema or _read_reviewed_schema(data)
     file = Path(data.schema_file or "")
     if file.is_file() and read(file).digest != preprocessing.schema.digest:
         log.warning(
@@ -465,7 +465,7 @@ def _schema(found: Table, data: DataConfig, preprocessing: "Preprocessing | None
     return preprocessing.schema
 
 
-def _reviewed(data: DataConfig) -> Schema:
+def _read_reviewed_schema(data: DataConfig) -> Schema:
     """The schema of the user's table, once a person has put a name to it."""
     if not data.schema_file:
         raise UsageProblem(

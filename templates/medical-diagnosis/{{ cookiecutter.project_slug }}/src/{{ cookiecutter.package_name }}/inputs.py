@@ -31,13 +31,13 @@ def read(path: Path, preprocessing: Preprocessing) -> Iterator[Visits]:
     for frame in read_chunks(path):
         for start in range(0, len(frame), ROWS):
             few = frame.iloc[start : start + ROWS]
-            yield visits(_asked(few, schema, f"{path}: ", before), schema)
+            yield visits(_parse_rows(few, schema, f"{path}: ", before), schema)
             before += len(few)
     if before == 0:
         raise DataProblem(f"input: there are no rows in {str(path)!r}.")
 
 
-def lacking(path: Path, preprocessing: Preprocessing) -> list[str]:
+def missing_columns(path: Path, preprocessing: Preprocessing) -> list[str]:
     """Read a whole file, and return the columns without any value which most training rows had.
 
     Raises:
@@ -97,12 +97,12 @@ def from_frame(frame: pd.DataFrame, preprocessing: Preprocessing) -> dict[str, t
     Raises:
         DataProblem: a row breaks the schema.
     """
-    records = _asked(frame, preprocessing.schema)
+    records = _parse_rows(frame, preprocessing.schema)
     return visits(records, preprocessing.schema).fetch(tf.range(len(records), dtype=tf.int64))
 
 
-def _asked(frame: pd.DataFrame, schema: Schema, origin: str = "", before: int = 0) -> Records:
-    records = schema.parsed(frame, asked=True, before=before)
+def _parse_rows(frame: pd.DataFrame, schema: Schema, origin: str = "", before: int = 0) -> Records:
+    records = schema.parse(frame, asked=True, before=before)
     if records.problems:
         row, reason = records.problems[0]
         raise DataProblem(f"{origin}{row}: {reason}; nothing was predicted.")

@@ -98,7 +98,7 @@ def finalize(trained: Artifact, data: DatasetSplits, config: Config) -> Artifact
     split, batch_size = data.validation, config.data.batch_size
     truth = split.targets
     logits = trained.predict_split(split, batch_size).mean(axis=-1)
-    way, network = _recalibrated(trained.network, truth, logits, config)
+    way, network = _recalibrate(trained.network, truth, logits, config)
     recalibrated = replace(trained, network=network)
     risks = expit(recalibrated.predict_split(split, batch_size)[:, 0])
     point = clinical.operating_point(
@@ -185,7 +185,7 @@ def _seed(config: Config, name: str) -> int:
     return config.train.seed + 1000 * sum(map(ord, name))
 
 
-def _recalibrated(
+def _recalibrate(
     network: keras.Model, truth: np.ndarray, logits: np.ndarray, config: Config
 ) -> tuple[str, keras.Model]:
     """How risks are set right, and the network with a layer behind it that does so."""

@@ -37,7 +37,7 @@ def predict(
     from . import inputs, objective
 
     # The whole file is read before the first row is predicted.
-    for name in inputs.lacking(arguments.input, model.preprocessing):
+    for name in inputs.missing_columns(arguments.input, model.preprocessing):
         print(
             f"warning: column {name!r} is missing in every row, and hardly was in training; the "
             "model takes it for usual.",

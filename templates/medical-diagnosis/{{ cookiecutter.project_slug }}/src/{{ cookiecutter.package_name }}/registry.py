@@ -16,7 +16,7 @@ MODELS: dict[str, Any] = {
 
 SOURCES: dict[str, Any] = {
     "breast_cancer": "data:breast_cancer",
-    "cohort": "data:generated_cohort",
+    "cohort": "data:synthetic_cohort",
     "csv": "data:table",
     "parquet": "data:table",
     "sql": "data:sql",

@@ -91,7 +91,7 @@ def draw(
     groups = subgroups(split, risk, threshold)
     _write_subgroups(folder / f"{name}_subgroups.csv", groups)
     if groups:
-        whole = measured(truth, risk, threshold)
+        whole = subgroup_metrics(truth, risk, threshold)
         _draw_subgroups(folder / f"{name}_subgroups.png", groups, whole)
 
 
@@ -134,7 +134,7 @@ def subgroups(split: "Visits", risk: np.ndarray, threshold: float) -> list[dict[
     for column, values in columns.items():
         values = np.where(values == "", MISSING, values).astype(str)
         names = sorted(set(values), key=_natural)
-        hidden = _hidden(split.targets, values)
+        hidden = _suppress_values(split.targets, values)
         found = [
             {"column": column, "value": name}
             | _subgroup(split, risk, threshold, values == name, name in hidden)
@@ -145,7 +145,7 @@ def subgroups(split: "Visits", risk: np.ndarray, threshold: float) -> list[dict[
     return groups
 
 
-def measured(truth: np.ndarray, risk: np.ndarray, threshold: float) -> dict[str, float]:
+def subgroup_metrics(truth: np.ndarray, risk: np.ndarray, threshold: float) -> dict[str, float]:
     """The metrics of ``OF_SUBGROUPS`` of some rows, as far as they can be computed."""
     found = clinical.discrimination(truth, risk) | clinical.at_threshold(truth, risk, threshold)
     found |= clinical.calibration(truth, risk)
@@ -162,7 +162,7 @@ def label(metric: str) -> str:
     return LABELS.get(metric, metric.replace("_", " "))
 
 
-def _hidden(truth: np.ndarray, values: np.ndarray) -> set[str]:
+def _suppress_values(truth: np.ndarray, values: np.ndarray) -> set[str]:
     """Values (size,) of a column of which nothing is told.
 
     Those that have too few events or others; then the smallest of the rest, until there are two at
@@ -190,7 +190,11 @@ def _subgroup(
     group = {"rows": len(truth), "patients": patient_count(patients), "too_few": hidden}
     if hidden:
         return group
-    group |= {"events": int(truth.sum()), **measured(truth, risk[mask], threshold), "worst": []}
+    group |= {
+        "events": int(truth.sum()),
+        **subgroup_metrics(truth, risk[mask], threshold),
+        "worst": [],
+    }
     return group | clinical.intervals(truth, risk[mask], patients, ("auroc",), RESAMPLED)
 
 

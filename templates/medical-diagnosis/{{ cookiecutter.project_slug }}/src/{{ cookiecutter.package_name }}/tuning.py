@@ -25,7 +25,7 @@ BOOSTING = [
 ]
 
 
-def tuned(
+def tune(
     models: list[ClassifierMixin], inputs: np.ndarray, truth: np.ndarray, patients: np.ndarray
 ) -> ClassifierMixin:
     """The one that predicts other patients best, fitted to all rows.
@@ -50,7 +50,7 @@ def tuned(
 def logistic_weights(inputs: np.ndarray, truth: np.ndarray, patients: np.ndarray) -> np.ndarray:
     """Weights (width + 1,) of a tuned logistic regression, and its intercept behind them; the
     arguments are those of ``tuned``."""
-    model = tuned(LOGISTIC, inputs, truth, patients)
+    model = tune(LOGISTIC, inputs, truth, patients)
     return np.append(model.coef_[0], model.intercept_)
 
 

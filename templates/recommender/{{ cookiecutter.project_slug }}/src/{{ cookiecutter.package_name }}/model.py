@@ -197,7 +197,9 @@ class NextItemLoss(layers.Layer):
             log_prob = logits - ops.logsumexp(self.network.score(queries), axis=-1)
         else:
             negatives = self._sample_negatives()
-            log_prob = self._sampled_log_prob(queries, index, FIRST_ITEM + negatives, negatives)
+            log_prob = self._log_prob_among_samples(
+                queries, index, FIRST_ITEM + negatives, negatives
+            )
         log_popularity = ops.take(self.network.log_popularity, index)
         if self.use_transitions:
             transition = self._transition_log_prob(inputs, log_popularity, training)
@@ -220,7 +222,7 @@ class NextItemLoss(layers.Layer):
         numbers = all_gather(ops.where(weights > 0, targets, PADDING))
         numbers = ops.reshape(numbers, (-1,))
         indices = ops.maximum(numbers - FIRST_ITEM, 0)
-        return self._sampled_log_prob(queries, index, numbers, indices)
+        return self._log_prob_among_samples(queries, index, numbers, indices)
 
     def _sample_negatives(self):
         """Sample catalogue indices (num_negatives,) by popularity.
@@ -239,7 +241,7 @@ class NextItemLoss(layers.Layer):
         offset = keras.random.categorical(inside, 1, seed=self.generator)[:, 0]
         return block * side + offset
 
-    def _sampled_log_prob(self, queries, index, numbers, indices):
+    def _log_prob_among_samples(self, queries, index, numbers, indices):
         """Log-probability (batch, length) of each target in a sampled softmax.
 
         Args:

@@ -1,6 +1,6 @@
 """Image classification: the parts of this project, by the names of ``Task``."""
 
-from typing import Any
+from functools import partial
 
 from . import baselines, data, inputs, model, objective, prediction, preprocessing, registry, report
 from .engine.interfaces import Task
@@ -32,7 +32,5 @@ task = Task(
     vocabularies=model.vocabularies,
 )
 
-
-def _load_pyfunc(folder: str) -> Any:
-    """Load a model for MLflow, which serves it (``mlflow models serve``)."""
-    return pyfunc.load_model(task, folder)
+# MLflow calls it with the folder of a model that it serves (``mlflow models serve``).
+_load_pyfunc = partial(pyfunc.load_model, task)

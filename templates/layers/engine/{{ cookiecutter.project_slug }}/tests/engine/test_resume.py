@@ -29,7 +29,9 @@ from {{ cookiecutter.package_name }}.engine.locks import Lock
 from {{ cookiecutter.package_name }}.engine.runs import Run, all_runs, start_run
 from {{ cookiecutter.package_name }}.engine.signals import StopRequest
 
-from ..conftest import UNRECORDED
+from ..conftest import UNRECORDED, metrics_by_step
+
+pytestmark = pytest.mark.usefixtures("fit_alone")
 
 # 140 training examples in batches of 32: five steps an epoch, the last one with 12 examples.
 LONG = [
@@ -55,16 +57,6 @@ def thaw(network: keras.Model) -> None:
 
 def two_phases(config) -> list[Phase]:
     return [Phase("some", 2, 3e-3, freeze_some), Phase("all", 4, 1e-3, thaw)]
-
-
-@pytest.fixture(autouse=True)
-def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the figures, which take longer than these runs."""
-    monkeypatch.setattr(evaluation, "draw_history", lambda run: None)
-
-
-def logged_metrics(run: Run) -> list[tuple[int, dict[str, float]]]:
-    return [(line["step"], line["metrics"]) for line in run.read_metrics()]
 
 
 OPTIONS = {
@@ -102,7 +94,7 @@ def test_a_resumed_run_ends_as_if_never_interrupted(
         assert set(all_runs()) - before == {run}
         assert run.summary["resumed_from_step"] >= step
         assert run.summary["weights_sha256"] == alone.summary["weights_sha256"]
-        assert logged_metrics(run) == logged_metrics(alone)
+        assert metrics_by_step(run) == metrics_by_step(alone)
 
 
 def test_resume_is_said_and_can_be_declined(

@@ -77,7 +77,7 @@ def _of_fold(config: Config) -> tuple[str, Any, dict[str, Any]]:
     model = load_model(find_run(summary["run_id"]).model_file, task)
     data = load(config)
     outputs = model.predict_split(data.test, config.data.batch_size)
-    risks = {MODEL: objective.risks(outputs)} | baselines.predicted(data, model.preprocessing)
+    risks = {MODEL: objective.risks(outputs)} | baselines.predict(data, model.preprocessing)
     return summary["run_id"], data.test.targets, risks
 
 

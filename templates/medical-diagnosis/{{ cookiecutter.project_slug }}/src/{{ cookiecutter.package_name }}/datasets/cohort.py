@@ -65,7 +65,7 @@ def generate(patients: int = PATIENTS, seed: int = 0) -> Cohort:
     first = random.integers(0, DAYS - 400, patients)
     day = first[who] + _since_first(visits, random)
 
-    def measured(base: np.ndarray, spread: float, digits: int) -> np.ndarray:
+    def measure(base: np.ndarray, spread: float, digits: int) -> np.ndarray:
         return np.round(base[who] + random.normal(0, spread, len(who)), digits)
 
     pressure = 118 + 0.35 * (age - 50) + 6 * weight + 12 * np.isin(diagnosis, (1, 3))
@@ -97,13 +97,13 @@ def generate(patients: int = PATIENTS, seed: int = 0) -> Cohort:
         "sex": np.where(female[who], "female", "male"),
         "smoker": np.where(smoker[who], "yes", "no"),
         "diagnosis": np.array(DIAGNOSES)[diagnosis[who]],
-        "bmi": measured(mass, 0.5, 1),
-        "systolic_pressure": measured(pressure, 9, 0),
+        "bmi": measure(mass, 0.5, 1),
+        "systolic_pressure": measure(pressure, 9, 0),
         "creatinine": np.round(
-            measured(kidneys, 0.06, 3).clip(0.3) * 88.4 * np.where(shifted[who], 1.1, 1.0)
+            measure(kidneys, 0.06, 3).clip(0.3) * 88.4 * np.where(shifted[who], 1.1, 1.0)
         ),
-        "hba1c": measured(sugar, 0.15, 1),
-        "ldl": measured(fat, 0.2, 1).clip(0.3),
+        "hba1c": measure(sugar, 0.15, 1),
+        "ldl": measure(fat, 0.2, 1).clip(0.3),
     }
     ordered = np.where(reason, 0.92, 0.45)
     for name, share in MEASURED.items():

@@ -192,7 +192,7 @@ class Schema(BaseModel):
         named = {"reviewed_by": self.reviewed_by, "columns": columns}
         return yaml.safe_dump(named, sort_keys=False, allow_unicode=True)
 
-    def parsed(self, frame: pd.DataFrame, asked: bool = False, before: int = 0) -> Records:
+    def parse(self, frame: pd.DataFrame, asked: bool = False, before: int = 0) -> Records:
         """Rows of a table, without those that break a rule.
 
         Args:

@@ -23,11 +23,11 @@ def find_giveaways(records: Records, schema: Schema) -> dict[str, float]:
     if not _enough(truth):
         return {}
     told = {
-        name: max(_told_by_number(values, truth), _folded(np.isnan(values), truth))
+        name: max(_number_auroc(values, truth), _auroc_either_way(np.isnan(values), truth))
         for name, values in zip(schema.numbers, records.numbers.T, strict=True)
     }
     told |= {
-        name: max(_told_by_value(values, truth), _folded(values == "", truth))
+        name: max(_category_auroc(values, truth), _auroc_either_way(values == "", truth))
         for name, values in zip(schema.categories, records.categories.T, strict=True)
     }
     return {name: told[name] for name in schema.columns if told.get(name, 0) >= ALONE}
@@ -37,17 +37,17 @@ def _enough(truth: np.ndarray) -> bool:
     return len(truth) >= MIN_ROWS and min(truth.sum(), (~truth).sum()) >= FEWEST_EACH
 
 
-def _folded(scores: np.ndarray, truth: np.ndarray) -> float:
+def _auroc_either_way(scores: np.ndarray, truth: np.ndarray) -> float:
     value = float(roc_auc_score(truth, scores))
     return max(value, 1 - value)
 
 
-def _told_by_number(values: np.ndarray, truth: np.ndarray) -> float:
+def _number_auroc(values: np.ndarray, truth: np.ndarray) -> float:
     there = ~np.isnan(values)
-    return _folded(values[there], truth[there]) if _enough(truth[there]) else 0.0
+    return _auroc_either_way(values[there], truth[there]) if _enough(truth[there]) else 0.0
 
 
-def _told_by_value(values: np.ndarray, truth: np.ndarray) -> float:
+def _category_auroc(values: np.ndarray, truth: np.ndarray) -> float:
     """Of categories (size,). Not folded: left out, a row has the lower share for its own outcome,
     so that a value that tells nothing ranks rows the wrong way round."""
     _, places = np.unique(values, return_inverse=True)

@@ -23,7 +23,7 @@ def contributions(model: Artifact, inputs: np.ndarray) -> np.ndarray:
     usual = np.array(preprocessing.usual, "float32")
     of_inputs = np.concatenate(
         [
-            _integrated(network, inputs[start : start + ROWS], usual)
+            _integrate_gradients(network, inputs[start : start + ROWS], usual)
             for start in range(0, len(inputs), ROWS)
         ]
     )
@@ -52,7 +52,7 @@ def importance(model: Artifact, inputs: np.ndarray) -> dict[str, float]:
     return {names[place]: float(sizes[place]) for place in order}
 
 
-def _integrated(network: keras.Model, inputs: np.ndarray, usual: np.ndarray) -> np.ndarray:
+def _integrate_gradients(network: keras.Model, inputs: np.ndarray, usual: np.ndarray) -> np.ndarray:
     total = np.zeros(inputs.shape, "float64")
     for step in range(STEPS):
         share = np.float32((step + 0.5) / STEPS)

@@ -60,7 +60,7 @@ def calibration(truth: np.ndarray, risk: np.ndarray) -> dict[str, float]:
     """
     if not len(truth):
         return {}
-    logits = logit(clipped(risk))
+    logits = logit(clip_risk(risk))
     measured = {"brier": float(np.mean((risk - truth) ** 2)), "ece": _binned_error(truth, risk)}
     ones = np.ones(len(truth))
     both = _logistic(np.stack([ones, logits], axis=1), truth)
@@ -114,7 +114,9 @@ def intervals(
         return {}
     parts = [
         weighted(truth, risk, weights)
-        for weights in _drawn(patient_numbers(patients), resampled, np.random.default_rng(seed))
+        for weights in _bootstrap_weights(
+            patient_numbers(patients), resampled, np.random.default_rng(seed)
+        )
     ]
     found = {}
     for name in names:
@@ -237,7 +239,7 @@ def operating_point(
     return float(thresholds[np.argmin(np.where(reached, alarms, np.inf))])
 
 
-def clipped(risk: np.ndarray) -> np.ndarray:
+def clip_risk(risk: np.ndarray) -> np.ndarray:
     """Risks (size,) far enough from 0 and 1 that their logits are finite."""
     return np.clip(risk, SMALLEST, 1 - SMALLEST)
 
@@ -247,7 +249,7 @@ def _both(truth: np.ndarray) -> bool:
     return 0 < np.count_nonzero(truth) < len(truth)
 
 
-def _drawn(
+def _bootstrap_weights(
     numbers: np.ndarray, resampled: int, random: np.random.Generator
 ) -> Iterator[np.ndarray]:
     """Weights (draws, size) of rows: how often the patient of each was drawn; some draws a time."""

@@ -90,7 +90,7 @@ def _details(summary: dict[str, Any], preprocessing: "Preprocessing") -> list[st
         ("this card was written", datetime.now(UTC).date().isoformat()),
         ("schema", schema.digest),
     ]
-    shown = [(name, _known(value)) for name, value in rows]
+    shown = [(name, _format_value(value)) for name, value in rows]
     return ["## Model details", _table(("", ""), [*shown, ("schema reviewed by", reviewer)])]
 
 
@@ -109,12 +109,12 @@ def _data(summary: dict[str, Any], split: "Visits", config: "Config") -> list[st
     generated = True if split.risk is not None else data.get("generated")
     kind = {True: "generated: no patient is behind it", False: "real"}.get(generated, UNKNOWN)
     facts = [
-        ("source", _known(data["source"])),
+        ("source", _format_value(data["source"])),
         ("generated or real", kind),
         ("how it was split", _how_split(config)),
-        ("rows left out", _known(data.get("unreadable"))),
-        ("copies of other rows", _known(data.get("duplicates"))),
-        ("hash of the data", _known(data.get("digest"))),
+        ("rows left out", _format_value(data.get("unreadable"))),
+        ("copies of other rows", _format_value(data.get("duplicates"))),
+        ("hash of the data", _format_value(data.get("digest"))),
     ]
     if config.data.allow:
         facts.append(
@@ -123,7 +123,7 @@ def _data(summary: dict[str, Any], split: "Visits", config: "Config") -> list[st
     patients, prevalence = report.patient_count(split.patients), float(split.targets.mean())
     own = {"patients": patients, "prevalence": prevalence}
     rows = [
-        (name, _known(data.get(name)), *(_of_split(data, key, name, own) for key in own))
+        (name, _format_value(data.get(name)), *(_of_split(data, key, name, own) for key in own))
         for name in ("train", "validation", "test")
     ]
     header = ("split", "rows", "patients", "prevalence")
@@ -146,7 +146,7 @@ def _of_split(data: dict[str, Any], key: str, name: str, own: dict[str, Any]) ->
     """A fact about a split as it was recorded; about the test split it is known anyway."""
     recorded = data.get(key)
     value = recorded.get(name) if isinstance(recorded, dict) else None
-    return _known(own[key] if value is None and name == "test" else value)
+    return _format_value(own[key] if value is None and name == "test" else value)
 
 
 def _columns(summary: dict[str, Any], schema: "Schema") -> list[str]:
@@ -154,7 +154,7 @@ def _columns(summary: dict[str, Any], schema: "Schema") -> list[str]:
     names = {*schema.numbers, *schema.categories}
     seen = [(name, column) for name, column in schema.columns.items() if name in names]
     rows = [
-        (_cell(name), c.kind, _cell(c.unit), _plausible(c), _known(missing.get(name)))
+        (_cell(name), c.kind, _cell(c.unit), _plausible(c), _format_value(missing.get(name)))
         for name, c in seen
     ]
     header = ("column", "kind", "unit", "plausible range or values", "share missing")
@@ -179,7 +179,7 @@ def _performance(summary: dict[str, Any]) -> list[str]:
     """The test metrics with their intervals, and beside them the baselines."""
     metrics = _of_test(summary["metrics"])
     rows = [
-        (report.label(name), _known(metrics[name]), _interval(metrics, name))
+        (report.label(name), _format_value(metrics[name]), _interval(metrics, name))
         for name in PERFORMANCE
         if name in metrics
     ]
@@ -271,8 +271,8 @@ def _worst(groups: list[dict[str, Any]]) -> list[str]:
         if low is not None and low["auroc"] < high["auroc"]:
             lines.append(
                 f"- {_cell(column)}: AUROC is lowest for {_cell(low['value'])} "
-                f"({_known(low['auroc'])}, 95 % interval {_interval(low, 'auroc')}) and highest "
-                f"for {_cell(high['value'])} ({_known(high['auroc'])}, "
+                f"({_format_value(low['auroc'])}, 95 % interval {_interval(low, 'auroc')}) and "
+                f"highest for {_cell(high['value'])} ({_format_value(high['auroc'])}, "
                 f"{_interval(high, 'auroc')})."
             )
     return ["\n".join(lines)] if lines else []
@@ -305,14 +305,15 @@ def _limits() -> list[str]:
 
 
 def _tracing(summary: dict[str, Any]) -> list[str]:
-    run = _known(summary["run_id"])
+    run = _format_value(summary["run_id"])
     return [
         "## How to trace a prediction",
         "Keep the model's version and the schema's hash with each prediction. They lead to this "
         f"card, and the card to the run: `runs/{run}/config.yaml` says how it was trained, "
         "`record.json` and `train.log` with what and when, `summary.json` what it came to. "
         "Whether model and data are the same ones is told by their hashes: weights "
-        f"{_known(summary.get('weights_sha256'))}, data {_known(summary['data'].get('digest'))}.",
+        f"{_format_value(summary.get('weights_sha256'))}, data "
+        f"{_format_value(summary['data'].get('digest'))}.",
     ]
 
 
@@ -344,7 +345,7 @@ def _person(question: str) -> str:
     return f"> **To be written by a person:** {question}"
 
 
-def _known(value: Any) -> str:
+def _format_value(value: Any) -> str:
     """A value as it is shown, or that it is not recorded."""
     if value is None or value == "":
         return UNKNOWN

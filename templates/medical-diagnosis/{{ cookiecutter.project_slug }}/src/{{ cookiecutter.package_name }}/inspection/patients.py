@@ -49,7 +49,7 @@ def inspect(path: Path, config: Config, given: set[str]) -> Findings:
     findings.add_fact("file", f"{len(frame)} rows, {path.suffix.removeprefix('.')}")
     findings.add_fact("columns", f"{len(cells)}, of which a model sees {len(schema.of(*SEEN))}")
     for name, column in schema.columns.items():
-        findings.add_fact(f"column {name}", _described(column, cells[name]))
+        findings.add_fact(f"column {name}", _describe_column(column, cells[name]))
     findings.add_fact("ranges", "a proposal from this data, except those that are well known")
     for name, column in schema.columns.items():
         _look_at_column(name, column, cells[name], findings)
@@ -88,7 +88,7 @@ def _write(
 # === Facts ===
 
 
-def _described(column: Column, cells: np.ndarray) -> str:
+def _describe_column(column: Column, cells: np.ndarray) -> str:
     """A line about a column; of one that is ignored, nothing that it holds."""
     there = cells[cells != ""]
     text = column.kind
@@ -190,7 +190,7 @@ def _look_at_rows(
             f"{EVENTS_PER_COLUMN} a column; a model with fewer columns may tell more."
         )
     _look_at_unusable(schema, frame, findings)
-    for name, value in find_giveaways(_without_ranges(schema).parsed(frame), schema).items():
+    for name, value in find_giveaways(_without_ranges(schema).parse(frame), schema).items():
         findings.warn(
             f"column {name!r} alone tells the outcome nearly always (AUROC {value:.3f}); if it is "
             "not known yet when a risk is asked for, its kind is ignored."
@@ -200,7 +200,7 @@ def _look_at_rows(
 def _look_at_unusable(schema: Schema, frame: pd.DataFrame, findings: Findings) -> None:
     """Say which rows training leaves out, and why."""
     try:
-        problems = schema.parsed(frame).problems
+        problems = schema.parse(frame).problems
     except DataProblem:
         return  # values outside a range, which is said of their column
     first = {reason: row for row, reason in reversed(problems)}

@@ -180,7 +180,7 @@ def unit_of(name: str) -> str:
     return UNITS.get(words[-1], "") if len(words) > 1 else ""
 
 
-def known(name: str) -> tuple[str, float, float] | None:
+def lookup_range(name: str) -> tuple[str, float, float] | None:
     """Unit and plausible range of a well-known column, unless its name tells another unit."""
     words = words_of(name)
     if OTHER_AGES & set(words):
@@ -218,9 +218,9 @@ def _outcome(cells: dict[str, np.ndarray], findings: Findings) -> tuple[str, Col
         parts = {n: set(words_of(n)) for n in cells if word not in ONLY_ENTIRE}
         named += [n for n, words in parts.items() if word in words and not words & EARLIER]
     named = list(dict.fromkeys(named))
-    fitting = [name for name in named if _count(_told(cells[name])) == 2]
+    fitting = [name for name in named if _count(_drop_unknown(cells[name])) == 2]
     if not fitting:
-        single = [name for name in named if _count(_told(cells[name])) == 1]
+        single = [name for name in named if _count(_drop_unknown(cells[name])) == 1]
         if single:
             raise DataProblem(
                 f"PATH: the outcome, column {single[0]!r}, has a single value; two are needed."
@@ -239,7 +239,7 @@ def _outcome(cells: dict[str, np.ndarray], findings: Findings) -> tuple[str, Col
 
 def _yes_and_no(name: str, cells: np.ndarray, findings: Findings) -> Column:
     """The outcome: by how its values are written, else the rarer one means yes."""
-    values = _different(_told(cells))
+    values = _different(_drop_unknown(cells))
     rarer = sorted(values, key=lambda value: (values[value], value))
     yes = [v for v in values if v.lower() in OUTCOME_YES]
     no = [v for v in values if v.lower() in OUTCOME_NO]
@@ -297,15 +297,17 @@ def _time(cells: dict[str, np.ndarray], excluded: set[str]) -> tuple[np.ndarray 
 def _column(name: str, cells: np.ndarray, times: np.ndarray | None, findings: Findings) -> Column:
     """A column of which there may be several; warnings say why it is ignored."""
     there = cells[cells != ""]
-    told = _told(cells)
+    told = _drop_unknown(cells)
     different = _count(told)
     reason = _useless(name, told, different)
     if reason:
         findings.warn(f"column {name!r} {reason}; it is ignored.")
         return Column(kind="ignored")
-    column = _boolean(name, told) or _coded(name, there) or _measured(name, told, findings)
+    column = (
+        _boolean(name, told) or _as_coded_category(name, there) or _as_number(name, told, findings)
+    )
     if column is None:
-        column = _dated(name, cells, told, times, findings)
+        column = _as_date(name, cells, told, times, findings)
     if column is None:
         return _category(name, there, findings)
     if len(told) < len(there) and column.kind not in ("ignored", "category"):
@@ -344,14 +346,14 @@ def _boolean(name: str, told: np.ndarray) -> Column | None:
     return None
 
 
-def _coded(name: str, there: np.ndarray) -> Column | None:
+def _as_coded_category(name: str, there: np.ndarray) -> Column | None:
     """Sex, ethnicity and the like are categories, though they be written as numbers."""
     if SUBGROUPS & set(words_of(name)) and _count(there) <= MOST_VALUES:
         return Column(kind="category", values=tuple(_different(there)), subgroup=True)
     return None
 
 
-def _measured(name: str, told: np.ndarray, findings: Findings) -> Column | None:
+def _as_number(name: str, told: np.ndarray, findings: Findings) -> Column | None:
     """A number; None for what is none."""
     numbers = numbers_of(told)
     plain = np.isfinite(numbers)
@@ -373,7 +375,7 @@ def _measured(name: str, told: np.ndarray, findings: Findings) -> Column | None:
 
 
 def _number(name: str, numbers: np.ndarray, findings: Findings) -> Column:
-    usual = known(name)
+    usual = lookup_range(name)
     if usual:
         unit, least, most = usual
         bands = BANDS if "age" in words_of(name) else ()
@@ -402,7 +404,7 @@ def _around(low: float, high: float) -> tuple[float, float]:
     return float(f"{least:.9g}"), float(f"{most:.9g}")
 
 
-def _dated(
+def _as_date(
     name: str,
     cells: np.ndarray,
     told: np.ndarray,
@@ -443,7 +445,7 @@ def _is_date(cells: np.ndarray) -> bool:
     return len(there) > 0 and bool(dates.mean() >= NEARLY_ALL)
 
 
-def _told(cells: np.ndarray) -> np.ndarray:
+def _drop_unknown(cells: np.ndarray) -> np.ndarray:
     """The cells that are there and do not say NA or the like, unless one value is left so."""
     there = cells[cells != ""]
     told = there[~np.isin(np.char.lower(there.astype(str)), list(UNKNOWN))]

@@ -142,7 +142,7 @@ def recommend(
         (size, 100, 2) recommendations, see ``ranking.top_k``.
     """
     outputs = []
-    for positive, history in weighted_histories(split, preprocessing, half_life):
+    for positive, history in weigh_histories(split, preprocessing, half_life):
         batch = scores(positive)
         if preprocessing.exclude_seen:
             batch[history.nonzero()] = -np.inf
@@ -150,7 +150,7 @@ def recommend(
     return np.concatenate(outputs)
 
 
-def weighted_histories(
+def weigh_histories(
     split: Histories, preprocessing: Preprocessing, half_life: float | None
 ) -> Iterator[tuple[sparse.csr_matrix, sparse.csr_matrix]]:
     """Yield histories in batches, the smaller the larger the catalogue.

@@ -51,12 +51,12 @@ class Callbacks:
         self.list: keras.callbacks.CallbackList | None = None
 
     def begin(self, optimizer: keras.optimizers.Optimizer, epochs: int, steps: int) -> None:
-        """Call ``on_train_begin``; once, before the first step of this process."""
+        """Give the network the optimizer of a phase; before the first, call ``on_train_begin``."""
         if not self.by_name:
             return
-        self.network.stop_training = False
         self.network.optimizer = optimizer
         if self.list is None:
+            self.network.stop_training = False
             callbacks = list(self.by_name.values())
             self.list = keras.callbacks.CallbackList(
                 callbacks, model=self.network, epochs=epochs, steps=steps, verbose=0

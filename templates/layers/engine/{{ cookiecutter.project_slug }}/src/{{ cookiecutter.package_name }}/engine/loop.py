@@ -215,6 +215,7 @@ class TrainLoop:
         if len(self.phases) > 1 and self.strategy.is_chief:
             log.info("Phase %s: up to %d epochs", phase.name, phase.epochs)
         self._compile(phase, end - state.phase_start)
+        self.callbacks.begin(self.optimizer, self.progress.epochs, self.sampler.steps)
         batches = training_batches(
             self.splits["train"],
             self.preprocessing,
@@ -269,7 +270,6 @@ class TrainLoop:
     def _run_epoch(self, batches: Iterator[Any], validation: Iterator[Any], end: int) -> None:
         state, start, train = self.state, self._epoch_start(), self.config.train
         self.progress.begin_epoch()
-        self.callbacks.begin(self.optimizer, self.progress.epochs, self.sampler.steps)
         self.callbacks.call("on_epoch_begin", state.epoch)
         while state.step < end:
             multiples = (train.log_every_steps, train.checkpoint_every_steps)

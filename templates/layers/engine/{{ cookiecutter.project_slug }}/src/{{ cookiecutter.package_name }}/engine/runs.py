@@ -186,6 +186,11 @@ def all_runs() -> list[Run]:
     return [Run(path) for path in sorted(folder.iterdir()) if (path / "config.yaml").is_file()]
 
 
+def is_model_uri(name: str) -> bool:
+    """Return whether an MLflow URI (``models:/NAME/1``) names a model, and not a run's id."""
+    return ":/" in name
+
+
 def find_run(name: str, field: str = "--run") -> Run:
     """Return the run with this id; ``latest`` is the newest finished one.
 

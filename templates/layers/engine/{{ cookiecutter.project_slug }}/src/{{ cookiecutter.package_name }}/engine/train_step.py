@@ -22,14 +22,13 @@ class TensorFlowStep:
     """A step on the part of a batch that one replica has, inside ``tf.distribute``.
 
     Attributes:
-        replicas: parts of a global batch; ``all_reduce`` sums over them. 1: there is no strategy.
+        replicas: parts of a global batch that sums are reduced over; 1: there is no strategy.
     """
 
     network: keras.Model
     optimizer: keras.optimizers.Optimizer
     loss: keras.losses.Loss
     metrics: MetricSums
-    is_distributed: bool = False
     replicas: int = 1
 
     def train(self, batch: Any, *stop: tf.Tensor) -> list[tf.Tensor]:
@@ -99,7 +98,7 @@ class TensorFlowStep:
 
     def _all_reduce(self, gradients: list[Any], sums: list[Any]) -> tuple[list[Any], list[Any]]:
         """Sum gradients and sums over the replicas, in one call; gradients may be None."""
-        if not self.is_distributed:
+        if self.replicas == 1:
             return gradients, sums
         present = [gradient for gradient in gradients if gradient is not None]
         # A value that all replicas share, such as a constant, is on no replica's device.

@@ -5,7 +5,7 @@ from pathlib import Path
 from .artifact import Artifact, load
 from .config_fields import BaseConfig
 from .interfaces import Task
-from .runs import find_run
+from .runs import find_run, is_model_uri
 
 
 def find_artifact(
@@ -25,15 +25,10 @@ def find_artifact(
         UsageProblem: there is no such run.
         DataProblem: its model file is not readable.
     """
-    if is_uri(name):
+    if is_model_uri(name):
         from .tracking.sender import fetch_model  # MLflow takes a second to import
 
         folder = fetch_model(name, config, field)
         return load(folder / "model.keras", task), folder / "config.yaml"
     run = find_run(name, field)
     return load(run.model_file, task), run.config_file
-
-
-def is_uri(name: str) -> bool:
-    """Return whether an MLflow URI (``models:/NAME/1``) names the model, not a run."""
-    return ":/" in name

@@ -9,7 +9,7 @@ from ..config_fields import BaseConfig
 from ..config_loader import Parser
 from ..errors import UsageProblem
 from ..files import project_root
-from ..runs import find_run
+from ..runs import find_run, is_model_uri
 from . import Project
 
 
@@ -30,8 +30,8 @@ def run(project: Project, words: list[str]) -> None:
     )
     arguments, fields = parser.parse_known_args(words)
     requested = project.load_config(fields)
-    is_run = ":/" not in arguments.run
-    trained = find_run(arguments.run) if is_run else None  # fails before TensorFlow is imported
+    # A run that does not exist is an error before TensorFlow is imported.
+    trained = None if is_model_uri(arguments.run) else find_run(arguments.run)
     strategy.prepare(requested.runtime)
     task = project.load_task()
     from ..evaluation import evaluate

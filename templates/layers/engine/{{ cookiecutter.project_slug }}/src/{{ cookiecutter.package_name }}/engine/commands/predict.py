@@ -8,7 +8,7 @@ from typing import Any
 from .. import strategy
 from ..config_loader import Parser, positive
 from ..files import atomic_write
-from ..runs import find_run
+from ..runs import find_run, is_model_uri
 from . import Project
 
 
@@ -23,7 +23,7 @@ def run(project: Project, words: list[str]) -> None:
         "--batch-size", type=positive, default=128, metavar="N", help="examples at once (128)"
     )
     arguments = parser.parse_args(words)
-    if ":/" not in arguments.run:
+    if not is_model_uri(arguments.run):
         find_run(arguments.run)  # fails before TensorFlow is imported
     config = project.load_config()
     strategy.prepare(config.runtime)

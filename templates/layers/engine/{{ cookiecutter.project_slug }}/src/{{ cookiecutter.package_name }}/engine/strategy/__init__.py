@@ -219,7 +219,8 @@ def choose_backend(runtime: RuntimeFields, environment: Mapping[str, str] = os.e
 def add_xla_flag(flag: str) -> None:
     """Add a flag to ``XLA_FLAGS``, which XLA reads once, when JAX looks for its devices."""
     flags = os.environ.get("XLA_FLAGS", "").split()
-    os.environ["XLA_FLAGS"] = " ".join([*flags, flag])
+    if flag not in flags:
+        os.environ["XLA_FLAGS"] = " ".join([*flags, flag])
 
 
 # === The strategy of a run ===

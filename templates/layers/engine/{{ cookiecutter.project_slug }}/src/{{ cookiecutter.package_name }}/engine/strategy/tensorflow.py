@@ -40,9 +40,7 @@ class TensorFlowStrategy(Strategy):
         loss: keras.losses.Loss,
         metrics: MetricSums,
     ) -> "TensorFlowSteps":
-        step = TensorFlowStep(
-            network, optimizer, loss, metrics, self.distribute is not None, self.replicas
-        )
+        step = TensorFlowStep(network, optimizer, loss, metrics, self.replicas)
         return TensorFlowSteps(self, step)
 
     def broadcast_bytes(self, message: np.ndarray) -> np.ndarray:

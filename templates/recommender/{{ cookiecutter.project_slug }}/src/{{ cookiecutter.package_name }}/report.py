@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from .data import Histories
+from .data import Histories, as_histories
 from .engine.figures import figure
-from .engine.interfaces import Preprocessing
+from .engine.interfaces import Split
 from .engine.tables import write_csv
+from .engine.weighted_metrics import WeightedMetric
+from .preprocessing import Preprocessing
 from .ranking import target_indices, user_metrics
 
 BOOTSTRAP_SAMPLES = 200  # for the confidence interval
@@ -18,9 +20,7 @@ BASELINE_METRICS = ("ndcg_at_10", "recall_at_20", "mrr")
 HISTORY_SLICES = ((0, 0), (1, 4), (5, 19), (20, 10**9))  # shortest and longest history
 
 
-def measure(
-    split: Histories, outputs: np.ndarray, preprocessing: Preprocessing
-) -> dict[str, float]:
+def measure(split: Split, outputs: np.ndarray, preprocessing: Preprocessing) -> dict[str, float]:
     """Measure recommendations against the targets.
 
     ``ndcg_at_10`` (Järvelin & Kekäläinen 2002) and ``recall_at_k`` are normalised by the best that
@@ -54,17 +54,39 @@ def measure(
     return metrics | {"ndcg_at_10_low": float(low), "ndcg_at_10_high": float(high)}
 
 
+def weighted_metrics(
+    split: Split, outputs: np.ndarray, preprocessing: Preprocessing
+) -> dict[str, WeightedMetric]:
+    """Return the metrics of ``ranking.user_metrics`` for weighted users.
+
+    Args:
+        split: users with targets.
+        outputs: (size, 100, 2) recommendations, see ``ranking.top_k``.
+        preprocessing: knows the catalogue.
+    """
+    per_user = user_metrics(split.targets, outputs, preprocessing)
+    return {name: WeightedMetric.mean(values) for name, values in per_user.items()}
+
+
 def baseline_row(
-    name: str, split: Histories, outputs: np.ndarray, preprocessing: Preprocessing
+    name: str, split: Split, outputs: np.ndarray, preprocessing: Preprocessing
 ) -> dict[str, Any]:
-    """Measure a baseline's recommendations (size, 100, 2) on the test split."""
+    """Measure a baseline on the test split.
+
+    Args:
+        name: of the baseline.
+        outputs: (size, 100, 2) recommendations, see ``ranking.top_k``.
+
+    Returns:
+        ``name``, ``metrics`` with the prefix ``test/``, and ``outputs``.
+    """
     per_user = user_metrics(split.targets, outputs, preprocessing)
     metrics = {f"test/{metric}": float(per_user[metric].mean()) for metric in BASELINE_METRICS}
-    return {"name": name, "metrics": metrics}
+    return {"name": name, "metrics": metrics, "outputs": outputs}
 
 
 def draw(
-    folder: Path, name: str, split: Histories, outputs: np.ndarray, preprocessing: Preprocessing
+    folder: Path, name: str, split: Split, outputs: np.ndarray, preprocessing: Preprocessing
 ) -> None:
     """Write ``NAME_*.png`` and ``NAME_*.csv`` about a split.
 
@@ -73,20 +95,21 @@ def draw(
         name: of the split.
         outputs: (size, 100, 2) recommendations, see ``ranking.top_k``.
     """
+    histories = as_histories(split)
     per_user = user_metrics(split.targets, outputs, preprocessing)
-    length = split.target_starts - split.history_starts
+    length = histories.target_starts - histories.history_starts
     header = ["id", "history_length", *per_user]
     columns = [[f"{value:.6f}" for value in values] for values in per_user.values()]
     write_csv(folder / f"{name}_users.csv", header, zip(split.ids, length, *columns, strict=True))
-    _write_examples(folder / f"{name}_examples.csv", split, outputs, preprocessing)
-    slices = _slices(split, length, per_user, preprocessing)
+    _write_examples(folder / f"{name}_examples.csv", histories, outputs, preprocessing)
+    slices = _slices(histories, length, per_user, preprocessing)
     write_csv(folder / f"{name}_slices.csv", ["slice", "users", *BASELINE_METRICS], slices)
     _draw_slices(folder / f"{name}_slices.png", slices)
     _draw_popularity(folder / f"{name}_popularity.png", split, outputs, preprocessing)
 
 
 def _slices(
-    split: Histories,
+    split: Split,
     length: np.ndarray,
     per_user: dict[str, np.ndarray],
     preprocessing: Preprocessing,
@@ -147,7 +170,7 @@ def _draw_slices(path: Path, slices: list[tuple[Any, ...]]) -> None:
 
 
 def _draw_popularity(
-    path: Path, split: Histories, outputs: np.ndarray, preprocessing: Preprocessing
+    path: Path, split: Split, outputs: np.ndarray, preprocessing: Preprocessing
 ) -> None:
     """Draw the shares of ten popularity deciles of the catalogue in recommendations and targets."""
     order = np.argsort(-np.array(preprocessing.item_counts), kind="stable")

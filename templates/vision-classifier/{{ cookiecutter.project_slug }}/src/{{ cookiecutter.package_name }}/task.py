@@ -16,6 +16,7 @@ task = Task(
     metrics=registry.METRICS,
     callbacks=registry.CALLBACKS,
     measure=report.measure,
+    weighted_metrics=report.weighted_metrics,
     decode_predictions=objective.decode_predictions,
     predict=prediction.predict,
     format_predictions=prediction.format_predictions,

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .engine.commands import COMMANDS, Command, Program, Project
+from .engine.extensions import find_commands
 from .registry import COMMANDS as OWN_COMMANDS
 
 if TYPE_CHECKING:
     from .engine.interfaces import Task
 
-commands = COMMANDS | {name: Command(*parts) for name, parts in OWN_COMMANDS.items()}
+own = {name: Command(*parts) for name, parts in OWN_COMMANDS.items()}
+commands = COMMANDS | find_commands() | own
 
 
 def load_project() -> Project:

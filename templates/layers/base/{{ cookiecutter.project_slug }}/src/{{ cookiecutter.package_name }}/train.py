@@ -3,11 +3,13 @@
 import logging
 import time
 from contextlib import ExitStack
+from dataclasses import replace
 
 from .config import Config
 from .engine import evaluation, logs, loop, tracking
 from .engine.artifact import Artifact
 from .engine.determinism import set_seeds
+from .engine.extensions import call_hooks
 from .engine.progress import report_end, report_start
 from .engine.resume import start_or_resume
 from .engine.runs import Run, Summary
@@ -70,15 +72,15 @@ def train(config: Config, resume: Run | None = None, fresh: bool = False) -> Sum
             strategy.wait_for_all()
 
         evaluation.check_reload(model, run.model_file, data.test)
-        metrics = evaluation.evaluate(model, data, "test", config, run.report_dir)
+        tested = evaluation.evaluate(model, data, "test", config, run.report_dir)
         evaluation.draw_history(run)
         baselines = task.measure_baselines(data, preprocessing, config)
-        summary = summarize(
-            run, model, data, config, strategy, fit_result, start.checkpoint, metrics, baselines
-        )
+        summary = summarize(run, tested, strategy, fit_result, start.checkpoint, baselines)
         summary["seconds"]["total"] = round(time.perf_counter() - started_at, 2)
         tracking.write_request(run, model, data)
         task.write_report(run.report_dir, model, data, summary, config)
+        tested = replace(tested, run=run, summary=summary, baselines=tuple(baselines))
+        call_hooks("after_evaluation", tested, None)
         run.write_summary(summary)
         if recorder:
             recorder.finish("FINISHED")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 from keras import ops
-from scipy.special import expit, softmax
+from scipy.special import expit, logit, softmax
 from sklearn.utils.class_weight import compute_sample_weight
 
 from .config import Config
@@ -106,10 +106,10 @@ def sample_weights(
     return compute_sample_weight("balanced", labels).astype("float32")
 
 
-def mean_loss(truth: np.ndarray, scores: np.ndarray) -> float:
-    """Return the mean cross-entropy, without label smoothing or weights.
+def example_loss(truth: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return the cross-entropy of each example (size,), without label smoothing or weights.
 
-    scikit-learn's ``log_loss`` knows no multi-label data.
+    scikit-learn's ``log_loss`` knows no multi-label data; of several labels, it is the mean.
 
     Args:
         truth: class indices (size,), or 0 and 1 (size, classes).
@@ -117,15 +117,26 @@ def mean_loss(truth: np.ndarray, scores: np.ndarray) -> float:
     """
     if truth.ndim == 2:
         likelihood = np.where(truth > 0, scores, 1 - scores)
-    else:
-        likelihood = scores[np.arange(len(truth)), truth]
-    return float(-np.log(np.maximum(likelihood, 1e-12)).mean())
+        return -np.log(np.maximum(likelihood, 1e-12)).mean(axis=-1)
+    likelihood = scores[np.arange(len(truth)), truth]
+    return -np.log(np.maximum(likelihood, 1e-12))
+
+
+def mean_loss(truth: np.ndarray, scores: np.ndarray) -> float:
+    """Return the mean of ``example_loss``."""
+    return float(example_loss(truth, scores).mean())
 
 
 def probabilities(logits: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     """Turn logits (size, classes) into probabilities: softmax or, for several labels, sigmoid."""
     logits = logits.astype("float64")
     return expit(logits) if preprocessing.separator else softmax(logits, axis=-1)
+
+
+def to_logits(scores: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Undo ``probabilities``: return logits (size, classes) of probabilities."""
+    scores = np.clip(scores, 1e-12, 1 - 1e-12)
+    return logit(scores) if preprocessing.separator else np.log(scores)
 
 
 def decode_predictions(outputs: np.ndarray, preprocessing: Preprocessing) -> list[dict[str, Any]]:

@@ -13,8 +13,9 @@ from .datasets.labels import Predictions, predict_classes
 from .engine.figures import figure
 from .engine.interfaces import Split
 from .engine.tables import write_csv
+from .engine.weighted_metrics import WeightedMetric
 from .evaluation.mistakes import draw_mistakes
-from .objective import mean_loss, probabilities
+from .objective import example_loss, mean_loss, probabilities, to_logits
 
 if TYPE_CHECKING:
     from .preprocessing import Preprocessing
@@ -79,6 +80,32 @@ def measure_probabilities(
     return measured
 
 
+def weighted_metrics(
+    split: Split, outputs: np.ndarray, preprocessing: Preprocessing
+) -> dict[str, WeightedMetric]:
+    """Return accuracy (of several labels: micro F1) and loss of weighted examples.
+
+    Args:
+        split: labelled examples.
+        outputs: logits (size, classes) for them.
+        preprocessing: knows the classes.
+    """
+    truth = preprocessing.encode_targets(split.targets)
+    scores = probabilities(outputs, preprocessing)
+    predicted = predict_classes(scores, preprocessing.separator)
+    loss = WeightedMetric.mean(example_loss(truth, scores), lower_is_better=True)
+    if not preprocessing.separator:
+        return {"accuracy": WeightedMetric.mean(predicted == truth), "loss": loss}
+    hits = (predicted * truth).sum(axis=-1, dtype="float64")
+    named = (predicted + truth).sum(axis=-1, dtype="float64")  # hits twice, and all mistakes
+
+    def micro_f1(weights: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return 2 * (weights @ hits) / (weights @ named)
+
+    return {"micro_f1": WeightedMetric(micro_f1), "loss": loss}
+
+
 def majority_row(
     train: np.ndarray, test: np.ndarray, preprocessing: Preprocessing
 ) -> dict[str, Any]:
@@ -103,7 +130,11 @@ def baseline_row(
     """
     metrics = measure_probabilities(truth, scores, preprocessing)
     names = [metric for metric in BASELINE_METRICS if metric in metrics]
-    return {"name": name, "metrics": {f"test/{metric}": metrics[metric] for metric in names}}
+    return {
+        "name": name,
+        "metrics": {f"test/{metric}": metrics[metric] for metric in names},
+        "outputs": to_logits(scores, preprocessing),
+    }
 
 
 def draw(

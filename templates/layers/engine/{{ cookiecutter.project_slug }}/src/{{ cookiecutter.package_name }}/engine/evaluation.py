@@ -1,5 +1,6 @@
 """Measuring a trained model on a split."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +11,60 @@ from .config_fields import BaseConfig
 from .errors import ProjectError
 from .figures import draw_curves
 from .interfaces import DatasetSplits, Metrics, Split
-from .runs import Run
+from .runs import Run, Summary
 
 TOLERANCE = 1e-5  # largest difference between outputs of the saved model and of the trained one
 FEW = 32  # examples that are compared
 
 
+@dataclass(frozen=True)
+class Evaluation:
+    """A trained model and what it came to on a split.
+
+    Attributes:
+        split_name: ``train``, ``validation`` or ``test``.
+        outputs: (size, …) of the model for the split, see ``Artifact.predict_split``.
+        metrics: named ``split/metric``.
+        report_dir: where figures and tables are written.
+        run: of the model; None: it comes from a registry.
+        summary: of the run; None: it is not finished, or unknown.
+        baselines: rows of ``Task.measure_baselines`` with their ``outputs``, as far as known.
+    """
+
+    model: Artifact
+    data: DatasetSplits
+    split_name: str
+    outputs: np.ndarray
+    metrics: Metrics
+    config: BaseConfig
+    report_dir: Path
+    run: Run | None = None
+    summary: Summary | None = None
+    baselines: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def split(self) -> Split:
+        return self.data.splits[self.split_name]
+
+
 def evaluate(
     model: Artifact, data: DatasetSplits, split_name: str, config: BaseConfig, report_dir: Path
-) -> Metrics:
+) -> Evaluation:
     """Measure a model on a split and draw the figures of the report.
 
     Args:
+        model: the trained model.
+        data: the splits of its source.
         split_name: ``train``, ``validation`` or ``test``.
+        config: says how many examples are predicted at once.
         report_dir: where figures and tables are written.
-
-    Returns:
-        Metrics named ``split/metric``.
     """
     split = data.splits[split_name]
     outputs = model.predict_split(split, config.data.batch_size)
     metrics = model.task.measure(split, outputs, model.preprocessing)
     model.task.draw_figures(report_dir, split_name, split, outputs, model.preprocessing)
-    return {f"{split_name}/{name}": value for name, value in metrics.items()}
+    named = {f"{split_name}/{name}": value for name, value in metrics.items()}
+    return Evaluation(model, data, split_name, outputs, named, config, report_dir)
 
 
 def check_reload(model: Artifact, file: Path, split: Split) -> None:

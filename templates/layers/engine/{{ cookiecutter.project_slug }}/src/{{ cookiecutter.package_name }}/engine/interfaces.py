@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from .errors import UsageProblem
 from .lookup import find
+from .weighted_metrics import WeightedMetric
 
 if TYPE_CHECKING:
     import argparse
@@ -45,6 +46,8 @@ class Split:
         lengths: (size,) how much of axis 1 of a prepared example counts; the rest is padding, which
             batches leave out. None: all examples have the same shape.
         sampled: positions that an epoch of training goes through; None: each example once.
+        groups: (size,) text; examples of one group, such as a patient, resemble each other, and are
+            drawn together where intervals are estimated. '' or None: each is on its own.
     """
 
     ids: np.ndarray
@@ -53,6 +56,7 @@ class Split:
     in_memory: bool = False
     lengths: np.ndarray | None = None
     sampled: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -71,6 +75,7 @@ class Split:
             fetch=lambda places: self.fetch(tf.gather(positions, places)),
             lengths=None if self.lengths is None else self.lengths[sampled],
             sampled=None,
+            groups=None if self.groups is None else self.groups[sampled],
         )
 
 
@@ -200,6 +205,18 @@ def no_vocabularies(preprocessing: Any) -> dict[str, Any]:
     return {}
 
 
+def no_weighted_metrics(
+    split: Split, outputs: np.ndarray, preprocessing: Any
+) -> dict[str, WeightedMetric]:
+    """Return an empty table: no metric has an interval."""
+    return {}
+
+
+def no_slices(split: Split, preprocessing: Any) -> dict[str, np.ndarray]:
+    """Return an empty table."""
+    return {}
+
+
 def no_baselines(data: DatasetSplits, preprocessing: Any, config: Config) -> list[dict[str, Any]]:
     """Return an empty list."""
     return []
@@ -245,7 +262,11 @@ class Task:
         sample_weights: (size,) weight of each training example's loss, their mean 1; None: alike.
         finalize: the model to save: what the validation split decides once training is over.
         postprocess: raw inputs and outputs of a batch -> the part of the outputs to keep.
-        measure_baselines: rows ``{"name": …, "metrics": {"test/…": …}}`` of simple models.
+        weighted_metrics: those metrics of ``measure`` that can be had for weighted examples, the
+            first among them: from them come intervals, slices and comparisons of models.
+        slices: columns (size,) of text or numbers, by whose values or bands a split is measured.
+        measure_baselines: rows ``{"name": …, "metrics": {"test/…": …}, "outputs": …}`` of simple
+            models; the outputs for the test split are as the model's own.
         draw_figures: writes figures and tables about a split to a folder.
         write_report: writes what needs the finished summary.
         inspect: what is to be known of a user's file or folder before training.
@@ -277,6 +298,10 @@ class Task:
     sample_weights: Callable[[np.ndarray, Any, Config], np.ndarray | None] = weigh_equally
     finalize: "Callable[[Artifact, DatasetSplits, Config], Artifact]" = keep_model
     postprocess: Callable[[Any, np.ndarray, Any], np.ndarray] = keep_outputs
+    weighted_metrics: Callable[[Split, np.ndarray, Any], Mapping[str, WeightedMetric]] = (
+        no_weighted_metrics
+    )
+    slices: Callable[[Split, Any], Mapping[str, np.ndarray]] = no_slices
     measure_baselines: Callable[[DatasetSplits, Any, Config], list[dict[str, Any]]] = no_baselines
     draw_figures: "Callable[[Path, str, Split, np.ndarray, Any], None]" = draw_nothing
     write_report: "Callable[[Path, Artifact, DatasetSplits, Summary, Config], None]" = write_nothing
@@ -316,6 +341,8 @@ ARGUMENTS = {
     "sample_weights": 3,
     "finalize": 3,
     "postprocess": 3,
+    "weighted_metrics": 3,
+    "slices": 2,
     "measure_baselines": 3,
     "draw_figures": 5,
     "write_report": 5,

@@ -2,12 +2,9 @@
 
 from typing import Any
 
-from .artifact import Artifact
 from .checkpoints import Checkpoint
-from .config_fields import BaseConfig
 from .determinism import is_deterministic
-from .evaluation import compare_with_baselines
-from .interfaces import DatasetSplits, Metrics
+from .evaluation import Evaluation, compare_with_baselines
 from .loop import FitResult
 from .runs import Run, Summary
 from .strategy import Strategy
@@ -15,23 +12,24 @@ from .strategy import Strategy
 
 def summarize(
     run: Run,
-    model: Artifact,
-    data: DatasetSplits,
-    config: BaseConfig,
+    tested: Evaluation,
     strategy: Strategy,
     fit_result: FitResult,
     checkpoint: Checkpoint | None,
-    metrics: Metrics,
     baselines: list[dict[str, Any]],
 ) -> Summary:
     """Return the summary; the total time and what MLflow has are filled in later.
 
     Args:
-        model: as it was saved.
+        run: the run.
+        tested: its model, as it was saved, on the test split.
+        strategy: the devices that it was trained on.
+        fit_result: what fitting came to.
         checkpoint: the one that the run was resumed from.
-        metrics: of the test split.
         baselines: rows of ``Task.measure_baselines``.
     """
+    model, data, config, metrics = tested.model, tested.data, tested.config, tested.metrics
+    baselines = [{"name": row["name"], "metrics": row["metrics"]} for row in baselines]
     return {
         "run_id": run.id,
         "template": model.task.name,

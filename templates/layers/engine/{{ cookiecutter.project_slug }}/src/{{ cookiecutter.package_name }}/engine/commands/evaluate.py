@@ -1,6 +1,7 @@
 """``evaluate [--run latest|ID|URI] [--split test] [--data.path …]``."""
 
 import sys
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from .. import strategy
 from ..config_fields import BaseConfig
 from ..config_loader import Parser
 from ..errors import UsageProblem
+from ..extensions import call_hooks
 from ..files import project_root
 from ..runs import find_run, is_model_uri
 from . import Project
@@ -28,6 +30,7 @@ def run(project: Project, words: list[str]) -> None:
         type=Path,
         help="where figures and tables go (default: the run's report/; reports/ for other data)",
     )
+    call_hooks("add_arguments", "evaluate", parser)
     arguments, fields = parser.parse_known_args(words)
     requested = project.load_config(fields)
     # A run that does not exist is an error before TensorFlow is imported.
@@ -54,9 +57,11 @@ def run(project: Project, words: list[str]) -> None:
                 file=sys.stderr,
             )
     report_dir = arguments.output or report_dir
-    metrics = evaluate(model, data, arguments.split, config, report_dir)
-    for name, value in metrics.items():
+    evaluation = evaluate(model, data, arguments.split, config, report_dir)
+    for name, value in evaluation.metrics.items():
         print(f"{name}  {value:.4f}")
+    summary = trained.summary if trained else None
+    call_hooks("after_evaluation", replace(evaluation, run=trained, summary=summary), arguments)
     print(f"report: {report_dir}")
 
 

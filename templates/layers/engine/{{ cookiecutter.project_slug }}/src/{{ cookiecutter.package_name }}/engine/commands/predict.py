@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import strategy
 from ..config_loader import Parser, positive
+from ..extensions import call_hooks
 from ..files import atomic_write
 from ..runs import find_run, is_model_uri
 from . import Project
@@ -22,6 +23,7 @@ def run(project: Project, words: list[str]) -> None:
     parser.add_argument(
         "--batch-size", type=positive, default=128, metavar="N", help="examples at once (128)"
     )
+    call_hooks("add_arguments", "predict", parser)
     arguments = parser.parse_args(words)
     if not is_model_uri(arguments.run):
         find_run(arguments.run)  # fails before TensorFlow is imported

@@ -1,0 +1,75 @@
+"""What features add: commands, and hooks that the engine calls.
+
+A feature is a subpackage of the engine that a project has or lacks, such as ``report``. In it
+
+- ``commands.py`` holds ``COMMANDS``, further lines of the table in ``engine/commands``;
+- ``hooks.py`` has functions with names of ``Hooks``.
+
+Both are found by their place, so that nothing refers to a feature that is left out. Neither file
+may import TensorFlow or Keras, except inside its functions: the help must be instant.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+
+    from .commands import Command
+    from .evaluation import Evaluation
+
+ENGINE = Path(__file__).parent
+
+
+class Hooks:
+    """The hooks of a feature, each of which ``hooks.py`` may define or leave out."""
+
+    @staticmethod
+    def add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
+        """Add flags to a command.
+
+        Args:
+            command: ``evaluate`` or ``predict``.
+            parser: its parser, before it has read the words.
+        """
+
+    @staticmethod
+    def after_evaluation(evaluation: Evaluation, arguments: argparse.Namespace | None) -> None:
+        """Work with a measured model: at the end of ``train``, and in ``evaluate``.
+
+        Args:
+            evaluation: the model, the split and the outputs for it.
+            arguments: of ``evaluate``; None in ``train``.
+        """
+
+
+def find_commands() -> dict[str, Command]:
+    """Return the commands of all features by name."""
+    return {
+        name: command
+        for module in _import_all("commands")
+        for name, command in module.COMMANDS.items()
+    }
+
+
+def call_hooks(name: str, *arguments: Any) -> None:
+    """Call the functions of this name in the features that have one, in the order of their names.
+
+    Args:
+        name: of a function of ``Hooks``.
+        arguments: passed on.
+    """
+    assert hasattr(Hooks, name), name
+    for module in _import_all("hooks"):
+        if function := getattr(module, name, None):
+            function(*arguments)
+
+
+def _import_all(name: str) -> Iterator[ModuleType]:
+    for file in sorted(ENGINE.glob(f"*/{name}.py")):
+        yield import_module(f"{__package__}.{file.parent.name}.{name}")

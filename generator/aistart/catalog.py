@@ -18,6 +18,7 @@ from aistart.manifest import MANIFEST
 
 PROJECT_FOLDER = "{{ cookiecutter.project_slug }}"  # a layer's tree of files
 LAYERS_FOLDER = "layers"  # in the templates' root: layers that are not templates
+FEATURES_FOLDER = "features"  # in a layer: what it adds to a feature, by the feature's name
 
 
 def templates_root() -> Path:
@@ -42,10 +43,10 @@ class Layer:
 
     @property
     def name(self) -> str:
-        """The name by which templates refer to it; for ours, its path below ``layers``."""
-        root = templates_root() / LAYERS_FOLDER
-        if self.path.is_relative_to(root):
-            return self.path.relative_to(root).as_posix()
+        """Its name: for ours, the path below ``layers`` or else below the templates' root."""
+        for root in (templates_root() / LAYERS_FOLDER, templates_root()):
+            if self.path.is_relative_to(root):
+                return self.path.relative_to(root).as_posix()
         return self.path.name
 
     @cached_property
@@ -94,10 +95,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class Feature:
-    """An optional layer of a template, which users add or leave out."""
+    """Optional layers of a template, which users add or leave out together.
+
+    Attributes:
+        layers: the feature's own, and what layers of the template add to it.
+    """
 
     name: str
-    layer: Layer
+    layers: tuple[Layer, ...]
     summary: str
     default: bool
 
@@ -168,7 +173,10 @@ class Template:
             return {}
         return {
             name: Feature(
-                name, self._find_layer(entry["layer"]), entry["summary"], entry["default"]
+                name,
+                self._layers_for_feature(name, self._find_layer(entry["layer"])),
+                entry["summary"],
+                entry["default"],
             )
             for name, entry in self.declarations.get("_features", {}).items()
         }
@@ -203,7 +211,8 @@ class Template:
             if key in by_choice
         ]
         choice_layers = [self._find_layer(name) for name in names if name]
-        return (*self.layers, *choice_layers, *(self.features[name].layer for name in features))
+        feature_layers = (layer for name in features for layer in self.features[name].layers)
+        return (*self.layers, *choice_layers, *feature_layers)
 
     @property
     def all_layers(self) -> tuple[Layer, ...]:
@@ -211,13 +220,21 @@ class Template:
         by_choice = self._layers_by_choice.values()
         names = {name for by_answer in by_choice for name in by_answer.values()}
         choice_layers = [self._find_layer(name) for name in sorted(filter(None, names))]
-        feature_layers = (feature.layer for feature in self.features.values())
+        feature_layers = (layer for feature in self.features.values() for layer in feature.layers)
         return (*self.layers, *choice_layers, *feature_layers)
 
     @property
     def _layers_by_choice(self) -> dict[str, dict[str, str]]:
         by_choice: dict[str, dict[str, str]] = self.declarations.get("_layers_by_choice", {})
         return {} if self.is_plain else by_choice
+
+    def _layers_for_feature(self, name: str, own: Layer) -> tuple[Layer, ...]:
+        """Return a feature's own layer and those that the template's layers add to it."""
+        if not is_template_path(name):
+            raise UsageProblem(f"template: {name!r} cannot be the name of a feature.")
+        folders = (layer.path / FEATURES_FOLDER / name for layer in self.layers)
+        added = (folder for folder in folders if (folder / MANIFEST).is_file())
+        return (own, *(Layer(folder) for folder in added if folder != own.path))
 
     def _find_layer(self, name: str) -> Layer:
         return find_layer(name, self.own_layer.path)

@@ -1,0 +1,1 @@
+"""Evidence for a run: the report, the model card, and the gate of the registry."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import pandas as pd
@@ -31,7 +31,7 @@ from .datasets.interactions import (
     split_interactions,
 )
 from .engine.errors import DataProblem
-from .engine.interfaces import DatasetSplits, Split
+from .engine.interfaces import DatasetSplits, Preprocessing, Split
 from .engine.lookup import find
 from .registry import SOURCES
 
@@ -65,6 +65,13 @@ class FeatureTable:
         }
 
 
+class FeatureTables(TypedDict, total=False):
+    """Features of both sides, as keyword arguments."""
+
+    user_features: FeatureTable | None
+    item_features: FeatureTable | None
+
+
 @dataclass(frozen=True)
 class SourceData:
     """What a source returns.
@@ -84,7 +91,7 @@ class SourceData:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Histories(Split):
     """A split whose examples are the history of a user and the targets that follow.
 
@@ -100,10 +107,10 @@ class Histories(Split):
         ends: (size,) position after the last target.
     """
 
-    interactions: Interactions | None = None
-    history_starts: np.ndarray | None = None
-    target_starts: np.ndarray | None = None
-    ends: np.ndarray | None = None
+    interactions: Interactions
+    history_starts: np.ndarray
+    target_starts: np.ndarray
+    ends: np.ndarray
     user_features: FeatureTable | None = None
     item_features: FeatureTable | None = None
 
@@ -113,6 +120,17 @@ class Histories(Split):
         counts = self.ends - self.target_starts
         offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
         return np.repeat(self.target_starts, counts) + offsets
+
+
+def as_histories(split: Split) -> Histories:
+    """Return a split that ``load`` made by its own type; the engine passes it on as a ``Split``.
+
+    Raises:
+        TypeError: it is another kind of split.
+    """
+    if not isinstance(split, Histories):
+        raise TypeError(f"expected Histories, as data.load returns them, not {type(split)}")
+    return split
 
 
 # === Sources ===
@@ -140,7 +158,7 @@ def load_shop(data: DataConfig) -> SourceData:
 
 def load_table(data: DataConfig) -> SourceData:
     """A csv or parquet file with a row for each interaction."""
-    return _read(read_file(data), data.path, data)
+    return _read(read_file(data), data.path or data.source, data)
 
 
 def load_sql(data: DataConfig) -> SourceData:
@@ -165,11 +183,11 @@ def load_movielens(data: DataConfig) -> SourceData:
 # === From interactions to splits ===
 
 
-def load(config: Config, preprocessing: Any = None) -> DatasetSplits:
+def load(config: Config, preprocessing: Preprocessing | None = None) -> DatasetSplits:
     """Read the configured source, check it, and hold out the latest interactions.
 
     Args:
-        preprocessing: part of the contract; recommenders read their data without it.
+        preprocessing: that of a model to evaluate; recommenders read the same data for any.
 
     Raises:
         DataProblem: the data cannot be used, naming file, row or column.
@@ -185,12 +203,15 @@ def load(config: Config, preprocessing: Any = None) -> DatasetSplits:
     positions = split_interactions(
         interactions, data.split, data.validation_fraction, data.test_fraction
     )
-    features = {"user_features": source.user_features, "item_features": source.item_features}
-    options = {"max_history": data.max_history, "features": features}
+    features: FeatureTables = {
+        "user_features": source.user_features,
+        "item_features": source.item_features,
+    }
+    common = (data.max_history, features)
     splits = {
-        "train": _build_training_histories(interactions, positions.train_ends, **options),
-        "validation": _build_evaluation_histories(interactions, positions.validation, **options),
-        "test": _build_evaluation_histories(interactions, positions.test, **options),
+        "train": _build_training_histories(interactions, positions.train_ends, *common),
+        "validation": _build_evaluation_histories(interactions, positions.validation, *common),
+        "test": _build_evaluation_histories(interactions, positions.test, *common),
     }
     for name, split in splits.items():
         if len(split) == 0:
@@ -211,8 +232,8 @@ def load(config: Config, preprocessing: Any = None) -> DatasetSplits:
     if source.best_rank is not None:
         notes["generated"] = True
         if data.split == "last":
-            notes |= _measure_best_reachable(source, splits["test"])
-    tables = [table for table in features.values() if table]
+            notes |= _measure_best_reachable(source.interactions, source.best_rank, splits["test"])
+    tables = [table for table in (source.user_features, source.item_features) if table]
     return DatasetSplits(
         source=data.source,
         digest=_digest(interactions, positions, data, tables),
@@ -252,7 +273,7 @@ def _clean(source: SourceData, data: DataConfig) -> tuple[Interactions, dict[str
     Returns:
         What is left, notes on what was dropped, and the number of duplicates.
     """
-    interactions, notes = source.interactions, {}
+    interactions, notes = source.interactions, dict[str, Any]()
     if len(interactions) == 0:
         raise DataProblem(f"data: there are no interactions in {data.path or data.source!r}.")
     duplicates = find_duplicates(interactions)
@@ -281,14 +302,16 @@ def _count(interactions: Interactions) -> dict[str, int]:
 
 
 def _build_training_histories(
-    interactions: Interactions, train_ends: np.ndarray, max_history: int, features: dict[str, Any]
+    interactions: Interactions,
+    train_ends: np.ndarray,
+    max_history: int,
+    features: FeatureTables,
 ) -> Histories:
     """Cut the training interactions of each user into windows; each is a target exactly once.
 
     Args:
         train_ends: (users,) position after each user's last training interaction.
-        max_history: targets of a window, and interactions of history in front of them.
-        features: ``user_features`` and ``item_features``.
+        max_history: targets of a window at most; training sees the one interaction before them.
     """
     offsets = interactions.user_offsets()[:-1]
     counts = train_ends - offsets
@@ -311,13 +334,12 @@ def _build_training_histories(
 
 
 def _build_evaluation_histories(
-    interactions: Interactions, hold_out: HoldOut, max_history: int, features: dict[str, Any]
+    interactions: Interactions, hold_out: HoldOut, max_history: int, features: FeatureTables
 ) -> Histories:
     """Build the whole history and the targets of each held-out user that has a target.
 
     Args:
         max_history: next items that ``fetch`` returns; ``targets`` holds them all.
-        features: ``user_features`` and ``item_features``.
     """
     positive = np.concatenate([[0], np.cumsum(interactions.weights > 0)])
     mask = positive[hold_out.ends] > positive[hold_out.target_starts]
@@ -343,7 +365,7 @@ def _build_histories(
     ends: np.ndarray,
     targets: np.ndarray,
     max_history: int,
-    features: dict[str, Any],
+    features: FeatureTables,
 ) -> Histories:
     """Build a split; ``fetch`` returns at most ``max_history`` of the next items."""
     item_ids = np.append(interactions.item_ids, "")  # index -1 is padding
@@ -389,12 +411,18 @@ def _pad_ranges(starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
     return np.where(positions < ends[:, None], positions, -1)
 
 
-def _measure_best_reachable(source: SourceData, test: Histories) -> dict[str, float]:
-    """Measure the ranking by the known process of synthetic data on the test targets."""
-    shopping = source.interactions
+def _measure_best_reachable(
+    interactions: Interactions, best_rank: np.ndarray, test: Histories
+) -> dict[str, float]:
+    """Measure the ranking by the known process of synthetic data on the test targets.
+
+    Args:
+        interactions: of the source, before any are dropped.
+        best_rank: (interactions,) see ``SourceData``.
+    """
     ranks_by_pair = {}
-    for user, item, rank in zip(shopping.users, shopping.items, source.best_rank, strict=True):
-        ranks_by_pair[shopping.user_ids[user], shopping.item_ids[item]] = rank
+    for user, item, rank in zip(interactions.users, interactions.items, best_rank, strict=True):
+        ranks_by_pair[interactions.user_ids[user], interactions.item_ids[item]] = rank
     ranks = np.array(
         [ranks_by_pair[user, item] for user, (item, *_) in zip(test.ids, test.targets, strict=True)]
     )
@@ -415,12 +443,16 @@ def _read(chunks: Iterable[pd.DataFrame], origin: str, data: DataConfig) -> Sour
     """
     reader = InteractionReader(data).extend(chunks, origin)
     interactions = _drop_future(reader.interactions(), reader)
-    features = {}
-    for name, column in (("user_features", "user_column"), ("item_features", "item_column")):
-        path = getattr(data, name)
-        if path:
-            features[name] = FeatureTable(*read_features(path, getattr(data, column), name))
-    return SourceData(interactions, tuple(reader.unreadable), **features)
+    return SourceData(
+        interactions,
+        tuple(reader.unreadable),
+        user_features=_read_features(data.user_features, data.user_column, "user_features"),
+        item_features=_read_features(data.item_features, data.item_column, "item_features"),
+    )
+
+
+def _read_features(path: str | None, column: str, field_name: str) -> FeatureTable | None:
+    return FeatureTable(*read_features(path, column, field_name)) if path else None
 
 
 def _drop_future(interactions: Interactions, reader: InteractionReader) -> Interactions:

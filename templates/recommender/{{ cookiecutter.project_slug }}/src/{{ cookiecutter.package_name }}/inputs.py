@@ -33,7 +33,11 @@ def example(data: DatasetSplits, preprocessing: Preprocessing) -> pd.DataFrame:
 
 
 def from_frame(frame: pd.DataFrame, preprocessing: Preprocessing) -> dict[str, tf.Tensor]:
-    """Convert the rows of a request to raw inputs of the preprocessing."""
+    """Convert the rows of a request to raw inputs of the preprocessing.
+
+    Args:
+        frame: columns ``user`` and ``history`` (batch,), see ``signature``; ids may be unknown.
+    """
     rows = [[part for part in str(text).split(SEPARATOR) if part] for text in frame["history"]]
     return build_raw_inputs([str(user) for user in frame["user"]], rows)
 
@@ -44,6 +48,10 @@ def build_raw_inputs(users: list[str], histories: list[list[str]]) -> dict[str, 
     Args:
         users: (batch,) ids.
         histories: (batch,) lists of item ids, the oldest first.
+
+    Returns:
+        ``user`` (batch,) and ``history`` (batch, longest) string, '' behind the items;
+        ``next_items`` and ``weights`` (batch, 1) empty.
     """
     longest = max(1, *map(len, histories))
     padded = np.full((len(users), longest), "", dtype=object)  # (batch, longest)

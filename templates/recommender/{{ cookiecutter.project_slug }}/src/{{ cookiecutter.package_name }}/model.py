@@ -1,9 +1,10 @@
 """Models by name: networks that learn the next item, alone or beside transitions.
 
 To add one, write a function like those here and add a line to ``MODELS`` in ``registry.py``; a
-network of your own derives from ``networks.Network``.
+network of your own derives from ``networks.layers.Network``.
 
-In training, a core outputs the loss of each history; a saved core scores the whole catalogue.
+The Keras model that is trained outputs the loss of each history; the one that is saved scores the
+whole catalogue. Both share the network.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from .engine.lookup import find
 from .engine.strategy import all_gather
 from .networks import linear
 from .networks.features import FeatureEncoder
-from .networks.layers import MatrixFactorization, Network, SASRec, TwoTower
+from .networks.layers import MatrixFactorization, Network, SASRec, Shape, Tensor, TwoTower
 from .networks.transitions import PRIOR_COUNT
 from .preprocessing import FIRST_ITEM, PADDING
 from .registry import MODELS
@@ -33,22 +34,38 @@ if TYPE_CHECKING:
 
 FULL_SOFTMAX_ITEMS = 20_000  # larger catalogues train with sampled negatives
 INDEX_BATCH = 20_000  # items embedded at a time when the index is built
-MASKED_LOGIT = -1e9
+MASKED_LOGIT = -1e9  # not infinite, as the difference of two infinities is NaN
 
 
 def mf(config: Config, preprocessing: Preprocessing) -> Network:
-    """Build matrix factorization."""
+    """Build matrix factorization: the dot product of a user's and an item's embedding.
+
+    Args:
+        config: of the model's fields it reads ``embedding_dim``.
+        preprocessing: its users and items have an embedding each.
+    """
     return MatrixFactorization(**_network_options(config, preprocessing))
 
 
 def two_tower(config: Config, preprocessing: Preprocessing) -> Network:
-    """Build towers of users and items with their features, trained with in-batch negatives."""
+    """Build towers of users and items with their features, trained with in-batch negatives.
+
+    Args:
+        config: of the model's fields it reads ``embedding_dim`` and ``dropout``.
+        preprocessing: its users and items have an embedding each.
+    """
     return TwoTower(**_network_options(config, preprocessing))
 
 
 def sasrec(config: Config, preprocessing: Preprocessing) -> Network:
-    """Build self-attention over the history."""
+    """Build self-attention over the history.
+
+    Args:
+        config: all fields of the model but ``num_negatives``, which the loss reads.
+        preprocessing: its items have an embedding each; users are known by their history alone.
+    """
     return SASRec(
+        # START, then max_history items of history and as many next items.
         max_length=2 * preprocessing.max_history + 1,
         num_blocks=config.model.num_blocks,
         num_heads=config.model.num_heads,
@@ -75,7 +92,11 @@ WEIGHTS_FROM_DATA: tuple[str, ...] = ("/(log_popularity|user_table|item_table)$"
 
 
 def build(config: Config, preprocessing: Preprocessing) -> keras.Model:
-    """Build the configured model for training, see ``NextItemLoss``."""
+    """Build the configured model for training, see ``NextItemLoss``.
+
+    Args:
+        preprocessing: fitted, as its statistics and tables of features become weights.
+    """
     network = find(MODELS, config.model.name)(config, preprocessing)
     network.build()
     log_popularity = np.log(linear.popularity(preprocessing.item_counts))
@@ -106,21 +127,26 @@ def phases(config: Config) -> list[Phase]:
 
 
 def finalize(trained: Artifact, data: DatasetSplits, config: Config) -> Artifact:
-    """Replace the training core by one that scores the catalogue."""
+    """Replace the trained model by one that scores the catalogue.
+
+    Args:
+        trained: with the model of ``build``.
+    """
     loss = trained.network.get_layer("next_item_loss")
-    core = build_scorer(loss.network)
+    scorer = build_scorer(loss.network)
     if loss.use_transitions:
         followers = trained.preprocessing.transitions.top_followers()
-        core = build_scorer(loss.network, followers, loss.gate)
-    return replace(trained, network=core)
+        scorer = build_scorer(loss.network, followers, loss.gate)
+    return replace(trained, network=scorer)
 
 
 def build_scorer(
-    network: Network, followers: np.ndarray | None = None, gate: Any = None
+    network: Network, followers: np.ndarray | None = None, gate: Tensor | None = None
 ) -> keras.Model:
     """Build a model from user and history to scores of the catalogue (batch, items).
 
     Args:
+        network: trained; the scorer takes its embeddings of all items as they are now.
         followers: (items, followers, 2), see ``Transitions.top_followers``; None: no transitions.
         gate: (2,) see ``NextItemLoss``.
     """
@@ -130,12 +156,12 @@ def build_scorer(
     }
     num_followers = 0 if followers is None else followers.shape[1]
     scorer = CatalogueScorer(network, num_followers, dtype="float32", name="scorer")
-    core = keras.Model(inputs, scorer(inputs), name="scorer")
+    model = keras.Model(inputs, scorer(inputs), name="scorer")
     scorer.index.assign(_embed_catalogue(network))
     if num_followers:
         scorer.followers.assign(followers)
         scorer.gate.assign(gate)
-    return core
+    return model
 
 
 def vocabularies(preprocessing: Preprocessing) -> dict[str, tuple[int, tuple[Any, ...]]]:
@@ -179,21 +205,29 @@ class NextItemLoss(layers.Layer):
         self.num_negatives, self.seed = num_negatives, seed
         self.generator = keras.random.SeedGenerator(seed)
 
-    def build(self, shape) -> None:
+    def build(self, shape: dict[str, Shape]) -> None:
         if self.use_transitions:
             self.gate = self.add_weight((2,), "zeros", name="gate")
 
-    def call(self, inputs, training=False):
-        items, weights = inputs["items"], inputs["weights"]
+    def call(self, inputs: dict[str, Tensor], training: bool = False) -> Tensor:
+        """Return loss and share above popularity (batch, 2).
+
+        Args:
+            inputs: see ``Preprocessing.finish``.
+            training: whether dropout applies, and whether a target is left out of the transitions.
+        """
+        items, weights = inputs["items"], inputs["weights"]  # (batch, 1 + length), (batch, length)
         queries = self.network.embed_queries(inputs["user"], items[:, :-1], training)
         # A user's own network may end in a layer of half precision.
         queries = ops.cast(queries, self.compute_dtype)  # (batch, length, embedding_dim)
         targets = items[:, 1:]  # (batch, length)
+        # Item 0 stands for padding and unknown items, whose weight is 0.
         index = ops.maximum(targets - FIRST_ITEM, 0)
         if self.in_batch:
             log_prob = self._in_batch_log_prob(queries, targets, weights, index)
         elif self.network.num_items <= FULL_SOFTMAX_ITEMS:
             logits = self._target_logits(queries, index, self.network.item_logits())
+            # Full softmax over (batch, length, items), as logits of the targets are all it needs.
             log_prob = logits - ops.logsumexp(self.network.score(queries), axis=-1)
         else:
             negatives = self._sample_negatives()
@@ -206,25 +240,32 @@ class NextItemLoss(layers.Layer):
             shares = ops.log_softmax(self.gate)
             log_prob = ops.logaddexp(shares[0] + log_prob, shares[1] + transition)
         above = ops.cast(log_prob > log_popularity, "float32")
-        total = ops.maximum(ops.sum(weights, axis=1), 1e-6)
+        total = ops.maximum(
+            ops.sum(weights, axis=1), 1e-6
+        )  # (batch,), 0 in rows that only fill up a batch
         values = ops.stack([-log_prob, above], axis=-1)  # (batch, length, 2)
         return ops.sum(values * weights[..., None], axis=1) / total[:, None]
 
-    def _transition_log_prob(self, inputs, log_popularity, training):
-        """Log-probability (batch, length) of each target given the item before it."""
+    def _transition_log_prob(
+        self, inputs: dict[str, Tensor], log_popularity: Tensor, training: bool
+    ) -> Tensor:
+        """Compute the log-probability (batch, length) of each target given the item before it."""
         own = 1.0 if training else 0.0  # the target's own occurrence in the training counts
         counts = ops.maximum(inputs["transition_counts"] - own, 0.0)
         totals = ops.maximum(inputs["transition_totals"] - own, 0.0)
         prior = PRIOR_COUNT * ops.exp(log_popularity)
         return ops.log((counts + prior) / (totals + PRIOR_COUNT))
 
-    def _in_batch_log_prob(self, queries, targets, weights, index):
+    def _in_batch_log_prob(
+        self, queries: Tensor, targets: Tensor, weights: Tensor, index: Tensor
+    ) -> Tensor:
+        """Compute the log-probability (batch, length) of each target among all of the batch."""
         numbers = all_gather(ops.where(weights > 0, targets, PADDING))
-        numbers = ops.reshape(numbers, (-1,))
+        numbers = ops.reshape(numbers, (-1,))  # (replicas * batch * length,)
         indices = ops.maximum(numbers - FIRST_ITEM, 0)
         return self._log_prob_among_samples(queries, index, numbers, indices)
 
-    def _sample_negatives(self):
+    def _sample_negatives(self) -> Tensor:
         """Sample catalogue indices (num_negatives,) by popularity.
 
         The catalogue is a square of blocks: sample a block, then an item in it. Sampling from the
@@ -234,15 +275,17 @@ class NextItemLoss(layers.Layer):
         missing = side * side - self.network.num_items
         logits = self.network.log_popularity
         logits = ops.pad(logits, [[0, missing]], constant_values=MASKED_LOGIT)
-        logits = ops.reshape(logits, (side, side))
+        logits = ops.reshape(logits, (side, side))  # (blocks, items of a block)
         blocks = ops.expand_dims(ops.logsumexp(logits, axis=1), 0)
         block = keras.random.categorical(blocks, self.num_negatives, seed=self.generator)[0]
         inside = ops.take(logits, block, axis=0)  # (num_negatives, side)
         offset = keras.random.categorical(inside, 1, seed=self.generator)[:, 0]
         return block * side + offset
 
-    def _log_prob_among_samples(self, queries, index, numbers, indices):
-        """Log-probability (batch, length) of each target in a sampled softmax.
+    def _log_prob_among_samples(
+        self, queries: Tensor, index: Tensor, numbers: Tensor, indices: Tensor
+    ) -> Tensor:
+        """Compute the log-probability (batch, length) of each target in a sampled softmax.
 
         Args:
             index: (batch, length) catalogue indices of the targets.
@@ -256,18 +299,18 @@ class NextItemLoss(layers.Layer):
         accidental = ops.expand_dims(index, -1) == indices  # the target itself was sampled
         masked = ops.logical_or(accidental, numbers == PADDING)
         logits = ops.where(masked, MASKED_LOGIT, logits)
-        both = ops.concatenate([target_logits[..., None], logits], axis=-1)
+        both = ops.concatenate([target_logits[..., None], logits], axis=-1)  # 1 + samples
         return target_logits - ops.logsumexp(both, axis=-1)
 
-    def _target_logits(self, queries, index, item_logits):
-        """Logits (batch, length) of the targets."""
-        embeddings = self.network.embed_items(FIRST_ITEM + index)
+    def _target_logits(self, queries: Tensor, index: Tensor, item_logits: Tensor) -> Tensor:
+        """Compute the logits (batch, length) of the targets."""
+        embeddings = self.network.embed_items(FIRST_ITEM + index)  # (batch, length, embedding_dim)
         return ops.sum(queries * embeddings, axis=-1) + ops.take(item_logits, index)
 
-    def compute_output_shape(self, shapes):
+    def compute_output_shape(self, shapes: dict[str, Shape]) -> Shape:
         return (shapes["user"][0], 2)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {
             "network": keras.saving.serialize_keras_object(self.network),
             "in_batch": self.in_batch,
@@ -278,7 +321,7 @@ class NextItemLoss(layers.Layer):
         return {**super().get_config(), **own}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> NextItemLoss:
         return cls(_deserialize_network(config.pop("network")), **config)
 
 
@@ -298,8 +341,8 @@ class CatalogueScorer(layers.Layer):
         super().__init__(**options)
         self.network, self.num_followers = network, num_followers
 
-    def build(self, shape) -> None:
-        def add_constant(shape, name):
+    def build(self, shape: dict[str, Shape]) -> None:
+        def add_constant(shape: Shape, name: str) -> keras.Variable:
             return self.add_weight(shape, "zeros", trainable=False, name=name)
 
         num_items, embedding_dim = self.network.num_items, self.network.embedding_dim
@@ -308,13 +351,20 @@ class CatalogueScorer(layers.Layer):
             self.followers = add_constant((num_items, self.num_followers, 2), "followers")
             self.gate = add_constant((2,), "gate")
 
-    def call(self, inputs, training=False):
+    def call(self, inputs: dict[str, Tensor], training: bool = False) -> Tensor:
+        """Return scores (batch, items) of ``user`` and ``items``, see ``Preprocessing``.
+
+        Args:
+            inputs: ``user`` (batch,) and ``items`` (batch, length), START first.
+            training: never applies, as this model is trained.
+        """
         user, items = inputs["user"], inputs["items"]
         last = ops.sum(ops.cast(items != PADDING, "int32"), axis=1, keepdims=True) - 1  # (batch, 1)
         queries = self.network.embed_queries(user, items, False)
-        queries = ops.cast(queries, self.compute_dtype)
+        queries = ops.cast(queries, self.compute_dtype)  # (batch, length or 1, embedding_dim)
         # A network that ignores the items has a single query.
         position = ops.minimum(last, ops.shape(queries)[1] - 1)
+        # (batch, embedding_dim)
         query = ops.squeeze(ops.take_along_axis(queries, position[..., None], axis=1), 1)
         logits = ops.matmul(query, ops.transpose(self.index)) + self.network.item_logits()
         if not self.num_followers:
@@ -324,12 +374,13 @@ class CatalogueScorer(layers.Layer):
         transition = ops.log(self._transition_prob(last_item))
         return ops.logaddexp(shares[0] + ops.log_softmax(logits, axis=-1), shares[1] + transition)
 
-    def _transition_prob(self, last_item):
-        """Probability (batch, items) of each item to directly follow another (batch,)."""
+    def _transition_prob(self, last_item: Tensor) -> Tensor:
+        """Compute the probability (batch, items) of each item to directly follow another."""
         index, prob = ops.split(
             ops.take(self.followers, ops.maximum(last_item - FIRST_ITEM, 0), axis=0), 2, -1
         )  # (batch, followers, 1)
         prob = ops.where(last_item[:, None, None] >= FIRST_ITEM, prob, 0.0)
+        # Scattered: a dense matrix (items, items) of transitions would not fit into memory.
         batch = ops.shape(last_item)[0]
         row = ops.zeros_like(index, "int32") + ops.arange(batch)[:, None, None]
         cells = ops.reshape(ops.concatenate([row, ops.cast(index, "int32")], -1), (-1, 2))
@@ -337,10 +388,10 @@ class CatalogueScorer(layers.Layer):
         rest = 1 - ops.sum(prob, axis=1)  # (batch, 1)
         return found + rest * ops.exp(self.network.log_popularity)
 
-    def compute_output_shape(self, shapes):
+    def compute_output_shape(self, shapes: dict[str, Shape]) -> Shape:
         return (shapes["user"][0], self.network.num_items)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {
             "network": keras.saving.serialize_keras_object(self.network),
             "num_followers": self.num_followers,
@@ -348,7 +399,7 @@ class CatalogueScorer(layers.Layer):
         return {**super().get_config(), **own}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> CatalogueScorer:
         return cls(_deserialize_network(config.pop("network")), **config)
 
 

@@ -1,7 +1,7 @@
 """Loss, training metric and predictions of a recommender.
 
-In training, a core outputs (batch, 2), see ``model.NextItemLoss``. A saved core outputs scores of
-the catalogue (batch, items), of which ``reduced`` keeps the best.
+In training, the network outputs (batch, 2), see ``model.NextItemLoss``. The saved one outputs
+scores of the catalogue (batch, items), of which ``postprocess`` keeps the best.
 """
 
 from typing import Any
@@ -11,15 +11,17 @@ import numpy as np
 from keras import ops
 
 from .config import Config
-from .engine.interfaces import Preprocessing
+from .preprocessing import Preprocessing
 from .ranking import MAX_RECOMMENDATIONS, mask_items, top_k
+
+Tensor = Any  # of Keras' backend; Keras has no types
 
 
 @keras.saving.register_keras_serializable(__package__)
 class PrecomputedLoss(keras.losses.Loss):
-    """Return the loss that the core computes itself: column 0 of its outputs."""
+    """Return the loss that the network computes itself: column 0 of its outputs."""
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return ops.cast(y_pred[:, 0], "float32")
 
 
@@ -27,7 +29,9 @@ class PrecomputedLoss(keras.losses.Loss):
 class AbovePopularity(keras.metrics.Mean):
     """Average the share of positions where the next item was likelier than by its popularity."""
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> None:
         super().update_state(y_pred[:, 1], sample_weight)
 
 
@@ -35,19 +39,26 @@ class AbovePopularity(keras.metrics.Mean):
 
 
 def next_item(config: Config, preprocessing: Preprocessing) -> keras.losses.Loss:
-    """Cross-entropy of the next item."""
+    """Return the mean cross-entropy of the next items of a history; the network computes it."""
     return PrecomputedLoss()
 
 
 def above_popularity(config: Config, preprocessing: Preprocessing) -> keras.metrics.Metric:
-    """Share of next items that were likelier than by their popularity."""
+    """Return the share of next items that were likelier than by their popularity."""
     return AbovePopularity(name="above_popularity")
 
 
 def sample_weights(
     targets: np.ndarray, preprocessing: Preprocessing, config: Config
 ) -> np.ndarray | None:
-    """Weight each history (size,) by its number of targets, with mean 1."""
+    """Weight each history by its number of targets, so that all targets count alike.
+
+    Args:
+        targets: (size,) of ``Histories``.
+
+    Returns:
+        (size,) float32 with mean 1.
+    """
     counts = preprocessing.encode_targets(targets)
     return (counts / counts.mean()).astype("float32")
 
@@ -72,8 +83,14 @@ def postprocess(
 
 
 def decode_predictions(outputs: np.ndarray, preprocessing: Preprocessing) -> list[dict[str, Any]]:
-    """Convert recommendations (batch, k, 2) to rows with ``prediction``, the best item or '', and
-    ``scores`` by item."""
+    """Convert recommendations to rows with ``prediction`` and ``scores``.
+
+    Args:
+        outputs: (batch, k, 2) see ``ranking.top_k``.
+
+    Returns:
+        For each row the best item, '' where there is none, and scores by item, the best first.
+    """
     rows = []
     for row in outputs:
         scores = {

@@ -10,7 +10,10 @@ from .engine.config_loader import positive
 from .engine.errors import DataProblem, UsageProblem
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from .engine.artifact import Artifact
+    from .preprocessing import Preprocessing
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,7 +80,7 @@ def format_predictions(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
 
 def _score_similar(
     model: "Artifact", arguments: argparse.Namespace, config: Config
-) -> Iterator[tuple[list[str], Any]]:
+) -> "Iterator[tuple[list[str], np.ndarray]]":
     """Yield the item of ``--similar-to`` and the cosine similarity of all others (1, items)."""
     import numpy as np
 
@@ -91,7 +94,7 @@ def _score_similar(
 
 def _score_users(
     model: "Artifact", arguments: argparse.Namespace, config: Config
-) -> Iterator[tuple[list[str], Any]]:
+) -> "Iterator[tuple[list[str], np.ndarray]]":
     """Yield users, ``--batch-size`` at a time, and the scores of all items (batch, items)."""
     import numpy as np
 
@@ -110,7 +113,7 @@ def _score_users(
 
 
 def _read_histories(
-    arguments: argparse.Namespace, preprocessing: Any, config: Config
+    arguments: argparse.Namespace, preprocessing: "Preprocessing", config: Config
 ) -> tuple[list[str], list[list[str]]]:
     if arguments.history is not None:
         history = [part.strip() for part in arguments.history.split(",") if part.strip()]
@@ -121,7 +124,7 @@ def _read_histories(
     return arguments.user, load_histories(arguments.user, config)
 
 
-def _parse_allowed(only: str | None, preprocessing: Any) -> Any:
+def _parse_allowed(only: str | None, preprocessing: "Preprocessing") -> "np.ndarray | None":
     """Parse ``--only`` to a mask (items,), or None where all are allowed."""
     import numpy as np
 
@@ -139,7 +142,7 @@ def _parse_allowed(only: str | None, preprocessing: Any) -> Any:
     return allowed
 
 
-def _find_items(names: list[str], preprocessing: Any, flag: str) -> list[int]:
+def _find_items(names: list[str], preprocessing: "Preprocessing", flag: str) -> list[int]:
     """Look up catalogue indices of ids; refuse an empty list and unknown ids."""
     import numpy as np
 

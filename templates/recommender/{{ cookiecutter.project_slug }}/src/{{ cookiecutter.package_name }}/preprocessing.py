@@ -5,7 +5,7 @@ every history; the catalogue follows from 3 on. User numbers: 0 is an unknown us
 follow from 1 on. A catalogue index is an item's number minus 3.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
@@ -57,7 +57,12 @@ class Preprocessing:
 
     @classmethod
     def fit(cls, train: Histories, config: Config) -> "Preprocessing":
-        """Learn vocabularies, features and statistics from the training interactions alone."""
+        """Learn vocabularies, features and statistics from the training interactions alone.
+
+        Args:
+            train: the training split; of its interactions only the targets are read.
+            config: for ``data.max_history`` and ``data.repeats``.
+        """
         log = train.interactions  # of all splits: read it at training positions only
         positions = train.target_positions
         users = log.user_ids[np.unique(log.users[positions])]
@@ -86,8 +91,9 @@ class Preprocessing:
                 "user_features": encoder.to_config(),
                 "user_table": encoder(columns, len(users)),
             }
-        index = np.full(len(log.item_ids), -1)
+        index = np.full(len(log.item_ids), -1)  # item of the log -> catalogue index
         index[warm] = np.arange(len(warm))
+        # Position 0 has nothing before it, and index -1 would be the last interaction.
         same_user = (positions > 0) & (log.users[positions - 1] == log.users[positions])
         second = positions[same_user]
         cold = (0,) * (len(items) - len(warm))
@@ -215,7 +221,7 @@ class Preprocessing:
         first = tf.pad(second[:, :-1], [[0, 0], [1, 0]], constant_values=-1)
         in_catalogue = (first >= 0) & (second >= 0)
         pairs, counts, totals = self._transition_tensors
-        pair = first * self.transitions.num_items + second
+        pair = first * len(self.items) + second
         at = tf.minimum(tf.searchsorted(pairs, tf.reshape(pair, [-1])), tf.size(pairs) - 1)
         at = tf.reshape(at, tf.shape(pair))
         found = in_catalogue & (tf.gather(pairs, at) == pair)
@@ -244,12 +250,15 @@ class Preprocessing:
 
     @cached_property
     def _transition_tensors(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        transitions = self.transitions
+        if transitions is None:
+            raise ValueError("only a fitted Preprocessing prepares examples; this one was loaded")
         # A sentinel pair at the end keeps the search valid where there are no transitions.
         with tf.init_scope(), tf.device("CPU:0"):
             return (
-                tf.constant(np.append(self.transitions.pairs, np.iinfo("int64").max)),
-                tf.constant(np.append(self.transitions.counts, 0), tf.int64),
-                tf.constant(self.transitions.totals, tf.int64),
+                tf.constant(np.append(transitions.pairs, np.iinfo("int64").max)),
+                tf.constant(np.append(transitions.counts, 0), tf.int64),
+                tf.constant(transitions.totals, tf.int64),
             )
 
     @cached_property
@@ -268,6 +277,9 @@ def augment(prepared: tf.Tensor, uniform: Uniform, config: Config) -> tf.Tensor:
     Args:
         prepared: (batch, length, 4), see ``Preprocessing.prepare``.
         uniform: draws numbers in [0, 1) for each example.
+
+    Returns:
+        (batch, length, 4) int32, with the same targets.
     """
     draws = uniform(1 + tf.shape(prepared)[1])
     items, weights = prepared[:, :, 0], prepared[:, :, 1]
@@ -281,7 +293,9 @@ def augment(prepared: tf.Tensor, uniform: Uniform, config: Config) -> tf.Tensor:
     return tf.concat([tf.stack([items, weights], axis=-1), prepared[:, :, 2:]], axis=-1)
 
 
-def _lookup_table(keys, values, default: int) -> tf.lookup.StaticHashTable:
+def _lookup_table(
+    keys: Iterable[str], values: Iterable[int], default: int
+) -> tf.lookup.StaticHashTable:
     with tf.init_scope(), tf.device("CPU:0"):
         initializer = tf.lookup.KeyValueTensorInitializer(
             tf.constant(list(keys), tf.string), tf.constant(list(values), tf.int64)

@@ -6,7 +6,7 @@ which a large catalogue does not fit into; these take the best items of each use
 
 import numpy as np
 
-from .engine.interfaces import Preprocessing
+from .preprocessing import Preprocessing
 
 MAX_RECOMMENDATIONS = 100  # kept for each user
 CUTOFFS = (10, 20)  # k of recall
@@ -21,7 +21,11 @@ def rows_at_once(num_items: int) -> int:
 
 
 def top_k(scores: np.ndarray, k: int) -> np.ndarray:
-    """Return the best items of scores (batch, items), the best first.
+    """Select the best items of each row, the best first; ties go by catalogue index.
+
+    Args:
+        scores: (batch, items) floats; items at ``NO_SCORE`` or below are never selected.
+        k: number of items to return; may exceed the catalogue.
 
     Returns:
         (batch, k, 2) float64 catalogue index, -1 where there are no more, and score.
@@ -47,8 +51,11 @@ def mask_items(scores: np.ndarray, items: np.ndarray) -> np.ndarray:
     """Set the scores of items to minus infinity.
 
     Args:
-        scores: (batch, items).
+        scores: (batch, items) floats, left as they are.
         items: (batch, …) catalogue indices to exclude, -1 for none.
+
+    Returns:
+        A copy (batch, items).
     """
     # The additional last column takes the writes of index -1.
     padded = np.concatenate([scores, np.zeros((len(scores), 1), scores.dtype)], axis=1)
@@ -98,16 +105,18 @@ def _user_metrics(
     rows, indices = target_indices(distinct, preprocessing)
     # Targets outside the catalogue cannot be recommended, but count as missed.
     count = np.bincount(rows, minlength=len(targets))  # (users,)
-    top = outputs[:, :, 0].astype(int)
+    top = outputs[:, :, 0].astype(int)  # (users, k)
     num_items, inside = len(preprocessing.items), indices >= 0
-    relevant = rows[inside] * num_items + indices[inside]
+    # A pair of user and item is one number, so that all users are looked up at once.
+    relevant = rows[inside] * num_items + indices[inside]  # (targets in the catalogue,)
     hits = np.isin(np.arange(len(top))[:, None] * num_items + top, relevant) & (top >= 0)
-    discount = 1 / np.log2(np.arange(2, 2 + hits.shape[1]))
+    discount = 1 / np.log2(np.arange(2, 2 + hits.shape[1]))  # (k,) by rank
     metrics: dict[str, np.ndarray] = {}
-    ideal = np.cumsum(discount)[np.minimum(count, 10) - 1]
+    # Every user has a target, so that the index is never -1.
+    ideal = np.cumsum(discount)[np.minimum(count, 10) - 1]  # (users,)
     metrics["ndcg_at_10"] = (hits[:, :10] * discount[:10]).sum(axis=1) / ideal
     for k in CUTOFFS:
         metrics[f"recall_at_{k}"] = hits[:, :k].sum(axis=1) / np.minimum(count, k)
-    rank = np.where(hits.any(axis=1), hits.argmax(axis=1), np.inf)
+    rank = np.where(hits.any(axis=1), hits.argmax(axis=1), np.inf)  # of the first hit
     metrics["mrr"] = 1 / (1 + rank)
     return metrics

@@ -34,7 +34,15 @@ class InteractionReader:
         self._chunks: list[tuple[np.ndarray, ...]] = []
 
     def extend(self, chunks: Iterable[pd.DataFrame], origin: str) -> "InteractionReader":
-        """Add all chunks of a table; return the reader itself."""
+        """Add all chunks of a table; return the reader itself.
+
+        Args:
+            chunks: all with the same columns.
+            origin: file or field, for error messages.
+
+        Raises:
+            DataProblem: a configured column is missing.
+        """
         for chunk in chunks:
             self.add(chunk, origin)
         return self
@@ -122,7 +130,9 @@ class InteractionReader:
         return np.where(np.isnan(ratings), np.nan, positive)
 
 
-def read_features(path: str, column: str, field_name: str) -> tuple[np.ndarray, dict]:
+def read_features(
+    path: str, column: str, field_name: str
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Read a csv or parquet file of features.
 
     Args:

@@ -31,7 +31,7 @@ class Interactions:
         return len(self.users)
 
     def user_offsets(self) -> np.ndarray:
-        """(users + 1,) position of each user's first interaction, and the total at the end."""
+        """Return the position of each user's first interaction, and the total (users + 1,)."""
         return np.searchsorted(self.users, np.arange(len(self.user_ids) + 1))
 
 
@@ -43,7 +43,14 @@ def sort_interactions(
     user_ids: np.ndarray,
     item_ids: np.ndarray,
 ) -> Interactions:
-    """Sort columns (interactions,) in any order by user and time; ties keep their order."""
+    """Sort interactions by user and time; ties keep their order.
+
+    Args:
+        users, items: (interactions,) indices into the ids, in any order.
+        times: (interactions,) float64 in any unit.
+        weights: (interactions,) see ``Interactions``.
+        user_ids, item_ids: (users,) and (items,) ids as text.
+    """
     order = np.lexsort((times, users))  # stable
     return Interactions(
         users[order].astype("int32"),
@@ -76,7 +83,11 @@ def find_duplicates(interactions: Interactions) -> np.ndarray:
 
 
 def select(interactions: Interactions, mask: np.ndarray) -> Interactions:
-    """Keep the interactions of a mask (interactions,), and only the ids that still occur."""
+    """Keep some interactions, and only the ids that still occur.
+
+    Args:
+        mask: (interactions,) True for those to keep.
+    """
     users, user_indices = np.unique(interactions.users[mask], return_inverse=True)
     items, item_indices = np.unique(interactions.items[mask], return_inverse=True)
     return Interactions(
@@ -90,7 +101,10 @@ def select(interactions: Interactions, mask: np.ndarray) -> Interactions:
 
 
 def k_core(interactions: Interactions, k: int) -> Interactions:
-    """Drop users and items with fewer than ``k`` interactions until none are left.
+    """Drop rare users and items until all that remain have ``k`` interactions with each other.
+
+    Args:
+        k: least number of interactions of every user and item; repeats count.
 
     Raises:
         DataProblem: all interactions would be dropped.
@@ -186,8 +200,8 @@ def split_interactions(
 
 
 def _find_cut(interactions: Interactions, offsets: np.ndarray, cut: float) -> np.ndarray:
-    """(users,) position of each user's first interaction at time ``cut`` or later."""
-    earlier = np.concatenate([[0], np.cumsum(interactions.times < cut)])
+    """Find the position (users,) of each user's first interaction at time ``cut`` or later."""
+    earlier = np.concatenate([[0], np.cumsum(interactions.times < cut)])  # before each position
     return offsets[:-1] + earlier[offsets[1:]] - earlier[offsets[:-1]]
 
 

@@ -63,9 +63,9 @@ def generate(shoppers: int = SHOPPERS, seed: int = 0) -> Shop:
     share = popularity / np.maximum(popularity @ in_category.T, 1e-12)[:, category]
     taste = random.dirichlet(np.full(CATEGORIES, 0.2), size=KINDS)  # (kinds, categories)
     companions = np.zeros((ITEMS, ITEMS))
-    for item in range(ITEMS):
+    for row in companions:
         others = random.choice(ITEMS, COMPANIONS, replace=False)
-        companions[item, others] = (0.5, 0.25, 0.15, 0.1)
+        row[others] = (0.5, 0.25, 0.15, 0.1)
     kind = random.integers(KINDS, size=shoppers)
     region_shares = random.dirichlet(np.full(len(REGIONS), 1.0), size=KINDS)
     region = np.array([random.choice(REGIONS, p=region_shares[k]) for k in kind])

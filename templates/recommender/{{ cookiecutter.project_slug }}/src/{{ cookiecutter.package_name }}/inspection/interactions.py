@@ -413,16 +413,16 @@ def _find_bots(interactions: Interactions) -> Iterator[tuple[int, str]]:
             mode = occurrences.argmax()
             if values[mode] > 0 and occurrences[mode] >= REGULAR_SHARE * len(gaps):
                 gap = values[mode] / UNITS[unit]
-                yield user, f"{occurrences[mode]} times a gap of {gap:g} seconds"
+                yield int(user), f"{occurrences[mode]} times a gap of {gap:g} seconds"
     # Runs of the same user and time.
     changes = np.r_[True, (np.diff(interactions.users) != 0) | (np.diff(times) != 0), True]
     starts = np.flatnonzero(changes)
     lengths = np.diff(starts)
     for run in np.flatnonzero(lengths >= BOT_AT_ONCE):
-        yield interactions.users[starts[run]], f"{lengths[run]} interactions at the same time"
+        yield int(interactions.users[starts[run]]), f"{lengths[run]} interactions at the same time"
     most = max(BOT_MIN, BOT_RATIO * np.quantile(counts, 0.95))
     for user in np.flatnonzero(counts > most):
-        yield user, f"{counts[user]} interactions"
+        yield int(user), f"{counts[user]} interactions"
 
 
 # === Preparation for training ===

@@ -7,6 +7,7 @@ field. Missing values contribute nothing.
 from array import array
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -84,7 +85,7 @@ class FeatureEncoder:
             offset += len(categories)
         return _pack_entries(np.array(rows), np.array(places), np.array(values), size)
 
-    def to_config(self) -> dict:
+    def to_config(self) -> dict[str, Any]:
         """Return the state as JSON."""
         return {
             "numbers": {name: list(pair) for name, pair in self.numbers.items()},
@@ -92,7 +93,7 @@ class FeatureEncoder:
         }
 
     @classmethod
-    def from_config(cls, config: dict) -> "FeatureEncoder":
+    def from_config(cls, config: dict[str, Any]) -> "FeatureEncoder":
         """Restore an encoder from ``to_config``."""
         return cls(
             {name: tuple(pair) for name, pair in config["numbers"].items()},

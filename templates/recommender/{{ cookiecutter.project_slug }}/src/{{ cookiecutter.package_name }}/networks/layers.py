@@ -12,6 +12,9 @@ from keras import layers, ops
 
 from ..preprocessing import FIRST_ITEM, PADDING, UNKNOWN
 
+Tensor = Any  # of Keras' backend; Keras has no types
+Shape = tuple[int | None, ...]  # None: any size
+
 
 class Network(layers.Layer):
     """Base of all networks: embeddings, features and popularity of items.
@@ -46,7 +49,7 @@ class Network(layers.Layer):
         self.embedding_dim, self.rate, self.seed = embedding_dim, dropout, seed
         self.user_feature_shape, self.item_feature_shape = user_feature_shape, item_feature_shape
 
-    def build(self, shape=None) -> None:
+    def build(self, shape: Shape | None = None) -> None:
         small = keras.initializers.RandomNormal(0.02, seed=self.seed)
         self.item_embedding = self.add_weight(
             (FIRST_ITEM + self.num_items, self.embedding_dim), small, name="item_embeddings"
@@ -77,7 +80,12 @@ class Network(layers.Layer):
     def build_layers(self) -> None:
         """Create the weights and layers that only this network has."""
 
-    def set_statistics(self, log_popularity: np.ndarray, user_table: Any, item_table: Any) -> None:
+    def set_statistics(
+        self,
+        log_popularity: np.ndarray,
+        user_table: np.ndarray | None,
+        item_table: np.ndarray | None,
+    ) -> None:
         """Set the weights that are computed from the training interactions.
 
         Args:
@@ -85,29 +93,33 @@ class Network(layers.Layer):
             user_table, item_table: (users or items, entries, 2) encoded features, or None.
         """
         self.log_popularity.assign(log_popularity)
-        if self.use_popularity:
+        if self.popularity is not None:
             self.popularity.assign(log_popularity)
         for weight, table in ((self.user_table, user_table), (self.item_table, item_table)):
-            if weight is not None:
+            if weight is not None and table is not None:
                 # The first rows are those of special numbers such as UNKNOWN.
                 rows = np.zeros(weight.shape, "float32")
                 rows[len(rows) - len(table) :] = table
                 weight.assign(rows)
 
-    def embed_queries(self, user: Any, items: Any, training: bool) -> Any:
+    def embed_queries(self, user: Tensor, items: Tensor, training: bool) -> Tensor:
         """Embed what may come next after each position; a query sees no later position.
 
         Args:
             user: (batch,) int32 user numbers.
-            items: (batch, length) int32 item numbers, PADDING behind them.
+            items: (batch, length) int32 item numbers, START before and PADDING behind them.
+            training: whether dropout applies.
 
         Returns:
             (batch, length, embedding_dim), or (batch, 1, embedding_dim) where the network ignores
             the items.
+
+        Raises:
+            NotImplementedError: a network of your own lacks this method.
         """
         raise NotImplementedError
 
-    def embed_items(self, numbers: Any = None) -> Any:
+    def embed_items(self, numbers: Tensor | None = None) -> Tensor:
         """Embed items: the item's own embedding plus that of its features.
 
         Args:
@@ -119,30 +131,33 @@ class Network(layers.Layer):
         """
         if numbers is None:
             numbers = ops.arange(FIRST_ITEM, FIRST_ITEM + self.num_items, dtype="int32")
+        # The embedding of a cold item would never be trained; that of UNKNOWN is, by augmentation.
         warm = ops.where(numbers < FIRST_ITEM + self.num_warm_items, numbers, UNKNOWN)
         own = ops.take(self.item_embedding, warm, axis=0)
         return own + _embed_features(self.item_table, self.item_table_kernel, numbers)
 
-    def embed_user_features(self, user: Any) -> Any:
+    def embed_user_features(self, user: Tensor) -> Tensor:
         """Embed the features of users (batch,): (batch, 1, embedding_dim), or 0 without any."""
         return _embed_features(self.user_table, self.user_table_kernel, user[:, None])
 
-    def item_logits(self) -> Any:
+    def item_logits(self) -> Tensor:
         """Return the part of the scores that no query changes (items,)."""
-        return self.popularity if self.use_popularity else ops.zeros((self.num_items,))
+        return ops.zeros((self.num_items,)) if self.popularity is None else self.popularity
 
-    def score(self, queries: Any) -> Any:
+    def score(self, queries: Tensor) -> Tensor:
         """Score the catalogue for queries (…, embedding_dim): (…, items)."""
         return ops.matmul(queries, ops.transpose(self.embed_items())) + self.item_logits()
 
     def get_config(self) -> dict[str, Any]:
-        names = ("num_users", "num_items", "num_warm_items", "embedding_dim", "seed")
-        names += ("user_feature_shape", "item_feature_shape")
+        names = [
+            *("num_users", "num_items", "num_warm_items", "embedding_dim", "seed"),
+            *("user_feature_shape", "item_feature_shape"),
+        ]
         own = {name: getattr(self, name) for name in names}
         return {**super().get_config(), **own, "dropout": self.rate}
 
 
-def _embed_features(table: Any, kernel: Any, numbers: Any) -> Any:
+def _embed_features(table: Tensor | None, kernel: Tensor | None, numbers: Tensor) -> Tensor:
     """Multiply the encoded features of numbers (…) by a kernel.
 
     Args:
@@ -155,8 +170,10 @@ def _embed_features(table: Any, kernel: Any, numbers: Any) -> Any:
     if table is None:
         return 0.0
     columns, values = ops.split(ops.take(table, numbers, axis=0), 2, axis=-1)  # (…, entries, 1)
+    # Gathering the few rows of the kernel that have entries stands for a product with a matrix
+    # (…, columns) of mostly zeros.
     rows = ops.take(kernel, ops.cast(ops.squeeze(columns, -1), "int32"), axis=0)
-    return ops.sum(rows * values, axis=-2)
+    return ops.sum(rows * values, axis=-2)  # (…, entries, embedding_dim) -> (…, embedding_dim)
 
 
 @keras.saving.register_keras_serializable(__package__)
@@ -169,8 +186,8 @@ class MatrixFactorization(Network):
             (1 + self.num_users, self.embedding_dim), small, name="user_embeddings"
         )
 
-    def embed_queries(self, user, items, training):
-        own = ops.take(self.user_embedding, user[:, None], axis=0)
+    def embed_queries(self, user: Tensor, items: Tensor, training: bool) -> Tensor:
+        own = ops.take(self.user_embedding, user[:, None], axis=0)  # (batch, 1, embedding_dim)
         return own + self.embed_user_features(user)
 
 
@@ -179,6 +196,7 @@ class TwoTower(Network):
     """A tower for users (id, features, mean and last item of the history) and one for items: Yi et
     al., RecSys 2019."""
 
+    # As in the paper, scores are dot products alone.
     use_popularity = False
 
     def build_layers(self) -> None:
@@ -200,20 +218,20 @@ class TwoTower(Network):
         tower[1].build((None, hidden_dim))
         return tower
 
-    def embed_queries(self, user, items, training):
+    def embed_queries(self, user: Tensor, items: Tensor, training: bool) -> Tensor:
         history = super().embed_items(items)  # (batch, length, embedding_dim)
-        mask = ops.cast(ops.expand_dims(items != PADDING, -1), history.dtype)
+        mask = ops.cast(ops.expand_dims(items != PADDING, -1), history.dtype)  # (batch, length, 1)
         count = ops.maximum(ops.cumsum(mask, axis=1), 1.0)
         mean = ops.cumsum(history * mask, axis=1) / count  # of all items up to each position
-        own = ops.take(self.user_embedding, user[:, None], axis=0)
+        own = ops.take(self.user_embedding, user[:, None], axis=0)  # (batch, 1, embedding_dim)
         profile = ops.broadcast_to(own + self.embed_user_features(user), ops.shape(history))
-        x = ops.concatenate([mean, history, profile], axis=-1)
+        x = ops.concatenate([mean, history, profile], axis=-1)  # (batch, length, 3 embedding_dim)
         return self._apply_tower(self.user_tower, x, training)
 
-    def embed_items(self, numbers=None):
+    def embed_items(self, numbers: Tensor | None = None) -> Tensor:
         return self._apply_tower(self.item_tower, super().embed_items(numbers), False)
 
-    def _apply_tower(self, tower, x, training):
+    def _apply_tower(self, tower: list[layers.Layer], x: Tensor, training: bool) -> Tensor:
         hidden, out = tower
         return out(self.dropout(hidden(x), training=training))
 
@@ -229,7 +247,7 @@ class TransformerBlock(layers.Layer):
         super().__init__(**options)
         self.num_heads, self.rate, self.seed = num_heads, dropout, seed
 
-    def build(self, shape) -> None:
+    def build(self, shape: tuple[int | None, int | None, int]) -> None:
         hidden_dim = shape[-1]
 
         def glorot(offset: int) -> keras.initializers.Initializer:
@@ -255,17 +273,24 @@ class TransformerBlock(layers.Layer):
             layer.build(shape)
         self.down.build((*shape[:-1], 2 * hidden_dim))
 
-    def call(self, x, attention_mask, training=False):
+    def call(self, x: Tensor, attention_mask: Tensor, training: bool = False) -> Tensor:
+        """Return (batch, length, hidden_dim) for the same and a mask.
+
+        Args:
+            x: (batch, length, hidden_dim).
+            attention_mask: (batch, length, length) bool, whether a position sees another.
+            training: whether dropout applies.
+        """
         y = self.attention_norm(x)
         y = self.attention(y, y, attention_mask=attention_mask, training=training)
         x = x + self.dropout(y, training=training)
-        y = self.down(self.up(self.dense_norm(x)))
+        y = self.down(self.up(self.dense_norm(x)))  # hidden_dim -> 2 hidden_dim -> hidden_dim
         return x + self.dropout(y, training=training)
 
-    def compute_output_shape(self, shape, *others):
+    def compute_output_shape(self, shape: Shape, *others: Shape) -> Shape:
         return shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {"num_heads": self.num_heads, "dropout": self.rate, "seed": self.seed}
         return {**super().get_config(), **own}
 
@@ -301,17 +326,20 @@ class SASRec(Network):
         self.norm = layers.LayerNormalization(epsilon=1e-6, dtype="float32", name="norm")
         self.norm.build((None, None, self.embedding_dim))
 
-    def embed_queries(self, user, items, training):
+    def embed_queries(self, user: Tensor, items: Tensor, training: bool) -> Tensor:
         length = ops.shape(items)[1]
+        # Scaled so that items outweigh positions, as in the authors' code.
         x = (self.embed_items(items) + self.embed_user_features(user)) * self.embedding_dim**0.5
+        # (batch, length, embedding_dim)
         x = self.dropout(x + self.position_embedding[:length], training=training)
         position = ops.arange(length)
         causal = ops.expand_dims(ops.expand_dims(position, 1) >= position, 0)  # (1, length, length)
+        # START, the first item, is never padding: each position sees one at least.
         mask = ops.logical_and(causal, ops.expand_dims(items != PADDING, 1))
         for block in self.blocks:
             x = block(x, mask, training=training)
         return self.norm(x)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("max_length", "num_blocks", "num_heads")}
         return {**super().get_config(), **own}

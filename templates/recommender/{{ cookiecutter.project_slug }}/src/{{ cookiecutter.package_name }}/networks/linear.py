@@ -6,7 +6,7 @@ import numpy as np
 from scipy import sparse
 
 from ..data import Histories
-from ..engine.interfaces import Preprocessing
+from ..preprocessing import Preprocessing
 from ..ranking import MAX_RECOMMENDATIONS, rows_at_once, top_k, user_metrics
 
 MAX_EASE_ITEMS = 6_000  # EASE inverts a dense matrix (items, items)
@@ -24,7 +24,15 @@ def popularity(counts: tuple[int, ...]) -> np.ndarray:
 
 
 def build_matrix(train: Histories, preprocessing: Preprocessing) -> sparse.csr_matrix:
-    """Build the binary matrix (users, items) of positive training interactions."""
+    """Build the binary matrix of positive training interactions.
+
+    Args:
+        train: the training split.
+        preprocessing: its catalogue has the columns' order.
+
+    Returns:
+        (users, items) float64, 1 where there is any interaction.
+    """
     log, positions = train.interactions, train.target_positions
     item = preprocessing.catalogue_indices(log.item_ids)[log.items[positions]]
     mask = (log.weights[positions] > 0) & (item >= 0)
@@ -34,6 +42,11 @@ def build_matrix(train: Histories, preprocessing: Preprocessing) -> sparse.csr_m
     )
     matrix.data[:] = 1  # repeats were summed
     return matrix
+
+
+def score_by(weights: np.ndarray) -> Scores:
+    """Return a function that scores histories by item weights (items, items)."""
+    return lambda history: history @ weights
 
 
 def fit_ease(matrix: sparse.csr_matrix, ridge: float) -> np.ndarray:
@@ -65,7 +78,7 @@ def tune_ease(
     """
 
     def validation_ndcg(weights: np.ndarray) -> float:
-        outputs = recommend(validation, preprocessing, lambda history: history @ weights, half_life)
+        outputs = recommend(validation, preprocessing, score_by(weights), half_life)
         return user_metrics(validation.targets, outputs, preprocessing)["ndcg_at_10"].mean()
 
     return max((fit_ease(matrix, ridge) for ridge in RIDGE_GRID), key=validation_ndcg)
@@ -173,7 +186,9 @@ def weigh_histories(
         items = index[log.items[positions]]
         weight = np.ones(len(positions)) if half_life is None else 0.5 ** (age / half_life)
         shape = (len(lengths), len(preprocessing.items))
-        yield tuple(
+        known = items >= 0  # in the catalogue
+        positive, every = (
             sparse.csr_matrix((weight[mask], (rows[mask], items[mask])), shape=shape)
-            for mask in ((items >= 0) & (log.weights[positions] > 0), items >= 0)
+            for mask in (known & (log.weights[positions] > 0), known)
         )
+        yield positive, every

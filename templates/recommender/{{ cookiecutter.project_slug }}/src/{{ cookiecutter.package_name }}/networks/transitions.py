@@ -26,7 +26,12 @@ class Transitions:
 
     @classmethod
     def from_pairs(cls, first: np.ndarray, second: np.ndarray, num_items: int) -> "Transitions":
-        """Count pairs, given as catalogue indices (occurrences,) of both items."""
+        """Count pairs of items.
+
+        Args:
+            first, second: (occurrences,) catalogue indices of both items.
+            num_items: size of the catalogue.
+        """
         pairs, counts = np.unique(first.astype("int64") * num_items + second, return_counts=True)
         return cls(num_items, pairs, counts)
 

@@ -142,7 +142,7 @@ class Sender:
 
     def note_problem(self, error: Exception) -> None:
         """Keep why something could not be sent, which is no sign of life."""
-        self.state["problem"] = _reason(error, self.uri)
+        self.state["problem"] = describe_problem(error, self.uri)
         self.run.write("tracking", self.state)
 
     def _note(self, **facts: Any) -> None:
@@ -151,8 +151,8 @@ class Sender:
         self.report("done")
 
     def _open(self, record: dict[str, Any]) -> None:
-        _connect(self.uri)
-        with _exclusive(self.uri):
+        connect(self.uri)
+        with exclusive(self.uri):
             _use_experiment(experiment_name(self.tracking), self.uri)
         if self.state.get("run_id"):
             mlflow.start_run(run_id=self.state["run_id"])
@@ -178,8 +178,7 @@ class Sender:
     def _log_data(self, record: dict[str, Any]) -> None:
         for name, size in record["sizes"].items():
             profile = {"num_rows": size, "duplicates_in_all": record["duplicates"]}
-            # MLflow takes one dataset of a name and digest; each split is one of its own.
-            digest = hashlib.sha256(f"{record['digest']}/{name}".encode()).hexdigest()[:32]
+            digest = split_digest(record["digest"], name)
             mlflow.log_input(RunDataset(record["source"], digest, profile), context=name)
 
     def _log_metrics(self, metrics: Iterator[Metric]) -> None:
@@ -214,6 +213,16 @@ class Sender:
             "model_uri": info.model_uri,
             "registered_version": None if version is None else int(version),
         }
+
+
+def split_digest(digest: str, name: str) -> str:
+    """Return the digest by which MLflow knows a split, as it takes one dataset of a digest.
+
+    Args:
+        digest: of all examples and splits.
+        name: of the split.
+    """
+    return hashlib.sha256(f"{digest}/{name}".encode()).hexdigest()[:32]
 
 
 def _pin(requirements: list[str]) -> list[str]:
@@ -254,7 +263,7 @@ def replay(run: Run, config: BaseConfig) -> dict[str, Any]:
                 sender.begin()
                 sender.end("KILLED" if run.summary is None else "FINISHED")
         except PROBLEMS as error:
-            reason = _reason(error, uri)
+            reason = describe_problem(error, uri)
             raise ProjectError(f"tracking.uri: {without_password(uri)!r}: {reason}") from None
     if summary := run.summary:
         run.write_summary({**summary, "mlflow": select_recorded(sender.state)})
@@ -313,25 +322,33 @@ def fetch_model(uri: str, config: BaseConfig, field: str) -> Path:
     """
     store = tracking_uri(config.tracking)
     try:
-        with _exclusive(store):
-            _connect(store)
+        with exclusive(store):
+            connect(store)
             folder = Path(mlflow.artifacts.download_artifacts(uri))
     except PROBLEMS as error:
-        raise ProjectError(f"{field}: {uri!r} cannot be fetched: {_reason(error, store)}") from None
+        reason = describe_problem(error, store)
+        raise ProjectError(f"{field}: {uri!r} cannot be fetched: {reason}") from None
     found = sorted(folder.rglob("model.keras"))
     if not found:
         raise ProjectError(f"{field}: {uri!r} holds no model of this project.")
     return found[0].parent
 
 
-def _reason(error: Exception, uri: str) -> str:
+def describe_problem(error: Exception, uri: str) -> str:
+    """Return what MLflow says as one line, without the password of the store.
+
+    Args:
+        error: one of ``PROBLEMS``.
+        uri: of the store.
+    """
     text = " ".join(str(error).split()).replace(uri, without_password(uri))
     secret = uri.partition("://")[2].rpartition("@")[0]
     return (text.replace(f"{secret}@", "") if secret else text)[:200]
 
 
 @contextlib.contextmanager
-def _exclusive(uri: str) -> Iterator[None]:
+def exclusive(uri: str) -> Iterator[None]:
+    """Let one process of this project at a time open a store that is a file."""
     # Two runs that begin together in a new project would both make the same tables.
     if not uri.startswith("sqlite"):
         yield
@@ -342,7 +359,8 @@ def _exclusive(uri: str) -> Iterator[None]:
         yield
 
 
-def _connect(uri: str) -> None:
+def connect(uri: str) -> None:
+    """Make MLflow use a store, and give up soon where it does not answer."""
     if uri.startswith(DATABASES):
         from mlflow.store.db import utils  # takes a second to import; servers need no such thing
 

@@ -1,7 +1,7 @@
 """What the engine knows of a project's domain: the ``Task``, and the types that it speaks of."""
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from .artifact import Artifact
+    from .explanations import Explanation
     from .findings import Findings
     from .runs import Summary
 
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 Uniform = Callable[[int], tf.Tensor]
 
 Config = Any  # the project's own: it has more fields than ``BaseConfig``
+# See ``Task.explain``: (model, split, positions, names or None) -> an explanation each.
+Explain = Callable[
+    ["Artifact", "Split", np.ndarray, "Sequence[str] | None"], "Sequence[Explanation]"
+]
 Metrics = dict[str, float]
 
 
@@ -89,6 +94,7 @@ class DatasetSplits:
         duplicates: examples that occur more than once; all copies are in one split.
         unreadable: ``(id, reason)`` of the examples that could not be read.
         notes: further facts for the report and the summary.
+        has_private_ids: whether ids and reasons in ``unreadable`` must not be shown in a report.
     """
 
     source: str
@@ -99,6 +105,7 @@ class DatasetSplits:
     duplicates: int = 0
     unreadable: tuple[tuple[str, str], ...] = ()
     notes: dict[str, Any] = field(default_factory=dict)
+    has_private_ids: bool = False
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -217,6 +224,11 @@ def no_slices(split: Split, preprocessing: Any) -> dict[str, np.ndarray]:
     return {}
 
 
+def read_no_columns(split: Split, names: Sequence[str], config: Config) -> dict[str, np.ndarray]:
+    """Refuse all names."""
+    raise UsageProblem(f"data.slice_columns: {names[0]!r}: this project's data has no such column.")
+
+
 def no_baselines(data: DatasetSplits, preprocessing: Any, config: Config) -> list[dict[str, Any]]:
     """Return an empty list."""
     return []
@@ -265,11 +277,15 @@ class Task:
         weighted_metrics: those metrics of ``measure`` that can be had for weighted examples, the
             first among them: from them come intervals, slices and comparisons of models.
         slices: columns (size,) of text or numbers, by whose values or bands a split is measured.
+        read_columns: further columns (size,) of the source by name, for the examples of a split.
         measure_baselines: rows ``{"name": …, "metrics": {"test/…": …}, "outputs": …}`` of simple
             models; the outputs for the test split are as the model's own.
         draw_figures: writes figures and tables about a split to a folder.
         write_report: writes what needs the finished summary.
         inspect: what is to be known of a user's file or folder before training.
+        explain: why the model answers as it does for the examples of a split at positions (batch,),
+            an explanation each; of the classes or items with these names (batch,), or of what the
+            model predicts where there is None. ``predict --explain`` and the report call it.
         sharding_rules: pattern of the path of a weight -> an axis of the mesh or None for each of
             its axes, for ``runtime.strategy model_parallel``.
         weights_from_data: patterns of the paths of weights that ``build_model`` computes from the
@@ -302,10 +318,14 @@ class Task:
         no_weighted_metrics
     )
     slices: Callable[[Split, Any], Mapping[str, np.ndarray]] = no_slices
+    read_columns: Callable[[Split, Sequence[str], Config], Mapping[str, np.ndarray]] = (
+        read_no_columns
+    )
     measure_baselines: Callable[[DatasetSplits, Any, Config], list[dict[str, Any]]] = no_baselines
     draw_figures: "Callable[[Path, str, Split, np.ndarray, Any], None]" = draw_nothing
     write_report: "Callable[[Path, Artifact, DatasetSplits, Summary, Config], None]" = write_nothing
     inspect: "Callable[[Path, Config, set[str]], Findings] | None" = None
+    explain: "Explain | None" = None
     sharding_rules: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
     weights_from_data: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
@@ -313,7 +333,7 @@ class Task:
     def __post_init__(self) -> None:
         for name, count in ARGUMENTS.items():
             value = getattr(self, name)
-            if name != "inspect" or value is not None:
+            if value is not None or name not in OPTIONAL:
                 _check_function(name, value, count)
         for method in ("fit", "prepare", "finish", "encode_targets", "to_config", "from_config"):
             if not callable(getattr(self.preprocessing, method, None)):
@@ -323,6 +343,8 @@ class Task:
         if not self.losses:
             raise UsageProblem("task.py: losses is empty; training needs at least one.")
 
+
+OPTIONAL = ("inspect", "explain")  # may be None: the command says so
 
 # Arguments that the engine passes to each function of the task.
 ARGUMENTS = {
@@ -343,10 +365,12 @@ ARGUMENTS = {
     "postprocess": 3,
     "weighted_metrics": 3,
     "slices": 2,
+    "read_columns": 3,
     "measure_baselines": 3,
     "draw_figures": 5,
     "write_report": 5,
     "inspect": 3,
+    "explain": 4,
 }
 
 

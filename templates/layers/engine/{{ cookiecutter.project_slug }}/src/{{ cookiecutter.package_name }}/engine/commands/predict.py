@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import strategy
 from ..config_loader import Parser, positive
+from ..errors import UsageProblem
 from ..extensions import call_hooks
 from ..files import atomic_write
 from ..runs import find_run, is_model_uri
@@ -23,6 +24,7 @@ def run(project: Project, words: list[str]) -> None:
     parser.add_argument(
         "--batch-size", type=positive, default=128, metavar="N", help="examples at once (128)"
     )
+    parser.add_argument("--explain", action="store_true", help="also say what each answer is from")
     call_hooks("add_arguments", "predict", parser)
     arguments = parser.parse_args(words)
     if not is_model_uri(arguments.run):
@@ -30,6 +32,10 @@ def run(project: Project, words: list[str]) -> None:
     config = project.load_config()
     strategy.prepare(config.runtime)
     task = project.load_task()
+    if arguments.explain and task.explain is None:
+        raise UsageProblem(
+            "--explain: task.py has no function 'explain' for this project's models."
+        )
     from ..trained_models import find_artifact
 
     model, config_file = find_artifact(arguments.run, task, config)

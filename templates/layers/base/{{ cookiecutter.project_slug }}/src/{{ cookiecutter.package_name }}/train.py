@@ -20,13 +20,17 @@ from .task import task
 log = logging.getLogger(__name__)
 
 
-def train(config: Config, resume: Run | None = None, fresh: bool = False) -> Summary | None:
+def train(
+    config: Config, resume: Run | None = None, fresh: bool = False, measure: str = "test"
+) -> Summary | None:
     """Train as configured; everything is recorded in ``runs/<run id>/`` and in MLflow.
 
     Args:
         config: all fields of the run.
         resume: an unfinished run to resume; None: the newest one with this configuration.
         fresh: start a new run in any case.
+        measure: the split that the finished model is measured on: ``test``; or ``validation``, and
+            then nothing looks at the test split: no baselines, no reports.
 
     Returns:
         The summary of the run; None on workers other than the chief.
@@ -71,16 +75,18 @@ def train(config: Config, resume: Run | None = None, fresh: bool = False) -> Sum
         with strategy.worker_failures():
             strategy.wait_for_all()
 
-        evaluation.check_reload(model, run.model_file, data.test)
-        tested = evaluation.evaluate(model, data, "test", config, run.report_dir)
+        final = measure == "test"
+        evaluation.check_reload(model, run.model_file, data.splits[measure])
+        tested = evaluation.evaluate(model, data, measure, config, run.report_dir)
         evaluation.draw_history(run)
-        baselines = task.measure_baselines(data, preprocessing, config)
+        baselines = task.measure_baselines(data, preprocessing, config) if final else []
         summary = summarize(run, tested, strategy, fit_result, start.checkpoint, baselines)
         summary["seconds"]["total"] = round(time.perf_counter() - started_at, 2)
-        tracking.write_request(run, model, data)
-        task.write_report(run.report_dir, model, data, summary, config)
-        tested = replace(tested, run=run, summary=summary, baselines=tuple(baselines))
-        call_hooks("after_evaluation", tested, None)
+        if final:
+            tracking.write_request(run, model, data)
+            task.write_report(run.report_dir, model, data, summary, config)
+            tested = replace(tested, run=run, summary=summary, baselines=tuple(baselines))
+            call_hooks("after_evaluation", tested, None)
         run.write_summary(summary)
         if recorder:
             recorder.finish("FINISHED")

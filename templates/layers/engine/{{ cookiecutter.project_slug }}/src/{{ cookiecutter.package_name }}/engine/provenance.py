@@ -1,6 +1,8 @@
 """Provenance of a run: commit, versions, packages. Environment variables are left out, since they
-hold secrets."""
+hold secrets; but ``MLFLOW_RUN_CONTEXT`` is meant to be recorded."""
 
+import json
+import os
 import platform
 import subprocess
 import sys
@@ -10,7 +12,7 @@ from .files import project_root
 
 
 def environment_tags() -> dict[str, str]:
-    """Return versions and the project's commit, as short texts."""
+    """Return versions, the project's commit and the tags in ``MLFLOW_RUN_CONTEXT``, as texts."""
     tags = {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -20,7 +22,16 @@ def environment_tags() -> dict[str, str]:
     commit, changed = _git("rev-parse", "HEAD"), _git("status", "--porcelain")
     if commit:
         tags |= {"git_commit": commit, "git_dirty": str(bool(changed)).lower()}
-    return tags
+    return tags | _context_tags()
+
+
+def _context_tags() -> dict[str, str]:
+    """Return the tags that whoever started this process gives to its runs: JSON, as for MLflow."""
+    try:
+        tags = json.loads(os.environ.get("MLFLOW_RUN_CONTEXT") or "{}")
+    except json.JSONDecodeError:
+        return {}  # MLflow, too, goes on without them
+    return {str(name): str(value) for name, value in tags.items()}
 
 
 def _git(*words: str) -> str:

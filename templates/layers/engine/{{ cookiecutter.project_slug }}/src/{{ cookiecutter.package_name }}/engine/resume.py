@@ -121,7 +121,7 @@ def _resume(run: Run, config: BaseConfig, facts: dict[str, Any]) -> Start:
 
 def _find_alike(config: BaseConfig, facts: dict[str, Any]) -> Start | None:
     for run in reversed(all_runs()):
-        if run.summary is not None or _difference(run, config, facts):
+        if run.state != "unfinished" or _difference(run, config, facts):
             continue
         lock = run.claim()
         if lock is None:

@@ -2,7 +2,8 @@
 
 A run's folder holds ``config.yaml``, ``record.json`` (what is known from the start),
 ``metrics.jsonl``, ``train.log``, ``checkpoints/``, ``model.keras``, ``report/``,
-``tracking.json`` (what MLflow has of it) and, once it is finished, ``summary.json``.
+``tracking.json`` (what MLflow has of it) and, once it is finished, ``summary.json``; or
+``given_up.json``, if it is not to be finished.
 """
 
 import json
@@ -100,6 +101,27 @@ class Run:
         return self.path / "report"
 
     @property
+    def state(self) -> str:
+        """``finished``, ``unfinished``, or how it was given up, such as ``pruned``."""
+        if self.summary is not None:
+            return "finished"
+        return (self.read("given_up") or {"state": "unfinished"})["state"]
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether it is finished and its model was measured on the test split."""
+        return any(name.startswith("test/") for name in (self.summary or {"metrics": {}})["metrics"])
+
+    def give_up(self, state: str, reason: str) -> None:
+        """Mark an unfinished run as one that is not to be resumed.
+
+        Args:
+            state: what to call it, such as ``pruned``.
+            reason: a sentence for people.
+        """
+        self.write("given_up", {"state": state, "reason": reason})
+
+    @property
     def summary(self) -> Summary | None:
         """The summary, or None while the run is not finished."""
         return cast("Summary | None", self.read("summary"))
@@ -192,7 +214,7 @@ def is_model_uri(name: str) -> bool:
 
 
 def find_run(name: str, field: str = "--run") -> Run:
-    """Return the run with this id; ``latest`` is the newest finished one.
+    """Return the run with this id; ``latest`` is the newest finished one that was tested.
 
     Args:
         field: what the name was given for, for messages.
@@ -202,12 +224,12 @@ def find_run(name: str, field: str = "--run") -> Run:
     """
     runs = {run.id: run for run in all_runs()}
     if name == "latest":
-        finished = [run for run in runs.values() if run.summary is not None]
-        if not finished:
+        tested = [run for run in runs.values() if run.is_tested]
+        if not tested:
             raise UsageProblem(
                 f"{field}: there is no finished run in {runs_dir()}; train one first."
             )
-        return finished[-1]
+        return tested[-1]
     if name not in runs:
         raise unknown(field, name, ["latest", *runs])
     return runs[name]
@@ -220,7 +242,7 @@ def find_unfinished(name: str) -> Run:
         UsageProblem: there is none.
     """
     runs = {run.id: run for run in all_runs()}
-    unfinished = [run for run in runs.values() if run.summary is None]
+    unfinished = [run for run in runs.values() if run.state == "unfinished"]
     if name == "latest":
         if not unfinished:
             raise UsageProblem("--resume: there is no unfinished run.")
@@ -231,4 +253,6 @@ def find_unfinished(name: str) -> Run:
         raise UsageProblem(
             f"--resume: {name} is finished; to start from its weights: --train.init_from {name}."
         )
+    if reason := runs[name].read("given_up"):
+        raise UsageProblem(f"--resume: {name} was {reason['state']}: {reason['reason']}")
     return runs[name]

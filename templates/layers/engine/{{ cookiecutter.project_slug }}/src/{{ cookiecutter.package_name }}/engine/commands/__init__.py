@@ -58,7 +58,7 @@ class Project:
         load_config: words, ``base=FILE`` -> the configuration.
         add_prediction_arguments: adds to the parser of ``predict`` what the domain asks for.
         load_task: imports ``task.py``, and with it TensorFlow.
-        load_train: imports ``train.py``; returns ``train(config, resume, fresh)``.
+        load_train: imports ``train.py``; returns ``train(config, resume, fresh, measure)``.
         commands: all commands by name, in the order of the help.
     """
 

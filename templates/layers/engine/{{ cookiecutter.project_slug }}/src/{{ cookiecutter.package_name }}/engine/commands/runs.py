@@ -22,8 +22,14 @@ def run(project: Project, words: list[str]) -> None:
     comparer = commands.add_parser("compare", help="fields and metrics in which runs differ")
     comparer.add_argument("run", nargs="*", help="ids, or latest (default: the two newest)")
     comparer.set_defaults(action=_compare)
-    pruner = commands.add_parser("prune", help="remove old finished runs (MLflow is left alone)")
-    pruner.add_argument("--keep", type=_count, default=5, metavar="N", help="newest to keep (5)")
+    pruner = commands.add_parser("prune", help="remove old runs (MLflow is left alone)")
+    pruner.add_argument(
+        "--keep",
+        type=_count,
+        default=5,
+        metavar="N",
+        help="newest to keep, of the tested runs and of the others (5)",
+    )
     pruner.add_argument("--unfinished", action="store_true", help="remove unfinished runs as well")
     pruner.add_argument(
         "--unrecorded",
@@ -48,7 +54,7 @@ def _list(arguments: argparse.Namespace) -> None:
     for run in all_runs():
         summary = run.summary
         if summary is None:
-            rows.append((run.id, "unfinished", "", "", "", ""))
+            rows.append((run.id, run.state, "", "", "", ""))
             continue
         shown = ", ".join(f"{name} {value:.4f}" for name, value in list(_metrics(run).items())[:3])
         source = summary["data"]["source"]
@@ -71,11 +77,14 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 def _prune(arguments: argparse.Namespace) -> None:
     runs = all_runs()
-    unfinished = [run for run in runs if run.summary is None]
-    finished = [run for run in runs if run.summary is not None]
+    unfinished = [run for run in runs if run.state == "unfinished"]
+    ended = [run for run in runs if run.state != "unfinished"]
+    # Or a search of twenty runs would make a tested one look old.
+    tested, others = ([run for run in ended if run.is_tested is kind] for kind in (True, False))
     candidates = [
         *(unfinished if arguments.unfinished else []),
-        *finished[: -arguments.keep or None],
+        *tested[: -arguments.keep or None],
+        *others[: -arguments.keep or None],
     ]
     removed = 0
     for run in candidates:
@@ -99,7 +108,8 @@ def _reason_to_keep(run: Run, arguments: argparse.Namespace, locks: ExitStack) -
             return "another process works on it."
         locks.enter_context(lock)
     if run.summary is None:
-        return None if arguments.unfinished else "it is not finished."
+        given_up = run.state != "unfinished"
+        return None if given_up or arguments.unfinished else "it is not finished."
     if arguments.unrecorded or (run.read("tracking") or {}).get("complete"):
         return None
     return (

@@ -1,4 +1,5 @@
-"""``train [--config FILE] [--section.field VALUE …] [--resume latest|ID | --fresh]``."""
+"""``train [--config FILE] [--section.field VALUE …] [--resume latest|ID | --fresh]
+[--measure test|validation]``."""
 
 import argparse
 
@@ -21,16 +22,16 @@ def run(project: Project, words: list[str]) -> None:
         # Before `train.py` is imported: with it comes Keras, which then has its backend.
         strategy.prepare(config.runtime)
         try:
-            project.load_train()(config, resume, flags.fresh)
+            project.load_train()(config, resume, flags.fresh, flags.measure)
         except MemoryError as error:
             raise ProjectError("not enough memory; try a smaller data.batch_size.") from error
 
 
 def split_flags(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """Return ``--resume`` and ``--fresh``, and the other words, which are fields.
+    """Return the flags of ``_run_flags``, and the other words, which are fields.
 
     Raises:
-        UsageProblem: both are given.
+        UsageProblem: ``--resume`` and ``--fresh`` are both given.
     """
     flags, fields = _run_flags().parse_known_args(words)
     if flags.resume and flags.fresh:
@@ -47,4 +48,11 @@ def _run_flags() -> Parser:
         "that has the same configuration and data",
     )
     parser.add_argument("--fresh", action="store_true", help="start a new run in any case")
+    parser.add_argument(
+        "--measure",
+        choices=("test", "validation"),
+        default="test",
+        help="the split that the finished model is measured on; validation: while you compare "
+        "settings, so that none is preferred for its test result (default: test)",
+    )
     return parser

@@ -134,7 +134,9 @@ class Sender:
             self._log_metrics(Metric(k, v, ended, steps) for k, v in summary["metrics"].items())
             if self.run.report_dir.is_dir():
                 mlflow.log_artifacts(str(self.run.report_dir), "report")
-            if not self.state.get("model_uri"):
+            # Without a request the model is not for serving.
+            requested = (self.run.path / "request.json").is_file()
+            if requested and not self.state.get("model_uri"):
                 self.report(f"allow {PATIENCE + self.run.model_file.stat().st_size / 1e6:.0f}")
                 self._note(**self._log_model())
         mlflow.end_run(status)

@@ -369,7 +369,7 @@ def test_features_that_were_chosen_are_there_after_going_back(isolated: Path) ->
     words = [word for setting in texts for word in ("--set", setting)]
     keys = ["\r", "\r", "\r", f"{DOWN} ", SHIFT_TAB, "\r", "\r"]
     shown = run_on_terminal(keys, "new", "vision-classifier", "demo", *words)
-    assert "with docker, kubernetes, ci" in shown
+    assert "with report, tune, docker, ci" in shown
 
 
 def test_messages_at_a_prompt_are_whole_on_a_narrow_terminal(
@@ -389,7 +389,7 @@ def test_what_was_made_is_said_in_whole_words_on_a_narrow_terminal(
     lines = aistart("new", "vision-classifier", *words).stdout.partition("\n\n")[0].splitlines()
     assert max(map(len, lines)) <= 40
     assert " ".join(lines) == (
-        "Made demo (Image classifier, with docker, ci). "
+        "Made demo (Image classifier, with report, docker, ci). "
         "From the profile team.toml: author, license."
     )
 

@@ -46,13 +46,13 @@ def preprocessing(data: DatasetSplits) -> Preprocessing:
     return Preprocessing.fit(data.train, load_config([], environment={}))
 
 
-def build_core(name: str, preprocessing: Preprocessing, *words: str) -> keras.Model:
+def build_model(name: str, preprocessing: Preprocessing, *words: str) -> keras.Model:
     config = load_config(["--model.name", name, "--data.limit", "200", *words], environment={})
-    core = build(config, preprocessing)
+    model = build(config, preprocessing)
     random = np.random.default_rng(0)
-    for weight in core.trainable_variables:
+    for weight in model.trainable_variables:
         weight.assign_add(random.normal(0, 0.1, weight.shape))
-    return core
+    return model
 
 
 def zero_transitions(weights: np.ndarray) -> dict[str, np.ndarray]:
@@ -62,8 +62,8 @@ def zero_transitions(weights: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def get_network(core: keras.Model) -> Network:
-    return core.get_layer("next_item_loss").network
+def get_network(model: keras.Model) -> Network:
+    return model.get_layer("next_item_loss").network
 
 
 # Each model is trained with other options: the combinations would show nothing more.
@@ -75,7 +75,11 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_every_model_trains_and_reloads_with_the_same_predictions(name: str) -> None:
+def test_every_model_trains_and_reloads_with_the_same_predictions(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    if name != "two_tower":  # its users have several targets, which the report shows
+        request.getfixturevalue("fit_alone")
     # Training itself compares the saved file's predictions with those in memory.
     words = ["--model.name", name, "--train.max_steps", "2", "--tracking.register", "false"]
     assert main([*QUICK, *SMALL, *words, *OPTIONS.get(name, "").split()]) == 0
@@ -89,10 +93,10 @@ def test_every_model_trains_and_reloads_with_the_same_predictions(name: str) -> 
 @pytest.mark.parametrize("name", MODELS)
 def test_scores_do_not_depend_on_padding_or_batch(name: str, preprocessing: Preprocessing) -> None:
     items = preprocessing.items
-    layer = build_core(name, preprocessing).get_layer("next_item_loss")
+    layer = build_model(name, preprocessing).get_layer("next_item_loss")
     table = preprocessing.transitions.top_followers()
-    core = build_scorer(layer.network, *((table, layer.gate) if layer.use_transitions else ()))
-    model = artifact.Artifact(core, preprocessing, task)
+    scorer = build_scorer(layer.network, *((table, layer.gate) if layer.use_transitions else ()))
+    model = artifact.Artifact(scorer, preprocessing, task)
     users = [preprocessing.users[0], "nobody", preprocessing.users[1]]
     histories = [list(items[:9]), [], [items[3], "unheard of"]]
     together = model(inputs.build_raw_inputs(users, histories))
@@ -104,7 +108,7 @@ def test_scores_do_not_depend_on_padding_or_batch(name: str, preprocessing: Prep
 
 @pytest.mark.parametrize("name", MODELS)
 def test_queries_do_not_see_later_items(name: str, preprocessing: Preprocessing) -> None:
-    layer = get_network(build_core(name, preprocessing))
+    layer = get_network(build_model(name, preprocessing))
     history = np.array([[START, 5, 9, 7, 11]])
     changed = np.array([[START, 5, 9, 20, 8]])
     user = np.array([1])
@@ -118,13 +122,13 @@ def test_queries_do_not_see_later_items(name: str, preprocessing: Preprocessing)
 
 
 def test_loss_by_hand(preprocessing: Preprocessing) -> None:
-    core = build_core("sasrec", preprocessing)
-    layer = get_network(core)
+    model = build_model("sasrec", preprocessing)
+    layer = get_network(model)
     items = np.array([[START, 5, 9, 7], [START, 8, 0, 0]], "int32")
     weights = np.array([[0, 1, 2], [1, 0, 0]], "float32")
     user = np.array([1, 2], "int32")
     given = {"user": user, "items": items, "weights": weights}
-    loss = np.asarray(core(given | zero_transitions(weights)))[:, 0]
+    loss = np.asarray(model(given | zero_transitions(weights)))[:, 0]
     logits = np.asarray(layer.score(layer.embed_queries(user, tf.constant(items[:, :-1]), False)))
     log_prob = log_softmax(logits, axis=-1)
     each = -np.array(
@@ -142,7 +146,7 @@ def test_large_catalogues_use_sampled_softmax(
     name: str, preprocessing: Preprocessing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("{{ cookiecutter.package_name }}.model.FULL_SOFTMAX_ITEMS", 10)
-    core = build_core(name, preprocessing, "--model.num_negatives", "4096")
+    model = build_model(name, preprocessing, "--model.num_negatives", "4096")
     items = np.array([[START, 5, 9, 7], [START, 8, 6, 0]], "int32")
     given = {
         "user": np.array([1, 2], "int32"),
@@ -150,18 +154,18 @@ def test_large_catalogues_use_sampled_softmax(
         "weights": np.array([[1, 1, 1], [1, 1, 0]], "float32"),
     }
     given |= zero_transitions(given["weights"])
-    outputs = np.asarray(core(given))
+    outputs = np.asarray(model(given))
     assert np.isfinite(outputs).all()
     if name == "two_tower":
         # Compared with the targets of the batch: five items, one of them the right one.
-        layer = get_network(core)
+        layer = get_network(model)
         others = items[:, 1:][items[:, 1:] > 0]
         queries = np.asarray(layer.embed_queries(given["user"], tf.constant(items[:, :-1]), False))
         vectors = np.asarray(layer.embed_items(tf.constant(others)))
         logits = queries[0, 0] @ vectors.T - np.asarray(layer.log_popularity)[others - FIRST_ITEM]
         first = logsumexp(logits) - logits[0]
         alone = given | {"weights": np.array([[1, 1e-6, 1e-6], [1, 1, 0]], "float32")}
-        np.testing.assert_allclose(np.asarray(core(alone))[0, 0], first, rtol=1e-3)
+        np.testing.assert_allclose(np.asarray(model(alone))[0, 0], first, rtol=1e-3)
 
 
 def _constant_features(size: int, value: float) -> np.ndarray:
@@ -185,7 +189,7 @@ def test_init_from_keeps_popularity_and_features(
         )
         for step in (1, -1)
     )
-    earlier_network = get_network(build_core("two_tower", before))
+    earlier_network = get_network(build_model("two_tower", before))
     earlier = artifact.Artifact(build_scorer(earlier_network), before, task)
     monkeypatch.setattr(loop, "find_artifact", lambda *_: (earlier, config))
     layer = get_network(loop.build(task, config, now, connect(config.runtime, SHARDING_RULES)))
@@ -200,7 +204,7 @@ def test_init_from_keeps_popularity_and_features(
 def test_custom_network_in_half_precision(
     preprocessing: Preprocessing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loss_layer = build_core("mf", preprocessing).get_layer("next_item_loss")
+    loss_layer = build_model("mf", preprocessing).get_layer("next_item_loss")
     half, queries = keras.layers.Dense(64, dtype="mixed_bfloat16"), loss_layer.network.embed_queries
     monkeypatch.setattr(loss_layer.network, "embed_queries", lambda *given: half(queries(*given)))
     items, weights = np.array([[START, 5, 9]], "int32"), np.ones((1, 2), "float32")
@@ -212,7 +216,7 @@ def test_negatives_are_sampled_by_popularity(
     preprocessing: Preprocessing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("{{ cookiecutter.package_name }}.model.FULL_SOFTMAX_ITEMS", 10)
-    loss_layer = build_core("sasrec", preprocessing, "--model.num_negatives", "50000").get_layer(
+    loss_layer = build_model("sasrec", preprocessing, "--model.num_negatives", "50000").get_layer(
         "next_item_loss"
     )
     expected = linear.popularity(preprocessing.item_counts)
@@ -233,7 +237,7 @@ def test_negatives_are_sampled_by_popularity(
 
 
 def test_layout_matches_weights(preprocessing: Preprocessing) -> None:
-    weights = [weight for name in MODELS for weight in build_core(name, preprocessing).weights]
+    weights = [weight for name in MODELS for weight in build_model(name, preprocessing).weights]
     for pattern, axes in SHARDING_RULES.items():
         shapes = [weight.shape for weight in weights if re.search(pattern, weight.path)]
         assert shapes, pattern
@@ -256,11 +260,11 @@ def test_transitions_by_hand() -> None:
 def test_scores_match_the_loss_with_transitions(
     data: DatasetSplits, preprocessing: Preprocessing
 ) -> None:
-    core = build_core("sasrec_transitions", preprocessing, "--model.dropout", "0")
-    loss_layer = core.get_layer("next_item_loss")
+    model = build_model("sasrec_transitions", preprocessing, "--model.dropout", "0")
+    loss_layer = model.get_layer("next_item_loss")
     few = data.test.fetch(np.arange(20))
     given = preprocessing.finish(preprocessing.prepare(few))
-    loss = np.asarray(core(given, training=False))
+    loss = np.asarray(model(given, training=False))
     scores = artifact.Artifact(
         build_scorer(
             loss_layer.network, preprocessing.transitions.top_followers(), loss_layer.gate
@@ -276,7 +280,7 @@ def test_scores_match_the_loss_with_transitions(
     expected = -scores[np.arange(20), index]
     np.testing.assert_allclose(loss[known, 0], expected[known], rtol=1e-3)
     # In training, a target does not count its own occurrence.
-    training_loss = np.asarray(core(given, training=True))
+    training_loss = np.asarray(model(given, training=True))
     counts, weights = given["transition_counts"].numpy(), given["weights"].numpy()
     counted = ((counts > 0) & (weights > 0)).any(axis=1)
     assert counted.sum() > 5
@@ -310,7 +314,7 @@ def test_cold_start_items_are_embedded_by_features(name: str, preprocessing: Pre
         item_counts=(*preprocessing.item_counts, 0, 0, 0),
         item_table=np.concatenate([table, table[:1], table[:1], table[-1:]]),
     )
-    vectors = np.asarray(get_network(build_core(name, more)).embed_items())
+    vectors = np.asarray(get_network(build_model(name, more)).embed_items())
     np.testing.assert_array_equal(vectors[-3], vectors[-2])
     assert np.abs(vectors[-1] - vectors[-2]).max() > 0.01
     assert np.abs(vectors[0] - vectors[-2]).max() > 0.01, (

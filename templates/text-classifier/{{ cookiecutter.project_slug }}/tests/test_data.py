@@ -298,8 +298,8 @@ def test_several_labels_are_learnt_and_predicted(
     metrics = run.summary["metrics"]
     assert metrics["test/micro_f1"] > 0.9 > metrics["test/loss"]
     names = {file.name for file in run.report_dir.iterdir()}
-    assert {"test_mistakes.csv", "test_classes.csv", "test_reliability.png"} < names
-    assert "test_confusion.png" not in names
+    assert {"test_mistakes.csv", "test_classes.csv", "test_reliability.svg"} < names
+    assert "test_confusion.svg" not in names
     assert [row["name"] for row in run.summary["baselines"]] == [
         "majority class",
         "TF-IDF, logistic regression",

@@ -10,9 +10,9 @@ import yaml
 from {{ cookiecutter.package_name }}.__main__ import train
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.data import load
+from {{ cookiecutter.package_name }}.datasets.languages import languages
 from {{ cookiecutter.package_name }}.engine.findings import predictability
 from {{ cookiecutter.package_name }}.engine.runs import find_run
-from {{ cookiecutter.package_name }}.inspection.texts import languages
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 
 from .conftest import inspect

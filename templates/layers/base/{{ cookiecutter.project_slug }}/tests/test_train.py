@@ -23,7 +23,7 @@ def test_a_run_leaves_everything(trained: Path) -> None:
     run = find_run("latest")
     for name in ("config.yaml", "metrics.jsonl", "train.log", "model.keras", "summary.json"):
         assert (run.path / name).stat().st_size > 0, name
-    assert {path.suffix for path in run.report_dir.iterdir()} >= {".png", ".csv"}
+    assert {path.suffix for path in run.report_dir.iterdir()} >= {".svg", ".csv"}
     summary = run.summary
     assert summary["steps"] == 6
     assert summary["data"]["train"] > 0

@@ -160,7 +160,7 @@ def test_rarest_class_decides_strata_and_weights() -> None:
 def test_classes_in_any_script(tmp_path, capfd, caplog) -> None:
     names = ("故障", "ปัญหา", "$1", "fault")
     classes = SimpleNamespace(classes=names, separator="")
-    report._draw_confusion(tmp_path / "c.png", np.arange(4), np.eye(4), classes)
-    assert (tmp_path / "c.png").stat().st_size > 1000
+    report._draw_confusion(tmp_path / "c.svg", np.arange(4), np.eye(4), classes)
+    assert (tmp_path / "c.svg").stat().st_size > 1000
     assert "Glyph" not in capfd.readouterr().err
     assert all("no glyph in the installed fonts" in record.message for record in caplog.records)

@@ -237,7 +237,9 @@ def load(config: Config, preprocessing: Preprocessing | None = None) -> DatasetS
     return DatasetSplits(
         source=data.source,
         digest=_digest(interactions, positions, data, tables),
-        **splits,
+        train=splits["train"],
+        validation=splits["validation"],
+        test=splits["test"],
         duplicates=duplicates,
         unreadable=source.unreadable,
         notes=notes,

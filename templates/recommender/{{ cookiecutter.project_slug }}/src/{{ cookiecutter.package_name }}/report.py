@@ -1,14 +1,18 @@
 """Metrics and figures of recommendations, ranked over the whole catalogue."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from .config import Config
 from .data import Histories, as_histories
+from .datasets.events import read_features
+from .engine.errors import UsageProblem
 from .engine.figures import figure
 from .engine.interfaces import Split
-from .engine.tables import write_csv
+from .engine.tables import align_columns, write_csv
 from .engine.weighted_metrics import WeightedMetric
 from .preprocessing import Preprocessing
 from .ranking import target_indices, user_metrics
@@ -85,10 +89,66 @@ def baseline_row(
     return {"name": name, "metrics": metrics, "outputs": outputs}
 
 
+def slices(split: Split, preprocessing: Preprocessing) -> dict[str, np.ndarray]:
+    """Return what a split of users is sliced by.
+
+    Args:
+        split: users with targets.
+        preprocessing: knows the catalogue and the users of the training split.
+
+    Returns:
+        Columns (size,): length of the history, mean popularity of the targets as its rank among the
+        items (0: the least popular, 1: the most), and whether user or targets are new.
+    """
+    histories = as_histories(split)
+    length = histories.target_starts - histories.history_starts
+    counts = np.array(preprocessing.item_counts)
+    rank = np.empty(len(counts))
+    rank[np.argsort(counts, kind="stable")] = np.arange(len(counts)) / max(len(counts) - 1, 1)
+    rows, indices = target_indices(split.targets, preprocessing)
+    inside = indices >= 0
+    number = np.bincount(rows[inside], minlength=len(split))
+    total = np.bincount(rows[inside], rank[indices[inside]], minlength=len(split))
+    cold = ~inside | (indices >= preprocessing.num_warm_items)
+    has_cold = np.isin(np.arange(len(split)), rows[cold])
+    columns = {
+        "history length": length.astype("float64"),
+        "popularity of targets": np.where(number > 0, total / np.maximum(number, 1), np.nan),
+    }
+    flags = {"user": ~np.isin(split.ids, preprocessing.users), "targets": has_cold}
+    for name, is_new in flags.items():
+        if is_new.any():
+            columns[name] = np.where(is_new, "new", "known")
+    return columns
+
+
+def read_columns(split: Split, names: Sequence[str], config: Config) -> dict[str, np.ndarray]:
+    """Read features of users for a split.
+
+    Args:
+        split: users.
+        names: columns of the file ``data.user_features``.
+        config: says where it is.
+
+    Raises:
+        UsageProblem: there is no such file or column.
+    """
+    file = config.data.user_features
+    if file is None:
+        raise UsageProblem(
+            f"data.slice_columns: {names[0]!r}: users have no columns without data.user_features."
+        )
+    ids, columns = read_features(file, config.data.user_column, "user_features")
+    rows = (
+        dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)
+    )
+    return align_columns(zip(map(str, ids), rows, strict=True), split.ids, names)
+
+
 def draw(
     folder: Path, name: str, split: Split, outputs: np.ndarray, preprocessing: Preprocessing
 ) -> None:
-    """Write ``NAME_*.png`` and ``NAME_*.csv`` about a split.
+    """Write ``NAME_*.svg`` and ``NAME_*.csv`` about a split.
 
     Args:
         folder: where to write.
@@ -104,8 +164,8 @@ def draw(
     _write_examples(folder / f"{name}_examples.csv", histories, outputs, preprocessing)
     slices = _slices(histories, length, per_user, preprocessing)
     write_csv(folder / f"{name}_slices.csv", ["slice", "users", *BASELINE_METRICS], slices)
-    _draw_slices(folder / f"{name}_slices.png", slices)
-    _draw_popularity(folder / f"{name}_popularity.png", split, outputs, preprocessing)
+    _draw_slices(folder / f"{name}_slices.svg", slices)
+    _draw_popularity(folder / f"{name}_popularity.svg", split, outputs, preprocessing)
 
 
 def _slices(
@@ -161,7 +221,8 @@ def _write_examples(
 
 
 def _draw_slices(path: Path, slices: list[tuple[Any, ...]]) -> None:
-    with figure(path, 7.2, 0.6 * len(slices) + 1.2) as axis:
+    text = f"{BASELINE_METRICS[0]} for groups of users by the length of their history."
+    with figure(path, 7.2, 0.6 * len(slices) + 1.2, description=text) as axis:
         names = [f"{name} ({users})" for name, users, *_ in slices][::-1]
         bars = axis.barh(names, [row[2] for row in slices][::-1], color="#1d4ed8", height=0.55)
         axis.bar_label(bars, fmt="%.3f", padding=3)
@@ -178,7 +239,11 @@ def _draw_popularity(
     decile[order] = np.arange(len(order)) * 10 // len(order)
     top = outputs[:, :10, 0].astype(int)
     indices = target_indices(split.targets, preprocessing)[1]
-    with figure(path, 6.4, 3.8) as axis:
+    text = (
+        "Shares of recommendations and of targets that fall to each tenth of the catalogue, from "
+        "the most to the least popular."
+    )
+    with figure(path, 6.4, 3.8, description=text) as axis:
         for number, (label, items, color) in enumerate(
             (
                 ("recommended, first ten", top[top >= 0], "#1d4ed8"),

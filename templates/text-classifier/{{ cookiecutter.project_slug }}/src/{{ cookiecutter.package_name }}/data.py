@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -31,7 +30,7 @@ from .datasets.rows import Row, as_label, find_texts, read_file, read_table
 from .datasets.splits import TEST, TRAIN, VALIDATION, sample_stratified, split_examples
 from .datasets.texts import TextStore, content_key
 from .engine.errors import DataProblem, ProjectError, UsageProblem
-from .engine.interfaces import DatasetSplits, Split
+from .engine.interfaces import DatasetSplits, Preprocessing, Split
 from .engine.lookup import find
 from .registry import SOURCES
 
@@ -57,7 +56,12 @@ def ticket_rows(data: DataConfig) -> Iterator[Row]:
 
 
 def table(data: DataConfig) -> Iterator[Row]:
-    """Read a file with a row for each text: csv, tsv, jsonl or parquet."""
+    """Read a file with a row for each text: csv, tsv, jsonl or parquet.
+
+    Raises:
+        UsageProblem: ``data.path`` is empty, or its suffix is not that of the source.
+        DataProblem: there is no such file, or it is no such table.
+    """
     file = require_path(data, Path.is_file, "file")
     if file.suffix != f".{data.source}":
         raise UsageProblem(f"data.path: {data.path!r} must end with .{data.source}.")
@@ -65,7 +69,12 @@ def table(data: DataConfig) -> Iterator[Row]:
 
 
 def folder(data: DataConfig) -> Iterator[Row]:
-    """Read ``PATH/train/LABEL/*.txt``, optional ``val/`` and ``test/``, or ``PATH/LABEL/*.txt``."""
+    """Read ``PATH/train/LABEL/*.txt``, optional ``val/`` and ``test/``, or ``PATH/LABEL/*.txt``.
+
+    Raises:
+        UsageProblem: ``data.path`` is empty.
+        DataProblem: there is no such folder, or a class is empty.
+    """
     found = find_class_folders(require_path(data, Path.is_dir, "folder"), find_texts)
     for label in found.empty_classes():
         raise DataProblem(f"data.path: class {label!r} has no texts in {data.path!r}.")
@@ -114,6 +123,10 @@ def hugging_face(data: DataConfig) -> Iterator[Row]:
     """Load a Hugging Face data set (``hf:imdb``), or a folder that ``save_to_disk`` wrote.
 
     For a folder, ``data.source`` is ``hf:local`` and ``data.path`` the folder. Extra: ``hf``.
+
+    Raises:
+        ProjectError: the extra is not installed, or the set cannot be loaded.
+        DataProblem: a column is missing.
     """
     try:
         import datasets
@@ -152,12 +165,12 @@ reuters = keras_dataset("reuters", [f"{i:02d}" for i in range(REUTERS_TOPICS)])
 # === From rows to splits ===
 
 
-def load(config: Config, preprocessing: Any = None) -> DatasetSplits:
+def load(config: Config, preprocessing: Preprocessing | None = None) -> DatasetSplits:
     """Read the configured source, check it, and split it.
 
     Args:
         config: the configuration; its ``data`` fields are used.
-        preprocessing: that of the model to evaluate; not needed for texts.
+        preprocessing: that of a model to evaluate; texts are read the same for any.
 
     Raises:
         DataProblem: the texts cannot be learnt from; the message names file, row, column or class.
@@ -166,7 +179,8 @@ def load(config: Config, preprocessing: Any = None) -> DatasetSplits:
     rows = find(SOURCES, data.source)(data)
     store, unreadable = TextStore(), []
     kept: dict[str, list[str]] = {name: [] for name in ("id", "label", "split", "group", "key")}
-    interned: dict[str, str] = {}  # labels and splits are few strings, often repeated
+    # Labels and splits are few strings, often repeated: one object each saves memory.
+    interned: dict[str, str] = {}
     for row in rows:
         problem = row.problem or _find_problem(row, data)
         if problem:
@@ -223,7 +237,9 @@ def _make_splits(
     return DatasetSplits(
         source=data.source,
         digest=hashlib.sha256("\n".join(lines).encode("utf-8", "replace")).hexdigest(),
-        **parts,
+        train=parts[TRAIN],
+        validation=parts[VALIDATION],
+        test=parts[TEST],
         duplicates=len(keys) - len(np.unique(keys)),
         unreadable=tuple(unreadable),
         notes=notes,
@@ -237,7 +253,14 @@ def _split(
     stored_at: np.ndarray,
     members: np.ndarray,
 ) -> Split:
-    """Make the split of the examples ``members``, whose texts are at ``stored_at`` in the store."""
+    """Make a split whose texts are read from the store when they are needed.
+
+    Args:
+        store: all texts.
+        ids, labels: (examples,) of all splits.
+        stored_at: (examples,) positions of their texts in the store.
+        members: (size,) positions of the split's own examples among them.
+    """
     stored = stored_at[members]
 
     def fetch(positions: tf.Tensor) -> tf.Tensor:

@@ -56,12 +56,16 @@ def signature(preprocessing: Preprocessing) -> dict[str, Any]:
 
 
 def example(data: DatasetSplits, preprocessing: Preprocessing) -> pd.DataFrame:
-    """Return a request with the first training text."""
+    """Return a request with the first training text: one row with the column ``text``."""
     return pd.DataFrame({"text": [next(texts_of(data.train, np.array([0])))]})
 
 
 def from_frame(frame: pd.DataFrame, preprocessing: Preprocessing) -> tf.Tensor:
-    """Convert the rows of a request to texts (batch,) string."""
+    """Convert the rows of a request to texts (batch,) string.
+
+    Args:
+        frame: with the column ``text``, see ``signature``.
+    """
     return tf.constant([str(text) for text in frame["text"]], tf.string)
 
 

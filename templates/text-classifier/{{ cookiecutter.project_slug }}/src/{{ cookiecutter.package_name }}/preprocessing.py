@@ -234,7 +234,11 @@ def augment(prepared: tf.Tensor, uniform: Uniform, config: Config) -> tf.Tensor:
 
 
 def texts_of(split: Split, positions: np.ndarray | None = None) -> Iterator[str]:
-    """Yield the raw texts of a split at these positions, or all."""
+    """Yield the raw texts of a split; they are read in chunks, as all may not fit into memory.
+
+    Args:
+        positions: (number,) of the texts, in the order in which they come; None: all.
+    """
     for chunk in _chunks(np.arange(len(split)) if positions is None else positions):
         for text in np.asarray(split.fetch(chunk)):
             yield text.decode("utf-8", "replace")

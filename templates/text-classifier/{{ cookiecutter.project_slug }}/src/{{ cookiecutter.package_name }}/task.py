@@ -5,6 +5,7 @@ from functools import partial
 from . import baselines, data, inputs, model, objective, prediction, preprocessing, registry, report
 from .engine.interfaces import Task
 from .engine.tracking import pyfunc
+from .evaluation import slices
 from .inspection.texts import inspect
 
 task = Task(
@@ -17,6 +18,8 @@ task = Task(
     callbacks=registry.CALLBACKS,
     measure=report.measure,
     weighted_metrics=report.weighted_metrics,
+    slices=slices.describe,
+    read_columns=slices.read_columns,
     decode_predictions=objective.decode_predictions,
     predict=prediction.predict,
     format_predictions=prediction.format_predictions,

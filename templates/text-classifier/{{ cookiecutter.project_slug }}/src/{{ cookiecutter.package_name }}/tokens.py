@@ -29,7 +29,12 @@ LETTER_WITHOUT_SPACES = re.compile(rf"[{SPACELESS}]")
 
 
 def normalize(text: str, lowercase: bool) -> str:
-    """Apply Unicode NFKC, remove control characters and runs of spaces, and lower the case."""
+    """Apply Unicode NFKC, and replace control characters and runs of spaces by a space.
+
+    Args:
+        text: only its first ``MAX_CHARACTERS`` characters are kept.
+        lowercase: whether to lower the case.
+    """
     text = unicodedata.normalize("NFKC", text[:MAX_CHARACTERS])
     text = CONTROL.sub(" ", text)
     text = " ".join(text.split())

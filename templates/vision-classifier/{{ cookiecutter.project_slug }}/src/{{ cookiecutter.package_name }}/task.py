@@ -5,6 +5,8 @@ from functools import partial
 from . import baselines, data, inputs, model, objective, prediction, preprocessing, registry, report
 from .engine.interfaces import Task
 from .engine.tracking import pyfunc
+from .evaluation import slices
+from .evaluation.explanations import explain
 from .inspection.images import inspect
 
 task = Task(
@@ -17,6 +19,8 @@ task = Task(
     callbacks=registry.CALLBACKS,
     measure=report.measure,
     weighted_metrics=report.weighted_metrics,
+    slices=slices.describe,
+    read_columns=slices.read_columns,
     decode_predictions=objective.decode_predictions,
     predict=prediction.predict,
     format_predictions=prediction.format_predictions,
@@ -26,6 +30,7 @@ task = Task(
     measure_baselines=baselines.measure,
     draw_figures=report.draw,
     inspect=inspect,
+    explain=explain,
     sharding_rules=model.SHARDING_RULES,
     augment=preprocessing.augment,
     phases=model.phases,

@@ -15,9 +15,11 @@ from scipy.special import expit, logit, softmax
 from sklearn.utils.class_weight import compute_sample_weight
 
 from .config import Config
-from .datasets.labels import decode_labels, predict_classes, strata
+from .datasets.labels import decode_labels, encode_labels, predict_classes, strata
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from .preprocessing import Preprocessing
 
 IMBALANCE_RATIO = 3.0  # largest to smallest class, above which ``auto`` weights classes
@@ -150,3 +152,27 @@ def decode_predictions(outputs: np.ndarray, preprocessing: Preprocessing) -> lis
         }
         for prediction, row in zip(predictions, scores, strict=True)
     ]
+
+
+def select_explained(
+    logits: np.ndarray, names: Sequence[str] | None, preprocessing: Preprocessing
+) -> tuple[np.ndarray, np.ndarray]:
+    """Select the class of each example that is explained, and its score.
+
+    Args:
+        logits: (batch, classes).
+        names: (batch,) of classes; None: the likeliest ones.
+        preprocessing: knows the classes.
+
+    Returns:
+        Indices of classes (batch,) and their probabilities (batch,).
+
+    Raises:
+        DataProblem: a name is not among the classes.
+    """
+    scores = probabilities(logits, preprocessing)
+    if names is None:
+        indices = scores.argmax(axis=-1)
+    else:
+        indices = encode_labels(np.array(names, dtype=object), preprocessing.classes)
+    return indices, scores[np.arange(len(scores)), indices]

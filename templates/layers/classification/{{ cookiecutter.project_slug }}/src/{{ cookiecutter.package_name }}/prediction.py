@@ -19,7 +19,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def predict(
     model: "Artifact", arguments: argparse.Namespace, config: Config
 ) -> Iterator[dict[str, Any]]:
-    """Yield a row with ``id``, ``prediction`` and ``scores`` for each input.
+    """Yield a row with ``id``, ``prediction`` and ``scores`` for each input, with ``--explain``
+    also ``explanation``.
 
     Args:
         model: predicts.
@@ -34,6 +35,9 @@ def predict(
     for requests in inputs.read(arguments.input, config, arguments.batch_size):
         outputs = model.predict_split(requests, arguments.batch_size)
         answers = objective.decode_predictions(outputs, model.preprocessing)
+        if arguments.explain:
+            for answer, explanation in zip(answers, model.explain(requests), strict=True):
+                answer["explanation"] = explanation.to_json()
         for key, answer in zip(requests.ids, answers, strict=True):
             yield {"id": str(key), **answer}
 
@@ -46,3 +50,6 @@ def format_predictions(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
             best = sorted(row["scores"].items(), key=lambda item: -item[1])[:3]
             scores = "  ".join(f"{name} {score:.3f}" for name, score in best)
             yield f"{row['id']:<{width}}  {row['prediction'] or '(none)'}  ({scores})"
+            if "explanation" in row:
+                explained = row["explanation"]
+                yield f"{'':<{width}}  {explained['target']}: {explained['summary']}"

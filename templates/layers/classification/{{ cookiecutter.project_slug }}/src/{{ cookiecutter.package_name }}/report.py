@@ -140,7 +140,7 @@ def baseline_row(
 def draw(
     folder: Path, name: str, split: Split, outputs: np.ndarray, preprocessing: Preprocessing
 ) -> None:
-    """Write the figures and tables of a split, ``NAME_*.png`` and ``NAME_*.csv``.
+    """Write the figures and tables of a split, ``NAME_*.svg`` and ``NAME_*.csv``.
 
     Args:
         folder: the run's report.
@@ -155,9 +155,9 @@ def draw(
     _write_classes(folder / f"{name}_classes.csv", truth, scores, preprocessing)
     _write_predictions(folder / f"{name}_predictions.csv", split, predictions)
     if not preprocessing.separator:
-        _draw_confusion(folder / f"{name}_confusion.png", truth, scores, preprocessing)
+        _draw_confusion(folder / f"{name}_confusion.svg", truth, scores, preprocessing)
     decisions = _decisions(truth, scores, preprocessing)
-    _draw_reliability(folder / f"{name}_reliability.png", *decisions)
+    _draw_reliability(folder / f"{name}_reliability.svg", *decisions)
     draw_mistakes(folder, name, split, predictions, preprocessing)
 
 
@@ -230,7 +230,11 @@ def _draw_confusion(
     names = [preprocessing.classes[i][:20] for i in selected]
     note = f", the {len(selected)} classes with most mistakes" if len(selected) < classes else ""
     size = 3 + 0.45 * len(selected)
-    with figure(path, size, size * 0.9) as axis:
+    text = (
+        "A row for each true class, a column for each predicted one: numbers of examples; the "
+        "darker, the larger their share of the row. Mistakes are off the diagonal."
+    )
+    with figure(path, size, size * 0.9, description=text) as axis:
         display = sk.ConfusionMatrixDisplay(shares, display_labels=names)
         limits = {"vmin": 0, "vmax": 1}
         display.plot(ax=axis, cmap="Blues", colorbar=False, im_kw=limits, text_kw={"fontsize": 8})
@@ -246,7 +250,11 @@ def _draw_confusion(
 def _draw_reliability(path: Path, correct: np.ndarray, confidence: np.ndarray) -> None:
     shares, accuracies, means = zip(*_calibration_bins(correct, confidence), strict=True)
     error = _calibration_error(correct, confidence)
-    with figure(path, 4.8, 4.8) as axis:
+    text = (
+        "Accuracy against confidence. Points below the diagonal: the model is more confident than "
+        "it is right; the larger a point, the more predictions."
+    )
+    with figure(path, 4.8, 4.8, description=text) as axis:
         display = CalibrationDisplay(accuracies, means, confidence)
         name = "this model (size: share of predictions)"
         display.plot(ax=axis, name=name, marker="", color="#1d4ed8")

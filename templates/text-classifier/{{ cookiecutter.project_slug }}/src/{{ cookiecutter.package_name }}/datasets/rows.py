@@ -62,8 +62,12 @@ def _split_of(record: dict[str, Any], column: str | None, place: str) -> str:
 def read_texts(path: Path, data: DataConfig) -> Iterator[tuple[str, str]]:
     """Yield ``(id, text)`` of each row of a table, or of each line of any other file.
 
+    Args:
+        path: the file; its suffix decides whether it is a table.
+        data: name of the column of texts, and the file's format.
+
     Raises:
-        DataProblem: a row cannot be read.
+        DataProblem: a row cannot be read, or the column is missing.
     """
     if path.suffix not in SUFFIXES:
         for number, line in enumerate(_lines(path, data.encoding), start=1):
@@ -83,7 +87,17 @@ def find_texts(folder: Path) -> list[Path]:
 
 
 def read_file(path: Path, encoding: str) -> tuple[str, str]:
-    """Return a file's text and '', or '' and the reason why it cannot be read."""
+    """Read a whole file.
+
+    Args:
+        encoding: by its name in Python.
+
+    Returns:
+        The text and '', or '' and the reason why it cannot be read.
+
+    Raises:
+        UsageProblem: the encoding is unknown.
+    """
     try:
         return path.read_text(encoding=_codec(encoding)), ""
     except UnicodeDecodeError:

@@ -182,7 +182,12 @@ class Ticket:
 
 
 def generate(count: int, seed: int) -> list[Ticket]:
-    """Generate `count` tickets; a smaller count gives the first of them."""
+    """Generate tickets, always the same for the same seed.
+
+    Args:
+        count: number of tickets; a smaller one gives the first of them.
+        seed: of all random choices.
+    """
     rng, rules = random.Random(seed), parse(GRAMMAR)
     return [draw(rules, rng) for _ in range(count)]
 
@@ -197,7 +202,11 @@ def parse(grammar: str) -> dict[str, list[str]]:
 
 
 def draw(rules: dict[str, list[str]], rng: random.Random) -> Ticket:
-    """Draw the intent of a ticket, its label and its text."""
+    """Draw the intent of a ticket, its label and its text.
+
+    Args:
+        rules: the grammar, see ``parse``.
+    """
     intent = draw_choice(INTENT_WEIGHTS, rng)
     others = [other for other in INTENT_WEIGHTS if other != intent]
     label = rng.choice(others) if rng.random() < LABEL_NOISE else intent
@@ -215,12 +224,21 @@ def draw(rules: dict[str, list[str]], rng: random.Random) -> Ticket:
 
 
 def draw_choice(weights: dict[str, float], rng: random.Random) -> str:
-    """Draw a key with a probability in proportion to its weight."""
+    """Draw a key with a probability in proportion to its weight.
+
+    Args:
+        weights: of any sum.
+    """
     return rng.choices(list(weights), list(weights.values()))[0]
 
 
 def expand(text: str, rules: dict[str, list[str]], rng: random.Random) -> str:
-    """Replace the choices and slots in `text`, innermost first, until none remains."""
+    """Replace the choices and slots in `text`, innermost first, until none remains.
+
+    Args:
+        text: with ``[a|b]`` and ``{slot}``, see ``GRAMMAR``.
+        rules: alternatives of each slot.
+    """
     while found := CHOICE_OR_SLOT.search(text):
         slot = found["slot"]
         alternatives = rules[slot] if slot else found["choice"].split("|")
@@ -229,7 +247,11 @@ def expand(text: str, rules: dict[str, list[str]], rng: random.Random) -> str:
 
 
 def scribble(text: str, rng: random.Random) -> str:
-    """Write `text` the way people type: sloppy capitals and punctuation, and typos."""
+    """Write `text` the way people type: sloppy capitals and punctuation, and typos.
+
+    Args:
+        text: sentences in lower case.
+    """
     text = re.sub(r"(?:^|[.!?] )[a-z]", lambda start: start[0].upper(), text)
     if rng.random() < 0.15:
         text = text.replace(",", "").rstrip(".!?")
@@ -243,7 +265,11 @@ def scribble(text: str, rng: random.Random) -> str:
 
 
 def misspell(word: str, rng: random.Random) -> str:
-    """Swap, drop, double or replace by its neighbour on the keyboard a letter inside `word`."""
+    """Swap, drop, double or replace by its neighbour on the keyboard a letter inside `word`.
+
+    Args:
+        word: of three letters or more, all but the first in lower case.
+    """
     at = rng.randrange(1, len(word) - 1)
     before, letter, following, after = word[:at], word[at], word[at + 1], word[at + 2 :]
     row = next(row for row in KEYBOARD if letter in row)

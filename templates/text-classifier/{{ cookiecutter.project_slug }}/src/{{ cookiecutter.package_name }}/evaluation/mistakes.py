@@ -22,7 +22,7 @@ def draw_mistakes(
     predictions: Predictions,
     preprocessing: Preprocessing,
 ) -> None:
-    """Write ``NAME_mistakes.csv`` and ``NAME_lengths.csv``, and draw ``NAME_lengths.png``.
+    """Write ``NAME_mistakes.csv`` and ``NAME_lengths.csv``, and draw ``NAME_lengths.svg``.
 
     Args:
         folder: the run's report.
@@ -45,7 +45,7 @@ def draw_mistakes(
     slices = accuracy_by_length(lengths, predictions.correct)
     header = ["shortest", "longest", "texts", "accuracy"]
     write_csv(folder / f"{name}_lengths.csv", header, slices)
-    _draw_lengths(folder / f"{name}_lengths.png", slices, preprocessing.sequence_length)
+    _draw_lengths(folder / f"{name}_lengths.svg", slices, preprocessing.sequence_length)
 
 
 def accuracy_by_length(
@@ -69,7 +69,8 @@ def accuracy_by_length(
 
 
 def _draw_lengths(path: Path, slices: list[tuple[int, int, int, float]], limit: int) -> None:
-    with figure(path, 6.4, 3.6) as axis:
+    text = "Accuracy of about as many texts each, from the shortest to the longest."
+    with figure(path, 6.4, 3.6, description=text) as axis:
         names = [f"{a} to {b}\n({count} texts)" for a, b, count, _ in slices]
         bars = axis.bar(names, [share for *_, share in slices], color="#1d4ed8", width=0.6)
         axis.bar_label(bars, fmt="%.3f", padding=2)

@@ -2,7 +2,6 @@
 
 import codecs
 import csv
-import unicodedata
 from collections import Counter
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy as np
 from ..config import Config
 from ..datasets.folders import find_class_folders
 from ..datasets.labels import split_labels
+from ..datasets.languages import languages
 from ..datasets.rows import SUFFIXES, as_text, find_texts, read_file, read_records
 from ..datasets.splits import is_split_column
 from ..datasets.texts import content_key
@@ -31,18 +31,6 @@ MAX_CLASSES = 500
 SEPARATORS = ("|", ";", ",")  # of several labels in a row
 LIST_SEPARATOR = SEPARATORS[0]  # joins labels that come as a list
 NO_LABEL = "(none)"  # shown for a text with none of several possible labels
-# Words in nearly every longer text of a language, and in few of other languages.
-FREQUENT = {
-    "English": {"the", "and", "of", "is", "to", "it", "was", "for", "this"},
-    "German": {"der", "die", "und", "nicht", "ist", "das", "ich", "ein", "mit"},
-    "French": {"le", "les", "et", "est", "pas", "une", "des", "je", "pour"},
-    "Spanish": {"el", "los", "y", "que", "es", "una", "muy", "por", "con"},
-    "Portuguese": {"o", "os", "que", "não", "é", "uma", "muito", "com", "para"},
-    "Italian": {"il", "che", "di", "è", "non", "una", "sono", "per", "gli"},
-    "Dutch": {"de", "het", "een", "niet", "en", "ik", "van", "is", "dat"},
-    "Polish": {"nie", "się", "jest", "to", "na", "i", "że", "w", "do"},
-    "Swedish": {"och", "att", "det", "inte", "är", "jag", "som", "en", "på"},
-}
 
 
 def inspect(path: Path, config: Config, given: set[str]) -> Findings:
@@ -201,27 +189,6 @@ def _describe_texts(
             f"{len(unlabelled)} labels are missing, the first in {unlabelled[0]}; those rows are "
             "left out."
         )
-
-
-def languages(texts: list[str]) -> str:
-    """Describe the scripts of the texts and, for those written in it, the likeliest language."""
-    letters = Counter(
-        unicodedata.name(character, "UNKNOWN").split()[0].split("-")[0].capitalize()
-        for text in texts[:2000]
-        for character in text[:500]
-        if character.isalpha()
-    )
-    total = max(sum(letters.values()), 1)
-    shown = [
-        f"{'Chinese characters' if name == 'Cjk' else name} {count / total:.0%}"
-        for name, count in letters.most_common(4)
-        if count / total >= 0.01
-    ]
-    words = Counter(word for text in texts[:2000] for word in text[:500].lower().split())
-    hits = {name: sum(words[word] for word in frequent) for name, frequent in FREQUENT.items()}
-    best = max(hits, key=hits.__getitem__)
-    likely = f" (mostly {best})" if hits[best] > 0.05 * sum(words.values()) else ""
-    return ", ".join(shown) + likely if shown else "no letters"
 
 
 def _detect_encoding(sample: bytes) -> str:

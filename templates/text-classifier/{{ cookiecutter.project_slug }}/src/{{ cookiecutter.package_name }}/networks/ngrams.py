@@ -33,6 +33,8 @@ PRUNE_SIZE = 8_000_000  # distinct n-grams from which those seen once are droppe
 STRENGTHS = (1.0, 4.0, 16.0, 64.0, 256.0)  # inverse of regularization, scikit-learn's C
 FOLDS = 5  # one of them is held out to select the strength
 
+Tensor = Any  # of Keras' backend; Keras has no types
+
 
 @keras.saving.register_keras_serializable(__package__)
 class NGramLogits(layers.Layer):
@@ -47,12 +49,12 @@ class NGramLogits(layers.Layer):
         max_n: tokens of the longest n-gram.
     """
 
-    def __init__(self, num_ngrams: int, num_classes: int, max_n: int, **options) -> None:
+    def __init__(self, num_ngrams: int, num_classes: int, max_n: int, **options: Any) -> None:
         super().__init__(**options)
         self.num_ngrams, self.num_classes, self.max_n = num_ngrams, num_classes, max_n
 
-    def build(self, shape) -> None:
-        def add_constant(size: int, name: str):
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        def add_constant(size: int, name: str) -> keras.Variable:
             return self.add_weight((size,), "zeros", trainable=False, name=name)
 
         # Row 0 stands for all n-grams outside the vocabulary. Rows and checks are below 2**24,
@@ -64,16 +66,17 @@ class NGramLogits(layers.Layer):
         self.kernel = self.add_weight((rows, self.num_classes), "zeros", name="kernel")
         self.bias = self.add_weight((self.num_classes,), "zeros", name="bias")
 
-    def call(self, tokens):
+    def call(self, tokens: Tensor) -> Tensor:
         rows, values = self.tfidf(tokens)
         weights = ops.take(self.kernel, rows, axis=0)  # (batch, n-grams, classes)
         return ops.sum(weights * ops.expand_dims(values, -1), axis=1) + self.bias
 
-    def tfidf(self, tokens):
+    def tfidf(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Return the sorted rows (batch, n-grams) of all n-grams, and their values.
 
         The values of equal rows add up to the feature.
         """
+        # All three (batch, n-grams), with max_n * tokens n-grams.
         slots, checks, valid = hash_ngrams(tokens, self.max_n)
         rows = ops.cast(ops.take(self.rows, slots), "int32")
         same = ops.cast(ops.take(self.checks, rows), "int32") == checks
@@ -116,13 +119,13 @@ class NGramLogits(layers.Layer):
             parts.append(csr_matrix((values[known], (texts[known], rows[known])), shape))
         return vstack(parts, format="csr")
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         names = ("num_ngrams", "num_classes", "max_n")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
 
 
 def fit(
-    batches: Iterable[np.ndarray], truth: np.ndarray, num_classes: int, max_n: int, **options
+    batches: Iterable[np.ndarray], truth: np.ndarray, num_classes: int, max_n: int, **options: Any
 ) -> NGramLogits:
     """Make a layer that starts as the logistic regression of training texts.
 
@@ -206,7 +209,7 @@ def select_strength(
     return best
 
 
-def _count_ngrams(tokens: csr_matrix, num_classes: int, max_n: int, **options) -> NGramLogits:
+def _count_ngrams(tokens: csr_matrix, num_classes: int, max_n: int, **options: Any) -> NGramLogits:
     """Make a layer with the frequent n-grams of texts (texts, tokens), and weights of zero."""
     codes, counts = find_frequent(
         _dense_batches(tokens), max_n, limit=min(MAX_NGRAMS, MAX_WEIGHTS // num_classes)
@@ -260,8 +263,12 @@ def find_frequent(
     return codes[order], counts[order]
 
 
-def hash_ngrams(tokens, max_n: int):
-    """Hash all n-grams of token ids (batch, tokens).
+def hash_ngrams(tokens: Tensor, max_n: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Hash all n-grams of texts.
+
+    Args:
+        tokens: ids (batch, tokens) int32.
+        max_n: tokens of the longest n-gram.
 
     Returns:
         Slots and checks (batch, n-grams) int32, and whether each n-gram is valid: without padding
@@ -279,17 +286,20 @@ def hash_ngrams(tokens, max_n: int):
         slots.append(slot)
         checks.append(check)
         valid.append(known)
-    return tuple(ops.concatenate(part, axis=1) for part in (slots, checks, valid))
+    all_slots, all_checks, all_valid = (
+        ops.concatenate(part, axis=1) for part in (slots, checks, valid)
+    )
+    return all_slots, all_checks, all_valid
 
 
-def _mix(number, token, factors: tuple[int, int], modulus: int):
+def _mix(number: Tensor, token: Tensor, factors: tuple[int, int], modulus: int) -> Tensor:
     number = (number + token) % modulus
     for factor in factors:
         number = (number * factor + 1) % modulus
     return number
 
 
-def _count_before(rows):
+def _count_before(rows: Tensor) -> Tensor:
     """Count the equal numbers before each of sorted numbers (batch, size), as float32."""
     position = ops.cast(ops.cumsum(ops.ones_like(rows), axis=1) - 1, "int32")
     begins = ops.concatenate(

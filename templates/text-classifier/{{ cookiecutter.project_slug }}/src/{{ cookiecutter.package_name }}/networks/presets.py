@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 TOKENIZER = "preset"  # the value of data.tokenizer
 BACKBONE = "backbone"
+Tensor = Any  # of Keras' backend; Keras has no types
 NUM_SPECIAL = 2  # start and end token of a text
 EPOCHS, LEARNING_RATE = 4, 5e-5  # of fine-tuning, unless configured
 # Low-rank adapters learn best at about ten times the rate of all weights (J. Schulman et al., LoRA
@@ -34,7 +35,7 @@ EPOCHS, LEARNING_RATE = 4, 5e-5  # of fine-tuning, unless configured
 LORA_RATE_FACTOR = 10
 
 
-def encode(tokens: Any, name: str, config: Config, preprocessing: Preprocessing) -> Any:
+def encode(tokens: Tensor, name: str, config: Config, preprocessing: Preprocessing) -> Tensor:
     """Encode texts with a preset, averaged over their tokens.
 
     Args:
@@ -146,27 +147,28 @@ class PresetInputs(layers.Layer):
         unknown: id of unknown and dropped tokens.
     """
 
-    def __init__(self, start: int, end: int, padding: int, unknown: int, **options) -> None:
+    def __init__(self, start: int, end: int, padding: int, unknown: int, **options: Any) -> None:
         super().__init__(**options)
         self.start, self.end, self.padding, self.unknown = start, end, padding, unknown
 
-    def call(self, tokens):
-        length = ops.sum(ops.cast(tokens > 0, "int32"), axis=1, keepdims=True)
+    def call(self, tokens: Tensor) -> dict[str, Tensor]:
+        length = ops.sum(ops.cast(tokens > 0, "int32"), axis=1, keepdims=True)  # (batch, 1)
         # Ours are the preset's ids plus 2, after 0 for padding and 1 for unknown tokens.
         ids = ops.where(tokens > 1, tokens - 2, self.unknown)
         ids = ops.pad(ids, [[0, 0], [1, 1]], constant_values=self.start)
+        # (1, tokens + 2): the start token is at 0, the end token behind the last token.
         position = ops.expand_dims(ops.arange(ops.shape(ids)[1], dtype="int32"), 0)
         ids = ops.where(position == length + 1, self.end, ids)
         inside = position <= length + 1
         ids = ops.where(inside, ids, self.padding)
         return {"token_ids": ids, "padding_mask": ops.cast(inside, "int32")}
 
-    def compute_output_spec(self, tokens):
+    def compute_output_spec(self, tokens: keras.KerasTensor) -> dict[str, keras.KerasTensor]:
         length = None if tokens.shape[1] is None else tokens.shape[1] + NUM_SPECIAL
         names = ("token_ids", "padding_mask")
         return {name: keras.KerasTensor((tokens.shape[0], length), "int32") for name in names}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         own = {name: getattr(self, name) for name in ("start", "end", "padding", "unknown")}
         return {**super().get_config(), **own}
 
@@ -208,7 +210,7 @@ def _import_keras_hub() -> Any:
 
 
 @contextmanager
-def _explain_load_errors(name: str):
+def _explain_load_errors(name: str) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, KeyError) as error:  # network errors are OSErrors

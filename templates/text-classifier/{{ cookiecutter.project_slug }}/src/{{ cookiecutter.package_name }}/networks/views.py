@@ -9,7 +9,7 @@ weight 0.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -22,6 +22,9 @@ from ..objective import mean_loss, probabilities
 if TYPE_CHECKING:
     from ..engine.artifact import Artifact
     from ..preprocessing import Preprocessing
+
+Tensor = Any  # of Keras' backend; Keras has no types
+Shape = tuple[int | None, ...]
 
 NAME = "blend"
 MAX_WEIGHT = 8.0  # of a view's logits
@@ -36,17 +39,23 @@ class LogitBlend(layers.Layer):
     The weights are 0.5 until ``fit_blend`` sets them. In training, the result is the network's.
     """
 
-    def build(self, shapes) -> None:
+    def build(self, shapes: list[Shape]) -> None:
         mean = keras.initializers.Constant(0.5)
         self.view_weights = self.add_weight((2,), mean, trainable=False, name="view_weights")
 
-    def call(self, views, training=False):
+    def call(self, views: list[Tensor], training: bool = False) -> Tensor:
+        """Return the blended logits (batch, classes).
+
+        Args:
+            views: logits (batch, classes) of the fitted model and of the network.
+            training: whether the network alone counts.
+        """
         fitted, network = views
         if training:
             return network
         return fitted * self.view_weights[0] + network * self.view_weights[1]
 
-    def compute_output_shape(self, shapes):
+    def compute_output_shape(self, shapes: list[Shape]) -> Shape:
         return shapes[0]
 
 

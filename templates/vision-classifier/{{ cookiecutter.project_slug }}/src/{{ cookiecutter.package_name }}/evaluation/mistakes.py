@@ -35,7 +35,10 @@ def draw_mistakes(
     images = np.asarray(preprocessing(split.fetch(order)))
     rows = -(-len(order) // COLUMNS)
     grid = {"nrows": rows, "ncols": COLUMNS, "squeeze": False}
-    with figure(folder / f"{name}_mistakes.png", 1.9 * COLUMNS, 2.2 * rows, **grid) as axes:
+    text = "Images with what the model said, its confidence and the true class; mistakes are first."
+    with figure(
+        folder / f"{name}_mistakes.png", 1.9 * COLUMNS, 2.2 * rows, description=text, **grid
+    ) as axes:
         for axis in axes.flat:
             axis.set_axis_off()
         axes.flat[0].figure.suptitle(

@@ -9,7 +9,7 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +19,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from .errors import DataProblem
+from .errors import DataProblem, UsageProblem
+from .explanations import Explanation, Probe
 from .files import atomic_write
 from .interfaces import Preprocessing, Split, Task
 
@@ -36,9 +37,12 @@ class Artifact:
 
     def __call__(self, raw: Any) -> np.ndarray:
         """Return outputs (batch, …) of the network for raw inputs (batch, …)."""
+        return self.outputs(self.preprocessing(raw))
+
+    def outputs(self, prepared: Any) -> np.ndarray:
+        """Return outputs (batch, …) of the network for preprocessed inputs (batch, …)."""
         # As arrays: the network may run on another backend than the preprocessing.
-        prepared = tf.nest.map_structure(np.asarray, self.preprocessing(raw))
-        return keras.ops.convert_to_numpy(self._run(prepared))
+        return keras.ops.convert_to_numpy(self._run(tf.nest.map_structure(np.asarray, prepared)))
 
     def predict_batch(self, raw: Any) -> np.ndarray:
         """Return postprocessed outputs (batch, …) for raw inputs (batch, …)."""
@@ -49,6 +53,37 @@ class Artifact:
         return np.concatenate(
             [self.predict_batch(raw) for raw in _fetch_batches(split, batch_size)]
         )
+
+    def explain(
+        self,
+        split: Split,
+        positions: np.ndarray | None = None,
+        names: Sequence[str] | None = None,
+    ) -> Sequence[Explanation]:
+        """Explain the outputs for examples of a split, see ``Task.explain``.
+
+        Args:
+            split: the examples.
+            positions: (batch,) of those to explain; None: all.
+            names: (batch,) of classes or items to explain; None: what the model predicts.
+
+        Raises:
+            UsageProblem: the task explains nothing.
+        """
+        if self.task.explain is None:
+            raise UsageProblem("task.py: it has no 'explain' for the models of this project.")
+        positions = np.arange(len(split)) if positions is None else np.asarray(positions)
+        return self.task.explain(self, split, positions, names) if len(positions) else []
+
+    def probe(self, layer: keras.layers.Layer | None = None) -> Probe:
+        """Return the network as a function of what a layer, or None for its input, returns."""
+        if layer not in self._probes:
+            self._probes[layer] = Probe(self.network, layer)
+        return self._probes[layer]
+
+    @cached_property
+    def _probes(self) -> dict[keras.layers.Layer | None, Probe]:
+        return {}
 
     @cached_property
     def _run(self) -> Callable[[Any], Any]:

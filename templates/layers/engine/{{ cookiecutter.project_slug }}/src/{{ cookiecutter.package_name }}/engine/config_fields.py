@@ -70,6 +70,9 @@ class DataFields(Section):
     split_seed: int = Field(
         0, ge=0, description="seed of the split; the same for all runs that are to be compared"
     )
+    slice_columns: str = Field(
+        "", description="columns of the source, separated by commas, that evaluation slices by"
+    )
     max_unreadable: float = Field(
         0.05, ge=0, le=1, description="largest tolerated share of unreadable files"
     )

@@ -84,7 +84,7 @@ def check_reload(model: Artifact, file: Path, split: Split) -> None:
 
 def draw_history(run: Run) -> None:
     """Draw the curves of loss and metrics in ``metrics.jsonl``."""
-    draw_curves(run.read_metrics(), run.report_dir / "training.png")
+    draw_curves(run.read_metrics(), run.report_dir / "training.svg")
 
 
 def compare_with_baselines(

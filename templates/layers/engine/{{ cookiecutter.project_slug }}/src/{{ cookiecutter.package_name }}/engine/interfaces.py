@@ -94,7 +94,6 @@ class DatasetSplits:
         duplicates: examples that occur more than once; all copies are in one split.
         unreadable: ``(id, reason)`` of the examples that could not be read.
         notes: further facts for the report and the summary.
-        has_private_ids: whether ids and reasons in ``unreadable`` must not be shown in a report.
     """
 
     source: str
@@ -105,7 +104,6 @@ class DatasetSplits:
     duplicates: int = 0
     unreadable: tuple[tuple[str, str], ...] = ()
     notes: dict[str, Any] = field(default_factory=dict)
-    has_private_ids: bool = False
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -291,6 +289,7 @@ class Task:
         weights_from_data: patterns of the paths of weights that ``build_model`` computes from the
             data: ``train.init_from`` leaves them as they were built.
         requirements: packages that a served model needs besides those of every project.
+        has_private_examples: whether examples are of persons, so that reports show none of them.
     """
 
     name: str
@@ -329,6 +328,7 @@ class Task:
     sharding_rules: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
     weights_from_data: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
+    has_private_examples: bool = False
 
     def __post_init__(self) -> None:
         for name, count in ARGUMENTS.items():

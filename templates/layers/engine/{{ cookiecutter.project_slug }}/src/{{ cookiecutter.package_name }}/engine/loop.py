@@ -16,6 +16,7 @@ from .batches import ShuffledSampler, evaluation_batches, training_batches
 from .callbacks import Callbacks
 from .checkpoints import Checkpoint, Checkpoints, describe_last
 from .config_fields import BaseConfig
+from .energy import EnergyMeter
 from .errors import Diverged, Interrupted, UsageProblem
 from .interfaces import DatasetSplits, Phase, Preprocessing, Task
 from .lookup import find
@@ -33,11 +34,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FitResult:
-    """Global steps, training examples seen, and seconds of ``fit``."""
+    """Global steps, training examples seen, seconds and joules of ``fit``.
+
+    Attributes:
+        joules: of this machine's processors; None where they are not counted, and after a resume.
+    """
 
     steps: int
     examples: int
     seconds: float
+    joules: float | None = None
 
 
 @dataclass
@@ -176,6 +182,7 @@ class TrainLoop:
         self.callbacks = Callbacks(task, network, preprocessing, config, run, strategy.is_chief)
         self.logs: dict[str, float] = {}  # of the last epoch, as callbacks name them
         self._started_at = time.perf_counter()
+        self._energy: EnergyMeter | None = EnergyMeter()
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Set state and weights to those of a checkpoint."""
@@ -186,6 +193,7 @@ class TrainLoop:
         self.restored = checkpoint
         self.callbacks.set_states(self.state.callbacks)
         self._started_at -= self.state.seconds
+        self._energy = None
         if self.strategy.is_chief:
             self.run.truncate_metrics(self.state.metrics_bytes)
 
@@ -206,7 +214,9 @@ class TrainLoop:
                 self.network.set_weights(self.best)
         epochs, rest = divmod(state.step, self.sampler.steps)
         examples = epochs * self.sampler.size + rest * self.sampler.batch_size
-        return FitResult(state.step, examples, time.perf_counter() - self._started_at)
+        seconds = time.perf_counter() - self._started_at
+        joules = self._energy.read() if self._energy else None
+        return FitResult(state.step, examples, seconds, joules)
 
     def _run_phase(self, phase: Phase) -> None:
         state = self.state

@@ -55,6 +55,7 @@ class Summary(TypedDict):
     ahead: dict[str, Any] | None
     examples_per_second: float
     seconds: Seconds
+    joules: float | None
     backend: str
     strategy: str
     replicas: int

@@ -48,6 +48,7 @@ def summarize(
         "ahead": compare_with_baselines(metrics, baselines),
         "examples_per_second": round(fit_result.examples / fit_result.seconds, 1),
         "seconds": {"total": 0.0, "fit": round(fit_result.seconds, 2)},
+        "joules": fit_result.joules,
         "backend": strategy.backend,
         "strategy": strategy.name,
         "replicas": strategy.replicas,

@@ -61,7 +61,10 @@ def run(project: Project, words: list[str]) -> None:
     for name, value in evaluation.metrics.items():
         print(f"{name}  {value:.4f}")
     summary = trained.summary if trained else None
-    call_hooks("after_evaluation", replace(evaluation, run=trained, summary=summary), arguments)
+    is_tested = summary and digest == data.digest and arguments.split == "test"
+    baselines = tuple(summary["baselines"]) if summary and is_tested else ()
+    evaluation = replace(evaluation, run=trained, summary=summary, baselines=baselines)
+    call_hooks("after_evaluation", evaluation, arguments)
     print(f"report: {report_dir}")
 
 

@@ -1,0 +1,411 @@
+"""``promote [--run latest|ID|URI] [--dry-run]`` and ``promote --rollback``."""
+
+import argparse
+import getpass
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import PROGRAM, strategy
+from ..commands import Project
+from ..config_fields import BaseConfig, without_password
+from ..config_loader import Parser
+from ..errors import DataProblem, ProjectError, UsageProblem
+from ..files import project_root
+from ..runs import Run, find_run, is_model_uri
+from ..tracking import tracking_uri
+from .gate import FILE, Facts, Gate, MeasuredModel, Row, check, read_gate
+
+if TYPE_CHECKING:
+    from ..artifact import Artifact
+    from ..interfaces import DatasetSplits, Task
+    from ..tracking.registry import Registry, StoredModel, Version
+
+REQUESTS = 30  # examples that are timed, one at a time
+MOST_WORDS = 4_000  # characters of the reason in a tag
+
+
+def run(project: Project, words: list[str]) -> None:
+    """Compare a model with the champion, apply the rules, and move the alias."""
+    parser = Parser(
+        prog="promote",
+        description="Make a model the registry's champion, if it passes the rules of "
+        f"{FILE} on the test split of its run. Fields such as --tracking.uri override the run's "
+        "own. Exit code 1: a rule failed or the registry did not answer; nothing was moved.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--run", help="latest (default), a run's id, or models:/NAME/VERSION")
+    parser.add_argument("--dry-run", action="store_true", help="print the table, move nothing")
+    parser.add_argument(
+        "--rollback", action="store_true", help="make the champion before this one champion again"
+    )
+    arguments, fields = parser.parse_known_args(words)
+    if arguments.rollback:
+        _roll_back(project, arguments, fields)
+        return
+    gate = read_gate(project_root() / FILE)
+    candidate = _find_candidate(arguments.run or "latest", project, fields)
+    champion = candidate.registry.champion()
+    if champion and champion.number == candidate.version.number:
+        print(f"{candidate.title} is the champion already.")
+        return
+    rows = _compare(project, fields, gate, candidate, champion)
+    _print_table(rows)
+    _refuse_if_failed(rows, champion)
+    if arguments.dry_run:
+        print(f"dry run: {candidate.title} would become the champion.")
+        return
+    _move(candidate, champion, rows)
+
+
+# === The candidate ===
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A version that wants to become the champion, and the configuration to begin with."""
+
+    registry: "Registry"
+    version: "Version"
+    config: BaseConfig
+
+    @property
+    def title(self) -> str:
+        return _title(self.registry, self.version)
+
+
+def _title(registry: "Registry", version: "Version") -> str:
+    trained = f" (run {version.run_name})" if version.run_name else ""
+    return f"version {version.number} of {registry.name}{trained}"
+
+
+def _find_candidate(name: str, project: Project, fields: Sequence[str]) -> Candidate:
+    """Return the version that a user calls by a run or a URI.
+
+    Raises:
+        UsageProblem: there is no such run or version.
+        ProjectError: the run has no registered version.
+    """
+    if is_model_uri(name):
+        found = re.fullmatch(r"models:/([^/@]+)/(\d+)", name)
+        if not found:
+            raise UsageProblem(f"--run: {name!r} is not of the form models:/NAME/VERSION.")
+        return _open(found[1], int(found[2]), project.load_config(fields))
+    trained = find_run(name)
+    config = project.load_config(fields, base=trained.config_file)
+    state = _read_registration(trained, config)
+    from ..tracking.sender import registry_name  # MLflow takes a second to import
+
+    candidate = _open(registry_name(config.tracking), state["registered_version"], config)
+    if candidate.version.run_id != state["run_id"]:
+        raise ProjectError(
+            f"--run: {candidate.title} is not of {trained.id}: the registry is another one by now; "
+            "name the model itself: --run models:/NAME/VERSION."
+        )
+    return candidate
+
+
+def _open(name: str, number: int, config: BaseConfig) -> Candidate:
+    from ..tracking.registry import Registry
+
+    registry = Registry(name, config.tracking)
+    version = registry.find(number)
+    if version is None:
+        raise UsageProblem(f"--run: the registry has no version {number} of a model {name!r}.")
+    return Candidate(registry, version, config)
+
+
+def _read_registration(trained: Run, config: BaseConfig) -> dict[str, Any]:
+    """Return what ``tracking.json`` says of a run that is registered where it is looked for."""
+    state = trained.read("tracking") or {}
+    uri = without_password(tracking_uri(config.tracking))
+    if state.get("registered_version") is None and state.get("complete"):
+        raise ProjectError(
+            f"--run: {trained.id} is in MLflow, but not registered (tracking.register); "
+            "train it with --tracking.register true."
+        )
+    if state.get("registered_version") is None:
+        raise ProjectError(
+            f"--run: {trained.id} has no registered version; first: {PROGRAM} replay {trained.id}."
+        )
+    if state["tracking_uri"] != uri:
+        raise ProjectError(
+            f"--run: {trained.id} is registered in {state['tracking_uri']}, not in {uri}; to send "
+            f"it there: {PROGRAM} replay {trained.id}."
+        )
+    return state
+
+
+# === The comparison ===
+
+
+def _compare(
+    project: Project,
+    fields: Sequence[str],
+    gate: Gate,
+    candidate: Candidate,
+    champion: "Version | None",
+) -> list[Row]:
+    strategy.prepare(candidate.config.runtime)
+    task = project.load_task()
+    with tempfile.TemporaryDirectory() as folder:
+        stored = candidate.registry.fetch(candidate.version, Path(folder) / "candidate")
+        model = _load(stored, task)
+        rival = None
+        if champion:
+            theirs = candidate.registry.fetch(champion, Path(folder) / "champion")
+            rival = _load_champion(theirs, stored, model, _title(candidate.registry, champion))
+        config = project.load_config(fields, base=stored.config_file)
+        data = task.load(config, model.preprocessing)
+        if not len(data.test):
+            raise UsageProblem("promote: the test split has no examples.")
+        same_source = _source(config) == _source(project.load_config(base=stored.config_file))
+        _check_data(data, candidate, champion, same_source)
+        size = config.data.batch_size
+        _print_heading(candidate, champion, data)
+        return check(
+            gate,
+            _measure(model, data, size),
+            _measure(rival, data, size) if rival else None,
+            _collect_facts(model, data, stored, candidate.version),
+        )
+
+
+def _load(stored: "StoredModel", task: "Task") -> "Artifact":
+    from ..artifact import load
+
+    return load(stored.model_file, task)
+
+
+def _load_champion(
+    theirs: "StoredModel", stored: "StoredModel", model: "Artifact", title: str
+) -> "Artifact":
+    """Load the champion.
+
+    Raises:
+        DataProblem: it cannot be compared with the candidate.
+    """
+    advice = "to begin anew, take the alias from it in MLflow or set another tracking.experiment."
+    begin = f"champion: {title} cannot be compared with the candidate"
+    if difference := _differ(theirs.inputs, stored.inputs):
+        raise DataProblem(f"{begin}: its inputs differ ({difference}); {advice}")
+    try:
+        rival = _load(theirs, model.task)
+    except DataProblem as error:
+        raise DataProblem(f"{begin}: {str(error).rstrip('.')}; {advice}") from None
+    if difference := _differ(_classes(rival), _classes(model)):
+        raise DataProblem(f"{begin}: its classes differ ({difference}); {advice}")
+    return rival
+
+
+def _classes(model: "Artifact") -> dict[str, str]:
+    """Return the classes that the outputs count, each with its layer."""
+    tables = model.task.vocabularies(model.preprocessing)
+    return {str(entry): layer for layer, (axis, of) in tables.items() if axis == -1 for entry in of}
+
+
+def _differ(theirs: Mapping[str, str], own: Mapping[str, str]) -> str:
+    """Return in words what two tables do not share; nothing if they are the same."""
+    parts = []
+    for title, some, others in (("only there", theirs, own), ("only here", own, theirs)):
+        names = [name for name in some if others.get(name) != some[name]]
+        shown = ", ".join(map(repr, names[:5])) + (", …" if len(names) > 5 else "")
+        parts += [f"{title}: {shown}"] if names else []
+    return "; ".join(parts)
+
+
+def _source(config: BaseConfig) -> tuple[str, Path | None]:
+    return config.data.source, Path(config.data.path).resolve() if config.data.path else None
+
+
+def _check_data(
+    data: "DatasetSplits", candidate: Candidate, champion: "Version | None", same_source: bool
+) -> None:
+    """Make sure that the candidate has not learnt from the test split."""
+    from ..tracking.sender import split_digest
+
+    expected = split_digest(data.digest, "test")
+    own = (candidate.version.split_digests or {}).get("test")
+    if own is None:
+        _note("nobody knows the data that the candidate was trained on.")
+    elif own != expected and same_source:
+        raise DataProblem(
+            f"--run: the data or its split has changed since {candidate.title} was trained, which "
+            "may have learnt from examples of this test split; train it anew."
+        )
+    elif own != expected:
+        _note("these are not the data of the training; none of them may have been trained on.")
+    theirs = (champion.split_digests or {}).get("test") if champion else expected
+    if theirs != expected:
+        _note(
+            "the champion was trained with other data or another split; if it has learnt from "
+            "examples of this test split, it looks better than it is."
+        )
+
+
+def _note(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)
+
+
+def _measure(model: "Artifact", data: "DatasetSplits", batch_size: int) -> MeasuredModel:
+    outputs = model.predict_split(data.test, batch_size)
+    parts = (data.test, outputs, model.preprocessing)
+    return MeasuredModel(model.task.measure(*parts), model.task.weighted_metrics(*parts))
+
+
+def _collect_facts(
+    model: "Artifact", data: "DatasetSplits", stored: "StoredModel", version: "Version"
+) -> Facts:
+    trained_at = version.trained_at
+    age = (datetime.now() - trained_at).total_seconds() / 86_400 if trained_at else None
+    return Facts(
+        size=len(data.test),
+        groups=data.test.groups,
+        columns=model.task.slices(data.test, model.preprocessing),
+        file_mb=stored.model_file.stat().st_size / 1e6,
+        latency_ms=_time_requests(model, data),
+        age_days=age,
+    )
+
+
+def _time_requests(model: "Artifact", data: "DatasetSplits") -> float:
+    """Return the median milliseconds of a request with one example."""
+    examples = [data.test.fetch(np.arange(i, i + 1)) for i in range(min(REQUESTS, len(data.test)))]
+    seconds: list[float] = []
+    # The first round compiles, for each length of an example.
+    for _ in range(2):
+        seconds = []
+        for example in examples:
+            began = time.perf_counter()
+            model.predict_batch(example)
+            seconds.append(time.perf_counter() - began)
+    return 1000 * float(np.median(seconds))
+
+
+# === The answer ===
+
+
+def _print_heading(candidate: Candidate, champion: "Version | None", data: "DatasetSplits") -> None:
+    print(f"candidate: {candidate.title}")
+    print(f"champion: {_title(candidate.registry, champion) if champion else 'none yet'}")
+    print(f"{len(data.test)} examples of the test split of {data.source}\n")
+
+
+def _print_table(rows: Sequence[Row]) -> None:
+    table = [("rule", "candidate", "champion or limit", "verdict")]
+    table += [(row.rule, row.candidate, row.reference, _verdict(row)) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        print("  ".join(cells).rstrip())
+    print()
+
+
+def _verdict(row: Row) -> str:
+    return "" if row.passed is None else "pass" if row.passed else "FAIL"
+
+
+def _refuse_if_failed(rows: Sequence[Row], champion: "Version | None") -> None:
+    failed = [row for row in rows if row.passed is False]
+    if failed:
+        reasons = "; ".join(map(_explain, failed))
+        stays = f"The champion is still version {champion.number}" if champion else "No champion"
+        raise ProjectError(f"refused: {reasons}. {stays}.")
+
+
+def _explain(row: Row) -> str:
+    """Return why a rule failed; MLflow says it where a metric is beyond its limit."""
+    if row.limit is None:
+        return row.reason
+    from mlflow.models import MetricThreshold
+    from mlflow.models.evaluation import EvaluationResult
+    from mlflow.models.evaluation.validation import (
+        ModelValidationFailedException,
+        validate_evaluation_results,
+    )
+
+    limit = row.limit
+    threshold = MetricThreshold(limit.limit, greater_is_better=limit.greater_is_better)
+    try:
+        result = EvaluationResult({limit.name: limit.value}, {})
+        validate_evaluation_results({limit.name: threshold}, result)
+    except ModelValidationFailedException as error:
+        return str(error).rstrip(".")
+    return row.reason
+
+
+def _move(candidate: Candidate, champion: "Version | None", rows: Sequence[Row]) -> None:
+    from ..tracking.registry import ALIAS, MOST_PREDECESSORS, PREDECESSORS
+
+    before = [champion.number, *champion.predecessors] if champion else []
+    why = "; ".join(
+        f"{row.rule}: {row.candidate} | {row.reference} {_verdict(row)}".strip() for row in rows
+    )
+    tags = {
+        PREDECESSORS: ",".join(map(str, before[:MOST_PREDECESSORS])),
+        "promoted_by": _who(),
+        "promoted_at": _now(),
+        "promoted_because": why[:MOST_WORDS],
+    }
+    registry, version = candidate.registry, candidate.version
+    registry.move_champion(champion.number if champion else None, version.number, tags)
+    print(f"{candidate.title} is the champion now: models:/{registry.name}@{ALIAS}")
+
+
+def _roll_back(project: Project, arguments: argparse.Namespace, fields: Sequence[str]) -> None:
+    """Move the alias to the champion before."""
+    if arguments.run:
+        raise UsageProblem("--rollback: goes without --run; it takes the champion before.")
+    config = project.load_config(fields)
+    from ..tracking.registry import PREDECESSORS, Registry
+    from ..tracking.sender import registry_name
+
+    registry = Registry(registry_name(config.tracking), config.tracking)
+    champion = registry.champion()
+    if champion is None:
+        raise ProjectError(f"--rollback: {registry.name} has no champion.")
+    if not champion.predecessors:
+        raise ProjectError(f"--rollback: no champion before {_title(registry, champion)} is known.")
+    number, *earlier = champion.predecessors
+    target = registry.find(number)
+    if target is None:
+        raise ProjectError(f"--rollback: version {number} of {registry.name} is deleted.")
+    step = f"from {_title(registry, champion)} to {_title(registry, target)}"
+    if arguments.dry_run:
+        print(f"dry run: the champion would go back {step}.")
+        return
+    # A version may have been champion more than once: these are the ones before this time.
+    tags = {PREDECESSORS: ",".join(map(str, earlier))}
+    registry.move_champion(champion.number, number, tags)
+    print(f"the champion went back {step}.")
+    registry.tag(champion.number, {"rolled_back_by": _who(), "rolled_back_at": _now()})
+
+
+def _who() -> str:
+    """Return the user that git knows, else that of the system."""
+    try:
+        done = subprocess.run(
+            ["git", "config", "user.name"], cwd=project_root(), capture_output=True, text=True
+        )
+        if done.stdout.strip():
+            return done.stdout.strip()
+    except OSError:
+        pass
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (KeyError, OSError):  # a container's user without a name
+        return socket.gethostname()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

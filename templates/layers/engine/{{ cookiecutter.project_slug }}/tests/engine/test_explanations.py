@@ -278,7 +278,7 @@ def test_predict_says_that_a_task_explains_nothing(
 ) -> None:
     monkeypatch.setattr(predict, "find_run", lambda name: None)
     project = replace(load_project(), add_prediction_arguments=lambda parser: None)
-    with pytest.raises(UsageProblem, match="--explain: task.py has no function 'explain'"):
+    with pytest.raises(UsageProblem, match=r"--explain: .* no function 'explain'"):
         predict.run(project, ["--explain"])
     model = Artifact(linear()[0], None, tiny_task)
     with pytest.raises(UsageProblem, match="it has no 'explain'"):

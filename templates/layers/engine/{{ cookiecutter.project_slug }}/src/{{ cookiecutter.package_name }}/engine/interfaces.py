@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from .artifact import Artifact
+    from .evaluation import Evaluation
     from .explanations import Explanation
     from .findings import Findings
     from .runs import Summary
@@ -238,6 +239,11 @@ def draw_nothing(
     """Write no figures."""
 
 
+def describe_nothing(evaluation: "Evaluation") -> dict[str, str]:
+    """Return an empty table."""
+    return {}
+
+
 def write_nothing(
     folder: "Path", model: "Artifact", data: DatasetSplits, summary: "Summary", config: Config
 ) -> None:
@@ -279,6 +285,7 @@ class Task:
         measure_baselines: rows ``{"name": …, "metrics": {"test/…": …}, "outputs": …}`` of simple
             models; the outputs for the test split are as the model's own.
         draw_figures: writes figures and tables about a split to a folder.
+        describe_model: further parts of the model card: heading -> Markdown.
         write_report: writes what needs the finished summary.
         inspect: what is to be known of a user's file or folder before training.
         explain: why the model answers as it does for the examples of a split at positions (batch,),
@@ -322,6 +329,7 @@ class Task:
     )
     measure_baselines: Callable[[DatasetSplits, Any, Config], list[dict[str, Any]]] = no_baselines
     draw_figures: "Callable[[Path, str, Split, np.ndarray, Any], None]" = draw_nothing
+    describe_model: "Callable[[Evaluation], Mapping[str, str]]" = describe_nothing
     write_report: "Callable[[Path, Artifact, DatasetSplits, Summary, Config], None]" = write_nothing
     inspect: "Callable[[Path, Config, set[str]], Findings] | None" = None
     explain: "Explain | None" = None
@@ -368,6 +376,7 @@ ARGUMENTS = {
     "read_columns": 3,
     "measure_baselines": 3,
     "draw_figures": 5,
+    "describe_model": 1,
     "write_report": 5,
     "inspect": 3,
     "explain": 4,

@@ -153,9 +153,7 @@ class Sender:
         self.report("done")
 
     def _open(self, record: dict[str, Any]) -> None:
-        connect(self.uri)
-        with exclusive(self.uri):
-            _use_experiment(experiment_name(self.tracking), self.uri)
+        open_experiment(self.tracking, self.uri)
         if self.state.get("run_id"):
             mlflow.start_run(run_id=self.state["run_id"])
             return
@@ -371,6 +369,18 @@ def connect(uri: str) -> None:
     mlflow.set_tracking_uri(uri)
     # Or MLflow would stay with the registry of a store that was used before.
     mlflow.set_registry_uri(OWN_REGISTRY or uri)
+
+
+def open_experiment(tracking: TrackingFields, uri: str) -> None:
+    """Connect to a store, and record the next runs in the configured experiment.
+
+    Args:
+        tracking: names the experiment.
+        uri: of the store.
+    """
+    connect(uri)
+    with exclusive(uri):
+        _use_experiment(experiment_name(tracking), uri)
 
 
 def _use_experiment(name: str, uri: str) -> None:

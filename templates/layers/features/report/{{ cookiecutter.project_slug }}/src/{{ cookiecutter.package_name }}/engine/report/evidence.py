@@ -8,6 +8,7 @@ from typing import Any
 from ..bootstrap import Interval, compare, estimate
 from ..evaluation import Evaluation
 from ..weighted_metrics import WeightedMetric
+from .html import format_value
 from .slices import Slice, measure_slices
 
 FILE = "evidence.json"
@@ -53,6 +54,16 @@ class Evidence:
             name: estimate(metric, len(split), split.groups)
             for name, metric in self.metrics.items()
         }
+
+    def describe_interval(self, name: str) -> str:
+        """Return the interval of a metric in words: the domain's own, or ours; '' for none."""
+        metrics, split = self.evaluation.metrics, self.evaluation.split_name
+        low, high = (metrics.get(f"{split}/{name}_{end}") for end in ("low", "high"))
+        if (low is None or high is None) and name in self.intervals:
+            low, high = self.intervals[name].low, self.intervals[name].high
+        if low is None or high is None:
+            return ""
+        return f"{format_value(low)} to {format_value(high)}"
 
     @property
     def headline(self) -> str:

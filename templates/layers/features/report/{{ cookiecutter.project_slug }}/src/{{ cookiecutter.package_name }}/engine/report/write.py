@@ -8,6 +8,7 @@ from typing import Any, cast
 from ..bootstrap import Interval
 from ..evaluation import Evaluation
 from ..files import write_json
+from .card import write_card
 from .evidence import FILE, Evidence
 from .page import write_page
 from .sections.answer import describe_answer
@@ -26,6 +27,8 @@ def write_report(evaluation: Evaluation, by: tuple[str, ...], is_command: bool) 
     """
     evidence = Evidence(evaluation, by)
     page = write_page(evidence)
+    if evaluation.summary and evaluation.split_name == "test" and not by:
+        write_card(evidence)
     write_json(evaluation.report_dir / FILE, as_json(evidence))
     if is_command and evidence.slices:
         print(summarize(evidence.slices))

@@ -15,7 +15,11 @@ def make(evidence: Evidence) -> Section:
         parts.append(table(header, [model, *rows], "This model and the baselines"))
     names = [name.partition("/")[2] for name in evaluation.metrics]
     metrics = [
-        (name, evaluation.metrics[f"{evaluation.split_name}/{name}"], _interval(evidence, name))
+        (
+            name,
+            evaluation.metrics[f"{evaluation.split_name}/{name}"],
+            evidence.describe_interval(name),
+        )
         for name in names
         if not name.endswith(("_low", "_high"))
     ]
@@ -30,7 +34,7 @@ def describe_answer(evidence: Evidence) -> str:
     size = f"{len(evaluation.split):,} examples"
     text = f"On the {size} of the {evaluation.split_name} split, {name} is "
     text += format_value(_value(evidence))
-    if interval := _interval(evidence, name):
+    if interval := evidence.describe_interval(name):
         text += f" (95 % interval {interval})"
     return f"{text}; {_compare(evidence.rivals[0])}." if evidence.rivals else f"{text}."
 
@@ -44,8 +48,8 @@ def _compare(best: Rival) -> str:
     by += _format(difference.low, difference.high)
     if not difference.excludes_zero:
         return f"{reaches}, and the difference is within noise ({by})"
-    place = "ahead" if difference.value > 0 else "behind"
-    return f"{reaches}, and the model is {place} of it by more than noise ({by})"
+    place = "ahead of" if difference.value > 0 else "behind"
+    return f"{reaches}, and the model is {place} it by more than noise ({by})"
 
 
 def _row(evidence: Evidence, rival: Rival) -> tuple[str | float, ...]:
@@ -57,16 +61,6 @@ def _row(evidence: Evidence, rival: Rival) -> tuple[str | float, ...]:
 
 def _value(evidence: Evidence) -> float:
     return next(iter(evidence.evaluation.metrics.values()))
-
-
-def _interval(evidence: Evidence, name: str) -> str:
-    """Return the interval of a metric: ours, or the one that the domain has measured."""
-    metrics, split = evidence.evaluation.metrics, evidence.evaluation.split_name
-    low, high = (metrics.get(f"{split}/{name}_{end}") for end in ("low", "high"))
-    if low is not None and high is not None:
-        return _format(low, high)
-    interval = evidence.intervals.get(name)
-    return _format(interval.low, interval.high) if interval else ""
 
 
 def _format(low: float, high: float) -> str:

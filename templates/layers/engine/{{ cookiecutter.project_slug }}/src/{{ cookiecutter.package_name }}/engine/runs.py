@@ -111,7 +111,8 @@ class Run:
     @property
     def is_tested(self) -> bool:
         """Whether it is finished and its model was measured on the test split."""
-        return any(name.startswith("test/") for name in (self.summary or {"metrics": {}})["metrics"])
+        metrics = self.summary["metrics"] if self.summary else {}
+        return any(name.startswith("test/") for name in metrics)
 
     def give_up(self, state: str, reason: str) -> None:
         """Mark an unfinished run as one that is not to be resumed.

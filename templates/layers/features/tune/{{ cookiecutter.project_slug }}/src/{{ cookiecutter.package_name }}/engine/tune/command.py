@@ -1,8 +1,8 @@
-"""``tune [--trials N] [--study NAME] [--storage URL] [--timeout MINUTES] [--section.field VALUE …]``.
+"""``tune [--trials N] [--study NAME] [--storage URL] [--timeout MINUTES] [words of train]``.
 
-Each trial is a run of ``train`` with other values of the fields in ``configs/search.yaml``. The same
-command again continues the study, and so does the same command on other machines, at the same time,
-if ``--storage`` names a database that all of them reach.
+Each trial is a run of ``train`` with other values of the fields in ``configs/search.yaml``. The
+same command again continues the study; and so does the same command on other machines, at the same
+time, if ``--storage`` names a database that all of them reach.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from .. import PACKAGE, PROGRAM
 from ..commands import Project
 from ..config_fields import BaseConfig, without_password
 from ..config_loader import Parser, argument_parser, positive
-from ..errors import ProjectError, UsageProblem
+from ..errors import ProjectError
 from ..files import project_root, write_text
 from ..signals import StopRequest
 from .space import SearchSpace, read_space

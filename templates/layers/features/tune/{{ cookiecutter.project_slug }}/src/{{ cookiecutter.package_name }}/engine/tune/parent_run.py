@@ -38,7 +38,11 @@ def begin(tracking: TrackingFields, name: str, facts: dict[str, Any]) -> str | N
 
 
 def end(
-    tracking: TrackingFields, run_id: str, metrics: dict[str, float], best: dict[str, Any], folder: Path
+    tracking: TrackingFields,
+    run_id: str,
+    metrics: dict[str, float],
+    best: dict[str, Any],
+    folder: Path,
 ) -> None:
     """Record what the study came to.
 

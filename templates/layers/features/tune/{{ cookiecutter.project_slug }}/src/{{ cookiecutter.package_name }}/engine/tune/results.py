@@ -1,7 +1,7 @@
 """What a study came to: a table, figures, and the best settings as ``configs/tuned.yaml``."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ from optuna.trial import FrozenTrial, TrialState
 from ..figures import COLORS, figure
 from ..files import write_text
 from ..tables import write_csv
-from .study import Study, is_default
+from .study import ENDED, Study, is_default
 from .trial import describe
 
 SHOWN = 5  # trials of the table
+ENOUGH = 8  # complete trials from which on importance says something
 MUTED = "#7a8ba3"
 
 
@@ -55,10 +56,11 @@ def write_tuned(
     for name, value in {**others, **best.params}.items():
         section, field = name.split(".")
         sections.setdefault(section, {})[field] = value
-    ended = len(study.trials(*_ENDED))
+    ended = len(study.trials(*ENDED))
     lines = [
         f"# Best of {ended} trials of the study {study.name!r}: trial {_label(best)},",
-        f"# {study.space.file.goal} {_value(best):.6g}. To train with it and measure the test split:",
+        f"# {study.space.file.goal} {_value(best):.6g}. To train with it and to measure the test",
+        "# split:",
         f"# {command}",
         yaml.safe_dump(sections, sort_keys=False, allow_unicode=True),
     ]
@@ -71,6 +73,8 @@ def measure_importance(study: Study) -> dict[str, float]:
 
     The shares add up to 1. They are empty where there are too few trials to tell.
     """
+    if len(study.trials(TrialState.COMPLETE)) < ENOUGH:
+        return {}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -94,7 +98,7 @@ def write_figures(folder: Path, study: Study, importance: Mapping[str, float]) -
 
 
 def _draw_curve(path: Path, study: Study) -> None:
-    ended = study.trials(*_ENDED)
+    ended = study.trials(*ENDED)
     complete = [trial for trial in ended if trial.state == TrialState.COMPLETE]
     stopped = [t for t in ended if t.state == TrialState.PRUNED and t.value is not None]
     better = min if study.space.file.minimizes else max
@@ -148,9 +152,6 @@ def _write_trials(path: Path, study: Study) -> None:
 def describe_importance(importance: Mapping[str, float]) -> str:
     """Return the importance of the fields as a line."""
     return describe({name: f"{share:.0%}" for name, share in importance.items()})
-
-
-_ENDED: Sequence[TrialState] = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def _label(trial: FrozenTrial) -> str:

@@ -321,8 +321,9 @@ def _problem(url: str, error: BaseException) -> ProjectError:
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
     """Return in words how a study differs from what is asked for now."""
-    if before["fields"].keys() | before["space"].keys() != now["fields"].keys() | now["space"].keys():
-        names = sorted({*before["fields"], *before["space"]} - {*now["fields"], *now["space"]})
+    old_names, new_names = ({*each["fields"], *each["space"]} for each in (before, now))
+    if old_names != new_names:
+        names = sorted(old_names - new_names)
         shown = f", which has {names[0]}" if names else ""
         return f"is a study of another template{shown}"
     for key in ("goal", "direction"):

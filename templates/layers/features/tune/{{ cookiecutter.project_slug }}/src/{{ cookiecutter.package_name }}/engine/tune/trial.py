@@ -52,8 +52,9 @@ class TrialProcess:
         self._epochs_before: int | None = None
         self._last_sign = time.monotonic()
         start = ["--resume", run.id] if run else ["--fresh"]
+        command = ["train", *words, "--measure", "validation", *start]
         with log_file.open("a", encoding="utf-8") as output:
-            self._process = _start(["train", *words, "--measure", "validation", *start], tags, output)
+            self._process = start_process(command, tags, output)
 
     def __enter__(self) -> "TrialProcess":
         return self
@@ -119,9 +120,16 @@ class TrialProcess:
         return f"it ended with exit code {code}."
 
 
-def _start(
+def start_process(
     words: Sequence[str], tags: Mapping[str, str], output: IO[str]
 ) -> "subprocess.Popen[bytes]":
+    """Start a command of the project, which ends with this process.
+
+    Args:
+        words: of its command line.
+        tags: of the runs that it makes.
+        output: where it prints to.
+    """
     paths = [str(Path(__file__).parents[3]), os.environ.get("PYTHONPATH", "")]
     context = json.loads(os.environ.get("MLFLOW_RUN_CONTEXT") or "{}")
     return subprocess.Popen(

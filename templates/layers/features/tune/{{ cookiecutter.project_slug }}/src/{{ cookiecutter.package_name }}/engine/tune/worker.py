@@ -231,9 +231,7 @@ class Worker:
             return Outcome(TrialState.FAIL, reason=f"{goal} is not a finite number")
         return Outcome(TrialState.COMPLETE, value)
 
-    def _give_up(
-        self, process: TrialProcess, state: TrialState, name: str, reason: str
-    ) -> Outcome:
+    def _give_up(self, process: TrialProcess, state: TrialState, name: str, reason: str) -> Outcome:
         if (run := process.find_run()) and run.summary is None:
             run.give_up(name, reason)
         return Outcome(state, reason=reason)
@@ -249,11 +247,9 @@ class Worker:
             TrialState.FAIL: f"failed: {outcome.reason}",
         }[outcome.state]
         counted = f"[{self._count_ended()}/{self.total}]"
-        settings = describe(trial.params)
-        print(
-            f"{counted} trial {trial.number}  {shown}  ({epochs} epochs, {seconds:.0f} s)  {settings}",
-            flush=True,
-        )
+        cost = f"({epochs} epochs, {seconds:.0f} s)"
+        print(f"{counted} trial {trial.number}  {shown}  {cost}", flush=True)
+        print(f"    {describe(trial.params)}", flush=True)
         self.failures = self.failures + 1 if outcome.state == TrialState.FAIL else 0
         if self.failures >= FAILURES:
             raise ProjectError(f"{FAILURES} trials in a row failed; the last one: {outcome.reason}")

@@ -337,7 +337,7 @@ def _describe_comparison(name: str, own: float, theirs: float, found: Comparison
     interval = f"{difference.value:+.4f}, 95 %: {difference.low:+.4f} to {difference.high:+.4f}"
     rows = [Row(name, _show(own), f"{_show(theirs)} ({interval})")]
     if found.p_value is not None and found.losses is not None:
-        p_value = f"{found.losses} (McNemar: p = {found.p_value:.3f})"
+        p_value = f"{found.losses} (McNemar, one-sided: p = {found.p_value:.3f})"
         rows.append(Row(f"{name}: only one is right", str(found.wins), p_value))
     return rows
 
@@ -351,19 +351,19 @@ def _judge_comparison(
     if rule.better:
         title = f"{name}: better than the champion"
         reason = f"{name} is not better than the champion's beyond chance ({against})"
-        rows.append((title, 0.0, found.is_better, reason))
+        rows.append((title, "> 0", found.is_better, reason))
     if (margin := rule.not_worse_by) is not None:
         title = f"{name}: not worse by {margin:g}"
         reason = f"{name} may be worse than the champion's by {-found.bound:.4f} ({against})"
         if found.difference.value >= -margin:
             reason += "; a larger test split, or a model that differs less, leaves less doubt"
-        rows.append((title, -margin, found.bound >= -margin, reason))
+        rows.append((title, f"≥ {-margin:g}", found.bound >= -margin, reason))
     unclear = f"{name} cannot be compared ({against}): it is undefined, or of too few examples"
     return [
         Row(
             title,
-            f"{found.bound:+.4f} at least" if known else "undefined",
-            f"{limit:+g} (error rate {ERROR_RATE:.1%})",
+            f"ahead by {found.bound:+.4f} at least" if known else "undefined",
+            f"{limit} (error rate {100 * ERROR_RATE:g} %)",
             bool(known and passed),
             "" if known and passed else reason if known else unclear,
         )

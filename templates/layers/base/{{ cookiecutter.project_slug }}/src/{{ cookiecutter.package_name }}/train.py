@@ -30,7 +30,7 @@ def train(
         resume: an unfinished run to resume; None: the newest one with this configuration.
         fresh: start a new run in any case.
         measure: the split that the finished model is measured on: ``test``; or ``validation``, and
-            then nothing looks at the test split: no baselines, no reports.
+            then nothing looks at the test split: there are no baselines and no reports.
 
     Returns:
         The summary of the run; None on workers other than the chief.
@@ -77,7 +77,7 @@ def train(
 
         final = measure == "test"
         evaluation.check_reload(model, run.model_file, data.splits[measure])
-        tested = evaluation.evaluate(model, data, measure, config, run.report_dir)
+        tested = evaluation.evaluate(model, data, measure, config, run.report_dir, figures=final)
         evaluation.draw_history(run)
         baselines = task.measure_baselines(data, preprocessing, config) if final else []
         summary = summarize(run, tested, strategy, fit_result, start.checkpoint, baselines)

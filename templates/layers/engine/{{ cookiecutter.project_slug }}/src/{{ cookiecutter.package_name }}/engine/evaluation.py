@@ -48,7 +48,12 @@ class Evaluation:
 
 
 def evaluate(
-    model: Artifact, data: DatasetSplits, split_name: str, config: BaseConfig, report_dir: Path
+    model: Artifact,
+    data: DatasetSplits,
+    split_name: str,
+    config: BaseConfig,
+    report_dir: Path,
+    figures: bool = True,
 ) -> Evaluation:
     """Measure a model on a split and draw the figures of the report.
 
@@ -58,11 +63,13 @@ def evaluate(
         split_name: ``train``, ``validation`` or ``test``.
         config: says how many examples are predicted at once.
         report_dir: where figures and tables are written.
+        figures: whether they are; they take longer than measuring a small split.
     """
     split = data.splits[split_name]
     outputs = model.predict_split(split, config.data.batch_size)
     metrics = model.task.measure(split, outputs, model.preprocessing)
-    model.task.draw_figures(report_dir, split_name, split, outputs, model.preprocessing)
+    if figures:
+        model.task.draw_figures(report_dir, split_name, split, outputs, model.preprocessing)
     named = {f"{split_name}/{name}": value for name, value in metrics.items()}
     return Evaluation(model, data, split_name, outputs, named, config, report_dir)
 

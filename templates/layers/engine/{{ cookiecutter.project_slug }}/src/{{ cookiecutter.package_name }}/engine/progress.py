@@ -80,6 +80,7 @@ def report_end(run: Run, summary: Summary) -> None:
     """Log the test metrics beside those of the baselines, and where everything is."""
     rows = [{"name": summary["model"], "metrics": summary["metrics"]}, *summary["baselines"]]
     names = [n for n in summary["metrics"] if any(n in b["metrics"] for b in summary["baselines"])]
+    names = names or list(summary["metrics"])[:3]
     width = max(len(row["name"]) for row in rows)
     log.info("")
     log.info("%s  %s", " " * width, "  ".join(names))

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ..figures import COLORS, figure
 from ..files import write_text
 from ..tables import write_csv
+from .space import tidy
 from .study import ENDED, Study, is_default
 from .trial import describe
 
@@ -53,7 +54,7 @@ def write_tuned(
     """
     best = best_trials(study)[0]
     sections: dict[str, dict[str, Any]] = {}
-    for name, value in {**others, **best.params}.items():
+    for name, value in {**others, **tidy(best.params)}.items():
         section, field = name.split(".")
         sections.setdefault(section, {})[field] = value
     ended = len(study.trials(*ENDED))
@@ -65,7 +66,7 @@ def write_tuned(
         yaml.safe_dump(sections, sort_keys=False, allow_unicode=True),
     ]
     write_text(file, "\n".join(lines))
-    return best.params
+    return tidy(best.params)
 
 
 def measure_importance(study: Study) -> dict[str, float]:
@@ -142,7 +143,7 @@ def _write_trials(path: Path, study: Study) -> None:
             trial.user_attrs.get("seconds", ""),
             trial.user_attrs.get("run", ""),
             trial.user_attrs.get("reason", ""),
-            *(trial.params.get(name, "") for name in names),
+            *(tidy(trial.params).get(name, "") for name in names),
         ]
         for trial in study.trials()
     ]

@@ -190,6 +190,14 @@ def read_space(path: Path, load_config: LoadConfig, words: Sequence[str]) -> Sea
     return space
 
 
+def tidy(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings as they are used and written: 0.3 rather than 0.30000000000000004."""
+    return {
+        name: float(f"{value:.12g}") if isinstance(value, float) else value
+        for name, value in params.items()
+    }
+
+
 def to_word(value: Any) -> str:
     """Return a value as a word of the command line."""
     if value is None:

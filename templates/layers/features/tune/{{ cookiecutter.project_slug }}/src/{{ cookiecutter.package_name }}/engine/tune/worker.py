@@ -11,7 +11,7 @@ from optuna.trial import Trial, TrialState
 from ..errors import DataProblem, Diverged, Interrupted, ProjectError, UsageProblem, unknown
 from ..runs import Run, find_run
 from ..signals import StopRequest
-from .space import to_word
+from .space import tidy, to_word
 from .study import ENDED, HEARTBEAT, Study
 from .trial import KEY, Epoch, TrialProcess, describe, kept_value
 
@@ -150,7 +150,7 @@ class Worker:
         return None
 
     def _start(self, trial: Trial, run: Run | None) -> TrialProcess:
-        values = trial.params.items()
+        values = tidy(trial.params).items()
         words = [*self.words, *(w for k, v in values for w in (f"--{k}", to_word(v)))]
         tags = {
             "tune.study": self.study.name,

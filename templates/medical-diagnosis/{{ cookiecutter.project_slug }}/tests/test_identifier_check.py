@@ -1,9 +1,12 @@
-"""The guard finds columns that may tell who a patient is, and leaves measurements alone."""
+"""Columns that may identify a patient are found; measurements are left alone."""
 
 import numpy as np
 import pytest
 
-from {{ cookiecutter.package_name }}.datasets.identifier_check import check, identifying
+from {{ cookiecutter.package_name }}.datasets.identifier_check import (
+    check_identifiers,
+    find_identifiers,
+)
 from {{ cookiecutter.package_name }}.engine.errors import DataProblem
 
 ROWS = 60
@@ -41,7 +44,7 @@ def texts(values: object) -> np.ndarray:
     ],
 )
 def test_names(names: str, reason: str) -> None:
-    found = identifying({name: texts(["a", "b"]) for name in names.split()})
+    found = find_identifiers({name: texts(["a", "b"]) for name in names.split()})
     assert found == (dict.fromkeys(names.split(), reason) if reason else {})
 
 
@@ -65,7 +68,7 @@ def test_names(names: str, reason: str) -> None:
 )
 def test_contents(values: object, reason: str) -> None:
     column = np.append(texts(values), ["", ""])
-    assert identifying({"x": column}) == {"x": reason}
+    assert find_identifiers({"x": column}) == {"x": reason}
 
 
 @pytest.mark.parametrize(
@@ -91,15 +94,15 @@ def test_contents(values: object, reason: str) -> None:
     ],
 )
 def test_what_measures_or_classifies_is_left_alone(values: object) -> None:
-    assert identifying({"x": texts(values)}) == {}
+    assert find_identifiers({"x": texts(values)}) == {}
 
 
 def test_it_refuses_unless_allowed() -> None:
     cells = {"age": texts(MIDDLE), "mrn": texts(MIDDLE), "phone": texts(MIDDLE)}
     with pytest.raises(DataProblem) as caught:
-        check(cells, allowed={"phone"})
+        check_identifiers(cells, allow={"phone"})
     assert str(caught.value) == (
         "column 'mrn': it looks like a record number. Leave it out (kind: ignored), or allow it by "
         "name: --data.allow mrn."
     )
-    check(cells, allowed={"phone", "mrn"})
+    check_identifiers(cells, allow={"phone", "mrn"})

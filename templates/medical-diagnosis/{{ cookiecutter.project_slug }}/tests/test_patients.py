@@ -1,4 +1,4 @@
-"""``inspect_data`` says what a table holds, and proposes a schema that a person reviews."""
+"""``inspect`` describes a table and proposes a schema for a person to review."""
 
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from {{ cookiecutter.package_name }}.config import Config, DataConfig
-from {{ cookiecutter.package_name }}.datasets.schema import Column, Schema, read
+from {{ cookiecutter.package_name }}.datasets.schema import Column, Schema, read_schema
 from {{ cookiecutter.package_name }}.engine.errors import DataProblem
 from {{ cookiecutter.package_name }}.engine.findings import Findings
 from {{ cookiecutter.package_name }}.inspection.patients import inspect
@@ -24,7 +24,7 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def visits(**columns: Any) -> pd.DataFrame:
-    """Visits of 100 patients; the outcome is rare and nothing tells it."""
+    """Return visits of 100 patients with a rare outcome that is independent of all columns."""
     chance, rows = np.random.default_rng(0), np.arange(ROWS)
     frame = pd.DataFrame(
         {
@@ -41,8 +41,8 @@ def visits(**columns: Any) -> pd.DataFrame:
     return frame.assign(**columns)
 
 
-def inspected(frame: pd.DataFrame, name: str = "t.csv", **data: Any) -> tuple[Findings, Schema]:
-    """What is found in a table, and the schema that is proposed."""
+def inspect_table(frame: pd.DataFrame, name: str = "t.csv", **data: Any) -> tuple[Findings, Schema]:
+    """Return the findings of a table and the proposed schema."""
     if name.endswith("parquet"):
         frame.to_parquet(name)
     else:
@@ -50,23 +50,23 @@ def inspected(frame: pd.DataFrame, name: str = "t.csv", **data: Any) -> tuple[Fi
     findings = inspect(Path(name), Config(data=DataConfig(**data)), set(data))
     suffix, text = findings.beside["schema_file"]
     Path(suffix).write_text(text, encoding="utf-8")
-    return findings, read(Path(suffix))
+    return findings, read_schema(Path(suffix))
 
 
-def column_x(values: Any, name: str = "x") -> tuple[Column, str]:
-    """The guess for one more column, and what is warned of it."""
-    findings, schema = inspected(visits(**{name: values}))
+def infer(values: Any, name: str = "x") -> tuple[Column, str]:
+    """Return the column that is inferred from values, and its warnings."""
+    findings, schema = inspect_table(visits(**{name: values}))
     return schema.columns[name], " ".join(text for text in findings.warnings if name in text)
 
 
-# === What it says ===
+# === Facts and files ===
 
 
-def test_what_it_says_and_writes() -> None:
-    findings, schema = inspected(visits())
+def test_facts_and_schema() -> None:
+    findings, schema = inspect_table(visits())
     assert findings.facts == [
         ("file", "400 rows, csv"),
-        ("columns", "8, of which a model sees 4"),
+        ("columns", "8, of which 4 are inputs of the model"),
         ("column patient_id", "patient, 100 different"),
         ("column Hospital", "site, south 266, north 134"),
         ("column visit_date", "time, 2019-01-01 to 2020-02-04"),
@@ -75,10 +75,10 @@ def test_what_it_says_and_writes() -> None:
         ("column glucose_mmol_l", "number, 3 to 8.9; plausible 0.5 to 60 mmol/l"),
         ("column smoker", "boolean, 'yes' means yes: 172 of 400 (43.0%)"),
         ("column died", "outcome, '1' means yes: 80 of 400 (20.0%)"),
-        ("ranges", "a proposal from this data, except those that are well known"),
+        ("ranges", "derived from this data, except well-known ones"),
     ]
     assert findings.warnings == [
-        "patients come repeatedly: 100 of them in 400 rows, 4.0 each in the mean and up to 4; all "
+        "patients have several rows: 100 patients in 400 rows, 4.0 on average and up to 4; all "
         "rows of a patient stay in one split."
     ]
     assert findings.fields == {"source": "csv", "path": "t.csv"}
@@ -86,9 +86,9 @@ def test_what_it_says_and_writes() -> None:
         "patient_id": Column(kind="patient"),
         "Hospital": Column(kind="site"),
         "visit_date": Column(kind="time"),
-        "age": Column(kind="number", unit="years", least=0, most=120, bands=(40, 60, 75)),
+        "age": Column(kind="number", unit="years", min=0, max=120, bands=(40, 60, 75)),
         "sex": Column(kind="category", values=("F", "M"), subgroup=True),
-        "glucose_mmol_l": Column(kind="number", unit="mmol/l", least=0.5, most=60),
+        "glucose_mmol_l": Column(kind="number", unit="mmol/l", min=0.5, max=60),
         "smoker": Column(kind="boolean", yes="yes", no="no"),
         "died": Column(kind="outcome", yes="1", no="0"),
     }
@@ -96,11 +96,11 @@ def test_what_it_says_and_writes() -> None:
 
 
 def test_the_schema_waits_for_a_person() -> None:
-    _, text = inspected(visits())[0].beside["schema_file"]
+    _, text = inspect_table(visits())[0].beside["schema_file"]
     comment = [line for line in text.splitlines() if line.startswith("#")]
     assert text.startswith("\n".join(comment) + "\nreviewed_by: ''\ncolumns:\n")
-    assert comment[0].startswith("# What the columns of t.csv hold")
-    assert comment[-1] == "#   - then put a name into reviewed_by."
+    assert comment[0].startswith("# Columns of t.csv, as proposed by inspect.")
+    assert comment[-1] == "#   - then enter a name in reviewed_by."
 
 
 @pytest.mark.parametrize("name", ["t.tsv", "t.parquet"])
@@ -109,7 +109,7 @@ def test_other_tables(name: str) -> None:
         visit_date=DAYS + pd.to_timedelta(np.arange(ROWS), "D"), smoker=[True, None] * 200
     )
     frame.loc[1::4, "smoker"] = False
-    findings, schema = inspected(frame, name)
+    findings, schema = inspect_table(frame, name)
     assert findings.fields["source"] == ("parquet" if name == "t.parquet" else "csv")
     assert schema.columns["smoker"] == Column(kind="boolean", yes="True", no="False")
     assert ("column smoker", "boolean, 'True' means yes: 200 of 300 (66.7%); 25.0% missing") in (
@@ -127,18 +127,18 @@ def test_it_is_written_beside_the_configuration(capsys: pytest.CaptureFixture[st
     assert "Written to configs/my_data_schema.yaml" in capsys.readouterr().out
     data = yaml.safe_load(Path("configs/my_data.yaml").read_text())["data"]
     assert Path(data["schema_file"]).name == "my_data_schema.yaml"
-    assert read(Path(data["schema_file"])).outcome == "died"
+    assert read_schema(Path(data["schema_file"])).outcome == "died"
     Path("configs/my_data.yaml").unlink()
     assert inspect(["t.csv"]) == 2
     assert "my_data_schema.yaml' exists; --force replaces it." in capsys.readouterr().err
     assert inspect(["t.csv", "--force"]) == 0
 
 
-# === Which column is which ===
+# === Kinds of columns ===
 
 
 @pytest.mark.parametrize(
-    ("name", "values", "yes", "guessed"),
+    ("name", "values", "yes", "is_assumed"),
     [
         ("diagnosis", "B M", "M", False),
         ("Outcome", "positive negative", "positive", False),
@@ -149,23 +149,23 @@ def test_it_is_written_beside_the_configuration(capsys: pytest.CaptureFixture[st
         ("label", "x z", "z", True),
     ],
 )
-def test_the_outcome(name: str, values: str, yes: str, guessed: bool) -> None:
-    written = np.array(values.split())[(np.arange(ROWS) % 4 == 0).astype(int)]
-    findings, schema = inspected(visits(**{name: written}).drop(columns="died"))
+def test_the_outcome(name: str, values: str, yes: str, is_assumed: bool) -> None:
+    cells = np.array(values.split())[(np.arange(ROWS) % 4 == 0).astype(int)]
+    findings, schema = inspect_table(visits(**{name: cells}).drop(columns="died"))
     assert (schema.outcome, schema.columns[name].yes) == (name, yes)
     warning = (
-        f"outcome {name!r}: that {yes!r} means yes is guessed, as it is the rarer of the two; if "
-        "it does not, exchange yes and no in the schema file."
+        f"outcome {name!r}: {yes!r} is assumed to mean yes, as the rarer of the two values; if it "
+        "means no, exchange yes and no in the schema file."
     )
-    assert (warning in findings.warnings) == guessed
+    assert (warning in findings.warnings) == is_assumed
 
 
-def test_two_columns_may_be_the_outcome() -> None:
-    findings, schema = inspected(visits(readmitted=["no", "yes"] * 200))
+def test_two_columns_that_may_be_the_outcome() -> None:
+    findings, schema = inspect_table(visits(readmitted=["no", "yes"] * 200))
     assert schema.outcome == "died"
     assert (
-        "column 'readmitted' may be an outcome too; if it is not known when a risk is asked for, "
-        "its kind is ignored."
+        "column 'readmitted' may be an outcome too; if it is not known yet when a risk is "
+        "predicted, set kind: ignored."
     ) in findings.warnings
 
 
@@ -183,20 +183,20 @@ def test_two_columns_may_be_the_outcome() -> None:
 def test_the_patient(columns: str, patient: str) -> None:
     ids = [f"{row % 90}" for row in range(ROWS)]
     frame = visits(**dict.fromkeys(columns.split(), ids)).drop(columns="patient_id")
-    findings, schema = inspected(frame)
+    findings, schema = inspect_table(frame)
     assert schema.patient == patient
     warning = (
-        "no column is of kind patient; every row counts as a patient of its own. If patients come "
-        "repeatedly, the test would hold some that the model was trained on."
+        "no column is of kind patient, so every row counts as a patient. If patients have several "
+        "rows, the model is tested on patients that it was trained on."
     )
     assert (warning in findings.warnings) == (not patient)
 
 
 def test_splits_that_are_there() -> None:
-    assert column_x(["train", "test"] * 200, "split")[0] == Column(kind="split")
-    assert column_x(["A", "B"] * 200, "set")[0].kind == "category"
+    assert infer(["train", "test"] * 200, "split")[0] == Column(kind="split")
+    assert infer(["A", "B"] * 200, "set")[0].kind == "category"
     # A model would see it otherwise.
-    assert column_x(["train", "dev"] * 200, "cohort")[0] == Column(kind="split")
+    assert infer(["train", "dev"] * 200, "cohort")[0] == Column(kind="split")
 
 
 @pytest.mark.parametrize(
@@ -210,26 +210,25 @@ def test_splits_that_are_there() -> None:
     ],
 )
 def test_units(name: str, unit: str) -> None:
-    assert column_x(50 + np.arange(ROWS) % 97 / 3, name)[0].unit == unit
+    assert infer(50 + np.arange(ROWS) % 97 / 3, name)[0].unit == unit
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "least", "most"),
-    [(0, 1, 0, 1.3), (-3, 3, -5, 5), (120, 180, 100, 200), (0.001, 0.0035, 0, 0.0045)],
+    ("low", "high", "expected"),
+    [(0, 1, (0, 1.3)), (-3, 3, (-5, 5)), (120, 180, (100, 200)), (0.001, 0.0035, (0, 0.0045))],
 )
-def test_ranges_are_round(low: float, high: float, least: float, most: float) -> None:
-    column, _ = column_x(np.linspace(low, high, ROWS))
-    assert (column.least, column.most) == (least, most)
+def test_ranges_are_round(low: float, high: float, expected: tuple) -> None:
+    column, _ = infer(np.linspace(low, high, ROWS))
+    assert (column.min, column.max) == expected
 
 
 def test_dates_count_back_from_the_visit() -> None:
     before = (DAYS - pd.to_timedelta(np.arange(ROWS) % 90, "D")).strftime("%Y-%m-%d")
-    assert column_x(before) == (Column(kind="date"), "")
-    findings, schema = inspected(visits(x=before).drop(columns="visit_date"))
+    assert infer(before) == (Column(kind="date"), "")
+    findings, schema = inspect_table(visits(x=before).drop(columns="visit_date"))
     assert schema.columns["x"].kind == "ignored"
     assert (
-        "column 'x' holds dates, and no column says when a row was recorded (kind time); it is "
-        "ignored."
+        "column 'x' has dates, but no column has the time of each row (kind: time); it is ignored."
     ) in findings.warnings
 
 
@@ -243,7 +242,7 @@ def days_later() -> Any:
         (
             "e_mail",
             ["a"] * ROWS,
-            "looks like an e-mail address; it is ignored. If it does not tell who a patient is: "
+            "looks like an e-mail address; it is ignored. If it does not identify patients: "
             "--data.allow e_mail.",
         ),
         ("x", ["a"] * ROWS, "has a single value; it is ignored."),
@@ -258,7 +257,7 @@ def days_later() -> Any:
         (
             "x",
             [f"{10 + row % 9}.01.2019" for row in range(ROWS)],
-            "holds dates that are not written as 2024-01-31; it is ignored.",
+            "has dates that are not written as 2024-01-31; it is ignored.",
         ),
         (
             "x",
@@ -268,16 +267,16 @@ def days_later() -> Any:
     ],
 )
 def test_columns_that_are_ignored(name: str, values: Any, warning: str) -> None:
-    assert column_x(values, name) == (Column(kind="ignored"), f"column {name!r} {warning}")
+    assert infer(values, name) == (Column(kind="ignored"), f"column {name!r} {warning}")
 
 
-def test_what_is_allowed_is_used() -> None:
-    findings, schema = inspected(visits(zip=["1", "2"] * 200), allow="zip, other")
+def test_columns_that_are_allowed() -> None:
+    findings, schema = inspect_table(visits(zip=["1", "2"] * 200), allow="zip, other")
     assert schema.columns["zip"].kind == "number"
     assert findings.fields["allow"] == "zip, other"
 
 
-# === What it warns of ===
+# === Warnings ===
 
 
 @pytest.mark.parametrize(
@@ -286,31 +285,31 @@ def test_what_is_allowed_is_used() -> None:
         (
             [f"{row % 70},5" for row in range(ROWS)],
             "ignored",
-            "column 'x': 400 numbers are written with a comma or as '<5'; it is ignored until they "
-            "are written as numbers.",
+            "column 'x': 400 numbers are written with a comma or as '<5'; the column is ignored "
+            "until they are written as plain numbers.",
         ),
         (
             ["<5", "6"] * 200,
             "category",
-            "column 'x': 200 numbers are written with a comma or as '<5'; it is taken for a "
-            "category.",
+            "column 'x': 200 numbers are written with a comma or as '<5'; the column is taken for "
+            "a category.",
         ),
         (
             ["<5"] * 8 + [f"{5 + row % 70}" for row in range(392)],
             "number",
-            "column 'x': 8 numbers are written with a comma or as '<5'; their rows are left out.",
+            "column 'x': 8 numbers are written with a comma or as '<5'; their rows are rejected.",
         ),
         (
             ["NA"] * 8 + [f"{5 + row % 70}" for row in range(392)],
             "number",
-            "column 'x': 8 cells say 'NA', which is taken for missing; correct it in the schema "
-            "file if it is not.",
+            "column 'x': 8 cells with 'NA' are assumed to be missing; if they are not, correct "
+            "missing in the schema file.",
         ),
         (
             [-9] * 8 + [5 + row % 70 for row in range(392)],
             "number",
-            "column 'x': -9 occurs 8 times, far outside the rest; if it stands for missing, write "
-            "missing: ['-9'] there in the schema file.",
+            "column 'x': -9 occurs 8 times, far outside the rest; if it means missing, add "
+            "missing: ['-9'] to the column in the schema file.",
         ),
         (
             [""] * 300 + [row % 70 for row in range(100)],
@@ -319,44 +318,44 @@ def test_what_is_allowed_is_used() -> None:
         ),
     ],
 )
-def test_numbers_that_are_none(values: Any, kind: str, warning: str) -> None:
-    column, warnings = column_x(values)
+def test_odd_numbers(values: Any, kind: str, warning: str) -> None:
+    column, warnings = infer(values)
     assert column.kind == kind
     assert warning in warnings
 
 
-def test_words_for_missing_are_proposed() -> None:
-    column, _ = column_x(["NA", "n/a"] * 4 + [f"{5 + row % 70}" for row in range(392)])
+def test_texts_for_missing_are_proposed() -> None:
+    column, _ = infer(["NA", "n/a"] * 4 + [f"{5 + row % 70}" for row in range(392)])
     assert column.missing == ("NA", "n/a")
-    column, _ = column_x(["unknown", "yes", "no", "no"] * 100)
+    column, _ = infer(["unknown", "yes", "no", "no"] * 100)
     assert (column.kind, column.missing) == ("boolean", ("unknown",))
 
 
 @pytest.mark.parametrize(
-    ("name", "factor", "told"),
+    ("name", "factor", "expected"),
     [("glucose", 18, True), ("creatinine", 1 / 88.4, True), ("crp", 1, False)],
 )
-def test_two_units_in_one_column(name: str, factor: float, told: bool) -> None:
+def test_two_units_in_one_column(name: str, factor: float, expected: bool) -> None:
     values = np.random.default_rng(0).lognormal(4.5, 0.3, ROWS)
     values[: ROWS // 3] /= factor
-    _, warnings = column_x(values.round(3), name)
-    assert ("lie in two groups far apart" in warnings) == told
+    _, warnings = infer(values.round(3), name)
+    assert ("form two distant groups" in warnings) == expected
 
 
 def test_values_spread_over_decades_are_of_one_unit() -> None:
-    _, warnings = column_x(np.random.default_rng(0).lognormal(1, 1.5, ROWS).round(3))
-    assert "two groups" not in warnings
+    _, warnings = infer(np.random.default_rng(0).lognormal(1, 1.5, ROWS).round(3))
+    assert "two distant groups" not in warnings
 
 
 def test_few_numbers_below_zero_are_not_plausible() -> None:
     values = 60 + np.arange(ROWS) % 90.0
     values[:13] = -5
-    column, warnings = column_x(values)
-    assert column.least == 30
-    assert "13 numbers are below zero" in warnings
-    signed, warnings = column_x(np.arange(ROWS) % 90.0 - 40)
-    assert signed.least < -40
-    assert "below zero" not in warnings
+    column, warnings = infer(values)
+    assert column.min == 30
+    assert "13 numbers are negative" in warnings
+    signed, warnings = infer(np.arange(ROWS) % 90.0 - 40)
+    assert signed.min < -40
+    assert "negative" not in warnings
 
 
 def test_known_ranges_follow_the_unit() -> None:
@@ -366,18 +365,25 @@ def test_known_ranges_follow_the_unit() -> None:
         ("glucose_mg_dl", 3 + np.arange(ROWS) % 60 / 10, True),
     ):
         frame = visits().drop(columns="glucose_mmol_l").assign(**{name: values})
-        assert any("in another unit" in text for text in inspected(frame)[0].warnings) == outside
+        assert (
+            any("in another unit" in text for text in inspect_table(frame)[0].warnings) == outside
+        )
+
+
+def test_a_column_named_by_a_number() -> None:
+    column, _ = infer(50 + np.arange(ROWS) % 97 / 3, "1")
+    assert (column.kind, column.unit) == ("number", "")
 
 
 def test_one_patient_alone_is_not_many() -> None:
-    findings, schema = inspected(visits(patient_id="P1"))
+    findings, schema = inspect_table(visits(patient_id="P1"))
     assert schema.patient == "patient_id"
-    assert "there is one patient alone; training refuses that." in findings.warnings
+    assert "all rows are of one patient; training needs at least two." in findings.warnings
 
 
-def test_record_numbers_that_come_again_with_their_patient() -> None:
+def test_record_numbers_that_repeat_with_their_patient() -> None:
     numbers = np.random.default_rng(0).permutation(900_000)[:100] + 1_000_000
-    column, warnings = column_x(numbers[np.arange(ROWS) % 100], "folder")
+    column, warnings = infer(numbers[np.arange(ROWS) % 100], "folder")
     assert column.kind == "ignored"
     assert "looks like a record number" in warnings
 
@@ -397,50 +403,50 @@ def test_rows_with_more_fields_than_names() -> None:
         inspect(Path("t.csv"), Config(), set())
 
 
-def test_rows_that_are_left_out() -> None:
-    findings, _ = inspected(
+def test_rejected_rows() -> None:
+    findings, _ = inspect_table(
         visits(x=["5"] * 9 + ["many"] * 3 + ["6"] * 388, age=[130, *[50] * 399])
     )
     assert findings.warnings[-2:] == [
-        "1 rows are left out: age is outside 0 to 120 years, the first is row 1.",
-        "3 rows are left out: x is not a number, the first is row 10.",
+        "1 rows are rejected: age is outside 0 to 120 years; the first is row 1.",
+        "3 rows are rejected: x is not a number; the first is row 10.",
     ]
 
 
 def test_another_unit() -> None:
-    column, warnings = column_x(95 + np.arange(ROWS) % 70 / 10, "temperature")
-    assert column == Column(kind="number", unit="°C", least=25, most=45)
+    column, warnings = infer(95 + np.arange(ROWS) % 70 / 10, "temperature")
+    assert column == Column(kind="number", unit="°C", min=25, max=45)
     assert warnings == (
         "column 'temperature': 100% of its values are outside 25 to 45 °C; it may be in another "
-        "unit. Training refuses that until its unit and range are right."
+        "unit. Training requires the right unit and range."
     )
 
 
-def test_duplicates_few_events_and_what_gives_the_outcome_away() -> None:
+def test_duplicates_few_events_and_a_leak() -> None:
     frame = visits(died=[1] * 30 + [0] * 370, ward=["icu"] * 30 + ["home"] * 370)
-    findings, _ = inspected(pd.concat([frame, frame[-7:]]))
+    findings, _ = inspect_table(pd.concat([frame, frame[-7:]]))
     assert findings.warnings[1:] == [
-        "7 rows are duplicates: another row holds the same in every column.",
+        "7 rows are duplicates: they equal an earlier row in all columns.",
         "few events: 30 rows with the rarer outcome for 5 columns, less than 10 a column; a model "
-        "with fewer columns may tell more.",
-        "column 'ward' alone tells the outcome nearly always (AUROC 1.000); if it is not known yet "
-        "when a risk is asked for, its kind is ignored.",
+        "with fewer columns may be better.",
+        "column 'ward' alone predicts the outcome (AUROC 1.000); if it is not known yet when a "
+        "risk is predicted, set kind: ignored.",
     ]
 
 
-def test_nothing_of_an_ignored_column_is_shown() -> None:
-    findings, _ = inspected(visits(contact=[f"jo{row}@example.org" for row in range(ROWS)]))
+def test_values_of_an_ignored_column_are_not_shown() -> None:
+    findings, _ = inspect_table(visits(contact=[f"jo{row}@example.org" for row in range(ROWS)]))
     assert ("column contact", "ignored") in findings.facts
     assert "example.org" not in str(findings)
 
 
-# === What it refuses ===
+# === Errors ===
 
 
 @pytest.mark.parametrize(
     ("path", "text", "message"),
     [
-        ("t.txt", "a", "PATH: 't.txt' is no file that ends with .csv, .tsv or .parquet."),
+        ("t.txt", "a", "PATH: 't.txt' is not a .csv, .tsv or .parquet file."),
         ("t.csv", "age,died\n", "PATH: 't.csv' has no rows."),
         ("t.csv", "", "t.csv: the file has no rows."),
         ("t.csv", "age,age ,died\n1,2,0\n", "PATH: two columns are named 'age'."),
@@ -453,18 +459,18 @@ def test_nothing_of_an_ignored_column_is_shown() -> None:
         (
             "t.csv",
             "age,died\n50,1\n51,1\n",
-            "PATH: the outcome, column 'died', has a single value; two are needed.",
+            "PATH: the outcome, column 'died', has a single value; it needs two.",
         ),
         (
             "t.csv",
             "phone,country,died\n1,x,0\n1,x,1\n",
-            "PATH: no column is left for a model. column 'phone' looks like a phone number; it is "
-            "ignored. If it does not tell who a patient is: --data.allow phone. column 'country' "
-            "has a single value; it is ignored.",
+            "PATH: no column is left as an input of the model. column 'phone' looks like a phone "
+            "number; it is ignored. If it does not identify patients: --data.allow phone. column "
+            "'country' has a single value; it is ignored.",
         ),
     ],
 )
-def test_refused(path: str, text: str, message: str) -> None:
+def test_invalid_tables(path: str, text: str, message: str) -> None:
     Path(path).write_text(text)
     with pytest.raises(DataProblem) as caught:
         inspect(Path(path), Config(), set())

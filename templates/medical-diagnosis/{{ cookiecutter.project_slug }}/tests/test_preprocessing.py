@@ -1,4 +1,4 @@
-"""What is learnt of the training split, and that a row becomes the same numbers everywhere."""
+"""Statistics of the training split, and the same inputs of a row everywhere."""
 
 import json
 
@@ -7,7 +7,7 @@ import pandas as pd
 import tensorflow as tf
 
 from {{ cookiecutter.package_name }}.config import load_config
-from {{ cookiecutter.package_name }}.data import Visits, visits
+from {{ cookiecutter.package_name }}.data import Visits, build_visits
 from {{ cookiecutter.package_name }}.datasets.schema import Schema
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 
@@ -15,7 +15,7 @@ SCHEMA = Schema.model_validate(
     {
         "columns": {
             "age": {"kind": "number"},
-            "crp": {"kind": "number", "least": 0},
+            "crp": {"kind": "number", "min": 0},
             "smoker": {"kind": "boolean", "yes": "y", "no": "n"},
             "stage": {"kind": "category", "values": ("I", "II")},
             "died": {"kind": "outcome", "yes": "1", "no": "0"},
@@ -24,8 +24,8 @@ SCHEMA = Schema.model_validate(
 )
 
 
-def rows(size: int = 60) -> Visits:
-    """Rows with a long tail in ``crp``, and gaps in ``age`` and ``stage``."""
+def make_visits(size: int = 60) -> Visits:
+    """Return rows with a long tail in ``crp``, and gaps in ``age`` and ``stage``."""
     random = np.random.default_rng(0)
     frame = pd.DataFrame(
         {
@@ -36,55 +36,60 @@ def rows(size: int = 60) -> Visits:
             "died": np.arange(size) % 2,
         }
     )
-    return visits(SCHEMA.parse(frame), SCHEMA)
+    return build_visits(SCHEMA.parse(frame), SCHEMA)
 
 
-def fitted(split: Visits) -> Preprocessing:
+def fit(split: Visits) -> Preprocessing:
     return Preprocessing.fit(split, load_config())
 
 
-def every(split: Visits) -> dict:
+def fetch_all(split: Visits) -> dict:
     return split.fetch(np.arange(len(split)))
 
 
 def test_numbers_are_scaled_and_gaps_noted() -> None:
-    split = rows()
-    made = fitted(split)
-    assert made.logarithmic == ("crp",)
-    assert made.gaps == ("age",)
-    assert made.inputs == ("age", "crp", "smoker", "age", "stage", "stage")
-    inputs = made(every(split)).numpy()
+    split = make_visits()
+    preprocessing = fit(split)
+    assert preprocessing.log_columns == ("crp",)
+    assert preprocessing.indicator_columns == ("age",)
+    assert preprocessing.inputs == ("age", "crp", "smoker", "age", "stage", "stage")
+    inputs = preprocessing(fetch_all(split)).numpy()
     assert inputs.dtype == np.float32
     missing = np.isnan(split.numbers[:, 0])
     np.testing.assert_array_equal(inputs[:, 3], missing)
-    assert (inputs[missing, 0] == 0).all(), "as usual"
+    assert (inputs[missing, 0] == 0).all(), "the mean"
     np.testing.assert_allclose(inputs[~missing, 0].mean(), 0, atol=1e-5)
     np.testing.assert_allclose(inputs[~missing, 0].std(), 1, atol=1e-4)
     np.testing.assert_allclose(inputs[:, 1].std(), 1, atol=1e-4)
-    chosen = split.categories[:, 0][:, None] == ["I", "II"]
-    np.testing.assert_array_equal(inputs[:, 4:], chosen)
-    np.testing.assert_allclose(made.usual, inputs.mean(axis=0), atol=1e-6)
-    assert made.missing["stage"] == round(float((split.categories == "").mean()), 6)
+    one_hot = split.categories[:, 0][:, None] == ["I", "II"]
+    np.testing.assert_array_equal(inputs[:, 4:], one_hot)
+    np.testing.assert_allclose(preprocessing.input_means, inputs.mean(axis=0), atol=1e-6)
+    assert preprocessing.missing_rate["stage"] == round(float((split.categories == "").mean()), 6)
 
 
 def test_extreme_values_stay_finite() -> None:
-    made = fitted(rows())
+    preprocessing = fit(make_visits())
     raw = {
         "numbers": tf.constant([[1e30, 1e30, np.nan], [-1e30, -5.0, np.nan]], tf.float32),
         "categories": tf.constant([[""], ["II"]]),
     }
-    inputs = made(raw).numpy()
+    inputs = preprocessing(raw).numpy()
     assert np.isfinite(inputs).all()
     assert np.abs(inputs[:, :3]).max() <= 6
 
 
 def test_the_same_in_tf_data() -> None:
-    split = rows()
-    made = fitted(split)
-    data = tf.data.Dataset.range(len(split)).batch(7).map(split.fetch).map(made)
-    np.testing.assert_allclose(np.concatenate(list(data)), made(every(split)), atol=1e-6)
+    split = make_visits()
+    preprocessing = fit(split)
+    data = tf.data.Dataset.range(len(split)).batch(7).map(split.fetch).map(preprocessing)
+    np.testing.assert_allclose(
+        np.concatenate(list(data)), preprocessing(fetch_all(split)), atol=1e-6
+    )
 
 
 def test_it_is_saved_as_json() -> None:
-    made = fitted(rows())
-    assert Preprocessing.from_config(json.loads(json.dumps(made.to_config()))) == made
+    preprocessing = fit(make_visits())
+    assert (
+        Preprocessing.from_config(json.loads(json.dumps(preprocessing.to_config())))
+        == preprocessing
+    )

@@ -1,4 +1,4 @@
-"""What a report and a model card tell, and what they keep to themselves."""
+"""Report and model card: their numbers, and what they must not reveal."""
 
 import csv
 from pathlib import Path
@@ -11,7 +11,7 @@ from scipy.special import expit, logit
 from {{ cookiecutter.package_name }} import report
 from {{ cookiecutter.package_name }}.config import Config
 from {{ cookiecutter.package_name }}.datasets.schema import Schema
-from {{ cookiecutter.package_name }}.evaluation import model_card as card
+from {{ cookiecutter.package_name }}.evaluation import model_card
 from {{ cookiecutter.package_name }}.objective import NOTICE, risks
 
 FILES = {
@@ -22,8 +22,8 @@ SCHEMA = Schema.model_validate(
     {
         "columns": {
             "who": {"kind": "patient"},
-            "age": {"kind": "number", "unit": "years", "least": 0, "most": 120},
-            "crp|high": {"kind": "number", "unit": "mg/l", "least": 0},
+            "age": {"kind": "number", "unit": "years", "min": 0, "max": 120},
+            "crp|high": {"kind": "number", "unit": "mg/l", "min": 0},
             "sex": {"kind": "category", "values": ["female", "male"]},
             "died": {"kind": "outcome", "yes": "yes", "no": "no"},
         }
@@ -33,12 +33,12 @@ PREPROCESSING = SimpleNamespace(operating_point=0.25, schema=SCHEMA, model_versi
 SIZE = 400
 
 
-def visits(**other: object) -> SimpleNamespace:
-    """Two rows of each patient; the risks of men tell nothing."""
+def make_visits(**other: object) -> SimpleNamespace:
+    """Return two rows of each patient; the risks of men are uninformative."""
     random = np.random.default_rng(0)
     risk = expit(1.5 * random.normal(size=SIZE) - 1)
     sex = np.where(np.arange(SIZE) % 4 < 2, "female", "male").astype(object)
-    given = {
+    fields = {
         "ids": np.arange(7_100_001, 7_100_001 + SIZE).astype(str),
         "targets": (random.random(SIZE) < risk).astype("float32"),
         "patients": np.repeat([f"patient-{n:04}" for n in range(SIZE // 2)], 2).astype(object),
@@ -46,38 +46,40 @@ def visits(**other: object) -> SimpleNamespace:
         "subgroups": {"sex": sex},
         "risk": risk,
     }
-    return SimpleNamespace(**(given | other))
+    return SimpleNamespace(**(fields | other))
 
 
-def outputs(split: SimpleNamespace) -> np.ndarray:
-    """Logits of the true risks, those of men turned round."""
+def make_outputs(split: SimpleNamespace) -> np.ndarray:
+    """Return logits of the true risks, those of men reversed."""
     sign = np.where(split.subgroups["sex"] == "male", -1, 1)
     return (sign * logit(split.risk))[:, None].astype("float32")
 
 
-def rows_of(path: Path) -> list[dict[str, str]]:
+def read_rows(path: Path) -> list[dict[str, str]]:
     with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
 def test_measure() -> None:
-    split = visits()
-    found = report.measure(split, outputs(split), PREPROCESSING)
-    assert list(found) == [
+    split = make_visits()
+    metrics = report.measure(split, make_outputs(split), PREPROCESSING)
+    assert list(metrics) == [
         *("auroc", "auroc_low", "auroc_high", "auprc", "auprc_low", "auprc_high"),
-        *("sensitivity", "specificity", "ppv", "npv", "flagged", "brier", "calibration_slope"),
+        *("sensitivity", "specificity", "ppv", "npv", "flag_rate", "brier", "calibration_slope"),
         *("calibration_intercept", "ece", "loss", "prevalence", "true_risk_correlation"),
     ]
-    assert found["auroc_low"] < found["auroc"] < found["auroc_high"]
-    assert found["prevalence"] == pytest.approx(split.targets.mean())
+    assert metrics["auroc_low"] < metrics["auroc"] < metrics["auroc_high"]
+    assert metrics["prevalence"] == pytest.approx(split.targets.mean())
     of_truth = logit(split.risk)[:, None]
     right = report.measure(split, of_truth, PREPROCESSING)
     assert right["true_risk_correlation"] == pytest.approx(1)
-    assert "true_risk_correlation" not in report.measure(visits(risk=None), of_truth, PREPROCESSING)
+    assert "true_risk_correlation" not in report.measure(
+        make_visits(risk=None), of_truth, PREPROCESSING
+    )
 
 
 def test_baseline_row() -> None:
-    split = visits()
+    split = make_visits()
     row = report.baseline_row("constant", split, np.full(SIZE, 0.3))
     assert row["name"] == "constant"
     assert row["metrics"]["test/auroc"] == 0.5
@@ -87,10 +89,10 @@ def test_baseline_row() -> None:
     assert set(of_truth) == {f"test/{name}" for name in names}
 
 
-def test_drawn_files_tell_of_no_single_patient(tmp_path: Path) -> None:
-    split = visits()
+def test_files_reveal_no_single_patient(tmp_path: Path) -> None:
+    split = make_visits()
     folder = tmp_path / "report"
-    report.draw(folder, "test", split, outputs(split), PREPROCESSING)
+    report.draw(folder, "test", split, make_outputs(split), PREPROCESSING)
     write_card(folder / "MODEL_CARD.md", split)
     assert {path.name for path in folder.iterdir()} == FILES | {"MODEL_CARD.md"}
     for path in folder.iterdir():
@@ -98,44 +100,44 @@ def test_drawn_files_tell_of_no_single_patient(tmp_path: Path) -> None:
         assert len(content) > 300
         if path.suffix != ".png":
             assert not [name for name in (*split.ids, *split.patients) if name.encode() in content]
-    for row in rows_of(folder / "test_threshold.csv"):
-        flagged = (risks(outputs(split)) >= float(row["threshold"])).sum()
+    for row in read_rows(folder / "test_threshold.csv"):
+        flagged = (risks(make_outputs(split)) >= float(row["threshold"])).sum()
         few = 0 < min(flagged, SIZE - flagged) < 10
-        assert (row["flagged"] == "") == few, "few rows are as good as single ones"
+        assert (row["flag_rate"] == "") == few, "few rows are as good as single ones"
 
 
 @pytest.mark.parametrize("outcome", [0, 1])
 def test_one_outcome_alone(outcome: int, tmp_path: Path) -> None:
-    split = visits(targets=np.full(SIZE, outcome, "float32"), subgroups={})
+    split = make_visits(targets=np.full(SIZE, outcome, "float32"), subgroups={})
     logits = logit(split.risk)[:, None]
     folder = tmp_path / "report"
     report.draw(folder, "test", split, logits, PREPROCESSING)
     assert {path.name for path in folder.iterdir()} == FILES - {"test_subgroups.png"}
-    found = report.measure(split, logits, PREPROCESSING)
-    assert "auroc" not in found
-    assert np.isfinite(list(found.values())).all()
+    metrics = report.measure(split, logits, PREPROCESSING)
+    assert "auroc" not in metrics
+    assert np.isfinite(list(metrics.values())).all()
 
 
 def test_thresholds(tmp_path: Path) -> None:
-    split = visits()
-    report.draw(tmp_path, "test", split, outputs(split), PREPROCESSING)
-    rows = rows_of(tmp_path / "test_threshold.csv")
+    split = make_visits()
+    report.draw(tmp_path, "test", split, make_outputs(split), PREPROCESSING)
+    rows = read_rows(tmp_path / "test_threshold.csv")
     thresholds = [float(row["threshold"]) for row in rows]
     assert thresholds == sorted(thresholds)
     assert (thresholds[0], thresholds[-1]) == (0.01, 0.99)
     (marked,) = (row for row in rows if row["operating_point"])
     assert float(marked["threshold"]) == 0.25
-    found = report.measure(split, outputs(split), PREPROCESSING)
-    for name in ("sensitivity", "specificity", "ppv", "npv", "flagged"):
-        assert float(marked[name]) == pytest.approx(found[name], abs=1e-6)
-    hits, flagged = found["sensitivity"] * found["prevalence"], found["flagged"]
-    benefit = hits - (flagged - hits) * 0.25 / 0.75
+    metrics = report.measure(split, make_outputs(split), PREPROCESSING)
+    for name in ("sensitivity", "specificity", "ppv", "npv", "flag_rate"):
+        assert float(marked[name]) == pytest.approx(metrics[name], abs=1e-6)
+    hits, flag_rate = metrics["sensitivity"] * metrics["prevalence"], metrics["flag_rate"]
+    benefit = hits - (flag_rate - hits) * 0.25 / 0.75
     assert float(marked["net_benefit"]) == pytest.approx(benefit, abs=1e-5)
 
 
 def test_worst_subgroups() -> None:
-    split = visits()
-    female, male = report.subgroups(split, risks(outputs(split)), 0.25)
+    split = make_visits()
+    female, male = report.measure_subgroups(split, risks(make_outputs(split)), 0.25)
     assert [g["value"] for g in (female, male)] == ["female", "male"]
     assert female["auroc"] > 0.7 > 0.4 > male["auroc"]
     assert {"auroc", "auprc", "sensitivity", "brier", "ece"} <= set(male["worst"])
@@ -148,14 +150,14 @@ def test_worst_subgroups() -> None:
     assert male["events"] == split.targets[split.subgroups["sex"] == "male"].sum()
 
 
-def test_too_few_are_not_measured_nor_the_worst() -> None:
+def test_small_subgroups_are_neither_measured_nor_worst() -> None:
     truth = np.repeat([1, 0, 1, 0, 1, 0], [9, 100, 10, 10, 8, 50]).astype("float32")
     sites = np.repeat(["site 10", "site 2", "site 30"], [109, 20, 58]).astype(object)
     size = len(truth)
-    split = visits(
+    split = make_visits(
         targets=truth, sites=sites, subgroups={}, patients=np.full(size, "", dtype=object)
     )
-    second, tenth, last = report.subgroups(split, np.linspace(0, 1, size), 0.5)
+    second, tenth, last = report.measure_subgroups(split, np.linspace(0, 1, size), 0.5)
     assert (second["value"], tenth["value"]) == ("site 2", "site 10")
     assert tenth == {
         **{"column": "site", "value": "site 10", "rows": 109, "patients": None},
@@ -168,7 +170,7 @@ def test_too_few_are_not_measured_nor_the_worst() -> None:
 
 
 @pytest.mark.parametrize(
-    ("counts", "told"),
+    ("counts", "published"),
     [
         ({"a": (40, 60), "b": (30, 70), "c": (50, 50)}, "abc"),
         ({"a": (40, 60), "b": (30, 70), "c": (1, 2)}, "a"),
@@ -177,77 +179,77 @@ def test_too_few_are_not_measured_nor_the_worst() -> None:
         ({"a": (40, 60), "b": (1, 2)}, ""),
     ],
 )
-def test_what_is_hidden_cannot_be_had_by_subtraction(
-    counts: dict[str, tuple[int, int]], told: str
+def test_suppressed_values_cannot_be_derived_by_subtraction(
+    counts: dict[str, tuple[int, int]], published: str
 ) -> None:
-    """All events are known; less those that are told, they are the events of the others."""
+    """All events are known; less those that are published, they are the events of the others."""
     truth = np.concatenate([np.repeat([1, 0], pair) for pair in counts.values()])
     values = np.repeat(list(counts), [sum(pair) for pair in counts.values()]).astype(object)
     size = len(truth)
-    split = visits(
+    split = make_visits(
         **{"targets": truth.astype("float32"), "subgroups": {"group": values}},
         **{name: np.full(size, "", dtype=object) for name in ("patients", "sites")},
     )
-    found = report.subgroups(split, np.linspace(0, 1, size), 0.5)
-    assert "".join(group["value"] for group in found if "events" in group) == told
-    assert all(group["too_few"] == ("auroc" not in group) for group in found)
-    hidden = [counts[group["value"]] for group in found if group["too_few"]]
-    assert len(hidden) != 1
-    assert all(sum(column) >= report.FEWEST for column in zip(*hidden, strict=True))
+    metrics = report.measure_subgroups(split, np.linspace(0, 1, size), 0.5)
+    assert "".join(group["value"] for group in metrics if "events" in group) == published
+    assert all(group["too_few"] == ("auroc" not in group) for group in metrics)
+    suppressed = [counts[group["value"]] for group in metrics if group["too_few"]]
+    assert len(suppressed) != 1
+    assert all(sum(column) >= report.MIN_OUTCOMES for column in zip(*suppressed, strict=True))
 
 
 def test_ages_in_their_order() -> None:
     names = ["80 years and more", "40 to 60 years", "100 to 110 years", "", "under 40 years"]
-    split = visits(subgroups={"age": np.array(names * (SIZE // 5), dtype=object)})
-    found = [group["value"] for group in report.subgroups(split, split.risk, 0.5)]
+    split = make_visits(subgroups={"age": np.array(names * (SIZE // 5), dtype=object)})
+    metrics = [group["value"] for group in report.measure_subgroups(split, split.risk, 0.5)]
     expected = ["under 40 years", "40 to 60 years", "80 years and more", "100 to 110 years"]
-    assert found == [*expected, "(missing)"]
+    assert metrics == [*expected, "(missing)"]
 
 
 def write_card(path: Path, split: SimpleNamespace, **other: object) -> str:
-    metrics = report.measure(split, outputs(visits()), PREPROCESSING)
+    metrics = report.measure(split, make_outputs(make_visits()), PREPROCESSING)
     summary = {
         "run_id": "20260102-030405-abcd",
         "model": "ensemble",
         "metrics": {f"test/{name}": value for name, value in metrics.items()},
         "data": {"source": "table", "train": 900, "validation": 100, "test": SIZE, "unreadable": 4},
-        "preprocessing": {"missing": {"age": 0.125}},
+        "preprocessing": {"missing_rate": {"age": 0.125}},
         "baselines": [report.baseline_row("scorecard", split, np.full(SIZE, 0.3))],
         **other,
     }
     importance = {f"column {n}": n / 10 for n in range(20)} | {"crp|high": 2.5}
-    risk = risks(outputs(visits()))
-    card.write(path, summary, split, risk, PREPROCESSING, importance, Config())
+    risk = risks(make_outputs(make_visits()))
+    model_card.write(path, summary, split, risk, PREPROCESSING, importance, Config())
     return path.read_text(encoding="utf-8")
 
 
 def test_model_card(tmp_path: Path) -> None:
-    split = visits()
+    split = make_visits()
     text = write_card(tmp_path / "MODEL_CARD.md", split)
-    found = report.measure(split, outputs(split), PREPROCESSING)
+    metrics = report.measure(split, make_outputs(split), PREPROCESSING)
     assert NOTICE in text.split("##")[0]
-    for known in ("v7", "20260102-030405-abcd", SCHEMA.digest, "nobody has reviewed it"):
+    for known in ("v7", "20260102-030405-abcd", SCHEMA.digest, "**not reviewed**"):
         assert known in text
-    low, high = found["auroc_low"], found["auroc_high"]
-    assert f"| AUROC | {found['auroc']:.3f} | {low:.3f} to {high:.3f} |" in text
+    low, high = metrics["auroc_low"], metrics["auroc_high"]
+    assert f"| AUROC | {metrics['auroc']:.3f} | {low:.3f} to {high:.3f} |" in text
     assert "| scorecard | 0.500 |" in text
     assert "| train | 900 | **not recorded** | **not recorded** |" in text
-    assert f"| test | {SIZE} | {SIZE // 2} | {found['prevalence']:.3f} |" in text
+    assert f"| test | {SIZE} | {SIZE // 2} | {metrics['prevalence']:.3f} |" in text
     assert "| age | number | years | 0 to 120 years | 0.125 |" in text
     assert "| crp\\|high | number | mg/l | 0 to any mg/l | **not recorded** |" in text
     assert "risk of 0.250 or more" in text
     assert "sensitivity of 0.9 on the validation split" in text
     assert "AUROC is lowest for male" in text
-    assert "| rows left out | 4 |" in text
-    assert "generated: no patient is behind it" in text
-    shown = text.split("looks at most")[1]
+    assert "| rejected rows | 4 |" in text
+    assert "synthetic: no real patients" in text
+    shown = text.split("Importance of the columns")[1]
     assert shown.index("crp\\|high") < shown.index("column 19") < shown.index("column 6")
     assert "column 5 " not in shown, "fifteen are shown"
 
 
 def test_tables_of_the_card_are_whole(tmp_path: Path) -> None:
     widths = {}
-    for line in write_card(tmp_path / "MODEL_CARD.md", visits()).splitlines():
+    for line in write_card(tmp_path / "MODEL_CARD.md", make_visits()).splitlines():
         if line.startswith("|"):
             cells = line.replace("\\|", "").count("|")
             assert widths.setdefault("now", cells) == cells
@@ -256,7 +258,7 @@ def test_tables_of_the_card_are_whole(tmp_path: Path) -> None:
 
 
 def test_the_card_asks_people(tmp_path: Path) -> None:
-    text = write_card(tmp_path / "MODEL_CARD.md", visits())
+    text = write_card(tmp_path / "MODEL_CARD.md", make_visits())
     sections = {part.split("\n")[0]: part for part in text.split("\n## ")[1:]}
     mark = "> **To be written by a person:** "
     for name in (
@@ -267,11 +269,11 @@ def test_the_card_asks_people(tmp_path: Path) -> None:
     assert mark not in sections["Performance"]
 
 
-def test_the_card_makes_nothing_up(tmp_path: Path) -> None:
-    split = visits(risk=None, subgroups={}, patients=np.full(SIZE, "", dtype=object))
+def test_the_card_marks_unknown_facts(tmp_path: Path) -> None:
+    split = make_visits(risk=None, subgroups={}, patients=np.full(SIZE, "", dtype=object))
     text = write_card(tmp_path / "MODEL_CARD.md", split, preprocessing={}, baselines=[])
-    assert "| generated or real | **not recorded** |" in text
+    assert "| synthetic or real | **not recorded** |" in text
     assert "| age | number | years | 0 to 120 years | **not recorded** |" in text
     assert f"| test | {SIZE} | **not recorded** |" in text
-    assert "nothing is known of any" in text
+    assert "the metrics of none are known" in text
     assert "nan" not in text

@@ -1,4 +1,4 @@
-"""A schema says which rows of a table are usable, and never shows what stands in them."""
+"""A schema rejects invalid rows and names the rule, never the value."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from {{ cookiecutter.package_name }}.datasets.schema import Column, Schema, read
+from {{ cookiecutter.package_name }}.datasets.schema import Column, Schema, read_schema
 from {{ cookiecutter.package_name }}.engine.errors import DataProblem, UsageProblem
 
 SCHEMA = Schema(
@@ -17,8 +17,8 @@ SCHEMA = Schema(
         "clinic": Column(kind="site"),
         "visit": Column(kind="time"),
         "part": Column(kind="split"),
-        "age": Column(kind="number", unit="years", least=0, most=120, bands=(40, 60)),
-        "glucose": Column(kind="number", unit="mmol/l", least=1),
+        "age": Column(kind="number", unit="years", min=0, max=120, bands=(40, 60)),
+        "glucose": Column(kind="number", unit="mmol/l", min=1),
         "smoker": Column(kind="boolean", yes="yes", no="no"),
         "onset": Column(kind="date"),
         "stage": Column(kind="category", values=("I", "II"), subgroup=True),
@@ -29,8 +29,8 @@ SCHEMA = Schema(
 NUMBERS = ("age", "glucose", "smoker", "onset")
 
 
-def table(size: int = 10, **changed: Any) -> pd.DataFrame:
-    """Rows that fit; ``changed`` replaces the first cell of a column."""
+def make_table(size: int = 10, **cells: Any) -> pd.DataFrame:
+    """Rows that fit; ``cells`` replaces the first cell of a column."""
     frame = pd.DataFrame(
         {
             "patient": [f"p{row}" for row in range(size)],
@@ -46,20 +46,20 @@ def table(size: int = 10, **changed: Any) -> pd.DataFrame:
             "died": "0",
         }
     )
-    for name, value in changed.items():
+    for name, value in cells.items():
         frame.loc[0, name] = value
     return frame
 
 
-def problems(**changed: Any) -> tuple[tuple[str, str], ...]:
-    return SCHEMA.parse(table(**changed)).problems
+def find_problems(**cells: Any) -> tuple[tuple[str, str], ...]:
+    return SCHEMA.parse(make_table(**cells)).problems
 
 
 # === Rows ===
 
 
-def test_what_is_read() -> None:
-    frame = table(3, smoker="no", died="1", age=" 61.5 ", glucose="", stage="", part="test")
+def test_valid_rows() -> None:
+    frame = make_table(3, smoker="no", died="1", age=" 61.5 ", glucose="", stage="", part="test")
     records = SCHEMA.parse(frame)
     assert (SCHEMA.numbers, SCHEMA.categories) == (NUMBERS, ("stage",))
     assert records.rows.tolist() == [1, 2, 3]
@@ -97,33 +97,33 @@ def test_what_is_read() -> None:
     ],
 )
 def test_rows_that_break_a_rule(column: str, value: str, reason: str) -> None:
-    records = SCHEMA.parse(table(**{column: value}))
+    records = SCHEMA.parse(make_table(**{column: value}))
     assert records.problems == (("row 1", reason),)
     assert records.rows.tolist() == list(range(2, 11))
     assert len(records.numbers) == len(records.outcome) == len(records.patients) == 9
 
 
 def test_the_borders_of_a_range_are_plausible() -> None:
-    assert problems(age="0", glucose="1") == problems(age="120") == ()
+    assert find_problems(age="0", glucose="1") == find_problems(age="120") == ()
 
 
 def test_the_first_rule_that_a_row_breaks_is_named() -> None:
-    assert problems(age="700", stage="IV", patient="") == (
+    assert find_problems(age="700", stage="IV", patient="") == (
         ("row 1", "age is outside 0 to 120 years"),
     )
 
 
 def test_a_row_without_any_value() -> None:
     empty = dict.fromkeys((*NUMBERS, "stage"), "")
-    assert problems(**empty) == (("row 1", "every value is missing"),)
+    assert find_problems(**empty) == (("row 1", "every value is missing"),)
 
 
-def test_no_value_of_a_patient_is_told() -> None:
+def test_no_value_of_a_patient_is_shown() -> None:
     secret = dict.fromkeys(("visit", *NUMBERS, "stage", "died"), "Secret1")
     for name, value in secret.items():
-        assert "Secret1" not in str(problems(**{name: value}))
+        assert "Secret1" not in str(find_problems(**{name: value}))
     with pytest.raises(DataProblem) as caught:
-        SCHEMA.parse(table(20).assign(age="9876"))
+        SCHEMA.parse(make_table(20).assign(age="9876"))
     assert "9876" not in str(caught.value)
 
 
@@ -131,7 +131,7 @@ def test_no_value_of_a_patient_is_told() -> None:
 
 
 def test_another_unit() -> None:
-    frame = table(20).assign(age=["600"] * 6 + ["60"] * 14)
+    frame = make_table(20).assign(age=["600"] * 6 + ["60"] * 14)
     message = (
         "column 'age': 30% of its values are outside the plausible range, 0 to 120 years; it may "
         "be in another unit."
@@ -145,11 +145,11 @@ def test_another_unit() -> None:
 
 def test_a_column_without_a_value() -> None:
     with pytest.raises(DataProblem) as caught:
-        SCHEMA.parse(table().assign(glucose=""))
+        SCHEMA.parse(make_table().assign(glucose=""))
     assert str(caught.value) == (
-        "column 'glucose': every value is missing; a column without any is of kind ignored."
+        "column 'glucose': every value is missing; give an empty column kind: ignored."
     )
-    assert len(SCHEMA.parse(table().assign(glucose=""), asked=True)) == 10
+    assert len(SCHEMA.parse(make_table().assign(glucose=""), for_prediction=True)) == 10
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_column_without_a_value() -> None:
     [
         (
             {"glucose": "glucos"},
-            "column 'glucose' of the schema is missing. Is it 'glucos' now?",
+            "column 'glucose' of the schema is missing. Has it been renamed to 'glucos'?",
         ),
         (
             {"smoker": "x1", "stage": "x2"},
@@ -167,50 +167,49 @@ def test_a_column_without_a_value() -> None:
 )
 def test_a_column_is_missing(renamed: dict[str, str], message: str) -> None:
     with pytest.raises(DataProblem) as caught:
-        SCHEMA.parse(table().rename(columns=renamed))
+        SCHEMA.parse(make_table().rename(columns=renamed))
     assert str(caught.value) == message
 
 
 def test_a_missing_column_is_not_taken_for_a_known_one() -> None:
     with pytest.raises(DataProblem) as caught:
-        SCHEMA.parse(table().drop(columns="age"))
+        SCHEMA.parse(make_table().drop(columns="age"))
     assert str(caught.value) == "column 'age' of the schema is missing."
 
 
-def test_a_column_stands_there_twice() -> None:
+def test_a_column_occurs_twice() -> None:
     with pytest.raises(DataProblem) as caught:
-        SCHEMA.parse(pd.concat([table(), table()[["age"]]], axis=1))
-    assert str(caught.value) == "column 'age' stands there twice."
+        SCHEMA.parse(pd.concat([make_table(), make_table()[["age"]]], axis=1))
+    assert str(caught.value) == "column 'age' occurs twice."
 
 
 def test_a_visit_in_the_future() -> None:
-    assert problems(visit="2999-01-01", onset="") == (("row 1", "visit lies in the future"),)
+    assert find_problems(visit="2999-01-01", onset="") == (("row 1", "visit lies in the future"),)
 
 
 def test_a_column_that_the_schema_does_not_have() -> None:
-    frame = table().assign(potassium="4")
+    frame = make_table().assign(potassium="4")
     with pytest.raises(DataProblem) as caught:
         SCHEMA.parse(frame)
     assert str(caught.value) == (
-        "column 'potassium' is not in the schema; if it is not to be used, write it there with "
-        "kind: ignored."
+        "column 'potassium' is not in the schema; to leave it out, add it with kind: ignored."
     )
-    assert len(SCHEMA.parse(frame, asked=True)) == 10
+    assert len(SCHEMA.parse(frame, for_prediction=True)) == 10
 
 
 def test_an_ignored_column_may_be_missing() -> None:
-    assert len(SCHEMA.parse(table().drop(columns="note"))) == 10
+    assert len(SCHEMA.parse(make_table().drop(columns="note"))) == 10
 
 
 def test_a_patient_to_be_predicted_needs_no_outcome() -> None:
-    bare = table(1).drop(columns=["died", "patient", "clinic", "part"])
-    records = SCHEMA.parse(bare, asked=True)
+    bare = make_table(1).drop(columns=["died", "patient", "clinic", "part"])
+    records = SCHEMA.parse(bare, for_prediction=True)
     assert (len(records), len(records.outcome), records.patients.tolist()) == (1, 0, [""])
     with pytest.raises(DataProblem, match="column 'visit' of the schema is missing"):
-        SCHEMA.parse(bare.drop(columns="visit"), asked=True)
+        SCHEMA.parse(bare.drop(columns="visit"), for_prediction=True)
     undated = {n: c for n, c in SCHEMA.columns.items() if c.kind != "date"}
     frame = bare.drop(columns=["visit", "onset"])
-    records = Schema(columns=undated).parse(frame, asked=True)
+    records = Schema(columns=undated).parse(frame, for_prediction=True)
     assert np.isnan(records.times).all()
 
 
@@ -218,8 +217,8 @@ def test_a_patient_to_be_predicted_needs_no_outcome() -> None:
 
 
 @pytest.mark.parametrize("missing", [None, np.nan, pd.NA, pd.NaT, "", " "])
-def test_what_is_missing(missing: Any) -> None:
-    frame = table().astype({"age": object, "stage": object})
+def test_missing_cells(missing: Any) -> None:
+    frame = make_table().astype({"age": object, "stage": object})
     frame.loc[0, ["age", "stage"]] = missing
     records = SCHEMA.parse(frame)
     assert records.problems == ()
@@ -228,7 +227,7 @@ def test_what_is_missing(missing: Any) -> None:
 
 
 def test_types_of_parquet() -> None:
-    frame = table(4).assign(
+    frame = make_table(4).assign(
         age=pd.array([61, None, 63, 64], dtype="Int64"),
         glucose=np.array([5.5, np.nan, 4, 5], "float64"),
         smoker=pd.array([True, None, False, True], dtype="boolean"),
@@ -238,11 +237,11 @@ def test_types_of_parquet() -> None:
         patient=[7.0, 8.0, 9.0, 10.0],
         died=[True, False, True, False],
     )
-    written = {
+    booleans = {
         "smoker": Column(kind="boolean", yes="True", no="False"),
         "died": Column(kind="outcome", yes="True", no="False"),
     }
-    records = Schema(columns=SCHEMA.columns | written).parse(frame)
+    records = Schema(columns=SCHEMA.columns | booleans).parse(frame)
     assert records.problems == ()
     np.testing.assert_array_equal(
         records.numbers,
@@ -258,18 +257,18 @@ def test_types_of_parquet() -> None:
 
 def test_a_file_gives_the_same_schema(tmp_path: Path) -> None:
     (tmp_path / "schema.yaml").write_text(SCHEMA.to_yaml(), encoding="utf-8")
-    assert read(tmp_path / "schema.yaml") == SCHEMA
+    assert read_schema(tmp_path / "schema.yaml") == SCHEMA
     unreviewed = SCHEMA.model_copy(update={"reviewed_by": ""})
     assert unreviewed.digest == SCHEMA.digest
-    columns = SCHEMA.columns | {"glucose": Column(kind="number", unit="mg/dl", least=1)}
+    columns = SCHEMA.columns | {"glucose": Column(kind="number", unit="mg/dl", min=1)}
     assert SCHEMA.model_copy(update={"columns": columns}).digest != SCHEMA.digest
 
 
-def test_words_that_yaml_takes_for_something_else(tmp_path: Path) -> None:
+def test_words_that_yaml_parses_as_other_types(tmp_path: Path) -> None:
     file = tmp_path / "schema.yaml"
     columns = ("a: {kind: category, values: [yes, off, 1]}", "y: {kind: outcome, yes: yes, no: no}")
     file.write_text("columns:\n" + "".join(f"  {line}\n" for line in columns))
-    schema = read(file)
+    schema = read_schema(file)
     assert schema.columns["a"].values == ("yes", "off", "1")
     assert (schema.columns["y"].yes, schema.columns["y"].no) == ("yes", "no")
 
@@ -283,10 +282,11 @@ Y = "y: {kind: outcome, 'yes': '1', 'no': '0'}"
     [
         ((A, "b: {kind: number}"), "the schema: no column is of kind outcome."),
         (("b: {kind: site}", Y), "the schema: no column is a number, category, boolean or date."),
-        ((A, Y, Y.replace("y:", "z:")), "the schema: two columns are of kind outcome: y, z."),
+        ((A, Y, Y.replace("y:", "z:")), "the schema: one column may be of kind outcome, not y, z."),
         (
             ("b: {kind: date}", Y),
-            "the schema: dates become days before the row's time: a column must be of kind time.",
+            "the schema: kind date needs a column of kind time: dates become days before the row's "
+            "time.",
         ),
         (
             ("b: {kind: category, values: [x, x]}", Y),
@@ -294,36 +294,39 @@ Y = "y: {kind: outcome, 'yes': '1', 'no': '0'}"
         ),
         (
             ("b: {kind: boolean, 'yes': '1', 'no': '1'}", Y),
-            "columns.b: boolean needs yes and no: how the two are written.",
+            "columns.b: boolean needs two different texts, yes and no.",
         ),
         (
             (A, "y: {kind: outcome}"),
-            "columns.y: outcome needs yes and no: how the two are written.",
+            "columns.y: outcome needs two different texts, yes and no.",
         ),
-        (("b: {kind: number, least: 5, most: 5}", Y), "columns.b: least must be below most."),
-        (("b: {kind: patient, bands: [40]}", Y), "columns.b: bands are for numbers."),
+        (("b: {kind: number, min: 5, max: 5}", Y), "columns.b: min must be below max."),
         (
-            ("b: {kind: number, least: high}", Y),
-            "columns.b.least: Input should be a valid number, unable to parse string as a number.",
+            ("b: {kind: patient, bands: [40]}", Y),
+            "columns.b: bands are for kind number, not patient.",
         ),
-        (("b: {kind: number, leas: 5}", Y), "columns.b.leas: Extra inputs are not permitted."),
+        (
+            ("b: {kind: number, min: high}", Y),
+            "columns.b.min: Input should be a valid number, unable to parse string as a number.",
+        ),
+        (("b: {kind: number, minn: 5}", Y), "columns.b.minn: Extra inputs are not permitted."),
     ],
 )
-def test_files_that_say_what_cannot_be(
+def test_invalid_files(
     columns: tuple[str, ...], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("s.yaml").write_text("columns:\n" + "".join(f"  {line}\n" for line in columns))
     with pytest.raises(UsageProblem) as caught:
-        read(Path("s.yaml"))
+        read_schema(Path("s.yaml"))
     assert str(caught.value) == f"data.schema_file: 's.yaml': {message}"
 
 
 def test_files_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageProblem) as caught:
-        read(Path("s.yaml"))
+        read_schema(Path("s.yaml"))
     assert str(caught.value) == "data.schema_file: 's.yaml': No such file or directory."
     Path("s.yaml").write_text("columns: [")
     with pytest.raises(UsageProblem, match=r"^data.schema_file: 's.yaml' is not YAML: "):
-        read(Path("s.yaml"))
+        read_schema(Path("s.yaml"))

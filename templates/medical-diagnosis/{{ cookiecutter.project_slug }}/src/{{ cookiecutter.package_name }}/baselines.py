@@ -1,33 +1,51 @@
-"""What a model must beat: the prevalence, logistic regression and gradient boosting."""
+"""Baselines that a model must beat: prevalence, logistic regression and gradient boosting."""
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from scipy.special import expit
 
 from .config import Config
+from .data import VisitSplits
 from .engine.interfaces import DatasetSplits
 from .preprocessing import Preprocessing
 from .report import baseline_row
-from .tuning import BOOSTING, tune
+from .tuning import BOOSTING_CANDIDATES, tune
 
 
 def measure(
     data: DatasetSplits, preprocessing: Preprocessing, config: Config
 ) -> list[dict[str, Any]]:
-    """Each baseline's name and test metrics."""
-    risks = predict(data, preprocessing)
-    return [baseline_row(name, data.test, risk) for name, risk in risks.items()]
+    """Measure the baselines on the test split.
+
+    Args:
+        data: the ``VisitSplits`` of the run.
+        preprocessing: of the model; baselines have the same inputs.
+        config: part of the engine's interface.
+
+    Returns:
+        ``name`` and ``metrics`` of each baseline.
+    """
+    splits = cast(VisitSplits, data)
+    risks = predict(splits, preprocessing)
+    return [baseline_row(name, splits.test, risk) for name, risk in risks.items()]
 
 
-def predict(data: DatasetSplits, preprocessing: Preprocessing) -> dict[str, np.ndarray]:
-    """Each baseline's risks (size,) of the test rows; they see what the model sees."""
-    inputs, test = (preprocessing.of(split) for split in (data.train, data.test))
-    # The one that models begin at.
-    *weights, intercept = preprocessing.reference
-    boosted = tune(BOOSTING, inputs, data.train.targets, data.train.people)
+def predict(data: VisitSplits, preprocessing: Preprocessing) -> dict[str, np.ndarray]:
+    """Fit the baselines on the training split and predict the test split.
+
+    Args:
+        data: training and test split.
+        preprocessing: of the model; baselines have the same inputs.
+
+    Returns:
+        Name -> risks (size,) of the test rows.
+    """
+    train, test = preprocessing.transform(data.train), preprocessing.transform(data.test)
+    *weights, intercept = preprocessing.logistic_weights
+    boosting = tune(BOOSTING_CANDIDATES, train, data.train.targets, data.train.patient_keys)
     return {
         "prevalence": np.full(len(test), data.train.targets.mean()),
         "logistic regression, tuned": expit(test @ np.array(weights) + intercept),
-        "gradient boosting, tuned": boosted.predict_proba(test)[:, 1],
+        "gradient boosting, tuned": boosting.predict_proba(test)[:, 1],
     }

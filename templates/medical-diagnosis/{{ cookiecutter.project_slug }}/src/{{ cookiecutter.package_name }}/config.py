@@ -17,104 +17,114 @@ from .engine.config_fields import (
 from .registry import LOSSES, MODELS, SOURCES
 
 
+def split_commas(text: str | None) -> set[str]:
+    """Split a comma-separated list of names, such as ``data.allow``; empty names are dropped."""
+    return {name.strip() for name in (text or "").split(",")} - {""}
+
+
 class DataConfig(DataFields):
-    """Where the patients' data comes from, and how it is divided."""
+    """Source of the patients' data, and its splits."""
 
     source: Annotated[str, NameIn(SOURCES)] = Field(
         next(iter(SOURCES)), description="a name of SOURCES in registry.py"
     )
-    query: str | None = Field(None, description="sql: a query that gives the table")
+    query: str | None = Field(None, description="sql: the query whose result is the table")
     schema_file: str | None = Field(
-        None, description="tables: what their columns hold; inspect_data writes it"
+        None, description="csv, parquet, sql: the reviewed schema; inspect proposes one"
     )
     allow: str | None = Field(
         None,
-        description="columns, with commas between them, that may be used although they look as if "
-        "they told who a patient is",
+        description="comma-separated columns that are used although they look as if they identify "
+        "patients",
     )
     split: Literal["patient", "site", "time", "external"] = Field(
         "patient",
-        description="test: patient: patients drawn at random; site: all of test_sites; time: "
-        "patients who came last; external: everybody, to evaluate a model elsewhere",
+        description="the test split: patient: random patients; site: all rows of test_sites; time: "
+        "the latest patients; external: all rows, to evaluate a model on data from elsewhere",
     )
     test_sites: str | None = Field(
-        None, description="split site: sites, with commas between them, that are held out"
+        None, description="split site: comma-separated sites to hold out"
     )
     folds: int | None = Field(
         None,
         ge=2,
         le=20,
-        description="split patient: divide into so many, of which one is the test",
+        description="split patient: number of folds, one of which is the test split",
     )
-    fold: int = Field(0, ge=0, description="which of the folds is the test, from 0 on")
-    batch_size: int = Field(32, ge=1, description="global batch, in rows on all devices")
+    fold: int = Field(0, ge=0, description="the fold that is the test split, from 0")
+    batch_size: int = Field(32, ge=1, description="rows a step, on all devices together")
 
 
 class ModelConfig(ModelFields):
-    """Which model is built, and how its risks are read."""
+    """The model, its recalibration and its operating point."""
 
     name: Annotated[str, NameIn(MODELS)] = Field(
         next(iter(MODELS)), description="a name of MODELS in registry.py"
     )
-    width: int = Field(64, ge=1, le=4096, description="mlp, wide_deep: units of the first layer")
-    dropout: float = Field(0.3, ge=0, lt=1, description="share dropped in training")
-    bins: int = Field(8, ge=2, le=256, description="wide_deep: pieces of each number's curve")
-    members: int = Field(5, ge=1, le=50, description="ensemble: networks, each with its own seed")
+    width: int = Field(64, ge=1, le=4096, description="units of the first dense layer")
+    dropout: float = Field(0.3, ge=0, lt=1, description="share of hidden units dropped in training")
+    bins: int = Field(
+        8, ge=2, le=256, description="pieces of the curve that wide_deep fits to each number"
+    )
+    members: int = Field(
+        5, ge=1, le=50, description="ensemble: number of networks, each with its own seed"
+    )
     recalibration: Literal["auto", "platt", "isotonic", "none"] = Field(
         "auto",
-        description="how risks are set right on the validation split; auto: isotonic where it has "
-        "many events, else platt",
+        description="calibration method, fitted on the validation split; auto: isotonic with at "
+        "least 200 rows of either outcome, else platt",
     )
     min_sensitivity: float = Field(
         0.9,
         gt=0,
         le=1,
-        description="the operating point reaches it in validation, with the fewest false alarms",
+        description="sensitivity of the operating point on the validation split, with as few false "
+        "alarms as possible",
     )
     cost_ratio: float | None = Field(
         None,
         gt=0,
-        description="how many false alarms a missed patient is worth; if set, the operating point "
-        "has the least cost in validation instead",
+        description="cost of a missed patient in false alarms; if set, the operating point has the "
+        "lowest cost on the validation split instead",
     )
 
 
 class TrainConfig(TrainFields):
-    """How the model is trained."""
+    """Loss, class imbalance and schedule of training."""
 
     loss: Annotated[str, NameIn(LOSSES)] = Field(
-        "cross_entropy", description="what training minimises"
+        "cross_entropy", description="loss function; a name of LOSSES in registry.py"
     )
-    imbalance: Literal["none", "weights", "resample"] = Field(
+    imbalance: Literal["none", "class_weights", "oversample"] = Field(
         "none",
-        description="rare outcomes: weights: both count the same; resample: drawn more often, in "
-        "training alone",
+        description="balance the outcomes in training: class_weights weights the rows, oversample "
+        "repeats rows of the rarer outcome",
     )
     epochs: int = Field(60, ge=1, description="passes over the training split")
     learning_rate: float = Field(2e-3, gt=0, le=10, description="peak learning rate, per step")
-    # Much decay: clinical sets are small, and training begins at a regression that is fitted.
+    # Strong decay: clinical data sets are small, and training starts from a fitted regression.
     weight_decay: float = Field(
         5.0,
         ge=0,
         le=20,
-        description="decoupled decay, per step and rate; with more than 1,000 training rows less, "
-        "in proportion",
+        description="decoupled decay, per step and learning rate; beyond 1,000 training rows it "
+        "falls in proportion",
     )
 
 
 class RuntimeConfig(RuntimeFields):
-    """What it runs on."""
+    """Devices and threads."""
 
     threads_per_operation: int | None = Field(
         1,
         ge=1,
-        description="tensorflow: CPU threads that one operation is divided among; rows are so "
-        "small that dividing costs more than it gains",
+        description="tensorflow: CPU threads for one operation; with rows this small, more threads "
+        "cost more than they gain",
     )
 
 
 class Config(BaseConfig):
-    """Everything that decides what a run does."""
+    """The complete configuration of a run."""
 
     data: DataConfig = Field(default_factory=DataConfig)
     model: ModelConfig = Field(default_factory=ModelConfig)
@@ -122,5 +132,5 @@ class Config(BaseConfig):
     runtime: RuntimeConfig = Field(default_factory=RuntimeConfig)
 
 
-# Words of the command line, with ``base=FILE`` for a file below them -> ``Config``.
+# Parse command-line words into a ``Config``; ``base=FILE`` is a YAML file with lower precedence.
 load_config = partial(config_loader.load, Config)

@@ -1,7 +1,7 @@
-"""Sources of clinical tables, and their way into training, validation and test.
+"""Load clinical tables from a source and split them into training, validation and test.
 
-A source takes the ``data`` fields and gives a ``Table``. To add one, write such a function and add
-a line to ``SOURCES`` in ``registry.py``. A patient is never on two sides of a split.
+A source takes the ``data`` fields and returns a ``Table``. To add one, write such a function and
+add a line to ``SOURCES`` in ``registry.py``. All rows of a patient are in the same split.
 """
 
 import hashlib
@@ -10,17 +10,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from .config import Config, DataConfig
+from .config import Config, DataConfig, split_commas
 from .datasets import cohort
-from .datasets import identifier_check as guard
 from .datasets.frames import concat_chunks, read_database, read_file
-from .datasets.schema import Records, Schema, as_text, read
+from .datasets.identifier_check import check_identifiers
+from .datasets.schema import Records, Schema, read_schema, to_text
 from .datasets.splits import (
     SPLIT_NAMES,
     TEST,
@@ -36,158 +36,184 @@ from .engine.config_loader import without_password
 from .engine.errors import DataProblem, UsageProblem
 from .engine.interfaces import DatasetSplits, Split
 from .engine.lookup import find
-from .evaluation import clinical_metrics as clinical
+from .evaluation.clinical_metrics import discrimination
 from .registry import SOURCES
-
-if TYPE_CHECKING:
-    from .preprocessing import Preprocessing
 
 log = logging.getLogger(__package__)
 
-LEFT_OUT = ""
+NO_SPLIT = ""  # the split of excluded rows
 
 
 @dataclass(frozen=True)
 class Table:
-    """What a source gives.
+    """The table that a source returns.
 
     Attributes:
-        frame: its rows.
-        schema: None: that of ``data.schema_file``.
-        risk: (rows,) the true risks of generated patients.
-        own: it is the user's, so what may tell who a patient is is refused.
+        frame: one row for each visit of a patient.
+        schema: None for that of ``data.schema_file``.
+        risk: (rows,) true risks of synthetic patients; None for real ones.
+        check_identifiers: refuse columns that may identify patients; False only for data that is
+            known to be anonymous.
     """
 
     frame: pd.DataFrame
     schema: Schema | None = None
     risk: np.ndarray | None = None
-    own: bool = True
+    check_identifiers: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Visits(Split):
-    """A split of rows, a visit of a patient each.
+    """A split whose examples are rows of a clinical table, one visit of a patient each.
 
-    ``fetch`` gives ``numbers`` (batch, numbers) float32, NaN where missing, and ``categories``
-    (batch, categories) text, '' where missing. Targets (size,) float32 are 1 where the outcome is
-    yes. Ids are the rows' numbers in the table.
+    ``fetch`` returns ``numbers`` (batch, numbers) float32, NaN where missing, and ``categories``
+    (batch, categories) string, '' where missing. ``targets`` (size,) float32 are 1 where the
+    outcome is yes. ``ids`` are row numbers in the table.
 
     Attributes:
         schema: of the table.
-        numbers, categories: what ``fetch`` gives, of all rows.
-        patients, sites: (size,) text, '' where there is no such column.
-        subgroups: column -> (size,) the subgroup of each row, '' where it is missing.
-        risk: (size,) true risks of generated patients.
+        numbers, categories: the raw inputs of all rows, as ``fetch`` returns them.
+        patients, sites: (size,) text, '' if the schema has no such column.
+        subgroups: column -> (size,) name of each row's subgroup, '' where missing.
+        risk: (size,) true risks of synthetic patients; None for real ones.
     """
 
-    schema: Schema | None = None
-    numbers: np.ndarray | None = None
-    categories: np.ndarray | None = None
-    patients: np.ndarray | None = None
-    sites: np.ndarray | None = None
+    schema: Schema
+    numbers: np.ndarray
+    categories: np.ndarray
+    patients: np.ndarray
+    sites: np.ndarray
     subgroups: dict[str, np.ndarray] = field(default_factory=dict)
     risk: np.ndarray | None = None
 
     @property
-    def people(self) -> np.ndarray:
-        """Patients (size,); without a column of them, each row is one."""
+    def patient_keys(self) -> np.ndarray:
+        """Patients (size,) as text; without a column of patients every row is its own."""
         return self.patients if self.schema.patient else self.ids
+
+
+@dataclass(frozen=True)
+class VisitSplits(DatasetSplits):
+    """Training, validation and test split of a clinical table."""
+
+    train: Visits
+    validation: Visits
+    test: Visits
 
 
 # === Sources ===
 
 
-def breast_cancer(data: DataConfig) -> Table:
-    """569 tumours of the Wisconsin diagnostic set, a real one that scikit-learn ships: sizes and
-    shapes of cell nuclei, malignant or benign (Street, Wolberg & Mangasarian, 1993)."""
-    from sklearn.datasets import load_breast_cancer
+def load_breast_cancer(data: DataConfig) -> Table:
+    """Return 569 real tumours of the Wisconsin diagnostic data set, which scikit-learn ships.
 
-    found = load_breast_cancer(as_frame=True)
-    frame = found.data.assign(diagnosis=np.where(found.target == 0, "malignant", "benign"))
-    numbers = {name: {"kind": "number", "least": 0} for name in found.feature_names}
-    outcome = {"kind": "outcome", "yes": "malignant", "no": "benign"}
-    return Table(frame, _source_schema({**numbers, "diagnosis": outcome}), own=False)
+    The columns are sizes and shapes of cell nuclei, the outcome is malignant or benign: Street,
+    Wolberg & Mangasarian, "Nuclear feature extraction for breast tumor diagnosis", 1993.
+    """
+    from sklearn import datasets
 
-
-def synthetic_cohort(data: DataConfig) -> Table:
-    """A generated cohort of 2,500 patients; the true risks are known."""
-    made = cohort.generate()
-    return Table(made.frame, _source_schema(cohort.COLUMNS), made.risk, own=False)
+    bunch = datasets.load_breast_cancer(as_frame=True)
+    frame = bunch.data.assign(diagnosis=np.where(bunch.target == 0, "malignant", "benign"))
+    columns: dict[str, dict] = {name: {"kind": "number", "min": 0} for name in bunch.feature_names}
+    columns["diagnosis"] = {"kind": "outcome", "yes": "malignant", "no": "benign"}
+    return Table(frame, _source_schema(columns), check_identifiers=False)
 
 
-def table(data: DataConfig) -> Table:
-    """A csv or parquet file with a row for each patient, or each visit of one."""
-    return Table(_whole(read_file(data), data))
+def load_cohort(data: DataConfig) -> Table:
+    """Return a synthetic cohort of 2,500 patients with their true risks."""
+    patients = cohort.generate()
+    schema = _source_schema(cohort.COLUMNS)
+    return Table(patients.frame, schema, patients.risk, check_identifiers=False)
 
 
-def sql(data: DataConfig) -> Table:
-    """What ``data.query`` gives, from the database at ``data.path`` (an SQLAlchemy address)."""
-    return Table(_whole(read_database(data), data))
+def load_table(data: DataConfig) -> Table:
+    """Read a csv or parquet file with one row for each patient or visit."""
+    return Table(_concat(read_file(data), data))
+
+
+def load_sql(data: DataConfig) -> Table:
+    """Run ``data.query`` on the database at ``data.path`` (an SQLAlchemy address)."""
+    return Table(_concat(read_database(data), data))
 
 
 # === From tables to splits ===
 
 
-def load(config: Config, preprocessing: "Preprocessing | None" = None) -> DatasetSplits:
-    """Read the configured source, keep to its schema, and divide it by patients.
+def load(config: Config, preprocessing: Any = None) -> VisitSplits:
+    """Read the configured source, validate it against its schema, and split it by patient.
 
     Args:
-        preprocessing: of a model that is to be evaluated, whose own schema then counts.
+        config: the configuration.
+        preprocessing: the ``Preprocessing`` of a trained model that is evaluated on this data; its
+            schema replaces the configured one. None for training.
 
     Raises:
-        DataProblem: a column or too many rows break the schema, or there is nothing to learn.
+        DataProblem: a column or too many rows break the schema, a column may identify patients, or
+            a split lacks an outcome.
+        UsageProblem: the schema is not reviewed, or the ``data`` fields do not fit together.
     """
     data = config.data
-    read_in = find(SOURCES, data.source)(data)
-    found = replace(read_in, schema=_schema(read_in, data, preprocessing))
-    records = _records(found, data)
-    risk = None if found.risk is None else found.risk[records.rows - 1]
+    table = find(SOURCES, data.source)(data)
+    schema = _select_schema(table, data, preprocessing)
+    records = _parse(table, schema, data)
+    risk = None if table.risk is None else table.risk[records.rows - 1]
     if data.limit and data.limit < len(records):
-        few = sample_stratified(
-            _labels(records), records.splits if found.schema.split else None, data
-        )
-        records, risk = _take(records, few), None if risk is None else risk[few]
-    rows = _row_keys(records)
-    # Without a column of patients each row is one, and its copies are the same.
-    keys = records.patients if found.schema.patient else rows
-    parts = _divide(records, keys, found.schema, data)
-    for name, value in find_giveaways(records, found.schema).items():
+        source_splits = records.splits if schema.split else None
+        sample = sample_stratified(_outcome_labels(records), source_splits, data)
+        records, risk = _select(records, sample), None if risk is None else risk[sample]
+    hashes = _hash_rows(records)
+    # Without a column of patients each row is a patient, and its copies are the same patient.
+    patients = records.patients if schema.patient else hashes
+    split_names = _assign_splits(records, patients, schema, data)
+    for name, auroc in find_giveaways(records, schema).items():
         log.warning(
-            "column %r tells the outcome nearly always (AUROC %.3f alone): is it known before?",
+            "column %r alone predicts the outcome (AUROC %.3f): is it known before the outcome?",
             name,
-            value,
+            auroc,
         )
-    groups = subgroups(records, found.schema)
+    subgroups = assign_subgroups(records, schema)
     splits = {}
     for name in (TRAIN, VALIDATION, TEST):
-        places = np.flatnonzero(parts == name)
-        splits[name] = visits(
-            _take(records, places),
-            found.schema,
-            {column: values[places] for column, values in groups.items()},
-            None if risk is None else risk[places],
+        positions = np.flatnonzero(split_names == name)
+        splits[name] = build_visits(
+            _select(records, positions),
+            schema,
+            {column: values[positions] for column, values in subgroups.items()},
+            None if risk is None else risk[positions],
         )
-    _check(splits, data)
-    if config.train.imbalance == "resample":
-        drawn = _oversample(splits[TRAIN].targets, data.split_seed)
-        splits[TRAIN] = replace(splits[TRAIN], sampled=drawn)
-    return DatasetSplits(
+    _check_outcomes(splits, data)
+    if config.train.imbalance == "oversample":
+        positions = _oversample(splits[TRAIN].targets, data.split_seed)
+        splits[TRAIN] = replace(splits[TRAIN], sampled=positions)
+    notes = _notes(splits, schema, data) | {"excluded": int((split_names == NO_SPLIT).sum())}
+    if not table.check_identifiers:
+        notes["generated"] = table.risk is not None
+    return VisitSplits(
         source=data.source,
-        digest=_digest(rows, parts, found.schema),
-        **splits,
-        duplicates=len(rows) - len(np.unique(rows)),
+        digest=_digest(hashes, split_names, schema),
+        train=splits[TRAIN],
+        validation=splits[VALIDATION],
+        test=splits[TEST],
+        duplicates=len(hashes) - len(np.unique(hashes)),
         unreadable=records.problems,
-        notes=_notes(splits, int((parts == LEFT_OUT).sum()), found, data),
+        notes=notes,
     )
 
 
-def visits(
+def build_visits(
     records: Records,
     schema: Schema,
-    groups: dict[str, np.ndarray] | None = None,
+    subgroups: dict[str, np.ndarray] | None = None,
     risk: np.ndarray | None = None,
 ) -> Visits:
-    """Rows as examples that can be fetched by position."""
+    """Build a split from parsed rows.
+
+    Args:
+        records: (size,) rows.
+        schema: of the rows.
+        subgroups: column -> (size,) names, see ``assign_subgroups``.
+        risk: (size,) true risks of synthetic patients.
+    """
     with tf.device("CPU:0"):
         numbers = tf.constant(records.numbers)
         categories = tf.constant(records.categories.astype(object), tf.string)
@@ -207,274 +233,293 @@ def visits(
         categories=records.categories,
         patients=records.patients,
         sites=records.sites,
-        subgroups=groups or {},
+        subgroups=subgroups or {},
         risk=risk,
     )
 
 
-def subgroups(records: Records, schema: Schema) -> dict[str, np.ndarray]:
-    """Column -> (size,) the subgroup of each row, '' where it is missing."""
+def assign_subgroups(records: Records, schema: Schema) -> dict[str, np.ndarray]:
+    """Assign each row to a subgroup for every column with ``subgroup`` or ``bands``.
+
+    Args:
+        records: (size,) rows.
+        schema: of the rows.
+
+    Returns:
+        Column -> (size,) names of subgroups, '' where the value is missing.
+    """
     groups = {}
     for name, column in schema.columns.items():
         if column.subgroup and column.kind == "category":
             groups[name] = records.categories[:, schema.categories.index(name)]
         elif column.subgroup and column.kind == "boolean":
             values = records.numbers[:, schema.numbers.index(name)]
-            written = np.where(values > 0, column.yes, column.no)
-            groups[name] = np.where(np.isnan(values), "", written)
+            texts = np.where(values > 0, column.yes, column.no)
+            groups[name] = np.where(np.isnan(values), "", texts)
         elif column.bands and column.kind == "number":
             values = records.numbers[:, schema.numbers.index(name)]
             groups[name] = _assign_bands(values, column.bands, column.unit)
     return groups
 
 
-def _records(found: Table, data: DataConfig) -> Records:
-    """All rows that keep to the schema."""
-    if found.own:
-        allowed = {name.strip() for name in (data.allow or "").split(",")}
-        guard.check(_columns_to_check(found), allowed, _people(found))
-    records = found.schema.parse(found.frame)
-    rows = len(found.frame)
+def _parse(table: Table, schema: Schema, data: DataConfig) -> Records:
+    """Parse the valid rows, after the columns have been checked for identifiers."""
+    if table.check_identifiers:
+        kinds = schema.names_of("number", "category", "boolean", "date", "site", "time")
+        cells = {name: to_text(table.frame[name]) for name in kinds if name in table.frame}
+        has_patients = schema.patient in table.frame
+        patients = to_text(table.frame[schema.patient]) if has_patients else None
+        check_identifiers(cells, split_commas(data.allow), patients)
+    records = schema.parse(table.frame)
+    rows = len(table.frame)
     if len(records.problems) > data.max_unreadable * rows:
         row, reason = records.problems[0]
         raise DataProblem(
             f"data: {len(records.problems)} of {rows} rows cannot be used, more than "
-            f"data.max_unreadable {data.max_unreadable:g} allows; the first is {row}: {reason}."
+            f"data.max_unreadable={data.max_unreadable:g} allows; the first is {row}: {reason}."
         )
     return records
 
 
-def _columns_to_check(found: Table) -> dict[str, np.ndarray]:
-    """Cells as text of the columns that could tell who a patient is."""
-    looked_at = found.schema.of("number", "category", "boolean", "date", "site", "time")
-    return {name: as_text(found.frame[name]) for name in looked_at if name in found.frame}
+def _concat(chunks: Iterable[pd.DataFrame], data: DataConfig) -> pd.DataFrame:
+    """Join the chunks of a table; clinical tables fit into memory."""
+    address = without_password(data.path or "")
+    return concat_chunks(chunks, f"data: there are no rows in {address!r}.")
 
 
-def _people(found: Table) -> np.ndarray | None:
-    """Patients (rows,) as text, if there is a column of them."""
-    name = found.schema.patient
-    return as_text(found.frame[name]) if name in found.frame else None
-
-
-def _whole(parts: Iterable[pd.DataFrame], data: DataConfig) -> pd.DataFrame:
-    """A table that was read part by part; clinical ones are small."""
-    return concat_chunks(parts, f"data: there are no rows in {without_password(data.path)!r}.")
-
-
-def _divide(records: Records, keys: np.ndarray, schema: Schema, data: DataConfig) -> np.ndarray:
-    """The split of each row, '' where it is left out.
+def _assign_splits(
+    records: Records, patients: np.ndarray, schema: Schema, data: DataConfig
+) -> np.ndarray:
+    """Assign each row to a split (size,); ``NO_SPLIT`` excludes it.
 
     Args:
-        keys: (size,) those with the same stay together.
+        records: (size,) rows.
+        patients: (size,) text; rows of one patient stay in one split.
+        schema: of the rows.
+        data: the kind of split, its fractions and its seed.
     """
-    labels = _labels(records)
-    if len(set(keys)) < 2:
-        raise DataProblem("data: there is one patient alone.")
+    labels = _outcome_labels(records)
+    if len(set(patients)) < 2:
+        raise DataProblem("data: all rows are of one patient; at least two are needed.")
     if data.split == "external":
         return np.full(len(records), TEST, dtype=object)
     if len(set(labels)) < 2:
         raise DataProblem("data: every row has the same outcome.")
     if data.folds:
-        return _fold(labels, keys, data)
+        return _split_by_fold(labels, patients, data, data.folds)
     if data.split == "site":
-        return _by_site(records, schema, labels, keys, data)
+        return _split_by_site(records, schema, labels, patients, data)
     if data.split == "time":
-        return _by_time(records, schema, labels, keys, data)
-    given = _read_split_column(records, schema) if schema.split else None
-    return split_examples(labels, keys, None, given, data)
+        return _split_by_time(records, schema, labels, patients, data)
+    source_splits = _read_split_column(records, schema) if schema.split else None
+    return split_examples(labels, patients, None, source_splits, data)
 
 
 def _read_split_column(records: Records, schema: Schema) -> np.ndarray:
-    """The splits that the table names, of which no two share a patient."""
-    given = np.array([SPLIT_NAMES.get(name.lower(), "") for name in records.splits], dtype=object)
-    if (given == "").any():
-        row = records.rows[np.argmax(given == "")]
+    """Return the splits (size,) in the table, after checking that no two share a patient."""
+    splits = np.array([SPLIT_NAMES.get(name.lower(), "") for name in records.splits], dtype=object)
+    if (splits == "").any():
+        row = records.rows[np.argmax(splits == "")]
         raise DataProblem(
-            f"row {row}: {schema.split} is not one of {', '.join(SPLIT_NAMES)}; or let it be "
-            "divided, with kind: ignored."
+            f"row {row}: {schema.split} is not one of {', '.join(SPLIT_NAMES)}; with kind: ignored "
+            "the rows are split at random instead."
         )
-    seen: dict[str, int] = {}
-    for place, patient in enumerate(records.patients):
-        before = seen.setdefault(patient, place) if patient else place
-        if given[before] != given[place]:
+    first_rows: dict[str, int] = {}
+    for i, patient in enumerate(records.patients):
+        first = first_rows.setdefault(patient, i) if patient else i
+        if splits[first] != splits[i]:
             raise DataProblem(
-                f"rows {records.rows[before]} and {records.rows[place]}: one patient is in "
-                f"{given[before]} and in {given[place]}."
+                f"rows {records.rows[first]} and {records.rows[i]}: the same patient is in "
+                f"{splits[first]} and in {splits[i]}."
             )
-    return given
+    return splits
 
 
-def _fold(labels: np.ndarray, keys: np.ndarray, data: DataConfig) -> np.ndarray:
-    """Repeated stratified group k-fold: another ``split_seed`` is another repetition."""
+def _split_by_fold(
+    labels: np.ndarray, patients: np.ndarray, data: DataConfig, folds: int
+) -> np.ndarray:
+    """Split by repeated stratified group k-fold; each ``split_seed`` is a repetition."""
     from sklearn.model_selection import StratifiedGroupKFold
 
-    if data.fold >= data.folds:
-        raise UsageProblem(f"data.fold: {data.fold} must be below data.folds, {data.folds}.")
+    if data.fold >= folds:
+        raise UsageProblem(f"data.fold: {data.fold} must be below data.folds={folds}.")
     for label in ("yes", "no"):
-        if (patients := len(set(keys[labels == label]))) < data.folds:
+        if (count := len(set(patients[labels == label]))) < folds:
             raise DataProblem(
-                f"data: {patients} patients have the outcome {label}, fewer than there are folds, "
-                f"{data.folds}."
+                f"data: {count} patients have the outcome {label}, fewer than data.folds={folds}."
             )
-    made = StratifiedGroupKFold(data.folds, shuffle=True, random_state=data.split_seed)
-    _, test = list(made.split(labels, labels, keys))[data.fold]
-    held = np.zeros(len(labels), dtype=bool)
-    held[test] = True
-    return _hold_out(held, labels, keys, data)
+    k_fold = StratifiedGroupKFold(folds, shuffle=True, random_state=data.split_seed)
+    _, test = list(k_fold.split(labels, labels, patients))[data.fold]
+    return _hold_out(np.isin(np.arange(len(labels)), test), labels, patients, data)
 
 
-def _by_site(
-    records: Records, schema: Schema, labels: np.ndarray, keys: np.ndarray, data: DataConfig
+def _split_by_site(
+    records: Records, schema: Schema, labels: np.ndarray, patients: np.ndarray, data: DataConfig
 ) -> np.ndarray:
-    sites = [name.strip() for name in (data.test_sites or "").split(",") if name.strip()]
-    found = sorted(set(records.sites) - {""})
-    if not schema.site or not sites:
+    """Hold out all rows of ``data.test_sites``."""
+    test_sites = split_commas(data.test_sites)
+    sites = sorted(set(records.sites) - {""})
+    if not schema.site or not test_sites:
         raise UsageProblem(
             "data.split: site needs a column of kind site, and data.test_sites; sites are: "
-            f"{', '.join(found) or 'none'}."
+            f"{', '.join(sites) or 'none'}."
         )
-    for name in sites:
-        if name not in found:
+    for name in sorted(test_sites):
+        if name not in sites:
             raise UsageProblem(
-                f"data.test_sites: {name!r} is no site; sites are: {', '.join(found)}."
+                f"data.test_sites: {name!r} is not a site; sites are: {', '.join(sites)}."
             )
-    held = np.isin(records.sites, sites)
-    parts = _hold_out(held, labels, keys, data)
-    # Of a patient who was at both, what happened elsewhere is neither learnt nor tested.
-    parts[~held & np.isin(keys, keys[held])] = LEFT_OUT
-    return parts
+    return _hold_out(np.isin(records.sites, sorted(test_sites)), labels, patients, data)
 
 
-def _by_time(
-    records: Records, schema: Schema, labels: np.ndarray, keys: np.ndarray, data: DataConfig
+def _split_by_time(
+    records: Records, schema: Schema, labels: np.ndarray, patients: np.ndarray, data: DataConfig
 ) -> np.ndarray:
-    """Patients whose first row is the latest are the test."""
+    """Hold out the patients whose first row is latest."""
     if not schema.time:
         raise UsageProblem("data.split: time needs a column of kind time.")
-    patients, who = np.unique(keys, return_inverse=True)
-    first = np.full(len(patients), np.inf)
-    np.minimum.at(first, who, records.times)
-    held = first > np.quantile(first, 1 - data.test_fraction)
-    return _hold_out(held[who], labels, keys, data)
+    names, indices = np.unique(patients, return_inverse=True)
+    first_days = np.full(len(names), np.inf)
+    np.minimum.at(first_days, indices, records.times)
+    is_late = first_days > np.quantile(first_days, 1 - data.test_fraction)
+    return _hold_out(is_late[indices], labels, patients, data)
 
 
 def _hold_out(
-    held: np.ndarray, labels: np.ndarray, keys: np.ndarray, data: DataConfig
+    is_test: np.ndarray, labels: np.ndarray, patients: np.ndarray, data: DataConfig
 ) -> np.ndarray:
-    """Splits (size,) where rows are held out for the test, and the rest is drawn by patients."""
-    rest = ~held & ~np.isin(keys, keys[held])
-    parts = np.full(len(labels), LEFT_OUT, dtype=object)
-    parts[held] = TEST
+    """Assign the held-out rows to the test split and the other patients to training and validation.
+
+    Other rows of a held-out patient, such as visits at other sites, are excluded: training on them
+    would leak, and testing on them would not be on the held-out site.
+
+    Args:
+        is_test: (size,) bool.
+        labels: (size,) text by which the other splits are stratified.
+        patients: (size,) text.
+        data: fraction and seed of the validation split.
+    """
+    rest = ~is_test & ~np.isin(patients, patients[is_test])
+    splits = np.full(len(labels), NO_SPLIT, dtype=object)
+    splits[is_test] = TEST
     if not rest.any():
         raise DataProblem("data: every patient is held out for the test.")
-    parts[rest] = assign_splits(
+    splits[rest] = assign_splits(
         labels[rest],
-        merge_groups(keys[rest]),
-        keys[rest],
+        merge_groups(patients[rest]),
+        patients[rest],
         validation=data.validation_fraction,
         test=0.0,
         seed=data.split_seed,
     )
-    return parts
+    return splits
 
 
-def _check(splits: dict[str, Visits], data: DataConfig) -> None:
+def _check_outcomes(splits: dict[str, Visits], data: DataConfig) -> None:
     if data.split == "external":
         return
     for name, split in splits.items():
-        for value, word in ((1.0, "yes"), (0.0, "no")):
+        for value, label in ((1.0, "yes"), (0.0, "no")):
             if not np.any(split.targets == value):
-                raise DataProblem(f"data: no row of the {name} split has the outcome {word}.")
+                raise DataProblem(f"data: no row of the {name} split has the outcome {label}.")
 
 
 def _oversample(outcome: np.ndarray, seed: int) -> np.ndarray:
-    """Positions of rows, those of the rarer outcome again and again until both are as many."""
+    """Return positions of all rows, with those of the rarer outcome repeated until both balance."""
     yes, no = np.flatnonzero(outcome == 1), np.flatnonzero(outcome == 0)
     rare, common = sorted((yes, no), key=len)
-    more = np.random.default_rng(seed).permutation(rare)
-    return np.concatenate([np.arange(len(outcome)), np.resize(more, len(common) - len(rare))])
+    order = np.random.default_rng(seed).permutation(rare)
+    return np.concatenate([np.arange(len(outcome)), np.resize(order, len(common) - len(rare))])
 
 
-def _take(records: Records, places: np.ndarray) -> Records:
-    arrays = ("rows", "numbers", "categories", "outcome", "patients", "sites", "splits", "times")
-    return replace(records, **{name: getattr(records, name)[places] for name in arrays})
+def _select(records: Records, positions: np.ndarray) -> Records:
+    return replace(
+        records,
+        rows=records.rows[positions],
+        numbers=records.numbers[positions],
+        categories=records.categories[positions],
+        outcome=records.outcome[positions],
+        patients=records.patients[positions],
+        sites=records.sites[positions],
+        splits=records.splits[positions],
+        times=records.times[positions],
+    )
 
 
-def _labels(records: Records) -> np.ndarray:
+def _outcome_labels(records: Records) -> np.ndarray:
     return np.where(records.outcome > 0, "yes", "no")
 
 
-def _row_keys(records: Records) -> np.ndarray:
-    """A hash (size,) of all that a row says."""
+def _hash_rows(records: Records) -> np.ndarray:
+    """Return a hash (size,) of inputs and outcome of each row; copies share it."""
     hashes = []
     for numbers, words, outcome in zip(
         records.numbers, records.categories, records.outcome, strict=True
     ):
-        made = hashlib.sha256(numbers.tobytes() + outcome.tobytes())
-        made.update("\n".join(words).encode("utf-8", "replace"))
-        hashes.append(made.hexdigest())
+        digest = hashlib.sha256(numbers.tobytes() + outcome.tobytes())
+        digest.update("\n".join(words).encode("utf-8", "replace"))
+        hashes.append(digest.hexdigest())
     return np.array(hashes, dtype=object)
 
 
 def _assign_bands(values: np.ndarray, borders: tuple[float, ...], unit: str) -> np.ndarray:
     ordered = sorted(borders)
-    pairs = [f"{a:g} to {b:g}" for a, b in pairwise(ordered)]
-    names = [f"below {ordered[0]:g}", *pairs, f"{ordered[-1]:g} and more"]
-    named = np.array([f"{name} {unit}".strip() for name in names], dtype=object)
-    return np.where(np.isnan(values), "", named[np.searchsorted(ordered, values, side="right")])
+    between = [f"{a:g} to {b:g}" for a, b in pairwise(ordered)]
+    bands = [f"below {ordered[0]:g}", *between, f"{ordered[-1]:g} and more"]
+    names = np.array([f"{band} {unit}".strip() for band in bands], dtype=object)
+    return np.where(np.isnan(values), "", names[np.searchsorted(ordered, values, side="right")])
 
 
-def _notes(splits: dict[str, Visits], left_out: int, found: Table, data: DataConfig) -> dict:
-    notes = {
-        "patients": {name: len(np.unique(split.people)) for name, split in splits.items()},
+def _notes(splits: dict[str, Visits], schema: Schema, data: DataConfig) -> dict[str, Any]:
+    """Return facts about the splits for the summary and the model card."""
+    notes: dict[str, Any] = {
+        "patients": {name: len(np.unique(split.patient_keys)) for name, split in splits.items()},
         "prevalence": {name: round(float(s.targets.mean()), 6) for name, s in splits.items() if s},
-        "split": f"{data.folds} folds, {data.fold}" if data.folds else data.split,
-        "left_out": left_out,
-        "schema": found.schema.digest,
-        "reviewed_by": found.schema.reviewed_by,
+        "split": f"fold {data.fold} of {data.folds}" if data.folds else data.split,
+        "schema": schema.digest,
+        "reviewed_by": schema.reviewed_by,
     }
     test = splits[TEST]
-    if not found.own:
-        notes["generated"] = test.risk is not None
     if test.risk is not None:
-        best = clinical.discrimination(test.targets, test.risk)["auroc"]
+        best = discrimination(test.targets, test.risk)["auroc"]
         notes["best_reachable_auroc"] = round(best, 6)
     return notes
 
 
-def _digest(rows: np.ndarray, parts: np.ndarray, schema: Schema) -> str:
-    made = hashlib.sha256(schema.digest.encode())
-    made.update("\n".join(rows).encode())
-    made.update("\n".join(map(str, parts)).encode())
-    return made.hexdigest()
+def _digest(hashes: np.ndarray, split_names: np.ndarray, schema: Schema) -> str:
+    digest = hashlib.sha256(schema.digest.encode())
+    digest.update("\n".join(hashes).encode())
+    digest.update("\n".join(map(str, split_names)).encode())
+    return digest.hexdigest()
 
 
 def _source_schema(columns: dict[str, dict]) -> Schema:
+    """Build the schema of a source that ships with the project."""
     return Schema.model_validate({"reviewed_by": "its makers", "columns": columns})
 
 
-def _schema(found: Table, data: DataConfig, preprocessing: "Preprocessing | None") -> Schema:
-    """What rows must keep to: that of the model which is evaluated, else that of the source."""
+def _select_schema(table: Table, data: DataConfig, preprocessing: Any) -> Schema:
+    """Return the schema of the model that is evaluated, or else that of the source."""
     if preprocessing is None:
-        return found.schema or _read_reviewed_schema(data)
-    file = Path(data.schema_file or "")
-    if file.is_file() and read(file).digest != preprocessing.schema.digest:
+        return table.schema or _read_reviewed_schema(data)
+    path = Path(data.schema_file or "")
+    if path.is_file() and read_schema(path).digest != preprocessing.schema.digest:
         log.warning(
-            "%s is not the schema that the model was trained with; the model's own counts.", file
+            "%s is not the schema that the model was trained with; the model's own is used.", path
         )
     return preprocessing.schema
 
 
 def _read_reviewed_schema(data: DataConfig) -> Schema:
-    """The schema of the user's table, once a person has put a name to it."""
+    """Read the schema of a user's table, and require that a person has reviewed it."""
     if not data.schema_file:
         raise UsageProblem(
-            f"data.schema_file: source {data.source!r} needs one; inspect_data writes it."
+            f"data.schema_file: source {data.source!r} needs one; inspect writes it."
         )
-    schema = read(Path(data.schema_file))
+    schema = read_schema(Path(data.schema_file))
     if not schema.reviewed_by.strip():
         raise UsageProblem(
-            f"data.schema_file: nobody has reviewed {data.schema_file!r}; read it, correct it, and "
-            "put your name behind reviewed_by."
+            f"data.schema_file: reviewed_by is empty in {data.schema_file!r}; read the schema, "
+            "correct it, and enter your name."
         )
     return schema

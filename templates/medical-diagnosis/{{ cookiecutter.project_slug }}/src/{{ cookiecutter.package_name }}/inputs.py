@@ -1,4 +1,4 @@
-"""What ``predict`` reads, and what a request to a served model looks like: rows of the schema."""
+"""Rows to predict, from files and from requests to a served model."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from .data import Visits, visits
+from .data import Visits, build_visits
 from .datasets.frames import read_chunks
 from .datasets.schema import Column, Records, Schema
 from .engine.errors import DataProblem
@@ -16,51 +16,60 @@ from .engine.interfaces import DatasetSplits
 from .preprocessing import Preprocessing
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
-ROWS = 4_096  # that are predicted at a time
+BATCH_ROWS = 4_096  # rows that are predicted at a time
+MAX_MISSING_RATE = 0.5  # in training, up to which a column without any value is worth a warning
 
 
-def read(path: Path, preprocessing: Preprocessing) -> Iterator[Visits]:
-    """Yield the rows of a file that are to be predicted, some thousand at a time.
+def read_rows(path: Path, preprocessing: Preprocessing) -> Iterator[Visits]:
+    """Read the rows of a file to predict, ``BATCH_ROWS`` at a time.
+
+    Args:
+        path: a csv, tsv or parquet file.
+        preprocessing: of the model, with its schema.
 
     Raises:
-        DataProblem: it cannot be read, has no rows, or one breaks the schema.
+        DataProblem: the file cannot be read, has no rows, or a row breaks the schema.
     """
     if path.suffix not in SUFFIXES or not path.is_file():
-        raise DataProblem(f"input: {str(path)!r} is no file that ends with {', '.join(SUFFIXES)}.")
-    schema, before = preprocessing.schema, 0
-    for frame in read_chunks(path):
-        for start in range(0, len(frame), ROWS):
-            few = frame.iloc[start : start + ROWS]
-            yield visits(_parse_rows(few, schema, f"{path}: ", before), schema)
-            before += len(few)
-    if before == 0:
+        raise DataProblem(f"input: {str(path)!r} is not a {', '.join(SUFFIXES)} file.")
+    schema, row_offset = preprocessing.schema, 0
+    for chunk in read_chunks(path):
+        for start in range(0, len(chunk), BATCH_ROWS):
+            frame = chunk.iloc[start : start + BATCH_ROWS]
+            yield build_visits(_parse_rows(frame, schema, f"{path}: ", row_offset), schema)
+            row_offset += len(frame)
+    if row_offset == 0:
         raise DataProblem(f"input: there are no rows in {str(path)!r}.")
 
 
-def missing_columns(path: Path, preprocessing: Preprocessing) -> list[str]:
-    """Read a whole file, and return the columns without any value which most training rows had.
+def find_missing_columns(path: Path, preprocessing: Preprocessing) -> list[str]:
+    """Read a whole file and return the columns that are empty there, though rarely in training.
+
+    Args:
+        path: a csv, tsv or parquet file.
+        preprocessing: of the model, with its schema.
 
     Raises:
-        DataProblem: as ``read``.
+        DataProblem: see ``read_rows``.
     """
-    schema, missing = preprocessing.schema, preprocessing.missing
+    schema, missing_rate = preprocessing.schema, preprocessing.missing_rate
     names = [*schema.numbers, *schema.categories]
-    empty = np.ones(len(names), dtype=bool)
-    for asked in read(path, preprocessing):
-        numbers, categories = np.isnan(asked.numbers), asked.categories == ""
-        empty &= np.concatenate([numbers.all(axis=0), categories.all(axis=0)])
-    without = {name for name, none in zip(names, empty, strict=True) if none}
-    return [name for name in schema.columns if name in without and missing.get(name, 0) < 0.5]
+    is_empty = np.ones(len(names), dtype=bool)
+    for rows in read_rows(path, preprocessing):
+        numbers, categories = np.isnan(rows.numbers), rows.categories == ""
+        is_empty &= np.concatenate([numbers.all(axis=0), categories.all(axis=0)])
+    empty = {name for name, value in zip(names, is_empty, strict=True) if value}
+    rates = {name: missing_rate.get(name, 0.0) for name in schema.columns if name in empty}
+    return [name for name, rate in rates.items() if rate < MAX_MISSING_RATE]
 
 
 def signature(preprocessing: Preprocessing) -> dict[str, Any]:
-    """Columns of a request and of its answer, as MLflow names them."""
-    schema = preprocessing.schema
-    asked = _columns(schema)
+    """Return the columns of a request and of its answer, as MLflow names them."""
+    columns = _input_columns(preprocessing.schema)
     return {
         "inputs": [
-            {"name": name, "type": _type(column), "required": True}
-            for name, column in asked.items()
+            {"name": name, "type": _mlflow_type(column), "required": True}
+            for name, column in columns.items()
         ],
         "outputs": [
             {"name": "prediction", "type": "string", "required": True},
@@ -75,13 +84,18 @@ def signature(preprocessing: Preprocessing) -> dict[str, Any]:
 
 
 def example(data: DatasetSplits, preprocessing: Preprocessing) -> pd.DataFrame:
-    """A request about nobody: the middle of each range, the first of the values."""
-    row = {}
-    numbers = dict(zip(preprocessing.schema.numbers, preprocessing.centre, strict=True))
-    for name, column in _columns(preprocessing.schema).items():
+    """Return a synthetic request: mean numbers and first values, so that it reveals no patient.
+
+    Args:
+        data: part of the engine's interface.
+        preprocessing: of the model, with its means and schema.
+    """
+    row: dict[str, float | str] = {}
+    means = dict(zip(preprocessing.schema.numbers, preprocessing.mean, strict=True))
+    for name, column in _input_columns(preprocessing.schema).items():
         if column.kind == "number":
-            middle = numbers[name]
-            row[name] = float(np.expm1(middle) if name in preprocessing.logarithmic else middle)
+            mean = means[name]
+            row[name] = float(np.expm1(mean) if name in preprocessing.log_columns else mean)
         elif column.kind == "category":
             row[name] = column.values[0]
         elif column.kind == "boolean":
@@ -92,28 +106,38 @@ def example(data: DatasetSplits, preprocessing: Preprocessing) -> pd.DataFrame:
 
 
 def from_frame(frame: pd.DataFrame, preprocessing: Preprocessing) -> dict[str, tf.Tensor]:
-    """Rows of a request -> what the preprocessing takes.
+    """Turn the rows of a request into raw inputs, see ``Visits``.
+
+    Args:
+        frame: one row for each patient.
+        preprocessing: of the model, with its schema.
 
     Raises:
         DataProblem: a row breaks the schema.
     """
     records = _parse_rows(frame, preprocessing.schema)
-    return visits(records, preprocessing.schema).fetch(tf.range(len(records), dtype=tf.int64))
+    visits = build_visits(records, preprocessing.schema)
+    return visits.fetch(tf.range(len(records), dtype=tf.int64))
 
 
-def _parse_rows(frame: pd.DataFrame, schema: Schema, origin: str = "", before: int = 0) -> Records:
-    records = schema.parse(frame, asked=True, before=before)
+def _parse_rows(
+    frame: pd.DataFrame, schema: Schema, prefix: str = "", row_offset: int = 0
+) -> Records:
+    """Parse rows to predict; unlike in training, one that breaks the schema is an error."""
+    records = schema.parse(frame, for_prediction=True, row_offset=row_offset)
     if records.problems:
         row, reason = records.problems[0]
-        raise DataProblem(f"{origin}{row}: {reason}; nothing was predicted.")
+        raise DataProblem(f"{prefix}{row}: {reason}; nothing was predicted.")
     return records
 
 
-def _columns(schema: Schema) -> dict[str, Column]:
-    """What must be known of a patient."""
-    kinds = ("number", "category", "boolean", "date", *(("time",) if schema.of("date") else ()))
-    return {name: schema.columns[name] for name in schema.of(*kinds)}
+def _input_columns(schema: Schema) -> dict[str, Column]:
+    """Return the columns that a row to predict must have."""
+    names = schema.names_of("number", "category", "boolean", "date")
+    if schema.names_of("date"):
+        names = schema.names_of("number", "category", "boolean", "date", "time")
+    return {name: schema.columns[name] for name in names}
 
 
-def _type(column: Column) -> str:
+def _mlflow_type(column: Column) -> str:
     return "double" if column.kind == "number" else "string"

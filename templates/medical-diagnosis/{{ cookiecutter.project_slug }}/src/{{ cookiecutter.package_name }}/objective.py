@@ -1,96 +1,121 @@
-"""What a risk model is trained for: losses and metrics by name, weights, and answers.
+"""Losses, metrics and sample weights by name, and the meaning of a model's outputs.
 
-A network gives logits (batch, members), each of which learns for itself; the saved one gives the
-logit of the recalibrated risk (batch, 1). Targets (batch,) are 1 where the outcome is yes.
+In training a network outputs logits (batch, members), and each member learns on its own; the saved
+network outputs the logit of the calibrated risk (batch, 1). Targets (batch,) are 1 where the
+outcome is yes.
 """
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from keras import ops
 from scipy.special import expit
+from sklearn.utils.class_weight import compute_sample_weight
 
 from .config import Config
-from .engine.interfaces import Preprocessing
+
+if TYPE_CHECKING:
+    from .preprocessing import Preprocessing
 
 NOTICE = "Not a medical device: for research and development, not for decisions about patients."
-FOCUS = 2.0  # exponent of the focal loss
+GAMMA = 2.0  # exponent of the focal loss in its paper
 
 
 @keras.saving.register_keras_serializable(__package__)
 class CrossEntropy(keras.losses.Loss):
-    """Binary cross-entropy, the mean over members.
+    """Binary cross-entropy of logits, averaged over members.
+
+    ``keras.losses.BinaryFocalCrossentropy`` would need targets of shape (batch, members).
 
     Args:
-        focus: exponent of (1 - p) that each row is weighed with (Lin 2017, focal loss).
+        gamma: exponent of the focal loss (Lin et al., ICCV 2017); 0 for plain cross-entropy.
     """
 
-    def __init__(self, focus=0.0, name="cross_entropy", **options):
+    def __init__(self, gamma: float = 0.0, name: str = "cross_entropy", **options: Any) -> None:
         super().__init__(name=name, **options)
-        self.focus = focus
+        self.gamma = gamma
 
-    def call(self, y_true, y_pred):
-        y_pred = ops.cast(y_pred, "float32")
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        y_pred = ops.cast(y_pred, "float32")  # (batch, members)
         truth = ops.cast(ops.reshape(y_true, (-1, 1)), "float32")
-        of_truth = ops.where(truth > 0.5, y_pred, -y_pred)
-        loss = ops.softplus(-of_truth)
-        if self.focus:
-            loss = loss * ops.power(ops.sigmoid(-of_truth), self.focus)
+        logits = ops.where(truth > 0.5, y_pred, -y_pred)  # of the true outcome
+        loss = ops.softplus(-logits)
+        if self.gamma:
+            loss = loss * ops.power(ops.sigmoid(-logits), self.gamma)
         return ops.mean(loss, axis=-1)
 
-    def get_config(self):
-        return {**super().get_config(), "focus": self.focus}
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "gamma": self.gamma}
 
 
 @keras.saving.register_keras_serializable(__package__)
 class Accuracy(keras.metrics.Mean):
-    """Share of rows whose likelier outcome came true."""
+    """Share of rows whose outcome is the more probable one according to the mean logit."""
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
-        likelier = ops.mean(y_pred, axis=-1) > 0
-        right = likelier == (ops.reshape(y_true, (-1,)) > 0.5)
-        super().update_state(ops.cast(right, "float32"), sample_weight)
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        prediction = ops.mean(y_pred, axis=-1) > 0
+        is_correct = prediction == (ops.reshape(y_true, (-1,)) > 0.5)
+        super().update_state(ops.cast(is_correct, "float32"), sample_weight)
 
 
 # === Losses and metrics ===
 
 
 def cross_entropy(config: Config, preprocessing: Preprocessing) -> keras.losses.Loss:
-    """Cross-entropy."""
+    """Binary cross-entropy."""
     return CrossEntropy()
 
 
 def focal(config: Config, preprocessing: Preprocessing) -> keras.losses.Loss:
-    """Focal loss with the paper's exponent 2; recalibration puts its risks right."""
-    return CrossEntropy(FOCUS)
+    """Focal loss with the paper's gamma of 2; recalibration corrects its biased risks."""
+    return CrossEntropy(GAMMA)
 
 
 def accuracy(config: Config, preprocessing: Preprocessing) -> keras.metrics.Metric:
-    """Share of rows whose likelier outcome came true."""
+    """Share of correct predictions at a risk of 0.5."""
     return Accuracy(name="accuracy")
 
 
 def sample_weights(
     targets: np.ndarray, preprocessing: Preprocessing, config: Config
 ) -> np.ndarray | None:
-    """Weights (size,) with which both outcomes count the same, their mean 1; None: all alike."""
-    if config.train.imbalance != "weights":
+    """Weight the training rows so that both outcomes count the same, if the configuration says so.
+
+    Args:
+        targets: (size,) 1 where the outcome is yes, else 0.
+        preprocessing: part of the engine's interface.
+        config: the configuration; ``train.imbalance`` is ``class_weights`` for weights.
+
+    Returns:
+        Weights (size,) float32 with mean 1, or None for equal weights.
+    """
+    if config.train.imbalance != "class_weights":
         return None
-    share = targets.mean()
-    return np.where(targets > 0, 0.5 / share, 0.5 / (1 - share)).astype("float32")
+    return compute_sample_weight("balanced", targets).astype("float32")
 
 
 def risks(outputs: np.ndarray) -> np.ndarray:
-    """Risks (size,) of what a saved model gives (size, 1)."""
+    """Turn the outputs (size, 1) of a saved model into risks (size,) float64."""
     return expit(outputs[:, 0].astype("float64"))
 
 
 def decode_predictions(outputs: np.ndarray, preprocessing: Preprocessing) -> list[dict[str, Any]]:
-    """``prediction``, the outcome at the operating point; ``risk``, and what they come from."""
+    """Turn outputs into answers.
+
+    Args:
+        outputs: (size, 1) logits of the calibrated risk.
+        preprocessing: of the model, with its operating point and version.
+
+    Returns:
+        For each row ``prediction`` (the outcome at the operating point), ``risk``, ``scores``, and
+        the versions of model and schema, by which an answer can be traced.
+    """
     schema = preprocessing.schema
     column = schema.columns[schema.outcome]
-    traced = {
+    provenance = {
         "operating_point": preprocessing.operating_point,
         "model": preprocessing.model_version,
         "schema": schema.digest,
@@ -101,7 +126,7 @@ def decode_predictions(outputs: np.ndarray, preprocessing: Preprocessing) -> lis
             "prediction": column.yes if risk >= preprocessing.operating_point else column.no,
             "risk": float(risk),
             "scores": {column.yes: float(risk), column.no: float(1 - risk)},
-            **traced,
+            **provenance,
         }
         for risk in risks(outputs)
     ]

@@ -1,4 +1,4 @@
-"""What ``predict`` is asked, and how its answers are shown."""
+"""Arguments of ``predict`` and formatting of its output."""
 
 import argparse
 import sys
@@ -11,75 +11,90 @@ from .engine.config_loader import positive
 from .engine.tables import iterate_parts
 
 if TYPE_CHECKING:
+    from .data import Visits
     from .engine.artifact import Artifact
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Rows that are to be predicted."""
+    """Add the arguments of ``predict``."""
     parser.add_argument("input", type=Path, metavar="FILE", help="a csv, tsv or parquet file")
     parser.add_argument(
         "--reasons",
         type=positive,
         default=0,
         metavar="N",
-        help="also the N columns that change the risk of each row most",
+        help="also show the N columns that change the risk of each row most",
     )
 
 
 def predict(
     model: "Artifact", arguments: argparse.Namespace, config: Config
 ) -> Iterator[dict[str, Any]]:
-    """Answers with ``id`` (the row's number), ``prediction``, ``risk`` and what they come from.
+    """Predict the rows of a file.
+
+    Args:
+        model: the trained model.
+        arguments: see ``add_arguments``, and ``batch_size``.
+        config: part of the engine's interface.
+
+    Yields:
+        For each row ``id`` (its number in the file) and the answer, see ``decode_predictions``;
+        with ``--reasons`` also ``reasons``, column -> contribution, and ``reasons_unit``.
 
     Raises:
-        DataProblem: a row breaks the schema; nothing is predicted then.
+        DataProblem: the file cannot be read, or a row breaks the schema; nothing is predicted then.
     """
     from . import inputs, objective
 
-    # The whole file is read before the first row is predicted.
-    for name in inputs.missing_columns(arguments.input, model.preprocessing):
+    # This reads the whole file, so an invalid row is found before the first answer is given.
+    for name in inputs.find_missing_columns(arguments.input, model.preprocessing):
         print(
-            f"warning: column {name!r} is missing in every row, and hardly was in training; the "
-            "model takes it for usual.",
+            f"warning: column {name!r} is empty in every row, but rarely was in training; the "
+            "model assumes average values.",
             file=sys.stderr,
         )
-    for asked in inputs.read(arguments.input, model.preprocessing):
-        outputs = model.predict_split(asked, arguments.batch_size)
-        rows = objective.decode_predictions(outputs, model.preprocessing)
-        why = _reasons(model, asked, arguments.reasons) if arguments.reasons else [{}] * len(rows)
-        for key, row, reason in zip(asked.ids, rows, why, strict=True):
-            yield {"id": str(key), **row, **reason}
+    for rows in inputs.read_rows(arguments.input, model.preprocessing):
+        outputs = model.predict_split(rows, arguments.batch_size)
+        answers = objective.decode_predictions(outputs, model.preprocessing)
+        reasons: list[dict[str, Any]] = [{} for _ in answers]
+        if arguments.reasons:
+            reasons = _explain(model, rows, arguments.reasons)
+        for key, answer, reason in zip(rows.ids, answers, reasons, strict=True):
+            yield {"id": str(key), **answer, **reason}
 
 
 def format_predictions(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """A line for each row, and what the answers are not."""
+    """Format answers as a table with one line for each row, and the notice below."""
     row: dict[str, Any] = {}
     for number, part in enumerate(iterate_parts(rows)):
-        width = max(len("row"), *(len(row["id"]) for row in part))
-        names = max(len(row["prediction"]) for row in part)
+        id_width = max(len("row"), *(len(row["id"]) for row in part))
+        prediction_width = max(len(row["prediction"]) for row in part)
         if number == 0:
-            yield f"{'row':>{width}}  {'risk':>6}  at the operating point"
+            yield f"{'row':>{id_width}}  {'risk':>6}  at the operating point"
         for row in part:
-            line = f"{row['id']:>{width}}  {row['risk']:>6.3f}  {row['prediction']:<{names}}"
-            shown = (f"{name} {value:+.2f}" for name, value in row.get("reasons", {}).items())
-            yield f"{line}  {', '.join(shown)}".rstrip()
+            line = f"{row['id']:>{id_width}}  {row['risk']:>6.3f}  "
+            line += f"{row['prediction']:<{prediction_width}}"
+            reasons = (f"{name} {value:+.2f}" for name, value in row.get("reasons", {}).items())
+            yield f"{line}  {', '.join(reasons)}".rstrip()
     yield f"\nModel {row['model']}, schema {row['schema']}."
     if "reasons" in row:
-        yield f"Reasons are {row['reasons_of']}."
+        yield f"Reasons are {row['reasons_unit']}."
     yield row["notice"]
 
 
-def _reasons(model: "Artifact", asked: Any, most: int) -> list[dict[str, Any]]:
+def _explain(model: "Artifact", rows: "Visits", limit: int) -> list[dict[str, Any]]:
+    """Return the ``limit`` largest contributions of columns to the risk of each row."""
     import numpy as np
 
-    from .evaluation import attributions as reasons
+    from .evaluation import attributions
 
-    names, found = reasons.columns(model), []
-    told = "what a column adds to the log-odds of an unremarkable patient"
+    columns = attributions.input_columns(model)
+    unit = "log-odds added to those of the average patient"
     if model.preprocessing.recalibration == "isotonic":
-        told += ", before recalibration"
-    for row in reasons.contributions(model, model.preprocessing.of(asked)):
-        order = np.argsort(-np.abs(row), kind="stable")[:most]
-        shown = {names[place]: float(row[place]) for place in order}
-        found.append({"reasons": shown, "reasons_of": told})
-    return found
+        unit += ", before recalibration"
+    reasons = []
+    for row in attributions.contributions(model, model.preprocessing.transform(rows)):
+        largest = np.argsort(-np.abs(row), kind="stable")[:limit]
+        contributions = {columns[i]: float(row[i]) for i in largest}
+        reasons.append({"reasons": contributions, "reasons_unit": unit})
+    return reasons

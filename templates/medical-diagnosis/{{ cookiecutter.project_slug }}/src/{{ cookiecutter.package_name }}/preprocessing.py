@@ -1,8 +1,8 @@
 """From a patient's values to the network's inputs, the same in tf.data, ``predict`` and serving.
 
-Numbers are scaled, those with a long tail by their logarithm; one that is missing counts as usual
-and is noted as missing, since that may mean something. Categories become a number for each value.
-Everything is learnt from the training split alone.
+Numbers are standardized, right-skewed ones after a logarithm. A missing number becomes the mean,
+and an indicator input says that it was missing, since that may be informative. Categories are
+one-hot encoded. All statistics come from the training split.
 """
 
 from collections.abc import Iterable
@@ -18,47 +18,49 @@ from .data import Visits
 from .datasets.schema import Schema
 from .engine.errors import UsageProblem
 from .networks import additive
-from .tuning import logistic_weights
+from .tuning import fit_logistic_weights
 
-TAIL = 1.0  # skewness from which a number is scaled by its logarithm
-MOST = 6.0  # spreads from the mean at which a number is cut off
-OUTER = 5  # rows whose mean is where the range of a number begins, and ends
+MIN_SKEWNESS = 1.0  # from which a number is scaled by its logarithm
+MIN_SKEWNESS_ROWS = 20
+CLIP = 6.0  # standard deviations at which a scaled number is clipped
+EDGE_ROWS = 5  # rows whose mean is the outermost quantile
+MIN_STD = 1e-9
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What the training split says of each column.
+    """Scale numbers, encode categories, and hold the statistics of the training split.
 
     Attributes:
         schema: of the table.
-        logarithmic: numbers that are scaled by their logarithm.
-        centre, spread: of each number, after that.
-        gaps: numbers that may be missing, of which that is an input.
-        missing: column -> share that is missing.
-        quantiles: (numbers, …) of the scaled numbers, rising.
-        usual: (width,) means of the inputs: a patient without anything remarkable.
-        reference: (width + 1,) weights of a logistic regression, and its intercept.
-        knots, pairs: of a regression with curves and pairs of inputs, see ``Terms``; empty where
-            they gain nothing.
-        additive: (terms + 1,) its weights, and its intercept.
-        prevalence: share of the training rows with the outcome.
-        recalibration: how risks were set right, once the model is settled.
-        operating_point: risk from which the outcome is predicted; the validation split chooses it.
-        model_version: a hash of the model and of all this, once it is trained.
+        log_columns: numbers that are scaled by their logarithm.
+        mean, std: (numbers,) of each number, after the logarithm.
+        indicator_columns: numbers whose missingness is an input.
+        missing_rate: column -> share of training rows in which it is missing.
+        quantiles: (numbers, …) of the scaled numbers, increasing.
+        input_means: (width,) means of the inputs; together they are the average patient.
+        logistic_weights: (width + 1,) of a tuned logistic regression, the intercept last.
+        knots, pairs: curves and interactions of the additive model, see ``Terms``; empty if they do
+            not improve it.
+        additive_weights: (terms + 1,) of the additive model, the intercept last.
+        prevalence: share of training rows with the outcome.
+        recalibration: the method that ``finalize`` has applied to the model.
+        operating_point: risk from which the outcome is predicted, chosen on the validation split.
+        model_version: a hash of the trained weights and of these fields.
     """
 
     schema: Schema
-    logarithmic: tuple[str, ...]
-    centre: tuple[float, ...]
-    spread: tuple[float, ...]
-    gaps: tuple[str, ...]
-    missing: dict[str, float] = field(default_factory=dict)
+    log_columns: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    indicator_columns: tuple[str, ...]
+    missing_rate: dict[str, float] = field(default_factory=dict)
     quantiles: tuple[tuple[float, ...], ...] = field(default=(), repr=False)
-    usual: tuple[float, ...] = field(default=(), repr=False)
-    reference: tuple[float, ...] = field(default=(), repr=False)
+    input_means: tuple[float, ...] = field(default=(), repr=False)
+    logistic_weights: tuple[float, ...] = field(default=(), repr=False)
     knots: tuple[tuple[float, ...], ...] = field(default=(), repr=False)
     pairs: tuple[tuple[int, int], ...] = field(default=(), repr=False)
-    additive: tuple[float, ...] = field(default=(), repr=False)
+    additive_weights: tuple[float, ...] = field(default=(), repr=False)
     prevalence: float = 0.5
     recalibration: str = "none"
     operating_point: float = 0.5
@@ -68,147 +70,187 @@ class Preprocessing:
 
     @classmethod
     def fit(cls, train: Visits, config: Config) -> "Preprocessing":
-        """Learn scales and what may be missing from the training rows."""
+        """Compute the statistics and fit the regressions on the training split.
+
+        Args:
+            train: the training split.
+            config: the configuration; ``model.bins`` is the number of pieces between quantiles.
+
+        Raises:
+            UsageProblem: the training split is empty.
+        """
         if len(train) == 0:
             raise UsageProblem(
-                f"data.split: {config.data.split} leaves nothing to train on; it is to evaluate."
+                f"data.split: {config.data.split} leaves no training rows; it is for evaluate."
             )
         schema, numbers = train.schema, train.numbers.astype("float64")
-        logarithmic = tuple(
+        log_columns = tuple(
             name
             for name, values in zip(schema.numbers, numbers.T, strict=True)
-            if schema.columns[name].kind == "number" and _has_tail(values)
+            if schema.columns[name].kind == "number" and _is_skewed(values)
         )
         scaled = numbers.copy()
-        logged = [schema.numbers.index(name) for name in logarithmic]
-        scaled[:, logged] = np.log1p(scaled[:, logged])
-        there = ~np.isnan(scaled)
-        count = np.maximum(there.sum(axis=0), 1)
-        centre = np.where(there, scaled, 0).sum(axis=0) / count
-        spread = np.sqrt((np.where(there, scaled - centre, 0) ** 2).sum(axis=0) / count)
-        spread = np.where(spread > 1e-9, spread, 1.0)
-        shares = (~there).mean(axis=0)
-        absent = dict(zip(schema.numbers, shares, strict=True)) | {
-            name: (train.categories[:, place] == "").mean()
-            for place, name in enumerate(schema.categories)
+        log_indices = [schema.numbers.index(name) for name in log_columns]
+        scaled[:, log_indices] = np.log1p(scaled[:, log_indices])
+        present = ~np.isnan(scaled)
+        count = np.maximum(present.sum(axis=0), 1)
+        mean = np.where(present, scaled, 0).sum(axis=0) / count
+        std = np.sqrt((np.where(present, scaled - mean, 0) ** 2).sum(axis=0) / count)
+        std = np.where(std > MIN_STD, std, 1.0)
+        missing = dict(zip(schema.numbers, (~present).mean(axis=0), strict=True)) | {
+            name: (train.categories[:, i] == "").mean() for i, name in enumerate(schema.categories)
         }
-        made = cls(
+        scaling = cls(
             schema=schema,
-            logarithmic=logarithmic,
-            centre=tuple(map(float, centre)),
-            spread=tuple(map(float, spread)),
-            gaps=tuple(np.array(schema.numbers)[shares > 0].tolist()),
-            missing={name: round(float(share), 6) for name, share in absent.items()},
-            quantiles=_quantiles((scaled - centre) / spread, config.model.bins),
+            log_columns=log_columns,
+            mean=_floats(mean),
+            std=_floats(std),
+            indicator_columns=tuple(name for name in schema.numbers if missing[name] > 0),
+            missing_rate={name: round(float(rate), 6) for name, rate in missing.items()},
+            quantiles=_quantiles((scaled - mean) / std, config.model.bins),
             prevalence=float(train.targets.mean()),
         )
-        inputs = made.of(train)
-        weights = logistic_weights(inputs, train.targets, train.people)
-        learnt = {"usual": inputs.mean(axis=0), "reference": weights, "additive": weights}
-        found = additive.fit(inputs, train.targets, train.people, made.inputs, made.quantiles)
-        if found:
-            terms, learnt["additive"] = found
-            made = replace(made, knots=_tuples(terms.knots), pairs=_tuples(terms.pairs))
-        return replace(made, **{name: tuple(map(float, v)) for name, v in learnt.items()})
+        return scaling._fit_regressions(train)
+
+    def _fit_regressions(self, train: Visits) -> "Preprocessing":
+        """Return a copy with the regressions from which networks start."""
+        inputs, patients = self.transform(train), train.patient_keys
+        weights = fit_logistic_weights(inputs, train.targets, patients)
+        fit = replace(
+            self,
+            input_means=_floats(inputs.mean(axis=0)),
+            logistic_weights=_floats(weights),
+            additive_weights=_floats(weights),
+        )
+        model = additive.fit(inputs, train.targets, patients, self.inputs, self.quantiles)
+        if model is None:
+            return fit
+        terms, weights = model
+        return replace(
+            fit,
+            knots=_tuples(terms.knots),
+            pairs=_tuples(terms.pairs),
+            additive_weights=_floats(weights),
+        )
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
-        """The column (width,) that each input comes from."""
+        """The column from which each input (width,) is computed."""
         return (
             *self.schema.numbers,
-            *self.gaps,
+            *self.indicator_columns,
             *(name for name in self.schema.categories for _ in self.schema.columns[name].values),
         )
 
     @property
     def width(self) -> int:
-        """Inputs of a row."""
+        """Number of inputs of a row."""
         return len(self.inputs)
 
     def prepare(self, raw: dict[str, tf.Tensor]) -> tf.Tensor:
-        """Numbers and categories -> (batch, width) float32."""
+        """Scale and encode a batch.
+
+        Args:
+            raw: ``numbers`` (batch, numbers) float32 and ``categories`` (batch, categories) string.
+
+        Returns:
+            Inputs (batch, width) float32.
+        """
         numbers = tf.cast(raw["numbers"], tf.float32)
-        there = ~tf.math.is_nan(numbers)
-        # A missing number counts as the mean; the logarithm must not see NaN.
-        logged = np.isin(self.schema.numbers, self.logarithmic)
-        known = tf.where(there, numbers, 0.0)
-        known = tf.where(logged, tf.math.log1p(tf.maximum(known, 0.0)), known)
-        scaled = (known - np.array(self.centre, "float32")) / np.array(self.spread, "float32")
-        scaled = tf.where(there, tf.clip_by_value(scaled, -MOST, MOST), 0.0)
-        places = [self.schema.numbers.index(name) for name in self.gaps]
-        parts = [scaled, tf.cast(~tf.gather(there, np.array(places, "int32"), axis=1), tf.float32)]
-        for place, name in enumerate(self.schema.categories):
+        present = ~tf.math.is_nan(numbers)
+        uses_log = np.isin(self.schema.numbers, self.log_columns)
+        # Zeros keep NaN out of the arithmetic until missing numbers are set to the mean below.
+        values = tf.where(present, numbers, 0.0)
+        values = tf.where(uses_log, tf.math.log1p(tf.maximum(values, 0.0)), values)
+        scaled = (values - np.array(self.mean, "float32")) / np.array(self.std, "float32")
+        scaled = tf.where(present, tf.clip_by_value(scaled, -CLIP, CLIP), 0.0)
+        indices = [self.schema.numbers.index(name) for name in self.indicator_columns]
+        missing = ~tf.gather(present, np.array(indices, "int32"), axis=1)
+        parts = [scaled, tf.cast(missing, tf.float32)]
+        for i, name in enumerate(self.schema.categories):
             values = tf.constant(self.schema.columns[name].values, tf.string)
-            chosen = raw["categories"][:, place : place + 1] == values
-            parts.append(tf.cast(chosen, tf.float32))
+            parts.append(tf.cast(raw["categories"][:, i : i + 1] == values, tf.float32))
         return tf.ensure_shape(tf.concat(parts, axis=1), (None, self.width))
 
     def finish(self, prepared: tf.Tensor) -> tf.Tensor:
-        """Nothing is left to do."""
+        """Return prepared inputs unchanged."""
         return prepared
 
     def __call__(self, raw: dict[str, tf.Tensor]) -> tf.Tensor:
         return self.finish(self.prepare(raw))
 
-    def of(self, split: Visits) -> np.ndarray:
-        """What the network sees of all rows (size, width)."""
+    def transform(self, split: Visits) -> np.ndarray:
+        """Return the inputs (size, width) float32 of all rows of a split."""
         return self(split.fetch(np.arange(len(split)))).numpy()
 
     def encode_targets(self, targets: np.ndarray) -> np.ndarray:
-        """(size,) float32, 1 where the outcome is yes."""
+        """Return targets (size,) as float32, 1 where the outcome is yes."""
         return targets.astype("float32")
 
     def to_config(self) -> dict[str, Any]:
-        return self._fields() | {"schema": self.schema.model_dump(mode="json")}
+        """Return all fields as JSON."""
+        return {
+            **{f.name: getattr(self, f.name) for f in fields(self)},
+            "schema": self.schema.model_dump(mode="json"),
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Preprocessing":
-        learnt = ("usual", "reference", "additive")
-        lists = {
-            name: tuple(config[name])
-            for name in ("logarithmic", "centre", "spread", "gaps", *learnt)
-        }
-        rows = {name: _tuples(config[name]) for name in ("quantiles", "knots", "pairs")}
-        schema = Schema.model_validate(config["schema"])
-        return cls(**{**config, **lists, **rows, "schema": schema})
+        """Rebuild the preprocessing from ``to_config``."""
+        flat = (
+            *("log_columns", "mean", "std", "indicator_columns"),
+            *("input_means", "logistic_weights", "additive_weights"),
+        )
+        tuples: dict[str, Any] = {name: tuple(config[name]) for name in flat}
+        tuples |= {name: _tuples(config[name]) for name in ("quantiles", "knots", "pairs")}
+        return cls(**{**config, **tuples, "schema": Schema.model_validate(config["schema"])})
 
     def notes(self) -> dict[str, Any]:
+        """Return facts for the summary and the model card."""
         return {
             "inputs": self.width,
-            "logarithmic": list(self.logarithmic),
+            "log_columns": list(self.log_columns),
             "curves": sum(1 for row in self.knots if row),
             "pairs": len(self.pairs),
-            "missing": self.missing,
+            "missing_rate": self.missing_rate,
             "recalibration": self.recalibration,
             "operating_point": self.operating_point,
         }
 
-    def _fields(self) -> dict[str, Any]:
-        return {f.name: getattr(self, f.name) for f in fields(self)}
+
+def _floats(values: np.ndarray) -> tuple[float, ...]:
+    return tuple(map(float, values))
 
 
-def _tuples(rows: Iterable[Iterable[Any]]) -> tuple[tuple[Any, ...], ...]:
+def _tuples(rows: Iterable[Iterable[Any]]) -> tuple[Any, ...]:
     return tuple(map(tuple, rows))
 
 
-def _has_tail(values: np.ndarray) -> bool:
-    known = values[~np.isnan(values)]
-    if len(known) < 20 or known.min() < 0 or known.std() < 1e-9:
+def _is_skewed(values: np.ndarray) -> bool:
+    present = values[~np.isnan(values)]
+    if len(present) < MIN_SKEWNESS_ROWS or present.min() < 0 or present.std() < MIN_STD:
         return False
-    return bool(np.mean(((known - known.mean()) / known.std()) ** 3) > TAIL)
+    return bool(np.mean(((present - present.mean()) / present.std()) ** 3) > MIN_SKEWNESS)
 
 
 def _quantiles(scaled: np.ndarray, bins: int) -> tuple[tuple[float, ...], ...]:
-    """Borders of pieces that hold about as many training rows each, of every number.
+    """Return increasing quantiles of each number that divide it into ``bins`` pieces at most.
 
-    They are saved with the model and tell no row's value: they are rounded, and the outer ones are
-    means of several rows.
+    They are saved with the model, so they must not reveal a row's value: they are rounded, and the
+    outermost ones are means of several rows.
+
+    Args:
+        scaled: (size, numbers) scaled numbers, NaN where missing.
+        bins: pieces with about the same number of rows each.
     """
-    rows = []
+    rows: list[tuple[float, ...]] = []
     for values in scaled.T:
-        known = np.sort(np.clip(values[~np.isnan(values)], -MOST, MOST))
-        borders = np.quantile(known, np.linspace(0, 1, bins + 1)) if len(known) else np.zeros(0)
-        ends = [known[:OUTER].mean(), known[-OUTER:].mean()] if len(known) else [0.0, 0.0]
-        borders = np.unique(np.clip(borders, *ends).round(2))
-        rows.append(tuple(map(float, borders)) if len(borders) > 1 else (0.0, 1.0))
+        present = np.sort(np.clip(values[~np.isnan(values)], -CLIP, CLIP))
+        if not len(present):
+            rows.append((0.0, 1.0))
+            continue
+        quantiles = np.quantile(present, np.linspace(0, 1, bins + 1))
+        quantiles = np.clip(quantiles, present[:EDGE_ROWS].mean(), present[-EDGE_ROWS:].mean())
+        quantiles = np.unique(quantiles.round(2))
+        rows.append(_floats(quantiles) if len(quantiles) > 1 else (0.0, 1.0))
     return tuple(rows)

@@ -1,8 +1,8 @@
-"""What configuration fields may name: each name with the place of what it stands for, as
-``module:attribute`` of this package, the default first.
+"""Names that configuration fields may have, each with ``module:attribute`` in this package.
 
-A place is imported when it is used, so that ``train --help`` needs no TensorFlow: this file imports
-nothing of the package. A value may be the object itself, too.
+The first name of a table is the default. Modules are imported when they are used, so this file
+imports nothing of the package and ``train --help`` needs no TensorFlow. A value may also be the
+object itself.
 """
 
 from typing import Any
@@ -15,11 +15,11 @@ MODELS: dict[str, Any] = {
 }
 
 SOURCES: dict[str, Any] = {
-    "breast_cancer": "data:breast_cancer",
-    "cohort": "data:synthetic_cohort",
-    "csv": "data:table",
-    "parquet": "data:table",
-    "sql": "data:sql",
+    "breast_cancer": "data:load_breast_cancer",
+    "cohort": "data:load_cohort",
+    "csv": "data:load_table",
+    "parquet": "data:load_table",
+    "sql": "data:load_sql",
 }
 
 LOSSES: dict[str, Any] = {
@@ -27,15 +27,15 @@ LOSSES: dict[str, Any] = {
     "focal": "objective:focal",
 }
 
-# Measured on the training and validation split in every epoch.
+# Computed on the training and validation split in every epoch.
 METRICS: dict[str, Any] = {
     "accuracy": "objective:accuracy",
 }
 
-# Keras callbacks that every training calls; see engine/callbacks.py.
+# Keras callbacks that every run calls, see engine/callbacks.py.
 CALLBACKS: dict[str, Any] = {}
 
-# Commands of this project besides the engine's: name -> (module, heading, line of the help).
+# Commands of this project besides the engine's: name -> (module, heading, help line).
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "cross-validate": (
         "commands.cross_validate",

@@ -1,27 +1,37 @@
-"""How good risks are: over a whole split, at the operating point, and for groups of patients.
+"""Metrics, tables and figures of risks: for a split, at thresholds, and for subgroups of patients.
 
-Tables and figures hold aggregates alone, and nothing about a single row or patient.
+All of them are aggregates: neither tables nor figures reveal a single row or patient.
 """
 
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from .engine.figures import figure
+from .engine.interfaces import DatasetSplits, Split
 from .engine.tables import write_csv
-from .evaluation import clinical_metrics as clinical
+from .evaluation.clinical_metrics import (
+    NUM_BINS,
+    bootstrap_intervals,
+    calibration,
+    discrimination,
+    net_benefit,
+    net_benefit_treat_all,
+    threshold_metrics,
+)
 from .objective import risks
 
 if TYPE_CHECKING:
     from .config import Config
-    from .data import Visits
+    from .data import Visits, VisitSplits
     from .engine.artifact import Artifact
-    from .engine.interfaces import DatasetSplits, Preprocessing
+    from .engine.runs import Summary
+    from .preprocessing import Preprocessing
 
-OF_BASELINES = ("auroc", "auprc", "brier", "calibration_slope", "ece")
-OF_SUBGROUPS = (
+BASELINE_METRICS = ("auroc", "auprc", "brier", "calibration_slope", "ece")
+SUBGROUP_METRICS = (
     *("auroc", "auprc", "sensitivity", "specificity", "ppv", "npv", "brier", "ece"),
     *("calibration_slope", "calibration_intercept"),
 )
@@ -30,102 +40,130 @@ LABELS = {
     **{"auroc": "AUROC", "auprc": "AUPRC", "ppv": "PPV", "npv": "NPV", "ece": "ECE"},
     "brier": "Brier score",
 }
-DECISIONS = ("sensitivity", "specificity", "ppv", "npv", "flagged")
-FEWEST = 10  # events, and as many others, from which a subgroup is measured
-RESAMPLED = 200  # draws for the interval of a subgroup
-PER_BIN = 30  # rows at least in a point of the calibration curve
+THRESHOLD_METRICS = ("sensitivity", "specificity", "ppv", "npv", "flag_rate")
+MIN_OUTCOMES = 10  # events, and as many others, from which a subgroup is measured
+SUBGROUP_DRAWS = 200  # bootstrap samples for the interval of a subgroup
+MIN_BIN_ROWS = 30  # of a point of the calibration curve
 THRESHOLDS = (*(i / 100 for i in range(1, 10)), *(i / 20 for i in range(2, 20)), 0.99)
 MISSING = "(missing)"
-SHOWN_COLUMNS = 20
+MAX_COLUMNS = 20  # in the figure of importance
 BLUE, GREY, ORANGE = "#1d4ed8", "#7a8ba3", "#c2410c"
 
 
-def measure(
-    split: "Visits", outputs: np.ndarray, preprocessing: "Preprocessing"
-) -> dict[str, float]:
-    """Metrics of outputs (size, 1), see ``clinical_metrics``, as far as they can be computed.
+def measure(split: Split, outputs: np.ndarray, preprocessing: "Preprocessing") -> dict[str, float]:
+    """Compute the metrics of a split, see ``clinical_metrics``.
 
-    Between ``…_low`` and ``…_high`` are 95 % of the values when patients are drawn anew.
-    ``sensitivity``, ``specificity``, ``ppv``, ``npv`` and ``flagged`` are at the operating point.
+    Args:
+        split: the ``Visits`` that were predicted.
+        outputs: (size, 1) of the model.
+        preprocessing: of the model, with its operating point.
+
+    Returns:
+        Metrics by name; those that are undefined are missing. ``…_low`` and ``…_high`` are
+        bootstrap intervals; ``sensitivity`` to ``flag_rate`` are at the operating point.
     """
-    truth, risk = split.targets, risks(outputs)
-    found = clinical.discrimination(truth, risk)
-    found |= clinical.intervals(truth, risk, split.patients, ("auroc", "auprc"))
-    found |= clinical.at_threshold(truth, risk, preprocessing.operating_point)
-    found |= clinical.calibration(truth, risk)
-    found["prevalence"] = float(truth.mean())
-    if split.risk is not None and np.ptp(risk) > 0 and np.ptp(split.risk) > 0:
-        found["true_risk_correlation"] = float(np.corrcoef(risk, split.risk)[0, 1])
-    names = (
-        *("auroc", "auroc_low", "auroc_high", "auprc", "auprc_low", "auprc_high", *DECISIONS),
+    visits = cast("Visits", split)
+    truth, risk = visits.targets, risks(outputs)
+    metrics = discrimination(truth, risk)
+    metrics |= bootstrap_intervals(truth, risk, visits.patients, ("auroc", "auprc"))
+    metrics |= threshold_metrics(truth, risk, preprocessing.operating_point)
+    metrics |= calibration(truth, risk)
+    metrics["prevalence"] = float(truth.mean())
+    if visits.risk is not None and np.ptp(risk) > 0 and np.ptp(visits.risk) > 0:
+        metrics["true_risk_correlation"] = float(np.corrcoef(risk, visits.risk)[0, 1])
+    order = (
+        *("auroc", "auroc_low", "auroc_high", "auprc", "auprc_low", "auprc_high"),
+        *THRESHOLD_METRICS,
         *("brier", "calibration_slope", "calibration_intercept", "ece", "loss"),
         *("prevalence", "true_risk_correlation"),
     )
-    return {name: found[name] for name in names if name in found}
+    return {name: metrics[name] for name in order if name in metrics}
 
 
 def baseline_row(name: str, split: "Visits", risk: np.ndarray) -> dict[str, Any]:
-    """A baseline's name and test metrics.
+    """Return name and test metrics of a baseline.
 
     Args:
+        name: of the baseline.
+        split: the test split.
         risk: (size,) its risks.
     """
-    found = clinical.discrimination(split.targets, risk)
-    found |= clinical.calibration(split.targets, risk)
-    return {"name": name, "metrics": {f"test/{n}": found[n] for n in OF_BASELINES if n in found}}
+    metrics = discrimination(split.targets, risk) | calibration(split.targets, risk)
+    metrics = {f"test/{key}": metrics[key] for key in BASELINE_METRICS if key in metrics}
+    return {"name": name, "metrics": metrics}
 
 
 def draw(
     folder: Path,
     name: str,
-    split: "Visits",
+    split: Split,
     outputs: np.ndarray,
     preprocessing: "Preprocessing",
 ) -> None:
-    """Write ``NAME_*.png`` and ``NAME_*.csv`` about a split to the folder."""
+    """Write figures and tables about a split: ``NAME_*.png`` and ``NAME_*.csv``.
+
+    Args:
+        folder: where to write them; it is created.
+        name: of the split, with which all file names start.
+        split: the ``Visits`` that were predicted.
+        outputs: (size, 1) of the model.
+        preprocessing: of the model, with its operating point.
+    """
     truth, risk, threshold = split.targets, risks(outputs), preprocessing.operating_point
     _draw_roc(folder / f"{name}_roc.png", truth, risk, threshold)
     _draw_calibration(folder / f"{name}_calibration.png", truth, risk)
     _draw_decision(folder / f"{name}_decision.png", truth, risk, threshold)
     _write_thresholds(folder / f"{name}_threshold.csv", truth, risk, threshold)
-    groups = subgroups(split, risk, threshold)
+    groups = measure_subgroups(cast("Visits", split), risk, threshold)
     _write_subgroups(folder / f"{name}_subgroups.csv", groups)
     if groups:
-        whole = subgroup_metrics(truth, risk, threshold)
-        _draw_subgroups(folder / f"{name}_subgroups.png", groups, whole)
+        overall = _subgroup_metrics(truth, risk, threshold)
+        _draw_subgroups(folder / f"{name}_subgroups.png", groups, overall)
 
 
 def write_report(
     folder: Path,
     model: "Artifact",
-    data: "DatasetSplits",
-    summary: dict[str, Any],
+    data: DatasetSplits,
+    summary: "Summary",
     config: "Config",
 ) -> None:
-    """Write ``importance.csv``, ``importance.png`` and ``MODEL_CARD.md`` to the folder."""
-    from .evaluation import attributions as reasons
-    from .evaluation import model_card as card
+    """Write ``importance.csv``, ``importance.png`` and ``MODEL_CARD.md``.
 
-    split = data.test
-    sizes = reasons.importance(model, model.preprocessing.of(split))
-    write_csv(folder / "importance.csv", ["column", "mean_contribution"], sizes.items())
-    _draw_importance(folder / "importance.png", sizes)
+    Args:
+        folder: where to write them.
+        model: the finalized model.
+        data: the ``VisitSplits`` of the run.
+        summary: of the run.
+        config: of the run.
+    """
+    from .evaluation import attributions, model_card
+
+    split = cast("VisitSplits", data).test
+    importance = attributions.importance(model, model.preprocessing.transform(split))
+    write_csv(folder / "importance.csv", ["column", "mean_contribution"], importance.items())
+    _draw_importance(folder / "importance.png", importance)
     risk = risks(model.predict_split(split, config.data.batch_size))
-    file = folder / "MODEL_CARD.md"
-    card.write(file, summary, split, risk, model.preprocessing, sizes, config)
+    path = folder / "MODEL_CARD.md"
+    model_card.write(path, summary, split, risk, model.preprocessing, importance, config)
 
 
-def subgroups(split: "Visits", risk: np.ndarray, threshold: float) -> list[dict[str, Any]]:
-    """How good risks (size,) are for each value of the columns that make subgroups, and each site.
+def measure_subgroups(split: "Visits", risk: np.ndarray, threshold: float) -> list[dict[str, Any]]:
+    """Compute the metrics of each subgroup and each site.
 
-    Values with fewer than 10 events or 10 others are marked ``too_few``, and as many more of the
-    column as it takes to keep them from being found by subtraction from all rows. Of them neither
-    metrics nor events are told, so that nobody is singled out; they are never the worst.
+    Subgroups with fewer than 10 events or 10 others are marked ``too_few``, and as many further
+    ones of the column as it takes so that subtraction from all rows does not reveal them. Their
+    metrics and events are suppressed, and they are never the worst.
+
+    Args:
+        split: the rows with their subgroups and sites.
+        risk: (size,) of the rows.
+        threshold: from which rows are flagged.
 
     Returns:
-        ``column``, ``value``, ``rows``, ``patients`` (None if unknown), ``too_few``, and of the
-        others ``events``, the metrics, the interval of ``auroc`` and ``worst``: the metrics in
-        which the value is the worst of its column.
+        For each subgroup ``column``, ``value``, ``rows``, ``patients`` (None if unknown) and
+        ``too_few``; unless those are too few also ``events``, ``SUBGROUP_METRICS``, the interval of
+        ``auroc``, and ``worst``, the metrics in which it is the worst of its column.
     """
     columns = dict(split.subgroups)
     if (split.sites != "").any():
@@ -133,116 +171,123 @@ def subgroups(split: "Visits", risk: np.ndarray, threshold: float) -> list[dict[
     groups = []
     for column, values in columns.items():
         values = np.where(values == "", MISSING, values).astype(str)
-        names = sorted(set(values), key=_natural)
-        hidden = _suppress_values(split.targets, values)
-        found = [
-            {"column": column, "value": name}
-            | _subgroup(split, risk, threshold, values == name, name in hidden)
-            for name in names
+        suppressed = _suppress_values(split.targets, values)
+        column_groups = [
+            {"column": column, "value": value}
+            | _measure_subgroup(split, risk, threshold, values == value, value in suppressed)
+            for value in sorted(set(values), key=_natural_key)
         ]
-        _mark_worst([group for group in found if not group["too_few"]])
-        groups += found
+        _mark_worst([group for group in column_groups if not group["too_few"]])
+        groups += column_groups
     return groups
 
 
-def subgroup_metrics(truth: np.ndarray, risk: np.ndarray, threshold: float) -> dict[str, float]:
-    """The metrics of ``OF_SUBGROUPS`` of some rows, as far as they can be computed."""
-    found = clinical.discrimination(truth, risk) | clinical.at_threshold(truth, risk, threshold)
-    found |= clinical.calibration(truth, risk)
-    return {name: found[name] for name in OF_SUBGROUPS if name in found}
-
-
-def patient_count(patients: np.ndarray) -> int | None:
-    """How many patients (size,) rows belong to; None unless it is known of each row."""
+def count_patients(patients: np.ndarray) -> int | None:
+    """Count the distinct patients (size,); None if the patient of a row is unknown."""
     return len(set(patients)) if (patients != "").all() else None
 
 
-def label(metric: str) -> str:
-    """A metric's name as it is read."""
-    return LABELS.get(metric, metric.replace("_", " "))
+def format_metric(name: str) -> str:
+    """Return the label of a metric, such as "AUROC"."""
+    return LABELS.get(name, name.replace("_", " "))
 
 
 def _suppress_values(truth: np.ndarray, values: np.ndarray) -> set[str]:
-    """Values (size,) of a column of which nothing is told.
+    """Return the values of a column whose metrics are suppressed.
 
-    Those that have too few events or others; then the smallest of the rest, until there are two at
-    least, and together enough. For all rows less the values that are told is what is hidden.
+    Readers know the totals of all rows, so they can subtract the published values. Therefore, after
+    the values with too few events or others, the smallest remaining ones are suppressed until there
+    are at least two, and together they have enough.
+
+    Args:
+        truth: (size,) 1 where the outcome happened, else 0.
+        values: (size,) the column's text.
     """
-    counts = {}  # events, and others
+    counts: dict[str, np.ndarray] = {}  # value -> events and others
     for value in np.unique(values):
-        of_value = truth[values == value]
-        counts[value] = np.array([of_value.sum(), len(of_value) - of_value.sum()])
+        outcomes = truth[values == value]
+        counts[value] = np.array([outcomes.sum(), len(outcomes) - outcomes.sum()])
     rest = sorted(counts, key=lambda value: (counts[value].min(), value))
-    hidden: list[str] = []
+    suppressed: list[str] = []
+    total = np.zeros(2)
     while rest and (
-        counts[rest[0]].min() < FEWEST
-        or len(hidden) == 1
-        or (hidden and sum(counts[value] for value in hidden).min() < FEWEST)
+        counts[rest[0]].min() < MIN_OUTCOMES
+        or len(suppressed) == 1
+        or (suppressed and total.min() < MIN_OUTCOMES)
     ):
-        hidden.append(rest.pop(0))
-    return set(hidden)
+        suppressed.append(rest.pop(0))
+        total += counts[suppressed[-1]]
+    return set(suppressed)
 
 
-def _subgroup(
-    split: "Visits", risk: np.ndarray, threshold: float, mask: np.ndarray, hidden: bool
+def _measure_subgroup(
+    split: "Visits", risk: np.ndarray, threshold: float, mask: np.ndarray, is_suppressed: bool
 ) -> dict[str, Any]:
     truth, patients = split.targets[mask], split.patients[mask]
-    group = {"rows": len(truth), "patients": patient_count(patients), "too_few": hidden}
-    if hidden:
+    group: dict[str, Any] = {"rows": len(truth), "patients": count_patients(patients)}
+    group["too_few"] = is_suppressed
+    if is_suppressed:
         return group
     group |= {
         "events": int(truth.sum()),
-        **subgroup_metrics(truth, risk[mask], threshold),
+        **_subgroup_metrics(truth, risk[mask], threshold),
         "worst": [],
     }
-    return group | clinical.intervals(truth, risk[mask], patients, ("auroc",), RESAMPLED)
+    return group | bootstrap_intervals(truth, risk[mask], patients, ("auroc",), SUBGROUP_DRAWS)
+
+
+def _subgroup_metrics(truth: np.ndarray, risk: np.ndarray, threshold: float) -> dict[str, float]:
+    metrics = discrimination(truth, risk) | threshold_metrics(truth, risk, threshold)
+    metrics |= calibration(truth, risk)
+    return {name: metrics[name] for name in SUBGROUP_METRICS if name in metrics}
 
 
 def _mark_worst(groups: list[dict[str, Any]]) -> None:
-    """Name the metrics in which each of a column's values is the worst; none if all are alike."""
-    for name in OF_SUBGROUPS:
-        off = [abs(group[name] - IDEAL.get(name, 1.0)) for group in groups if name in group]
-        if not off or min(off) == max(off):
+    """Add to ``worst`` of a column's groups the metrics farthest from their ideal value."""
+    for name in SUBGROUP_METRICS:
+        ideal = IDEAL.get(name, 1.0)
+        distances = [abs(group[name] - ideal) for group in groups if name in group]
+        if not distances or min(distances) == max(distances):
             continue
         for group in groups:
-            if name in group and abs(group[name] - IDEAL.get(name, 1.0)) == max(off):
+            if name in group and abs(group[name] - ideal) == max(distances):
                 group["worst"].append(name)
 
 
-def _natural(value: str) -> tuple[bool, list[float], str]:
-    """A key by which "under 40 years" comes before "40 to 60 years", and what is missing last."""
+def _natural_key(value: str) -> tuple[bool, list[float], str]:
+    """Return a sort key: "below 40 years" before "40 to 60 years", and missing values last."""
     return value == MISSING, [float(n) for n in re.findall(r"\d+(?:\.\d+)?", value)], value
 
 
 def _write_subgroups(path: Path, groups: list[dict[str, Any]]) -> None:
-    header = ["column", "value", "rows", "patients", "events", *OF_SUBGROUPS]
+    header = ["column", "value", "rows", "patients", "events", *SUBGROUP_METRICS]
     header = [*header, "auroc_low", "auroc_high", "worst", "too_few"]
-    shown = (
-        group | {"worst": " ".join(group.get("worst", [])), "too_few": _yes(group["too_few"])}
+    rows = (
+        group | {"worst": " ".join(group.get("worst", [])), "too_few": _mark(group["too_few"])}
         for group in groups
     )
-    write_csv(path, header, ([_cell(group.get(name, "")) for name in header] for group in shown))
+    write_csv(path, header, ([_cell(row.get(name, "")) for name in header] for row in rows))
 
 
 def _write_thresholds(path: Path, truth: np.ndarray, risk: np.ndarray, threshold: float) -> None:
-    """What decisions at many thresholds come to; the operating point stands among them.
+    """Write the metrics at many thresholds, the operating point among them.
 
-    Cells are empty where a threshold parts off so few rows that they would tell of single ones.
+    Cells are empty where a threshold separates so few rows that they would reveal single ones.
     """
     rows = []
     for at in sorted({*THRESHOLDS, threshold}):
-        flagged = np.count_nonzero(risk >= at)
-        few = 0 < min(flagged, len(risk) - flagged) < FEWEST
-        found = {} if few else clinical.at_threshold(truth, risk, at)
-        if at < 1 and not few:
-            found["net_benefit"] = float(clinical.net_benefit(truth, risk, np.array([at]))[0])
-        values = [found.get(name, "") for name in (*DECISIONS, "net_benefit")]
-        rows.append([_cell(at), *map(_cell, values), _yes(at == threshold)])
-    write_csv(path, ["threshold", *DECISIONS, "net_benefit", "operating_point"], rows)
+        num_flagged = np.count_nonzero(risk >= at)
+        is_suppressed = 0 < min(num_flagged, len(risk) - num_flagged) < MIN_OUTCOMES
+        metrics = {} if is_suppressed else threshold_metrics(truth, risk, at)
+        if at < 1 and not is_suppressed:
+            metrics["net_benefit"] = float(net_benefit(truth, risk, np.array([at]))[0])
+        values = [metrics.get(name, "") for name in (*THRESHOLD_METRICS, "net_benefit")]
+        rows.append([_cell(at), *map(_cell, values), _mark(at == threshold)])
+    write_csv(path, ["threshold", *THRESHOLD_METRICS, "net_benefit", "operating_point"], rows)
 
 
-def _yes(marked: bool) -> str:
-    return "yes" if marked else ""
+def _mark(value: bool) -> str:
+    return "yes" if value else ""
 
 
 def _cell(value: Any) -> Any:
@@ -250,86 +295,87 @@ def _cell(value: Any) -> Any:
 
 
 def _draw_roc(path: Path, truth: np.ndarray, risk: np.ndarray, threshold: float) -> None:
-    """ROC and precision-recall curves side by side, with the operating point."""
+    """Draw ROC and precision-recall curves side by side, with the operating point."""
     from sklearn.metrics import precision_recall_curve, roc_curve
 
-    found, at = clinical.discrimination(truth, risk), clinical.at_threshold(truth, risk, threshold)
-    with figure(path, 9.2, 4.4, ncols=2) as (roc, recall):
-        if found:
-            false, true, _ = roc_curve(truth, risk)
-            roc.plot(false, true, color=BLUE, label=f"AUROC {found['auroc']:.3f}")
-            _mark(roc, at, (1 - at["specificity"], at["sensitivity"]))
-            precision, reached, _ = precision_recall_curve(truth, risk)
-            text = f"AUPRC {found['auprc']:.3f}"
-            recall.step(reached, precision, color=BLUE, where="post", label=text)
-            _mark(recall, at, (at["sensitivity"], at.get("ppv")))
-        roc.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="chance")
-        recall.axhline(truth.mean(), color=GREY, linestyle=":", label="chance")
-        roc.set(xlabel="1 - specificity", ylabel="sensitivity", title="ROC", ylim=(0, 1.03))
-        recall.set(xlabel="sensitivity (recall)", ylabel="PPV (precision)", ylim=(0, 1.03))
-        recall.set_title("Precision and recall")
-        roc.legend(frameon=False, loc="lower right")
-        recall.legend(frameon=False, loc="lower left")
+    # RocCurveDisplay would set labels, limits, aspect and a legend that are all replaced here.
+    areas, metrics = discrimination(truth, risk), threshold_metrics(truth, risk, threshold)
+    with figure(path, 9.2, 4.4, ncols=2) as (roc_axis, pr_axis):
+        if areas:
+            false_rate, true_rate, _ = roc_curve(truth, risk)
+            label = f"AUROC {areas['auroc']:.3f}"
+            roc_axis.plot(false_rate, true_rate, color=BLUE, label=label)
+            _draw_point(roc_axis, metrics, 1 - metrics["specificity"], metrics["sensitivity"])
+            precision, recall, _ = precision_recall_curve(truth, risk)
+            label = f"AUPRC {areas['auprc']:.3f}"
+            pr_axis.step(recall, precision, color=BLUE, where="post", label=label)
+            _draw_point(pr_axis, metrics, metrics["sensitivity"], metrics.get("ppv"))
+        roc_axis.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="chance")
+        pr_axis.axhline(truth.mean(), color=GREY, linestyle=":", label="chance")
+        roc_axis.set(xlabel="1 - specificity", ylabel="sensitivity", title="ROC", ylim=(0, 1.03))
+        pr_axis.set(xlabel="sensitivity (recall)", ylabel="PPV (precision)", ylim=(0, 1.03))
+        pr_axis.set_title("Precision and recall")
+        roc_axis.legend(frameon=False, loc="lower right")
+        pr_axis.legend(frameon=False, loc="lower left")
 
 
-def _mark(axis: Any, at: dict[str, float], point: tuple[float, float | None]) -> None:
-    """The operating point, if it is anywhere."""
-    if point[1] is not None:
-        text = f"operating point, {at['flagged']:.0%} flagged"
-        axis.plot(*point, "o", color=ORANGE, markersize=8, label=text)
+def _draw_point(axis: Any, metrics: dict[str, float], x: float, y: float | None) -> None:
+    """Draw the operating point; nothing if y is undefined."""
+    if y is not None:
+        label = f"operating point, {metrics['flag_rate']:.0%} flagged"
+        axis.plot(x, y, "o", color=ORANGE, markersize=8, label=label)
 
 
 def _draw_calibration(path: Path, truth: np.ndarray, risk: np.ndarray) -> None:
-    """Share of events against risk in bins of about equal size; below, how frequent risks are."""
-    mean, share, low, high = _calibration_curve(truth, risk)
+    """Draw event rate against risk in bins of about equal size, and below a histogram of risks."""
+    mean, rate, low, high = _calibration_curve(truth, risk)
     limit = min(1.0, np.ceil(20 * max(mean.max(), high.max())) / 20 + 0.05)
     ratios = {"height_ratios": [3, 1]}
-    with figure(path, 5.6, 6.4, nrows=2, sharex=True, gridspec_kw=ratios) as (curve, counts):
+    with figure(path, 5.6, 6.4, nrows=2, sharex=True, gridspec_kw=ratios) as (curve, histogram):
         curve.plot([0, limit], [0, limit], color=GREY, linestyle=":", label="perfect")
-        errors = (np.maximum(share - low, 0), np.maximum(high - share, 0))
-        curve.errorbar(mean, share, errors, color=BLUE, marker="o", capsize=2, label="model")
-        curve.set(xlim=(0, limit), ylim=(0, limit), ylabel="share with the outcome")
+        errors = (np.maximum(rate - low, 0), np.maximum(high - rate, 0))
+        curve.errorbar(mean, rate, errors, color=BLUE, marker="o", capsize=2, label="model")
+        curve.set(xlim=(0, limit), ylim=(0, limit), ylabel="event rate")
         curve.set_title("Calibration (bins of equal size, 95 % intervals)")
         curve.legend(frameon=False, loc="upper left")
         bins = np.linspace(0, limit, 26)
-        parts, names = (
-            [np.minimum(risk[truth == y], limit) for y in (0, 1)],
-            ["without", "with the outcome"],
-        )
-        counts.hist(parts, bins, stacked=True, color=[GREY, ORANGE], label=names)
-        beyond = " (the last bar: and above)" if risk.max() > limit else ""
-        counts.set(xlabel=f"risk{beyond}", ylabel="rows")
-        counts.legend(frameon=False)
+        parts = [np.minimum(risk[truth == value], limit) for value in (0, 1)]
+        labels = ["without", "with the outcome"]
+        histogram.hist(parts, bins, stacked=True, color=[GREY, ORANGE], label=labels)
+        note = " (higher ones in the last bar)" if risk.max() > limit else ""
+        histogram.set(xlabel=f"risk{note}", ylabel="rows")
+        histogram.legend(frameon=False)
 
 
 def _calibration_curve(truth: np.ndarray, risk: np.ndarray) -> np.ndarray:
-    """Mean risk, share of events and its 95 % interval (Wilson 1927) of each bin: (4, bins).
+    """Return mean risk, event rate and its 95 % interval (Wilson, 1927) of each bin: (4, bins).
 
-    Rows of the same risk stay together, so that bins need not be quite equal.
+    Equal risks share a bin, so bins may differ in size. ``sklearn.calibration_curve`` neither drops
+    to fewer bins for few rows nor gives intervals.
     """
-    bins = int(np.clip(len(risk) // PER_BIN, 1, clinical.BINS))
+    bins = int(np.clip(len(risk) // MIN_BIN_ROWS, 1, NUM_BINS))
     edges = np.unique(np.quantile(risk, np.arange(1, bins) / bins))
-    places = np.unique(np.searchsorted(edges, risk, side="right"), return_inverse=True)[1]
-    rows = np.bincount(places)
-    mean, share = np.bincount(places, risk) / rows, np.bincount(places, truth) / rows
+    indices = np.unique(np.searchsorted(edges, risk, side="right"), return_inverse=True)[1]
+    rows = np.bincount(indices)
+    mean, rate = np.bincount(indices, risk) / rows, np.bincount(indices, truth) / rows
     square = 1.96**2
-    middle = (share + square / (2 * rows)) / (1 + square / rows)
-    half = np.sqrt(square * share * (1 - share) / rows + (square / (2 * rows)) ** 2)
+    centre = (rate + square / (2 * rows)) / (1 + square / rows)
+    half = np.sqrt(square * rate * (1 - rate) / rows + (square / (2 * rows)) ** 2)
     half /= 1 + square / rows
-    return np.stack([mean, share, middle - half, middle + half])
+    return np.stack([mean, rate, centre - half, centre + half])
 
 
 def _draw_decision(path: Path, truth: np.ndarray, risk: np.ndarray, threshold: float) -> None:
-    """Net benefit over the thresholds that matter: up to nearly the highest risks."""
+    """Draw net benefit over thresholds up to the 99th percentile of the risk."""
     highest = float(np.clip(max(np.quantile(risk, 0.99), 1.1 * threshold), 0.05, 0.99))
     thresholds = np.linspace(0, highest, 200)
-    of_model = clinical.net_benefit(truth, risk, thresholds)
-    of_all = clinical.net_benefit_of_all(truth, thresholds)
-    top = max(of_model.max(), of_all.max(), 0.01)
+    model = net_benefit(truth, risk, thresholds)
+    treat_all = net_benefit_treat_all(truth, thresholds)
+    top = max(model.max(), treat_all.max(), 0.01)
     with figure(path, 6.4, 4.2) as axis:
-        axis.plot(thresholds, of_all, color=GREY, label="treat all")
+        axis.plot(thresholds, treat_all, color=GREY, label="treat all")
         axis.axhline(0, color="black", linewidth=1, label="treat none")
-        axis.plot(thresholds, of_model, color=BLUE, linewidth=2, label="model")
+        axis.plot(thresholds, model, color=BLUE, linewidth=2, label="model")
         if threshold < highest:
             axis.axvline(threshold, color=ORANGE, linestyle=":", label="operating point")
         axis.set(xlim=(0, highest), ylim=(-0.15 * top, 1.1 * top))
@@ -338,43 +384,43 @@ def _draw_decision(path: Path, truth: np.ndarray, risk: np.ndarray, threshold: f
 
 
 def _draw_subgroups(path: Path, groups: list[dict[str, Any]], overall: dict[str, float]) -> None:
-    """Some metrics of each value, with those of all rows as a line; the worst stand out."""
-    shown = ("auroc", "sensitivity", "specificity", "ece")
-    places = np.arange(len(groups))[::-1]
-    few = [place for place, group in zip(places, groups, strict=True) if group["too_few"]]
+    """Draw four metrics of each subgroup; a line shows the metric of all rows."""
+    metrics = ("auroc", "sensitivity", "specificity", "ece")
+    heights = np.arange(len(groups))[::-1]
     names = [f"{g['column']}: {g['value']} ({g['rows']})" for g in groups]
-    size = {"ncols": len(shown), "sharey": True}
-    with figure(path, 10.4, 0.32 * len(groups) + 1.8, **size) as axes:
-        for axis, name in zip(axes, shown, strict=True):
+    layout: dict[str, Any] = {"ncols": len(metrics), "sharey": True}
+    with figure(path, 10.4, 0.32 * len(groups) + 1.8, **layout) as axes:
+        for axis, name in zip(axes, metrics, strict=True):
             if name in overall:
                 axis.axvline(overall[name], color=GREY, linestyle=":")
-            for place, group in zip(places, groups, strict=True):
-                _draw_value(axis, place, group, name)
-            for place in few:
-                axis.axhspan(place - 0.4, place + 0.4, color="#eef1f5")
+            for height, group in zip(heights, groups, strict=True):
+                _draw_subgroup(axis, height, group, name)
             left = min([0.5, *(g["auroc_low"] for g in groups if "auroc_low" in g)])
             limits = {"auroc": (left - 0.02, 1.02), "ece": (0, None)}.get(name, (-0.03, 1.03))
-            axis.set(title=label(name), xlim=limits, ylim=(-0.7, max(len(groups), 1) - 0.3))
-        axes[0].set_yticks(places, names)
+            axis.set(title=format_metric(name), xlim=limits)
+            axis.set_ylim(-0.7, max(len(groups), 1) - 0.3)
+        axes[0].set_yticks(heights, names)
         axes[0].figure.supxlabel(
-            "dotted: all rows; orange: worst of its column; shaded: too few to be measured; "
+            "dotted: all rows; orange: worst of its column; shaded: too few rows; "
             "line: 95 % interval",
             fontsize=8,
         )
 
 
-def _draw_value(axis: Any, place: int, group: dict[str, Any], name: str) -> None:
+def _draw_subgroup(axis: Any, height: int, group: dict[str, Any], name: str) -> None:
+    if group["too_few"]:
+        axis.axhspan(height - 0.4, height + 0.4, color="#eef1f5")
     if name not in group:
         return
     color = ORANGE if name in group["worst"] else BLUE
     if f"{name}_low" in group:
         ends = [group[f"{name}_low"], group[f"{name}_high"]]
-        axis.plot(ends, [place, place], color=color, linewidth=1)
-    axis.plot(group[name], place, "o", color=color)
+        axis.plot(ends, [height, height], color=color, linewidth=1)
+    axis.plot(group[name], height, "o", color=color)
 
 
-def _draw_importance(path: Path, sizes: dict[str, float]) -> None:
-    shown = dict(list(sizes.items())[:SHOWN_COLUMNS])
-    with figure(path, 6.4, 0.3 * len(shown) + 1.4) as axis:
-        axis.barh(list(shown)[::-1], list(shown.values())[::-1], color=BLUE, height=0.6)
-        axis.set(xlabel="mean size of the contribution (log-odds)", title="What the model looks at")
+def _draw_importance(path: Path, importance: dict[str, float]) -> None:
+    largest = dict(list(importance.items())[:MAX_COLUMNS])
+    with figure(path, 6.4, 0.3 * len(largest) + 1.4) as axis:
+        axis.barh(list(largest)[::-1], list(largest.values())[::-1], color=BLUE, height=0.6)
+        axis.set(xlabel="mean absolute contribution (log-odds)", title="Importance of the columns")

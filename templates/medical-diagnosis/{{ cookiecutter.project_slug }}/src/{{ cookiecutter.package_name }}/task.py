@@ -27,7 +27,6 @@ task = Task(
     inspect=inspect,
     sharding_rules=model.SHARDING_RULES,
     phases=model.phases,
-    vocabularies=model.vocabularies,
     sample_weights=objective.sample_weights,
     finalize=model.finalize,
     weights_from_data=model.WEIGHTS_FROM_DATA,

@@ -1,1 +1,1 @@
-"""Commands of this project besides those of the engine."""
+"""Commands of this project, beside those of the engine."""

@@ -1,1 +1,1 @@
-"""Where examples come from: files, tables, downloads, and how they are divided."""
+"""Schema and tables of patients, splits, and checks for identifiers and leaks."""

@@ -1,7 +1,7 @@
-"""The de-identification guard: columns that look as if they told who a patient is.
+"""Find columns that may identify a patient, such as names, phone numbers and record numbers.
 
-A name, a phone number or a record number has no place in a model or a split. The guard looks at the
-names of columns and at what they hold. It is a safety net, not a proof that a table is anonymous.
+The check looks at the names of columns and at the form of their cells. It is a safety net, not a
+proof that a table is anonymous.
 """
 
 import re
@@ -17,9 +17,9 @@ PERSON, BIRTH = "a person's name", "a date of birth"
 MAIL, PHONE = "an e-mail address", "a phone number"
 ADDRESS, NETWORK = "an address", "an internet address"
 RECORD, FREE_TEXT = "a record number", "free text"
-# Reason -> words that follow each other in the name of a column, as `words_of` gives them: English,
-# then other languages that clinics keep tables in.
-NAMED = {
+# Reason -> phrases in the name of a column, in the form of ``split_words``: English first, then
+# other languages in which clinics keep tables.
+NAME_PHRASES = {
     PERSON: "first name|last name|full name|middle name|maiden name|family name|given name|"
     "patient name|firstname|lastname|fullname|surname|forename|fname|lname|pt name|pat name|"
     "next of kin|"
@@ -48,22 +48,22 @@ NAMED = {
     "versichertennummer|krankenversicherungsnummer|aktenzeichen|numero de dossier|"
     "historia clinica|cartella clinica|病历号|住院号|カルテ番号|등록번호",
 }
-# The same for a whole name: as a part of one (insurance type) the word says nothing.
-NAMED_ENTIRELY = {
+# Reason -> words that identify only as the whole name: "insurance", but not "insurance type".
+WHOLE_NAMES = {
     PERSON: "name|last|contact|gp|nom|nombre|nome|naam|имя",
     PHONE: "tel|cell",
     RECORD: "nhs|insurance|licence|license|account|chart",
 }
-TRIED = 10_000  # cells of a column whose form is looked at, drawn from all rows
+SAMPLE_CELLS = 10_000  # cells of a column that are examined, sampled from all rows
 # Shares of the cells that are not empty.
-UNMISTAKABLE = 0.1  # of mail and internet addresses, whose form nothing else has
-MOSTLY = 0.5  # of phone numbers and of texts with letters and digits
-NEARLY_ALL = 0.95  # of dates and whole numbers; and of different values among record numbers
-DIFFERENT = 0.5  # of different values in free text
-WORDS = 4  # in the mean, from which texts are free
-DIGITS = 6  # of the median whole number, from which it may be a record's
-ROUND = 0.5  # share that ends with 0, from which whole numbers are measured: 251000 platelets
-BIRTH_YEARS = 40  # spread of a date's years, without the outer twentieths; visits spread less
+MIN_ADDRESS_SHARE = 0.1  # e-mail and internet addresses have a form that nothing else has
+MIN_FORM_SHARE = 0.5  # phone numbers, and codes of letters and digits
+NEARLY_ALL = 0.95  # dates and whole numbers; unique values among record numbers
+MIN_UNIQUE_SHARE = 0.5  # unique values in free text
+MIN_MEAN_WORDS = 4  # words a cell of free text
+MIN_MEDIAN_DIGITS = 6  # digits of a record number
+MAX_ROUND_SHARE = 0.5  # more whole numbers that end in 0 are measurements: 251000 platelets
+MIN_BIRTH_YEARS = 40  # years between the 5th and 95th percentile of dates; visits span fewer
 MAIL_FORM = r"[^@\s]+@[^@\s]+\.[A-Za-z]{2,}"
 NETWORK_FORM = r"(?:https?://|www\.)\S+|(?:\d{1,3}\.){3}\d{1,3}|(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}"
 # +49 30 123456, 0176/1234567, (030) 1234567 or 555-123-4567.
@@ -77,112 +77,125 @@ DATE_FORM = (
 MEASURE_FORM = r"[<>=≤≥~ ]*\d{0,5}(?:[.,]\d+)?\s*[^\d\s][^\d]*\d?"  # 12.5 mg, <5, 22 kg/m2
 
 
-def check(
-    cells: dict[str, np.ndarray], allowed: set[str], people: np.ndarray | None = None
+def check_identifiers(
+    cells: dict[str, np.ndarray], allow: set[str], patients: np.ndarray | None = None
 ) -> None:
-    """Refuse columns that look as if they told who a patient is.
+    """Refuse a table with columns that may identify a patient.
 
     Args:
-        cells: column -> (size,) cells as text, '' where missing; of columns that are used.
-        allowed: columns that a person has looked at.
-        people: (size,) patients as text, where they are known.
+        cells: column -> (size,) cells as text, '' where missing; only columns that are used.
+        allow: columns that the user has reviewed and allows.
+        patients: (size,) patients as text; None if unknown.
 
     Raises:
-        DataProblem: for the first such column.
+        DataProblem: a column that is not allowed may identify a patient.
     """
-    for name, reason in identifying(cells, people).items():
-        if name not in allowed:
+    for name, reason in find_identifiers(cells, patients).items():
+        if name not in allow:
             raise DataProblem(
                 f"column {name!r}: it looks like {reason}. Leave it out (kind: ignored), or allow "
                 f"it by name: --data.allow {name}."
             )
 
 
-def identifying(cells: dict[str, np.ndarray], people: np.ndarray | None = None) -> dict[str, str]:
-    """Columns -> the reason why each looks as if it told who a patient is.
+def find_identifiers(
+    cells: dict[str, np.ndarray], patients: np.ndarray | None = None
+) -> dict[str, str]:
+    """Return the columns that may identify a patient, each with the reason.
 
     Args:
         cells: column -> (size,) cells as text, '' where missing.
-        people: (size,) patients as text: what stands in several rows of one counts once.
+        patients: (size,) patients as text; a value that a patient has in several rows counts once.
     """
 
-    def once(values: np.ndarray) -> np.ndarray:
-        if people is None:
+    def drop_repeats(values: np.ndarray) -> np.ndarray:
+        if patients is None:
             return values
-        pairs = pd.DataFrame({"who": people, "value": values}, dtype=object)
+        pairs = pd.DataFrame({"patient": patients, "value": values}, dtype=object)
         return pairs.drop_duplicates()["value"].to_numpy()
 
-    reasons = {name: by_name(name) or _by_content(once(values)) for name, values in cells.items()}
+    reasons = {
+        name: _match_name(name) or _match_cells(drop_repeats(values))
+        for name, values in cells.items()
+    }
     return {name: reason for name, reason in reasons.items() if reason}
 
 
-def words_of(name: str) -> list[str]:
-    """The words of a column's name, small, without accents: ``dateOfBirth``, ``DATE_OF_BIRTH``."""
+def split_words(name: str) -> list[str]:
+    """Split a column's name into lower-case words without accents.
+
+    ``dateOfBirth`` and ``DATE_OF_BIRTH`` both give ``["date", "of", "birth"]``.
+    """
     letters = (c for c in unicodedata.normalize("NFD", name) if not unicodedata.combining(c))
     plain = unicodedata.normalize("NFC", "".join(letters))
-    apart = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", plain)
-    return [word for word in re.split(r"[\W\d_]+", apart.casefold()) if word]
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", plain)
+    return [word for word in re.split(r"[\W\d_]+", spaced.casefold()) if word]
 
 
-def by_name(name: str) -> str:
-    """What the name of a column says it holds; '' for nothing of a person."""
-    words = " ".join(words_of(name))
-    for reason, phrases in NAMED_ENTIRELY.items():
+def _match_name(name: str) -> str:
+    """Return what the name of a column suggests, such as "a phone number"; '' if harmless."""
+    words = " ".join(split_words(name))
+    for reason, phrases in WHOLE_NAMES.items():
         if words in phrases.split("|"):
             return reason
-    for reason, phrases in NAMED.items():
+    for reason, phrases in NAME_PHRASES.items():
         if any(f" {phrase} " in f" {words} " for phrase in phrases.split("|")):
             return reason
     return ""
 
 
-def _by_content(cells: np.ndarray) -> str:
-    """What the cells (size,) of a column look like; '' for nothing of a person."""
-    there = pd.Series(cells[cells != ""], dtype=object)
-    if there.empty:
+def _match_cells(cells: np.ndarray) -> str:
+    """Return what the cells (size,) of a column look like; '' if harmless."""
+    present = pd.Series(cells[cells != ""], dtype=object)
+    if present.empty:
         return ""
-    some = there.sample(TRIED, random_state=0) if len(there) > TRIED else there
-    if _share(some, MAIL_FORM) >= UNMISTAKABLE:
+    sample = present
+    if len(present) > SAMPLE_CELLS:
+        sample = present.sample(SAMPLE_CELLS, random_state=0)
+    if _match_share(sample, MAIL_FORM) >= MIN_ADDRESS_SHARE:
         return MAIL
-    if _share(some, NETWORK_FORM) >= UNMISTAKABLE:
+    if _match_share(sample, NETWORK_FORM) >= MIN_ADDRESS_SHARE:
         return NETWORK
-    if _share(some, DATE_FORM) >= NEARLY_ALL:
-        return BIRTH if len(there) >= MIN_ROWS and _spread(some) >= BIRTH_YEARS else ""
-    if _share(some[~some.str.fullmatch(DATE_FORM)], PHONE_FORM) >= MOSTLY:
+    if _match_share(sample, DATE_FORM) >= NEARLY_ALL:
+        is_birth = len(present) >= MIN_ROWS and _year_range(sample) >= MIN_BIRTH_YEARS
+        return BIRTH if is_birth else ""
+    if _match_share(sample[~sample.str.fullmatch(DATE_FORM)], PHONE_FORM) >= MIN_FORM_SHARE:
         return PHONE
-    if len(there) < MIN_ROWS:
+    if len(present) < MIN_ROWS:
         return ""
-    different = there.nunique() / len(there)
-    if _numbers_records(some, different):
+    unique_share = present.nunique() / len(present)
+    if _is_record_number(sample, unique_share):
         return RECORD
-    words = some.str.count(r"\S+").mean()
-    return FREE_TEXT if words >= WORDS and different >= DIFFERENT else ""
+    mean_words = sample.str.count(r"\S+").mean()
+    is_free_text = mean_words >= MIN_MEAN_WORDS and unique_share >= MIN_UNIQUE_SHARE
+    return FREE_TEXT if is_free_text else ""
 
 
-def _share(texts: pd.Series, form: str) -> float:
+def _match_share(texts: pd.Series, form: str) -> float:
     return float(texts.str.fullmatch(form).mean()) if len(texts) else 0.0
 
 
-def _spread(dates: pd.Series) -> float:
-    """Years between the first and the last of dates (size,), without the outer twentieths."""
-    found = dates.str.extract(f"^(?:{DATE_FORM})$").bfill(axis=1).iloc[:, 0].dropna().astype(int)
-    return float(found.quantile(0.95) - found.quantile(0.05))
+def _year_range(dates: pd.Series) -> float:
+    """Return the years between the 5th and the 95th percentile of dates (size,)."""
+    years = dates.str.extract(f"^(?:{DATE_FORM})$").bfill(axis=1).iloc[:, 0].dropna().astype(int)
+    return float(years.quantile(0.95) - years.quantile(0.05))
 
 
-def _numbers_records(texts: pd.Series, different: float) -> bool:
-    """Whether nearly no text (size,) comes twice, and they are long whole numbers, or made of
-    letters and digits without being measured.
+def _is_record_number(texts: pd.Series, unique_share: float) -> bool:
+    """Return whether nearly unique texts (size,) are long whole numbers or alphanumeric codes.
 
     Args:
-        different: share of different ones among all, of which these may be some.
+        texts: cells, or a sample of them.
+        unique_share: share of unique values among all cells.
     """
-    if different < NEARLY_ALL:
+    if unique_share < NEARLY_ALL:
         return False
     whole = texts[texts.str.fullmatch(r"\d+")]
     if len(whole) >= NEARLY_ALL * len(texts):
-        measured = whole.str.endswith("0").mean() > ROUND
-        return different == 1 and whole.str.len().median() >= DIGITS and not measured
-    mixed = texts.str.contains(r"\d") & texts.str.contains("[A-Za-z]") & ~texts.str.contains(r"\s")
-    mixed &= ~texts.str.fullmatch(MEASURE_FORM) & ~texts.str.fullmatch(DATE_FORM)
-    mixed &= pd.to_numeric(texts, errors="coerce").isna()  # 1e-5
-    return bool(mixed.mean() >= MOSTLY)
+        is_measurement = whole.str.endswith("0").mean() > MAX_ROUND_SHARE
+        is_long = whole.str.len().median() >= MIN_MEDIAN_DIGITS
+        return bool(unique_share == 1 and is_long and not is_measurement)
+    codes = texts.str.contains(r"\d") & texts.str.contains("[A-Za-z]") & ~texts.str.contains(r"\s")
+    codes &= ~texts.str.fullmatch(MEASURE_FORM) & ~texts.str.fullmatch(DATE_FORM)
+    codes &= pd.to_numeric(texts, errors="coerce").isna()  # 1e-5 is a number
+    return bool(codes.mean() >= MIN_FORM_SHARE)

@@ -1,8 +1,7 @@
-"""What a clinical table must look like: its columns with units, plausible ranges and values.
+"""Schema of a clinical table: its columns with units, plausible ranges and values.
 
-A schema is written by ``inspect_data`` and reviewed by a person. Training, evaluation, prediction
-and serving keep to it. What it finds wrong with a row is said with the row's number, the column and
-the rule, never with the value.
+``inspect`` proposes a schema and a person reviews it; training, evaluation, prediction and serving
+enforce it. Messages about a row name its number, the column and the rule, never a patient's value.
 """
 
 import difflib
@@ -32,25 +31,28 @@ Kind = Literal[
     "split",
     "ignored",
 ]
-ONCE = ("patient", "site", "time", "outcome", "split")  # kinds that one column may have
-# How tables write the splits.
-MISPLACED = 0.2  # share of a column outside its range from which its unit is doubted
-FEWEST = 20  # values from which a share says something
+UNIQUE_KINDS: tuple[Kind, ...] = ("patient", "site", "time", "outcome", "split")  # one column each
+MAX_OUTSIDE_SHARE = 0.2  # a larger share of a column outside its range suggests another unit
+MIN_VALUES = 20  # a share of fewer values says little
 DAY = np.timedelta64(1, "D")
+
+# Marks rows (size,) bool as invalid for a reason; the first reason of a row counts.
+Reject = Callable[[np.ndarray, str], None]
 
 
 class Column(BaseModel):
-    """What a column holds.
+    """Rules for one column.
 
     Attributes:
-        kind: ``number``, ``category``, ``boolean`` and ``date`` are what a model sees; a date
-            as the days from it to the ``time`` of the row. A split keeps a ``patient`` together.
-        unit, least, most: of a number; outside this range it is implausible.
-        missing: texts that stand for a missing value, as an empty cell does.
-        values: of a category.
-        yes, no: how a boolean or the outcome is written.
-        bands: borders by which a number makes subgroups of patients.
-        subgroup: whether a category or boolean makes subgroups; a site always does.
+        kind: the model's inputs are ``number``, ``category``, ``boolean`` and ``date``, the last
+            one as days from the date to the row's ``time``. A ``patient`` stays in one split.
+        unit, min, max: unit and plausible range of a number; rows outside it are rejected.
+        missing: texts that mean a missing value, like an empty cell.
+        values: the allowed values of a category.
+        yes, no: the texts for the two values of a boolean or of the outcome.
+        bands: borders that divide a number into subgroups of patients.
+        subgroup: whether the values of a category or boolean are reported as subgroups; those of
+            a site always are.
     """
 
     model_config = ConfigDict(
@@ -59,8 +61,8 @@ class Column(BaseModel):
 
     kind: Kind
     unit: str = ""
-    least: float | None = None
-    most: float | None = None
+    min: float | None = None
+    max: float | None = None
     missing: tuple[str, ...] = ()
     values: tuple[str, ...] = ()
     yes: str = ""
@@ -72,35 +74,34 @@ class Column(BaseModel):
     def _fits_together(self) -> Self:
         if self.kind == "category" and (len(set(self.values)) < 2 or "" in self.values):
             raise ValueError("a category needs at least two values, and none of them empty")
-        written = {self.yes, self.no} - {""}
-        if self.kind in ("boolean", "outcome") and len(written) < 2:
-            raise ValueError(f"{self.kind} needs yes and no: how the two are written")
+        if self.kind in ("boolean", "outcome") and len({self.yes, self.no} - {""}) < 2:
+            raise ValueError(f"{self.kind} needs two different texts, yes and no")
         if self.bands and self.kind not in ("number", "ignored"):
-            raise ValueError("bands are for numbers")
-        if self.least is not None and self.most is not None and self.least >= self.most:
-            raise ValueError("least must be below most")
+            raise ValueError(f"bands are for kind number, not {self.kind}")
+        if self.min is not None and self.max is not None and self.min >= self.max:
+            raise ValueError("min must be below max")
         return self
 
     @property
     def range(self) -> str:
-        """The plausible range with its unit, for messages."""
-        low = "any" if self.least is None else f"{self.least:g}"
-        high = "any" if self.most is None else f"{self.most:g}"
+        """The plausible range with its unit, such as ``0 to 120 years``."""
+        low = "any" if self.min is None else f"{self.min:g}"
+        high = "any" if self.max is None else f"{self.max:g}"
         return f"{low} to {high} {self.unit}".strip()
 
 
 @dataclass(frozen=True)
 class Records:
-    """Rows of a table as the schema understands them.
+    """Valid rows of a table, parsed.
 
     Attributes:
-        rows: (size,) their numbers in the table, from 1 on.
-        numbers: (size, numbers) float32, NaN where missing; columns as in ``Schema.numbers``.
-        categories: (size, categories) text, '' where missing; columns as in ``Schema.categories``.
-        outcome: (size,) float32, 1 for yes; without an outcome empty.
-        patients, sites, splits: (size,) text; '' where there is no such column.
-        times: (size,) float64, days since 1970; NaN where there is no such column.
-        problems: ``(row, reason)`` of the rows that are left out.
+        rows: (size,) int row numbers in the table, from 1.
+        numbers: (size, numbers) float32 in the order of ``Schema.numbers``, NaN where missing.
+        categories: (size, categories) text in the order of ``Schema.categories``, '' where missing.
+        outcome: (size,) float32, 1 for yes; (0,) if the table has no outcome.
+        patients, sites, splits: (size,) text; '' if the schema has no such column.
+        times: (size,) float64 days since 1970; NaN if the schema has no such column.
+        problems: ``(row, reason)`` of each rejected row.
     """
 
     rows: np.ndarray
@@ -118,10 +119,11 @@ class Records:
 
 
 class Schema(BaseModel):
-    """All columns of a table.
+    """The columns of a table, by name.
 
     Attributes:
-        reviewed_by: who has read it; training on one's own data begins once there is a name.
+        reviewed_by: the person who has reviewed the schema; training on a user's data requires it.
+        columns: the rules for each column.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -131,185 +133,204 @@ class Schema(BaseModel):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        for kind in ONCE:
-            if len(self.of(kind)) > 1:
-                raise ValueError(f"two columns are of kind {kind}: {', '.join(self.of(kind))}")
+        for kind in UNIQUE_KINDS:
+            names = self.names_of(kind)
+            if len(names) > 1:
+                raise ValueError(f"one column may be of kind {kind}, not {', '.join(names)}")
         if not self.outcome:
             raise ValueError("no column is of kind outcome")
         if not self.numbers and not self.categories:
             raise ValueError("no column is a number, category, boolean or date")
-        if self.of("date") and not self.time:
+        if self.names_of("date") and not self.time:
             raise ValueError(
-                "dates become days before the row's time: a column must be of kind time"
+                "kind date needs a column of kind time: dates become days before the row's time"
             )
         return self
 
-    def of(self, *kinds: Kind) -> tuple[str, ...]:
-        """Names of the columns of these kinds."""
+    def names_of(self, *kinds: Kind) -> tuple[str, ...]:
+        """Return the names of the columns of these kinds, in the schema's order."""
         return tuple(name for name, column in self.columns.items() if column.kind in kinds)
 
     @property
     def numbers(self) -> tuple[str, ...]:
-        """Columns that become numbers."""
-        return self.of("number", "boolean", "date")
+        """Names of the columns that are parsed into numbers."""
+        return self.names_of("number", "boolean", "date")
 
     @property
     def categories(self) -> tuple[str, ...]:
-        return self.of("category")
+        """Names of the columns of kind category."""
+        return self.names_of("category")
 
     @property
     def outcome(self) -> str:
-        return self._single("outcome")
+        """Name of the outcome's column."""
+        return self._name_of("outcome")
 
     @property
     def patient(self) -> str:
-        return self._single("patient")
+        """Name of the patient's column; '' without one."""
+        return self._name_of("patient")
 
     @property
     def site(self) -> str:
-        return self._single("site")
+        """Name of the site's column; '' without one."""
+        return self._name_of("site")
 
     @property
     def time(self) -> str:
-        return self._single("time")
+        """Name of the time's column; '' without one."""
+        return self._name_of("time")
 
     @property
     def split(self) -> str:
-        return self._single("split")
+        """Name of the split's column; '' without one."""
+        return self._name_of("split")
 
     @property
     def digest(self) -> str:
-        """A hash of all columns, whoever has reviewed them."""
+        """A hash of all columns; independent of ``reviewed_by``."""
         columns = self.model_dump(mode="json")["columns"]
         return hashlib.sha256(json.dumps(columns).encode()).hexdigest()[:16]
 
     def to_yaml(self) -> str:
-        """As a person reads and corrects it."""
+        """Return the schema as YAML without defaults, for a person to review."""
         columns = {
             name: column.model_dump(mode="json", exclude_defaults=True)
             for name, column in self.columns.items()
         }
-        named = {"reviewed_by": self.reviewed_by, "columns": columns}
-        return yaml.safe_dump(named, sort_keys=False, allow_unicode=True)
+        content = {"reviewed_by": self.reviewed_by, "columns": columns}
+        return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
-    def parse(self, frame: pd.DataFrame, asked: bool = False, before: int = 0) -> Records:
-        """Rows of a table, without those that break a rule.
+    def parse(
+        self, frame: pd.DataFrame, for_prediction: bool = False, row_offset: int = 0
+    ) -> Records:
+        """Parse a table and reject the rows that break a rule.
 
         Args:
-            frame: cells of any type; empty ones and NaN are missing.
-            asked: the rows are to be predicted: they need no outcome, patient, site or split.
-            before: rows of the table that stand before these.
+            frame: cells of any type; empty cells and NaN are missing values.
+            for_prediction: whether the rows are to be predicted; they need no outcome, patient,
+                site or split then.
+            row_offset: number of rows of the table before these.
+
+        Returns:
+            The valid rows, and for each rejected row the first rule that it breaks.
 
         Raises:
-            DataProblem: a column is missing or unknown, or is written in another unit.
+            DataProblem: a column is missing, unknown or empty, or seems to be in another unit.
         """
-        needed = [n for n, c in self.columns.items() if self._is_needed(c.kind, asked)]
-        _check_columns(needed, self.columns, frame, asked)
-        cells = {name: self._cells(name, frame[name]) for name in needed}
+        required = [
+            name
+            for name, column in self.columns.items()
+            if self._is_required(column.kind, for_prediction)
+        ]
+        _check_columns(required, self.columns, frame, for_prediction)
+        cells = {name: self._read_cells(name, frame[name]) for name in required}
         size = len(frame)
         reasons = np.full(size, "", dtype=object)
 
-        def blame(wrong: np.ndarray, reason: str) -> None:
-            reasons[wrong & (reasons == "")] = reason
+        def reject(invalid: np.ndarray, reason: str) -> None:
+            reasons[invalid & (reasons == "")] = reason
 
         times = np.full(size, np.nan)
         if self.time in cells:
-            times = as_days(cells[self.time])
-            blame(cells[self.time] == "", f"{self.time} is missing")
-            blame(np.isnan(times), f"{self.time} is not a date")
-            blame(times > _today() + 1, f"{self.time} lies in the future")
+            times = to_days(cells[self.time])
+            reject(cells[self.time] == "", f"{self.time} is missing")
+            reject(np.isnan(times), f"{self.time} is not a date")
+            reject(times > _today() + 1, f"{self.time} lies in the future")
         numbers = np.full((size, len(self.numbers)), np.nan, "float32")
-        for place, name in enumerate(self.numbers):
-            numbers[:, place] = self._number(name, cells[name], times, blame)
+        for i, name in enumerate(self.numbers):
+            numbers[:, i] = self._parse_numbers(name, cells[name], times, reject)
         categories = np.full((size, len(self.categories)), "", dtype=object)
-        for place, name in enumerate(self.categories):
-            values, there = cells[name], cells[name] != ""
-            blame(there & ~np.isin(values, self.columns[name].values), f"{name} is not in values")
-            categories[:, place] = values
-        if size and not asked:
-            self._check_filled(numbers, categories)
-        blame(
-            np.isnan(numbers).all(axis=1) & (categories == "").all(axis=1), "every value is missing"
-        )
-        outcome = np.zeros(size if self.outcome in cells else 0, "float32")
+        for i, name in enumerate(self.categories):
+            values, present = cells[name], cells[name] != ""
+            unknown = present & ~np.isin(values, self.columns[name].values)
+            reject(unknown, f"{name} is not in values")
+            categories[:, i] = values
+        if size and not for_prediction:
+            self._check_not_empty(numbers, categories)
+        no_number, no_category = np.isnan(numbers).all(axis=1), (categories == "").all(axis=1)
+        reject(no_number & no_category, "every value is missing")
+        outcome = np.zeros(0, "float32")
         if self.outcome in cells:
-            outcome = self._yes(self.outcome, cells[self.outcome], blame)
-            blame(np.isnan(outcome), f"{self.outcome} is missing")
+            outcome = self._parse_boolean(self.outcome, cells[self.outcome], reject)
+            reject(np.isnan(outcome), f"{self.outcome} is missing")
         if self.patient in cells:
-            blame(cells[self.patient] == "", f"{self.patient} is missing")
-        nothing = np.full(size, "", dtype=object)
-        texts = [cells.get(name, nothing) for name in (self.patient, self.site, self.split)]
-        good = reasons == ""
+            reject(cells[self.patient] == "", f"{self.patient} is missing")
+        no_texts = np.full(size, "", dtype=object)
+        valid = reasons == ""
         return Records(
-            before + np.arange(1, size + 1)[good],
-            numbers[good],
-            categories[good],
-            outcome[good] if len(outcome) else outcome,
-            *(values[good] for values in texts),
-            times[good],
-            tuple((f"row {before + i + 1}", reasons[i]) for i in np.flatnonzero(~good)),
+            rows=row_offset + np.arange(1, size + 1)[valid],
+            numbers=numbers[valid],
+            categories=categories[valid],
+            outcome=outcome[valid] if len(outcome) else outcome,
+            patients=cells.get(self.patient, no_texts)[valid],
+            sites=cells.get(self.site, no_texts)[valid],
+            splits=cells.get(self.split, no_texts)[valid],
+            times=times[valid],
+            problems=tuple(
+                (f"row {row_offset + i + 1}", reasons[i]) for i in np.flatnonzero(~valid)
+            ),
         )
 
-    def _cells(self, name: str, values: pd.Series) -> np.ndarray:
-        """Cells (size,) of a column as text, '' where missing."""
-        cells, missing = as_text(values), self.columns[name].missing
+    def _read_cells(self, name: str, values: pd.Series) -> np.ndarray:
+        """Return the cells (size,) of a column as text, '' where missing."""
+        cells, missing = to_text(values), self.columns[name].missing
         return np.where(np.isin(cells, missing), "", cells) if missing else cells
 
-    def _single(self, kind: Kind) -> str:
-        return next(iter(self.of(kind)), "")
+    def _name_of(self, kind: Kind) -> str:
+        return next(iter(self.names_of(kind)), "")
 
-    def _is_needed(self, kind: Kind, asked: bool) -> bool:
-        if asked and kind in ("outcome", "patient", "site", "split"):
+    def _is_required(self, kind: Kind, for_prediction: bool) -> bool:
+        if for_prediction and kind in ("outcome", "patient", "site", "split"):
             return False
-        if asked and kind == "time":
-            return bool(self.of("date"))
+        if for_prediction and kind == "time":
+            return bool(self.names_of("date"))
         return kind != "ignored"
 
-    def _number(
-        self, name: str, cells: np.ndarray, times: np.ndarray, blame: Callable
+    def _parse_numbers(
+        self, name: str, cells: np.ndarray, times: np.ndarray, reject: Reject
     ) -> np.ndarray:
         column = self.columns[name]
-        there = cells != ""
+        present = cells != ""
         if column.kind == "boolean":
-            return self._yes(name, cells, blame)
+            return self._parse_boolean(name, cells, reject)
         if column.kind == "date":
-            values = as_days(cells)
-            blame(there & np.isnan(values), f"{name} is not a date")
-            values = times - values
-            blame(values < 0, f"{name} lies after {self.time}")
-            return values
+            days = to_days(cells)
+            reject(present & np.isnan(days), f"{name} is not a date")
+            reject(times - days < 0, f"{name} lies after {self.time}")
+            return times - days
         values = pd.to_numeric(pd.Series(cells), errors="coerce").to_numpy("float64")
-        blame(there & ~np.isfinite(values), f"{name} is not a number")
-        low = -np.inf if column.least is None else column.least
-        high = np.inf if column.most is None else column.most
+        reject(present & ~np.isfinite(values), f"{name} is not a number")
+        low = -np.inf if column.min is None else column.min
+        high = np.inf if column.max is None else column.max
         outside = (values < low) | (values > high)
-        if there.sum() >= FEWEST and outside.sum() > MISPLACED * there.sum():
+        # Rows of another unit are no outliers: leaving them out would train on the rest.
+        if present.sum() >= MIN_VALUES and outside.sum() > MAX_OUTSIDE_SHARE * present.sum():
             raise DataProblem(
-                f"column {name!r}: {outside.sum() / there.sum():.0%} of its values are outside the "
-                f"plausible range, {column.range}; it may be in another unit."
+                f"column {name!r}: {outside.sum() / present.sum():.0%} of its values are outside "
+                f"the plausible range, {column.range}; it may be in another unit."
             )
-        blame(outside, f"{name} is outside {column.range}")
+        reject(outside, f"{name} is outside {column.range}")
         return values
 
-    def _yes(self, name: str, cells: np.ndarray, blame: Callable) -> np.ndarray:
-        """1 for yes, 0 for no, NaN where missing."""
+    def _parse_boolean(self, name: str, cells: np.ndarray, reject: Reject) -> np.ndarray:
+        """Return (size,) float32: 1 for yes, 0 for no, NaN where missing."""
         column = self.columns[name]
         values = np.where(cells == column.yes, 1.0, np.where(cells == column.no, 0.0, np.nan))
-        blame(np.isnan(values) & (cells != ""), f"{name} is neither {column.yes} nor {column.no}")
+        reject(np.isnan(values) & (cells != ""), f"{name} is neither {column.yes} nor {column.no}")
         return values.astype("float32")
 
-    def _check_filled(self, numbers: np.ndarray, categories: np.ndarray) -> None:
-        filled = [~np.isnan(column) for column in numbers.T] + [c != "" for c in categories.T]
-        for name, there in zip((*self.numbers, *self.categories), filled, strict=True):
-            if not there.any():
+    def _check_not_empty(self, numbers: np.ndarray, categories: np.ndarray) -> None:
+        present = [~np.isnan(column) for column in numbers.T] + [c != "" for c in categories.T]
+        for name, values in zip((*self.numbers, *self.categories), present, strict=True):
+            if not values.any():
                 raise DataProblem(
-                    f"column {name!r}: every value is missing; a column without any is of kind "
-                    "ignored."
+                    f"column {name!r}: every value is missing; give an empty column kind: ignored."
                 )
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads yes and no as the words that they are in a table."""
+    """Load ``yes`` and ``no`` as strings, as the cells of a table have them, not as booleans."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012
         sign: [rule for rule in rules if rule[0] != "tag:yaml.org,2002:bool"]
@@ -317,11 +338,15 @@ class _Loader(yaml.SafeLoader):
     }
 
 
-def read(path: Path, field: str = "data.schema_file") -> Schema:
-    """A schema from its file.
+def read_schema(path: Path, field: str = "data.schema_file") -> Schema:
+    """Read a schema from a YAML file.
+
+    Args:
+        path: the file.
+        field: the configuration field that names the file, for messages.
 
     Raises:
-        UsageProblem: it is not there, or says what cannot be.
+        UsageProblem: the file does not exist or is not a valid schema.
     """
     try:
         return Schema.model_validate(yaml.load(path.read_text(encoding="utf-8"), _Loader))
@@ -331,28 +356,28 @@ def read(path: Path, field: str = "data.schema_file") -> Schema:
         raise UsageProblem(f"{field}: {str(path)!r} is not YAML: {error}") from None
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(map(str, first["loc"])) or "the schema"
+        location = ".".join(map(str, first["loc"])) or "the schema"
         reason = first["msg"].removeprefix("Value error, ")
-        raise UsageProblem(f"{field}: {str(path)!r}: {place}: {reason}.") from None
+        raise UsageProblem(f"{field}: {str(path)!r}: {location}: {reason}.") from None
 
 
 def _check_columns(
-    needed: list[str], columns: Iterable[str], frame: pd.DataFrame, asked: bool
+    required: list[str], columns: Iterable[str], frame: pd.DataFrame, for_prediction: bool
 ) -> None:
-    found = [str(name) for name in frame.columns]
-    unlisted = [name for name in found if name not in columns]
-    for name in found:
-        if found.count(name) > 1:
-            raise DataProblem(f"column {name!r} stands there twice.")
-    for name in needed:
-        if name not in found:
+    names = [str(name) for name in frame.columns]
+    unlisted = [name for name in names if name not in columns]
+    for name in names:
+        if names.count(name) > 1:
+            raise DataProblem(f"column {name!r} occurs twice.")
+    for name in required:
+        if name not in names:
             nearest = difflib.get_close_matches(name, unlisted, n=1, cutoff=0.5)
-            hint = f" Is it {nearest[0]!r} now?" if nearest else ""
+            hint = f" Has it been renamed to {nearest[0]!r}?" if nearest else ""
             raise DataProblem(f"column {name!r} of the schema is missing.{hint}")
-    if unlisted and not asked:
+    if unlisted and not for_prediction:
         raise DataProblem(
-            f"column {unlisted[0]!r} is not in the schema; if it is not to be used, write it there "
-            "with kind: ignored."
+            f"column {unlisted[0]!r} is not in the schema; to leave it out, add it with "
+            "kind: ignored."
         )
 
 
@@ -360,17 +385,18 @@ def _today() -> float:
     return float((np.datetime64("today") - np.datetime64("1970-01-01")) / DAY)
 
 
-def as_text(values: pd.Series) -> np.ndarray:
-    """Cells (size,) as text, '' where missing; whole numbers without a point."""
-    known = values.dropna()
-    if pd.api.types.is_float_dtype(values) and (known % 1 == 0).all() and (known < 2**53).all():
+def to_text(values: pd.Series) -> np.ndarray:
+    """Convert cells to text (size,), '' where missing; whole numbers have no decimal point."""
+    present = values.dropna()
+    is_whole = pd.api.types.is_float_dtype(values) and (present % 1 == 0).all()
+    if is_whole and (present < 2**53).all():
         values = values.astype("Int64")
-    shown = values.astype(object).where(values.notna(), "")
-    return shown.astype(str).str.strip().to_numpy(dtype=object)
+    texts = values.astype(object).where(values.notna(), "")
+    return texts.astype(str).str.strip().to_numpy(dtype=object)
 
 
-def as_days(cells: np.ndarray) -> np.ndarray:
-    """Dates (size,) as days since 1970, NaN for what is none."""
+def to_days(cells: np.ndarray) -> np.ndarray:
+    """Parse ISO 8601 dates (size,) into float64 days since 1970, NaN for other text."""
     dates = pd.to_datetime(pd.Series(cells), errors="coerce", utc=True, format="ISO8601")
     days = dates.dt.tz_localize(None).to_numpy("datetime64[s]").astype("datetime64[D]")
     return np.where(np.isnat(days), np.nan, (days - np.datetime64("1970-01-01")) / DAY)

@@ -1,6 +1,6 @@
-"""Columns that give the outcome away: each alone tells it nearly without fault.
+"""Find columns that leak the outcome: each one alone predicts it almost perfectly.
 
-Such a column mostly was written after the outcome was known, or is the outcome in other words.
+Such a column was mostly recorded after the outcome was known, or is the outcome in other words.
 """
 
 import numpy as np
@@ -9,49 +9,59 @@ from sklearn.metrics import roc_auc_score
 from ..engine.findings import MIN_ROWS
 from .schema import Records, Schema
 
-ALONE = 0.99  # AUROC of one column from which it gives the outcome away
-FEWEST_EACH = 5  # rows with and without the outcome
+MIN_AUROC = 0.99  # of a single column, from which it counts as a leak
+MIN_OUTCOMES = 5  # rows with and without the outcome
 
 
 def find_giveaways(records: Records, schema: Schema) -> dict[str, float]:
-    """Columns that tell the outcome alone -> their AUROC.
+    """Return the columns that predict the outcome alone, with their AUROC.
 
-    A number counts where it is there, a category by the share of the outcome in other rows with the
-    same value, and each of them by its being missing.
+    A number predicts by its value, a category by the rate of the outcome in other rows with the
+    same value, and either by being missing.
+
+    Args:
+        records: rows with outcomes.
+        schema: of the records.
     """
     truth = records.outcome == 1
-    if not _enough(truth):
+    if not _has_enough_rows(truth):
         return {}
-    told = {
-        name: max(_number_auroc(values, truth), _auroc_either_way(np.isnan(values), truth))
+    aurocs = {
+        name: max(_number_auroc(values, truth), _symmetric_auroc(np.isnan(values), truth))
         for name, values in zip(schema.numbers, records.numbers.T, strict=True)
     }
-    told |= {
-        name: max(_category_auroc(values, truth), _auroc_either_way(values == "", truth))
+    aurocs |= {
+        name: max(_category_auroc(values, truth), _symmetric_auroc(values == "", truth))
         for name, values in zip(schema.categories, records.categories.T, strict=True)
     }
-    return {name: told[name] for name in schema.columns if told.get(name, 0) >= ALONE}
+    return {name: aurocs[name] for name in schema.columns if aurocs.get(name, 0) >= MIN_AUROC}
 
 
-def _enough(truth: np.ndarray) -> bool:
-    return len(truth) >= MIN_ROWS and min(truth.sum(), (~truth).sum()) >= FEWEST_EACH
+def _has_enough_rows(truth: np.ndarray) -> bool:
+    return len(truth) >= MIN_ROWS and min(truth.sum(), (~truth).sum()) >= MIN_OUTCOMES
 
 
-def _auroc_either_way(scores: np.ndarray, truth: np.ndarray) -> float:
+def _symmetric_auroc(scores: np.ndarray, truth: np.ndarray) -> float:
+    """Return the AUROC of the scores or of their negatives, whichever is larger."""
     value = float(roc_auc_score(truth, scores))
     return max(value, 1 - value)
 
 
 def _number_auroc(values: np.ndarray, truth: np.ndarray) -> float:
-    there = ~np.isnan(values)
-    return _auroc_either_way(values[there], truth[there]) if _enough(truth[there]) else 0.0
+    present = ~np.isnan(values)
+    if not _has_enough_rows(truth[present]):
+        return 0.0
+    return _symmetric_auroc(values[present], truth[present])
 
 
 def _category_auroc(values: np.ndarray, truth: np.ndarray) -> float:
-    """Of categories (size,). Not folded: left out, a row has the lower share for its own outcome,
-    so that a value that tells nothing ranks rows the wrong way round."""
-    _, places = np.unique(values, return_inverse=True)
-    rows = np.bincount(places)[places] - 1
-    events = np.bincount(places, weights=truth)[places] - truth
-    shares = np.where(rows > 0, events / np.maximum(rows, 1), truth.mean())
-    return float(roc_auc_score(truth, shares))
+    """Return the AUROC of leave-one-out outcome rates of categories (size,).
+
+    Without a row's own outcome its rate is lower if the outcome is yes, so uninformative values
+    rank rows in reverse. Their AUROC is therefore below 0.5 and must not be mirrored.
+    """
+    _, codes = np.unique(values, return_inverse=True)
+    rows = np.bincount(codes)[codes] - 1
+    events = np.bincount(codes, weights=truth)[codes] - truth
+    rates = np.where(rows > 0, events / np.maximum(rows, 1), truth.mean())
+    return float(roc_auc_score(truth, rates))

@@ -1,7 +1,8 @@
-"""What is measured of risks, and how they are set right: pure functions of outcomes and risks.
+"""Clinical metrics, calibration and operating points: pure functions of outcomes and risks.
 
-Everywhere, ``truth`` (size,) is 1 where the outcome happened, else 0, and ``risk`` (size,) is in
-[0, 1]. Rows whose risk is at or above a threshold are flagged. What cannot be computed is left out.
+Everywhere ``truth`` (size,) is 1 where the outcome happened, else 0, and ``risk`` (size,) is in
+[0, 1]. Rows whose risk is at or above a threshold are flagged. Metrics that are undefined for the
+given rows are missing from the result.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,311 +12,372 @@ from scipy.special import expit, logit
 
 from ..engine.errors import DataProblem
 
-SMALLEST = 1e-6  # risks are this far from 0 and 1 before their logarithm is taken
-BINS = 10  # of equal width, for the calibration error
-AT_ONCE = 2_000_000  # weights that are held while rows are drawn anew
-LARGEST = 100.0  # a coefficient beyond this means that the outcomes are separated
-STEPS = 100  # of Newton's method
-SPREAD = 0.1  # standard deviation of the priors of Platt's slope and intercept
-LEAST_SLOPE = 0.05  # below it, the order of the risks would be lost
+EPSILON = 1e-6  # risks are clipped to this distance from 0 and 1 before their logarithm is taken
+NUM_BINS = 10  # of equal width, for the calibration error
+MAX_WEIGHTS = 2_000_000  # bootstrap weights in memory at a time: 16 MB
+MAX_COEFFICIENT = 100.0  # a larger one means that the outcomes are separated
+MAX_STEPS = 100  # of Newton's method
+PRIOR_STD = 0.1  # standard deviation of the priors of Platt's slope and intercept
+MIN_SLOPE = 0.05  # a lower slope would lose the order of the risks
 
 
 def discrimination(truth: np.ndarray, risk: np.ndarray) -> dict[str, float]:
-    """How well risks tell who has the outcome; nothing unless both outcomes occur.
+    """Compute AUROC and AUPRC.
 
-    ``auroc`` is the area under the ROC curve (Hanley & McNeil 1982), ``auprc`` the average
-    precision.
+    Args:
+        truth: (size,) 1 where the outcome happened, else 0.
+        risk: (size,) in [0, 1].
+
+    Returns:
+        ``auroc``, the area under the ROC curve (Hanley & McNeil, Radiology 143, 1982), and
+        ``auprc``, the average precision; empty unless both outcomes occur.
     """
-    if not _both(truth):
+    if not _has_both_outcomes(truth):
         return {}
-    measured = weighted(truth, risk, np.ones((1, len(truth))))
-    return {name: float(measured[name][0]) for name in ("auroc", "auprc")}
+    metrics = weighted_metrics(truth, risk, np.ones((1, len(truth))))
+    return {name: float(metrics[name][0]) for name in ("auroc", "auprc")}
 
 
-def at_threshold(truth: np.ndarray, risk: np.ndarray, threshold: float) -> dict[str, float]:
-    """What a decision at a threshold comes to; ratios without a denominator are left out.
+def threshold_metrics(truth: np.ndarray, risk: np.ndarray, threshold: float) -> dict[str, float]:
+    """Compute the metrics of decisions at a threshold.
 
-    ``flagged`` is the share of rows at or above the threshold.
+    Args:
+        truth: (size,) 1 where the outcome happened, else 0.
+        risk: (size,) in [0, 1].
+        threshold: rows with a risk of at least this are flagged.
+
+    Returns:
+        ``sensitivity``, ``specificity``, ``ppv``, ``npv`` and ``flag_rate``, the share of rows that
+        are flagged; those with a denominator of zero are missing.
     """
-    event, flagged = truth > 0, risk >= threshold
+    is_event, is_flagged = truth > 0, risk >= threshold
     ratios = {
-        "sensitivity": (event & flagged, event),
-        "specificity": (~event & ~flagged, ~event),
-        "ppv": (event & flagged, flagged),
-        "npv": (~event & ~flagged, ~flagged),
-        "flagged": (flagged, np.ones(len(event), bool)),
+        "sensitivity": (is_event & is_flagged, is_event),
+        "specificity": (~is_event & ~is_flagged, ~is_event),
+        "ppv": (is_event & is_flagged, is_flagged),
+        "npv": (~is_event & ~is_flagged, ~is_flagged),
+        "flag_rate": (is_flagged, np.ones(len(is_event), bool)),
     }
     return {name: float(a.sum() / b.sum()) for name, (a, b) in ratios.items() if b.any()}
 
 
 def calibration(truth: np.ndarray, risk: np.ndarray) -> dict[str, float]:
-    """Whether risks are as high as the outcome is frequent.
+    """Compute how well risks agree with the frequency of the outcome.
 
-    ``brier`` is the mean squared error (Brier 1950), ``loss`` the mean cross-entropy in nats.
-    ``ece`` is the mean distance, over 10 bins of the risk of equal width and weighted by their
-    rows, between mean risk and share of events (Naeini et al. 2015). ``calibration_slope`` and
-    ``calibration_intercept`` are those of a logistic regression of the outcome on the logit of the
-    risk (Cox 1958), the intercept with the slope fixed at 1 (calibration in the large); they are
-    left out where the regression has no finite solution.
+    Args:
+        truth: (size,) 1 where the outcome happened, else 0.
+        risk: (size,) in [0, 1].
+
+    Returns:
+        ``brier``: mean squared error (Brier, 1950).
+        ``ece``: expected calibration error, the distance between mean risk and event rate in 10
+        bins of equal width, weighted by their rows (Naeini et al., AAAI 2015).
+        ``calibration_slope``: slope of a logistic regression of the outcome on the logit of the
+        risk (Cox, Biometrika 45, 1958).
+        ``calibration_intercept``: its intercept with the slope fixed at 1 (calibration in the
+        large). Both are missing where the regression has no finite solution.
+        ``loss``: mean cross-entropy in nats.
     """
     if not len(truth):
         return {}
     logits = logit(clip_risk(risk))
-    measured = {"brier": float(np.mean((risk - truth) ** 2)), "ece": _binned_error(truth, risk)}
+    metrics = {"brier": float(np.mean((risk - truth) ** 2)), "ece": _calibration_error(truth, risk)}
     ones = np.ones(len(truth))
-    both = _logistic(np.stack([ones, logits], axis=1), truth)
-    if both is not None:
-        measured["calibration_slope"] = float(both[1])
-    alone = _logistic(ones[:, None], truth, offset=logits)
-    if alone is not None:
-        measured["calibration_intercept"] = float(alone[0])
-    return measured | {"loss": float(_surprise(logits, truth).mean())}
+    line = _fit_logistic(np.stack([ones, logits], axis=1), truth)
+    if line is not None:
+        metrics["calibration_slope"] = float(line[1])
+    shift = _fit_logistic(ones[:, None], truth, offset=logits)
+    if shift is not None:
+        metrics["calibration_intercept"] = float(shift[0])
+    return metrics | {"loss": float(_cross_entropy(logits, truth).mean())}
 
 
 def net_benefit(truth: np.ndarray, risk: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Net benefit (thresholds,) of treating those at or above each threshold.
+    """Compute the net benefit of treating the flagged patients (Vickers & Elkin, 2006).
 
-    Hits minus false alarms, the latter weighted by the odds of the threshold, per row
-    (Vickers & Elkin 2006).
+    It is the number of hits minus that of false alarms times the odds of the threshold, per row.
 
     Args:
+        truth: (size,) 1 where the outcome happened, else 0.
+        risk: (size,) in [0, 1].
         thresholds: (thresholds,) in [0, 1).
+
+    Returns:
+        Net benefit (thresholds,).
     """
-    hits, alarms = _flagged_counts(truth, risk, thresholds)
+    hits, alarms = _count_flagged(truth, risk, thresholds)
     return (hits - alarms * thresholds / (1 - thresholds)) / len(truth)
 
 
-def net_benefit_of_all(truth: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Net benefit (thresholds,) of treating everybody; that of treating nobody is 0."""
+def net_benefit_treat_all(truth: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Compute the net benefit of treating everybody; that of treating nobody is 0.
+
+    Args:
+        truth: (size,) 1 where the outcome happened, else 0.
+        thresholds: (thresholds,) in [0, 1).
+    """
     return net_benefit(truth, np.ones(len(truth)), thresholds)
 
 
-def intervals(
+def bootstrap_intervals(
     truth: np.ndarray,
     risk: np.ndarray,
     patients: np.ndarray,
     names: Sequence[str] = ("auroc", "auprc", "brier"),
-    resampled: int = 500,
+    num_draws: int = 500,
     seed: int = 0,
 ) -> dict[str, float]:
-    """95 % percentile intervals when whole patients are drawn anew (Efron & Tibshirani 1993).
+    """Compute 95 % percentile intervals by resampling patients (Efron & Tibshirani, 1993).
 
-    Rows of one patient resemble each other: drawn one by one, they would promise too much. Draws
-    that have one outcome alone are skipped.
+    Rows of a patient are correlated: resampling rows would give intervals that are too narrow.
+    Draws with a single outcome are skipped.
 
     Args:
-        patients: (size,) to whom each row belongs; '' is a patient of its own.
+        truth: (size,) 1 where the outcome happened, else 0.
+        risk: (size,) in [0, 1].
+        patients: (size,) the patient of each row; each '' is a patient of its own.
         names: metrics among ``auroc``, ``auprc`` and ``brier``.
+        num_draws: number of bootstrap samples.
+        seed: of the random generator.
 
     Returns:
-        ``NAME_low`` and ``NAME_high`` of each.
+        ``NAME_low`` and ``NAME_high`` of each metric.
     """
-    if not _both(truth):
+    if not _has_both_outcomes(truth):
         return {}
+    random = np.random.default_rng(seed)
     parts = [
-        weighted(truth, risk, weights)
-        for weights in _bootstrap_weights(
-            patient_numbers(patients), resampled, np.random.default_rng(seed)
-        )
+        weighted_metrics(truth, risk, weights)
+        for weights in _bootstrap_weights(number_patients(patients), num_draws, random)
     ]
-    found = {}
+    intervals: dict[str, float] = {}
     for name in names:
         values = np.concatenate([part[name] for part in parts])
         if not np.isnan(values).all():
             low, high = np.nanquantile(values, [0.025, 0.975])
-            found |= {f"{name}_low": float(low), f"{name}_high": float(high)}
-    return found
+            intervals |= {f"{name}_low": float(low), f"{name}_high": float(high)}
+    return intervals
 
 
-def weighted(truth: np.ndarray, risk: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    """AUROC, average precision and Brier score (draws,) of weighted rows, by one sort for all.
+def weighted_metrics(
+    truth: np.ndarray, risk: np.ndarray, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Compute AUROC, average precision and Brier score for many sets of row weights.
+
+    scikit-learn's functions would sort the rows once for each draw; this sorts them once.
 
     Args:
+        truth: (size,) 1 where the outcome happened, else 0.
+        risk: (size,) in [0, 1].
         weights: (draws, size) how often each row counts.
 
     Returns:
-        NaN where a draw has one outcome alone.
+        ``auroc``, ``auprc`` and ``brier``, each (draws,); NaN for draws with a single outcome.
     """
     order = np.argsort(risk, kind="stable")
-    begins = np.flatnonzero(np.diff(risk[order], prepend=-1.0))  # rows of the same risk together
-    weights, event = weights[:, order].astype("float64"), truth[order] > 0
-    events = np.add.reduceat(weights * event, begins, axis=1)
-    others = np.add.reduceat(weights * ~event, begins, axis=1)
-    errors = weights @ (risk[order] - event) ** 2 / np.maximum(weights.sum(axis=1), 1)
-    of_event, of_other = events.sum(axis=1), others.sum(axis=1)
+    starts = np.flatnonzero(np.diff(risk[order], prepend=-1.0))  # of runs of equal risks
+    weights, is_event = weights[:, order].astype("float64"), truth[order] > 0
+    events = np.add.reduceat(weights * is_event, starts, axis=1)  # (draws, distinct risks)
+    others = np.add.reduceat(weights * ~is_event, starts, axis=1)
+    errors = weights @ (risk[order] - is_event) ** 2 / np.maximum(weights.sum(axis=1), 1)
+    num_events, num_others = events.sum(axis=1), others.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        below = np.cumsum(others, axis=1) - others / 2
-        auroc = (events * below).sum(axis=1) / (of_event * of_other)
+        ranks = np.cumsum(others, axis=1) - others / 2  # ties count half
+        auroc = (events * ranks).sum(axis=1) / (num_events * num_others)
         hits = np.cumsum(events[:, ::-1], axis=1)
         precision = hits / np.cumsum((events + others)[:, ::-1], axis=1)
-        auprc = (events[:, ::-1] * np.nan_to_num(precision)).sum(axis=1) / of_event
-    alone = (of_event == 0) | (of_other == 0)
+        auprc = (events[:, ::-1] * np.nan_to_num(precision)).sum(axis=1) / num_events
+    is_single = (num_events == 0) | (num_others == 0)
     values = {"auroc": auroc, "auprc": auprc, "brier": errors}
-    return {name: np.where(alone, np.nan, value) for name, value in values.items()}
+    return {name: np.where(is_single, np.nan, value) for name, value in values.items()}
 
 
-def patient_numbers(patients: np.ndarray) -> np.ndarray:
-    """Numbers (size,) from 0 on; rows of one patient share one, and each '' has its own."""
+def number_patients(patients: np.ndarray) -> np.ndarray:
+    """Number patients (size,) from 0; each '' is a patient of its own."""
     names = np.asarray(patients, dtype=object).astype(str)
-    own = np.array([f"\0{row}" for row in range(len(names))])
-    return np.unique(np.where(names == "", own, names), return_inverse=True)[1]
+    row_names = np.array([f"\0{row}" for row in range(len(names))])
+    return np.unique(np.where(names == "", row_names, names), return_inverse=True)[1]
 
 
-def platt(
-    truth: np.ndarray, logits: np.ndarray, shift: float = 0.0, spread: float = SPREAD
+def fit_platt(
+    truth: np.ndarray, logits: np.ndarray, shift: float = 0.0, prior_std: float = PRIOR_STD
 ) -> tuple[float, float]:
-    """Slope and intercept that set logits right (Platt 1999).
+    """Fit a slope and an intercept that calibrate logits (Platt, 1999).
 
-    Validation splits are small, so both have a normal prior, the slope around 1. The slope stays
-    positive, so that no order is turned round.
+    Validation splits are small, so both have a normal prior, the slope around 1. The slope is at
+    least ``MIN_SLOPE``, so that the order of the risks stays.
 
     Args:
-        truth, logits: (size,) of the validation split.
-        shift: where the intercept is expected.
-        spread: standard deviation of both priors.
+        truth: (size,) outcomes of the validation split.
+        logits: (size,) of the validation split.
+        shift: mean of the intercept's prior.
+        prior_std: standard deviation of both priors.
+
+    Returns:
+        Slope and intercept; 1 and 0 if the fit does not converge.
     """
-    scaled = np.asarray(logits, dtype="float64")
-    design = np.stack([np.ones(len(scaled)), scaled], axis=1)
-    mean, precision = np.array([shift, 1.0]), np.full(2, spread**-2)
-    found = _logistic(design, truth, mean=mean, precision=precision)
-    if found is not None and found[1] < LEAST_SLOPE:
-        scaled = LEAST_SLOPE * scaled
-        alone = _logistic(design[:, :1], truth, scaled, mean[:1], precision[:1])
-        found = None if alone is None else np.array([alone[0], LEAST_SLOPE])
-    return (1.0, 0.0) if found is None else (float(found[1]), float(found[0]))
+    logits = np.asarray(logits, dtype="float64")
+    design = np.stack([np.ones(len(logits)), logits], axis=1)
+    mean, precision = np.array([shift, 1.0]), np.full(2, prior_std**-2)
+    line = _fit_logistic(design, truth, mean=mean, precision=precision)
+    if line is not None and line[1] < MIN_SLOPE:
+        offset = MIN_SLOPE * logits
+        intercept = _fit_logistic(design[:, :1], truth, offset, mean[:1], precision[:1])
+        line = None if intercept is None else np.array([intercept[0], MIN_SLOPE])
+    return (1.0, 0.0) if line is None else (float(line[1]), float(line[0]))
 
 
-def isotonic(truth: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Knots of a rising curve from logits to risks (Zadrozny & Elkan 2002).
+def fit_isotonic(truth: np.ndarray, logits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fit an increasing curve from logits to risks (Zadrozny & Elkan, KDD 2002).
 
     Between knots the logit of the risk is linear; outside it is that of the nearest knot. No risk
     is nearer to 0 or 1 than half a row of the validation split.
 
     Args:
-        truth, logits: (size,) of the validation split.
+        truth: (size,) outcomes of the validation split.
+        logits: (size,) of the validation split.
 
     Returns:
-        Logits, rising, and risks, each (knots,) float32; one knot where all logits are the same.
+        Logits, increasing, and risks of the knots, each (knots,) float32; a single knot if all
+        logits are equal.
     """
     from sklearn.isotonic import IsotonicRegression
 
-    fitted = IsotonicRegression(out_of_bounds="clip").fit(
+    curve = IsotonicRegression(out_of_bounds="clip").fit(
         np.asarray(logits, dtype="float32"), np.asarray(truth, dtype="float32")
     )
-    least = 1 / (2 * len(truth))
-    y = np.clip(fitted.y_thresholds_, least, 1 - least).astype("float32")
+    margin = 1 / (2 * len(truth))
+    y = np.clip(curve.y_thresholds_, margin, 1 - margin).astype("float32")
     changes = np.append(True, y[1:] != y[:-1])
-    kept = changes | np.append(changes[1:], True)  # both ends of each level stretch
-    return fitted.X_thresholds_.astype("float32")[kept], y[kept]
+    is_knot = changes | np.append(changes[1:], True)  # both ends of each plateau
+    return curve.X_thresholds_.astype("float32")[is_knot], y[is_knot]
 
 
-def operating_point(
+def choose_operating_point(
     truth: np.ndarray, risk: np.ndarray, min_sensitivity: float, cost_ratio: float | None = None
 ) -> float:
-    """The threshold at which patients are flagged, chosen on the validation split.
+    """Choose the threshold from which patients are flagged, on the validation split.
 
-    The one of the fewest false alarms among those whose sensitivity is at least
-    ``min_sensitivity``; with a cost ratio the one of least cost; the lowest of several. Thresholds
-    are midpoints between neighbouring risks: tiny differences between machines then flip no
-    decision.
+    Candidates are the midpoints between neighbouring risks, so that tiny numerical differences
+    between machines flip no decision. Of equally good thresholds the lowest is chosen.
 
     Args:
-        cost_ratio: how many false alarms one missed patient is worth.
+        truth: (size,) 1 where the outcome happened, else 0.
+        risk: (size,) in [0, 1].
+        min_sensitivity: the threshold has the fewest false alarms among those that reach it.
+        cost_ratio: cost of a missed patient in false alarms; if set, the threshold has the lowest
+            cost instead.
 
     Raises:
-        DataProblem: nobody has the outcome.
+        DataProblem: no row has the outcome.
     """
-    events = truth.sum()
-    if not events:
-        raise DataProblem("the validation split has no events: no operating point can be chosen.")
+    num_events = truth.sum()
+    if not num_events:
+        raise DataProblem(
+            "the validation split has no row with the outcome, so no operating point can be chosen."
+        )
     risks = np.unique(risk)
-    ends = [1.0] if risks[-1] < 1 else []  # above the highest risk nobody is flagged
+    ends = [1.0] if risks[-1] < 1 else []  # a threshold above the highest risk flags nobody
     edges = np.concatenate([[0.0], risks, ends])
     thresholds = (edges[:-1] + edges[1:]) / 2
-    hits, alarms = _flagged_counts(truth, risk, thresholds)
+    hits, alarms = _count_flagged(truth, risk, thresholds)
     if cost_ratio is not None:
-        return float(thresholds[np.argmin(alarms + cost_ratio * (events - hits))])
-    reached = hits / events >= min_sensitivity - 1e-12
-    return float(thresholds[np.argmin(np.where(reached, alarms, np.inf))])
+        return float(thresholds[np.argmin(alarms + cost_ratio * (num_events - hits))])
+    is_sensitive = hits / num_events >= min_sensitivity - 1e-12
+    return float(thresholds[np.argmin(np.where(is_sensitive, alarms, np.inf))])
 
 
 def clip_risk(risk: np.ndarray) -> np.ndarray:
-    """Risks (size,) far enough from 0 and 1 that their logits are finite."""
-    return np.clip(risk, SMALLEST, 1 - SMALLEST)
+    """Clip risks (size,) so that their logits are finite."""
+    return np.clip(risk, EPSILON, 1 - EPSILON)
 
 
-def _both(truth: np.ndarray) -> bool:
-    """Whether both outcomes occur."""
-    return 0 < np.count_nonzero(truth) < len(truth)
+def _has_both_outcomes(truth: np.ndarray) -> bool:
+    return 0 < int(np.count_nonzero(truth)) < len(truth)
 
 
 def _bootstrap_weights(
-    numbers: np.ndarray, resampled: int, random: np.random.Generator
+    patients: np.ndarray, num_draws: int, random: np.random.Generator
 ) -> Iterator[np.ndarray]:
-    """Weights (draws, size) of rows: how often the patient of each was drawn; some draws a time."""
-    count, at_once = int(numbers.max()) + 1, max(1, AT_ONCE // len(numbers))
-    for begin in range(0, resampled, at_once):
-        times = range(min(at_once, resampled - begin))
-        drawn = [np.bincount(random.integers(count, size=count), minlength=count) for _ in times]
-        yield np.stack(drawn)[:, numbers]
+    """Yield row weights (draws, size), ``MAX_WEIGHTS`` at a time: how often each patient was drawn.
+
+    Args:
+        patients: (size,) numbers from 0.
+        num_draws: number of bootstrap samples.
+        random: generator to draw from.
+    """
+    count, chunk = int(patients.max()) + 1, max(1, MAX_WEIGHTS // len(patients))
+    for start in range(0, num_draws, chunk):
+        draws = [
+            np.bincount(random.integers(count, size=count), minlength=count)
+            for _ in range(min(chunk, num_draws - start))
+        ]
+        yield np.stack(draws)[:, patients]
 
 
-def _flagged_counts(
+def _count_flagged(
     truth: np.ndarray, risk: np.ndarray, thresholds: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Events and others (thresholds,) at or above each threshold."""
-    groups = (np.sort(risk[truth > 0]), np.sort(risk[truth <= 0]))
-    hits, alarms = (len(group) - np.searchsorted(group, thresholds) for group in groups)
+    """Count hits and false alarms (thresholds,) at each threshold."""
+    events, others = np.sort(risk[truth > 0]), np.sort(risk[truth <= 0])
+    hits = len(events) - np.searchsorted(events, thresholds)
+    alarms = len(others) - np.searchsorted(others, thresholds)
     return hits, alarms
 
 
-def _binned_error(truth: np.ndarray, risk: np.ndarray) -> float:
-    places = np.minimum((risk * BINS).astype(int), BINS - 1)
-    surplus = np.bincount(places, risk - truth, minlength=BINS)
-    return float(np.abs(surplus).sum() / len(truth))
+def _calibration_error(truth: np.ndarray, risk: np.ndarray) -> float:
+    bins = np.minimum((risk * NUM_BINS).astype(int), NUM_BINS - 1)
+    differences = np.bincount(bins, risk - truth, minlength=NUM_BINS)
+    return float(np.abs(differences).sum() / len(truth))
 
 
-def _surprise(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Cross-entropy (size,) in nats."""
-    return np.logaddexp(0, logits) - targets * logits
+def _cross_entropy(logits: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return the cross-entropy (size,) in nats."""
+    return np.logaddexp(0, logits) - truth * logits
 
 
-def _logistic(
+def _fit_logistic(
     design: np.ndarray,
-    targets: np.ndarray,
+    truth: np.ndarray,
     offset: np.ndarray | float = 0.0,
     mean: np.ndarray | float = 0.0,
     precision: np.ndarray | float = 0.0,
 ) -> np.ndarray | None:
-    """Coefficients (terms,) of a logistic regression by Newton's method.
+    """Fit a logistic regression by Newton's method.
+
+    ``sklearn.linear_model.LogisticRegression`` has neither offsets nor priors around other values
+    than zero, and does not report separated outcomes.
 
     Args:
-        design: (size, terms) what the logits are made of.
-        offset: (size,) a part of the logits that is given.
-        mean, precision: (terms,) of a normal prior; precision 0 is none.
+        design: (size, terms).
+        truth: (size,) 1 where the outcome happened, else 0.
+        offset: (size,) a fixed part of the logits.
+        mean: (terms,) of the normal priors.
+        precision: (terms,) of the normal priors; 0 for none.
 
     Returns:
-        None where there is no finite, unique solution, as with separated outcomes.
+        Coefficients (terms,), or None without a finite, unique solution, as with separated
+        outcomes.
     """
     precision = np.broadcast_to(np.asarray(precision, "float64"), design.shape[1:])
 
     def cost(at: np.ndarray) -> float:
         prior = (precision * (at - mean) ** 2).sum() / 2
-        return float(_surprise(offset + design @ at, targets).sum() + prior)
+        return float(_cross_entropy(offset + design @ at, truth).sum() + prior)
 
-    found = np.zeros(design.shape[1]) + mean
-    for _ in range(STEPS):
-        risk = expit(offset + design @ found)
-        slope = design.T @ (targets - risk) - precision * (found - mean)
-        curvature = (design.T * (risk * (1 - risk))) @ design + np.diag(precision)
-        if not np.linalg.cond(curvature) < 1e12:
+    coefficients = np.zeros(design.shape[1]) + mean
+    for _ in range(MAX_STEPS):
+        risk = expit(offset + design @ coefficients)
+        gradient = design.T @ (truth - risk) - precision * (coefficients - mean)
+        hessian = (design.T * (risk * (1 - risk))) @ design + np.diag(precision)
+        if not np.linalg.cond(hessian) < 1e12:
             return None
-        step = np.clip(np.linalg.solve(curvature, slope), -5, 5)
-        while cost(found + step) > cost(found) and np.abs(step).max() > 1e-9:
+        step = np.clip(np.linalg.solve(hessian, gradient), -5, 5)
+        while cost(coefficients + step) > cost(coefficients) and np.abs(step).max() > 1e-9:
             step = step / 2
-        found = found + step
-        if np.abs(found).max() > LARGEST:
+        coefficients = coefficients + step
+        if np.abs(coefficients).max() > MAX_COEFFICIENT:
             return None
         if np.abs(step).max() < 1e-8:
-            return found
+            return coefficients
     return None

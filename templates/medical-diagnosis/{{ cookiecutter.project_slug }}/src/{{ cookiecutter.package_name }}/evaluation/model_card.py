@@ -1,7 +1,7 @@
-"""The model card: what a model is, how good it is and for whom, and what only people can say.
+"""Write the model card: what a model is, how good it is and for whom.
 
-Its sections follow Mitchell et al. 2019. Numbers come from the run. What is not known, and what a
-person must answer for, is marked as such.
+Its sections follow Mitchell et al., "Model Cards for Model Reporting", FAT* 2019. Numbers come from
+the run; facts that are not recorded, and questions that a person must answer, are marked.
 """
 
 from collections.abc import Iterable, Sequence
@@ -19,49 +19,52 @@ if TYPE_CHECKING:
     from ..config import Config
     from ..data import Visits
     from ..datasets.schema import Column, Schema
-    from ..engine.interfaces import Preprocessing
+    from ..engine.runs import Summary
+    from ..preprocessing import Preprocessing
 
 UNKNOWN = "**not recorded**"
-SHOWN_COLUMNS = 15  # that the model looks at most
-SHOWN_VALUES = 12  # of a category
+MAX_COLUMNS = 15  # in the table of importance
+MAX_VALUES = 12  # of a category that are listed
 COUNTS = ("rows", "patients", "events")  # of a subgroup
 PERFORMANCE = (
     *("auroc", "auprc", "brier", "loss", "calibration_slope", "calibration_intercept", "ece"),
-    *("sensitivity", "specificity", "ppv", "npv", "flagged", "prevalence"),
+    *("sensitivity", "specificity", "ppv", "npv", "flag_rate", "prevalence"),
     "true_risk_correlation",
 )
 SPLITS = {
-    "patient": "patients drawn at random; all rows of a patient are in one split",
-    "site": "the test split is all rows of the sites that are held out",
-    "time": "the test split is the patients who came last",
-    "external": "everybody is in the test split: the model is evaluated on data from elsewhere",
+    "patient": "random patients; all rows of a patient are in one split",
+    "site": "the test split is all rows of the held-out sites",
+    "time": "the test split is the latest patients",
+    "external": "all rows are in the test split: the model is evaluated on data from elsewhere",
 }
 RECALIBRATION = {
-    "auto": "isotonic where the validation split has many events, else Platt's",
     "platt": "Platt's (1999): a slope and an intercept, fitted on the validation split",
     "isotonic": "isotonic (Zadrozny & Elkan 2002), fitted on the validation split",
-    "none": "none: risks are as the network gives them",
+    "none": "none: risks are the network's own",
 }
 
 
 def write(
     path: Path,
-    summary: dict[str, Any],
+    summary: "Summary",
     split: "Visits",
     risk: np.ndarray,
     preprocessing: "Preprocessing",
     importance: dict[str, float],
     config: "Config",
 ) -> None:
-    """Write the model card (Mitchell et al. 2019) as Markdown.
+    """Write the model card as Markdown.
 
     Args:
-        summary: of the run. Used if there: ``data.generated``, ``data.patients`` and
-            ``data.prevalence`` of each split; ``preprocessing.missing``, shares of the columns, and
-            ``preprocessing.recalibration``, the one that was chosen.
+        path: the file to write.
+        summary: of the run. Optional entries: ``data.generated``, ``data.patients`` and
+            ``data.prevalence`` by split, ``preprocessing.missing_rate`` by column, and
+            ``preprocessing.recalibration``, the method that was applied.
         split: the test split.
-        risk: (size,) calibrated risks of it.
+        risk: (size,) its calibrated risks.
+        preprocessing: of the model, with its schema, operating point and version.
         importance: mean absolute contribution of each column.
+        config: of the run.
     """
     parts = [
         [f"# Model card: {_cell(summary['model'])}", f"> **{NOTICE}**"],
@@ -71,69 +74,73 @@ def write(
         _columns(summary, preprocessing.schema),
         _performance(summary),
         _decisions(summary, preprocessing, config),
-        _subgroups(report.subgroups(split, risk, preprocessing.operating_point)),
+        _subgroups(report.measure_subgroups(split, risk, preprocessing.operating_point)),
         _importance(importance),
         _limits(),
-        _tracing(summary),
+        _provenance(summary),
     ]
     write_text(path, "\n\n".join(block for part in parts for block in part) + "\n")
 
 
-def _details(summary: dict[str, Any], preprocessing: "Preprocessing") -> list[str]:
+def _details(summary: "Summary", preprocessing: "Preprocessing") -> list[str]:
     schema = preprocessing.schema
-    reviewer = _cell(schema.reviewed_by) if schema.reviewed_by else "**nobody has reviewed it**"
+    reviewer = _cell(schema.reviewed_by) if schema.reviewed_by else "**not reviewed**"
     rows = [
         ("model", summary["model"]),
         ("version", preprocessing.model_version),
         ("run", summary["run_id"]),
         ("parameters", summary.get("parameters")),
-        ("this card was written", datetime.now(UTC).date().isoformat()),
+        ("date of this card", datetime.now(UTC).date().isoformat()),
         ("schema", schema.digest),
     ]
-    shown = [(name, _format_value(value)) for name, value in rows]
-    return ["## Model details", _table(("", ""), [*shown, ("schema reviewed by", reviewer)])]
+    facts = [(name, _format_value(value)) for name, value in rows]
+    return ["## Model details", _table(("", ""), [*facts, ("schema reviewed by", reviewer)])]
 
 
 def _use(schema: "Schema") -> list[str]:
     yes = schema.columns[schema.outcome].yes
     return [
         "## Intended use",
-        f'The model gives the risk that "{_cell(schema.outcome)}" is "{_cell(yes)}".',
-        _person("for whom, when and by whom the risk is to be read, and what follows from it."),
-        _person("what it must not be used for, and for which patients it is not meant."),
+        f'The model predicts the risk that "{_cell(schema.outcome)}" is "{_cell(yes)}".',
+        _question("who uses the risk, when and for which patients, and what follows from it."),
+        _question("what the model must not be used for, and for which patients."),
     ]
 
 
-def _data(summary: dict[str, Any], split: "Visits", config: "Config") -> list[str]:
+def _data(summary: "Summary", split: "Visits", config: "Config") -> list[str]:
     data = summary["data"]
-    generated = True if split.risk is not None else data.get("generated")
-    kind = {True: "generated: no patient is behind it", False: "real"}.get(generated, UNKNOWN)
+    is_synthetic = True if split.risk is not None else data.get("generated")
+    kind = {True: "synthetic: no real patients", False: "real", None: UNKNOWN}[is_synthetic]
     facts = [
         ("source", _format_value(data["source"])),
-        ("generated or real", kind),
-        ("how it was split", _how_split(config)),
-        ("rows left out", _format_value(data.get("unreadable"))),
+        ("synthetic or real", kind),
+        ("split", _describe_split(config)),
+        ("rejected rows", _format_value(data.get("unreadable"))),
         ("copies of other rows", _format_value(data.get("duplicates"))),
         ("hash of the data", _format_value(data.get("digest"))),
     ]
     if config.data.allow:
-        facts.append(
-            ("used although they look as if they told who it is", _cell(config.data.allow))
-        )
-    patients, prevalence = report.patient_count(split.patients), float(split.targets.mean())
-    own = {"patients": patients, "prevalence": prevalence}
+        facts.append(("columns used although they may identify patients", _cell(config.data.allow)))
+    test_facts = {
+        "patients": report.count_patients(split.patients),
+        "prevalence": float(split.targets.mean()),
+    }
     rows = [
-        (name, _format_value(data.get(name)), *(_of_split(data, key, name, own) for key in own))
+        (
+            name,
+            _format_value(data.get(name)),
+            *(_split_fact(data, key, name, test_facts) for key in test_facts),
+        )
         for name in ("train", "validation", "test")
     ]
     header = ("split", "rows", "patients", "prevalence")
     question = (
-        "where, when and of whom the data was collected, with which consent, and who is not in it."
+        "where, when, from whom and with which consent the data was collected, and whom it lacks."
     )
-    return ["## Data", _table(("", ""), facts), _table(header, rows), _person(question)]
+    return ["## Data", _table(("", ""), facts), _table(header, rows), _question(question)]
 
 
-def _how_split(config: "Config") -> str:
+def _describe_split(config: "Config") -> str:
     text = SPLITS.get(config.data.split, _cell(config.data.split))
     if config.data.split == "site" and config.data.test_sites:
         text += f": {_cell(config.data.test_sites)}"
@@ -142,133 +149,136 @@ def _how_split(config: "Config") -> str:
     return text
 
 
-def _of_split(data: dict[str, Any], key: str, name: str, own: dict[str, Any]) -> str:
-    """A fact about a split as it was recorded; about the test split it is known anyway."""
-    recorded = data.get(key)
-    value = recorded.get(name) if isinstance(recorded, dict) else None
-    return _format_value(own[key] if value is None and name == "test" else value)
+def _split_fact(data: dict[str, Any], key: str, split: str, test_facts: dict[str, Any]) -> str:
+    """Format a recorded fact of a split; for the test split it can be computed instead."""
+    facts = data.get(key)
+    value = facts.get(split) if isinstance(facts, dict) else None
+    return _format_value(test_facts[key] if value is None and split == "test" else value)
 
 
-def _columns(summary: dict[str, Any], schema: "Schema") -> list[str]:
-    missing = summary.get("preprocessing", {}).get("missing", {})
-    names = {*schema.numbers, *schema.categories}
-    seen = [(name, column) for name, column in schema.columns.items() if name in names]
+def _columns(summary: "Summary", schema: "Schema") -> list[str]:
+    missing_rate = summary.get("preprocessing", {}).get("missing_rate", {})
+    inputs = {*schema.numbers, *schema.categories}
     rows = [
-        (_cell(name), c.kind, _cell(c.unit), _plausible(c), _format_value(missing.get(name)))
-        for name, c in seen
+        (
+            *(_cell(name), column.kind, _cell(column.unit), _describe_values(column)),
+            _format_value(missing_rate.get(name)),
+        )
+        for name, column in schema.columns.items()
+        if name in inputs
     ]
-    header = ("column", "kind", "unit", "plausible range or values", "share missing")
+    header = ("column", "kind", "unit", "plausible range or values", "missing")
     text = (
-        "What the model sees. Rows with a value outside its range are not used. Shares are those "
-        "of the training split."
+        "The model's inputs. Rows with a value outside its range are rejected. The share of "
+        "missing values is that of the training split."
     )
     return ["## Columns", text, _table(header, rows)]
 
 
-def _plausible(column: "Column") -> str:
+def _describe_values(column: "Column") -> str:
     if column.kind == "number":
         return _cell(column.range)
     if column.kind == "date":
         return "days before the row's time"
     values = column.values or (column.yes, column.no)
-    text = ", ".join(map(_cell, values[:SHOWN_VALUES]))
-    return f"{text} and {len(values) - SHOWN_VALUES} more" if len(values) > SHOWN_VALUES else text
+    text = ", ".join(map(_cell, values[:MAX_VALUES]))
+    return f"{text} and {len(values) - MAX_VALUES} more" if len(values) > MAX_VALUES else text
 
 
-def _performance(summary: dict[str, Any]) -> list[str]:
-    """The test metrics with their intervals, and beside them the baselines."""
-    metrics = _of_test(summary["metrics"])
+def _performance(summary: "Summary") -> list[str]:
+    """Return the test metrics with their intervals, and the baselines."""
+    metrics = _drop_prefix(summary["metrics"])
     rows = [
-        (report.label(name), _format_value(metrics[name]), _interval(metrics, name))
+        (report.format_metric(name), _format_value(metrics[name]), _interval(metrics, name))
         for name in PERFORMANCE
         if name in metrics
     ]
     text = (
-        "On the test split; what cannot be computed is left out. Intervals hold 95 % of the values "
-        "when patients are drawn anew; they say nothing about other hospitals, devices or years."
+        "On the test split; undefined metrics are left out. Intervals hold 95 % of the values when "
+        "patients are resampled; they say nothing about other hospitals, devices or years."
     )
-    beside = _beside(summary, metrics)
     table = _table(("metric", "value", "95 % interval"), rows)
-    return ["## Performance", text, table, "Beside simpler models, on the same rows:", beside]
+    baselines = _baselines(summary, metrics)
+    return ["## Performance", text, table, "Simpler models on the same rows:", baselines]
 
 
-def _beside(summary: dict[str, Any], metrics: dict[str, float]) -> str:
-    baselines = [(row["name"], _of_test(row["metrics"])) for row in summary["baselines"]]
+def _baselines(summary: "Summary", metrics: dict[str, float]) -> str:
+    baselines = [(row["name"], _drop_prefix(row["metrics"])) for row in summary["baselines"]]
     if not baselines:
         return UNKNOWN
-    names = [n for n in PERFORMANCE if any(n in found for _, found in baselines)]
+    names = [n for n in PERFORMANCE if any(n in own_metrics for _, own_metrics in baselines)]
     rows = [
-        (_cell(name), *(_metric(found, metric) for metric in names))
-        for name, found in [(f"{summary['model']} (this model)", metrics), *baselines]
+        (_cell(name), *(_metric(own_metrics, metric) for metric in names))
+        for name, own_metrics in [(f"{summary['model']} (this model)", metrics), *baselines]
     ]
-    return _table(("model", *map(report.label, names)), rows)
+    return _table(("model", *map(report.format_metric, names)), rows)
 
 
-def _decisions(
-    summary: dict[str, Any], preprocessing: "Preprocessing", config: "Config"
-) -> list[str]:
-    """Operating point and calibration."""
-    metrics, model = _of_test(summary["metrics"]), config.model
-    chosen = (
-        f"It has the least cost on the validation split, where a missed patient counts as "
+def _decisions(summary: "Summary", preprocessing: "Preprocessing", config: "Config") -> list[str]:
+    """Return the section about operating point and calibration."""
+    metrics, model = _drop_prefix(summary["metrics"]), config.model
+    criterion = (
+        "It has the lowest cost on the validation split, where a missed patient costs as much as "
         f"{model.cost_ratio:g} false alarms."
         if model.cost_ratio is not None
-        else f"Of those that reach a sensitivity of {model.min_sensitivity:g} on the validation "
-        "split it has the fewest false alarms."
+        else f"Of the thresholds with a sensitivity of {model.min_sensitivity:g} on the validation "
+        "split, it has the fewest false alarms."
     )
     point = f"{preprocessing.operating_point:.3f}"
-    done = summary.get("preprocessing", {}).get("recalibration") or model.recalibration
+    method = summary.get("preprocessing", {}).get("recalibration")
+    recalibration = RECALIBRATION.get(method, _cell(method)) if method else UNKNOWN
     slope, intercept = (
-        _metric(metrics, f"calibration_{name}") or "not computable"
-        for name in ("slope", "intercept")
+        _metric(metrics, f"calibration_{name}") or "undefined" for name in ("slope", "intercept")
     )
     return [
         "## Operating point and calibration",
-        f"Patients with a risk of {point} or more are flagged. {chosen}",
-        f"Recalibration: {RECALIBRATION.get(done, _cell(done))}. On the test split the calibration "
-        f"slope is {slope} (ideal: 1; below it, risks are too extreme) and the intercept "
+        f"Patients with a risk of {point} or more are flagged. {criterion}",
+        f"Recalibration: {recalibration}. On the test split the calibration slope is {slope} "
+        "(ideal: 1; below it, risks are too extreme) and the intercept is "
         f"{intercept} (ideal: 0; below it, risks are too high).",
-        _person("whether missed patients and false alarms are weighed as the clinic weighs them."),
+        _question("whether the costs of missed patients and false alarms are those of the clinic."),
     ]
 
 
 def _subgroups(groups: list[dict[str, Any]]) -> list[str]:
     if not groups:
-        text = "No column of the schema makes subgroups, so that nothing is known of any."
-        return ["## Subgroups", text, _person("which groups of patients need to be looked at.")]
+        text = "The schema defines no subgroups, so the metrics of none are known."
+        return ["## Subgroups", text, _question("which groups of patients must be examined.")]
     rows = [
         (
             *(_cell(group["column"]), _cell(group["value"])),
             *(_count(group.get(name)) for name in COUNTS),
-            *(_metric(group, name) for name in report.OF_SUBGROUPS),
-            _verdict(group),
+            *(_metric(group, name) for name in report.SUBGROUP_METRICS),
+            _remark(group),
         )
         for group in groups
     ]
-    header = ("column", "value", *COUNTS, *map(report.label, report.OF_SUBGROUPS), "")
+    header = ("column", "value", *COUNTS, *map(report.format_metric, report.SUBGROUP_METRICS), "")
     text = (
-        f"At the operating point. Groups with fewer than {report.FEWEST} events or others are not "
-        "measured, nor others from which they could be had by subtraction. AUPRC, PPV, NPV and "
-        "Brier score depend on how frequent the outcome is in a group, and those of small groups "
-        "are uncertain."
+        f"At the operating point. Metrics of groups with fewer than {report.MIN_OUTCOMES} events "
+        "or others are suppressed, and those of further groups from which they could be derived by "
+        "subtraction. AUPRC, PPV, NPV and Brier score depend on the event rate of a group, and "
+        "metrics of small groups are uncertain."
     )
     question = "whether these differences are acceptable, and which groups are not in the data."
-    return ["## Subgroups", text, _table(header, rows), *_worst(groups), _person(question)]
+    return ["## Subgroups", text, _table(header, rows), *_extremes(groups), _question(question)]
 
 
-def _verdict(group: dict[str, Any]) -> str:
+def _remark(group: dict[str, Any]) -> str:
     if group["too_few"]:
-        return "too few, or hidden for those"
-    return f"worst in {_listed(group['worst'])}" if group["worst"] else ""
+        return "suppressed: too few rows"
+    return f"worst in {_join(group['worst'])}" if group["worst"] else ""
 
 
-def _worst(groups: list[dict[str, Any]]) -> list[str]:
-    """For each column, in words: for whom AUROC is lowest and for whom highest."""
+def _extremes(groups: list[dict[str, Any]]) -> list[str]:
+    """Say for each column which subgroup has the lowest and which the highest AUROC."""
     lines = []
     for column in dict.fromkeys(group["column"] for group in groups):
-        found = [g for g in groups if g["column"] == column and "auroc" in g]
-        low, high = (f(found, key=lambda g: g["auroc"], default=None) for f in (min, max))
-        if low is not None and low["auroc"] < high["auroc"]:
+        column_groups = [g for g in groups if g["column"] == column and "auroc" in g]
+        if not column_groups:
+            continue
+        low, high = (f(column_groups, key=lambda group: group["auroc"]) for f in (min, max))
+        if low["auroc"] < high["auroc"]:
             lines.append(
                 f"- {_cell(column)}: AUROC is lowest for {_cell(low['value'])} "
                 f"({_format_value(low['auroc'])}, 95 % interval {_interval(low, 'auroc')}) and "
@@ -279,45 +289,44 @@ def _worst(groups: list[dict[str, Any]]) -> list[str]:
 
 
 def _importance(importance: dict[str, float]) -> list[str]:
-    ordered = sorted(importance.items(), key=lambda item: -item[1])[:SHOWN_COLUMNS]
-    rows = [(_cell(name), f"{value:.3g}") for name, value in ordered]
+    largest = sorted(importance.items(), key=lambda item: -item[1])[:MAX_COLUMNS]
+    rows = [(_cell(name), f"{value:.3g}") for name, value in largest]
     text = (
-        "How much each column moves the model's answer, as the mean absolute contribution. This "
-        "says what the model looks at, not what causes the outcome."
+        "The mean absolute contribution of each column to the log-odds. It describes the model, "
+        "not the causes of the outcome."
     )
     table = _table(("column", "contribution"), rows) if rows else UNKNOWN
-    return ["## What the model looks at most", text, table]
+    return ["## Importance of the columns", text, table]
 
 
 def _limits() -> list[str]:
     return [
         "## Limitations",
-        "The numbers above hold for data of the kind described above. They do not say how the "
-        "model does elsewhere, or whether care gets better with it.",
-        _person("known weaknesses, and where the data differs from the patients it is meant for."),
+        "The numbers above hold for data of the kind described above. They do not show how well "
+        "the model works elsewhere, or whether it improves care.",
+        _question("known weaknesses, and how the data differs from the intended patients."),
         "## Ethical considerations",
-        _person("who may be harmed by a wrong risk, and what is done against it."),
+        _question("who may be harmed by a wrong risk, and what prevents it."),
         "## Monitoring",
-        _person("what is watched in use, how often and by whom, and when the model is withdrawn."),
+        _question("what is monitored, how often and by whom, and when the model is withdrawn."),
         "## Contact",
-        _person("who answers for the model, and how to reach them."),
+        _question("who is responsible for the model, and how to reach them."),
     ]
 
 
-def _tracing(summary: dict[str, Any]) -> list[str]:
+def _provenance(summary: "Summary") -> list[str]:
     run = _format_value(summary["run_id"])
     return [
         "## How to trace a prediction",
-        "Keep the model's version and the schema's hash with each prediction. They lead to this "
-        f"card, and the card to the run: `runs/{run}/config.yaml` says how it was trained, "
-        "`record.json` and `train.log` with what and when, `summary.json` what it came to. "
-        "Whether model and data are the same ones is told by their hashes: weights "
-        f"{_format_value(summary.get('weights_sha256'))}, data "
+        "Keep the model's version and the schema's hash with each prediction. They identify this "
+        f"card, and the card identifies the run: `runs/{run}/config.yaml` has its configuration, "
+        "`record.json` and `train.log` its code, packages and times, `summary.json` its results. "
+        f"Hash of the weights: {_format_value(summary.get('weights_sha256'))}; of the data: "
         f"{_format_value(summary['data'].get('digest'))}.",
     ]
 
 
-def _of_test(metrics: dict[str, float]) -> dict[str, float]:
+def _drop_prefix(metrics: dict[str, float]) -> dict[str, float]:
     return {name.removeprefix("test/"): value for name, value in metrics.items()}
 
 
@@ -326,37 +335,37 @@ def _interval(metrics: dict[str, Any], name: str) -> str:
     return "" if None in ends else f"{ends[0]:.3f} to {ends[1]:.3f}"
 
 
-def _metric(found: dict[str, Any], name: str) -> str:
-    """A metric, or nothing where it cannot be computed."""
-    return f"{found[name]:.3f}" if name in found else ""
+def _metric(metrics: dict[str, Any], name: str) -> str:
+    """Format a metric; '' if it is undefined."""
+    return f"{metrics[name]:.3f}" if name in metrics else ""
 
 
 def _count(number: int | None) -> str:
     return "" if number is None else str(number)
 
 
-def _listed(names: Sequence[str]) -> str:
-    names = [report.label(name) for name in names]
-    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
+def _join(names: Sequence[str]) -> str:
+    labels = [report.format_metric(name) for name in names]
+    return ", ".join(labels[:-1]) + " and " + labels[-1] if len(labels) > 1 else "".join(labels)
 
 
-def _person(question: str) -> str:
-    """A place that no program may fill."""
+def _question(question: str) -> str:
+    """Return a paragraph that a person has to replace."""
     return f"> **To be written by a person:** {question}"
 
 
 def _format_value(value: Any) -> str:
-    """A value as it is shown, or that it is not recorded."""
+    """Format a value; ``UNKNOWN`` if it is not recorded."""
     if value is None or value == "":
         return UNKNOWN
     return f"{value:.3f}" if isinstance(value, (float, np.floating)) else _cell(value)
 
 
 def _cell(value: Any) -> str:
-    """Text that breaks neither a Markdown table nor the page."""
+    """Escape text for a cell of a Markdown table."""
     text = " ".join(str(value).split())
-    for sign in "\\|*`[":
-        text = text.replace(sign, f"\\{sign}")
+    for character in "\\|*`[":
+        text = text.replace(character, f"\\{character}")
     return text.replace("<", "&lt;")
 
 

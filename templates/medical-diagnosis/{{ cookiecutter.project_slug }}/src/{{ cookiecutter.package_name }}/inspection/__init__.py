@@ -1,1 +1,1 @@
-"""What ``inspect`` finds out about a user's data."""
+"""Inspection of a clinical table, and the schema proposed for it."""

@@ -1,4 +1,4 @@
-"""What can be seen of a clinical table before anything is trained, and a schema to be reviewed."""
+"""Inspect a clinical table before training, and propose a schema for a person to review."""
 
 from collections import Counter
 from pathlib import Path
@@ -6,76 +6,80 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from ..config import Config, DataConfig
+from ..config import Config, DataConfig, split_commas
 from ..datasets.frames import concat_chunks, read_chunks
-from ..datasets.schema import MISPLACED, Column, Schema, as_days, as_text
+from ..datasets.schema import MAX_OUTSIDE_SHARE, Column, Schema, to_days, to_text
 from ..datasets.target_leakage import find_giveaways
 from ..engine.errors import DataProblem
 from ..engine.findings import MIN_ROWS, Findings, format_counts
-from .schema_inference import SEEN, columns_of, numbers_of, sentinels
+from .schema_inference import INPUT_KINDS, find_sentinels, infer_columns, parse_numbers
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
-MANY_MISSING = 0.5  # share of a column
-APART = 2.0  # ratio of neighbours between which two units may meet; of their medians twice that
-EVENTS_PER_COLUMN = 10  # fewer make risks too extreme (Peduzzi et al. 1996)
+MAX_MISSING_RATE = 0.5  # of a column, without a warning
+# Ratio of neighbouring values from which a gap may separate two units; that of the medians on both
+# sides must be twice as large.
+MIN_GAP_RATIO = 2.0
+MIN_EVENTS_PER_COLUMN = 10  # fewer make risks too extreme (Peduzzi et al., 1996)
 HEADER = """\
-# What the columns of {name} hold, as inspect_data guesses it. Before training, a person who knows
-# the data has to
-#   - read every column, and correct its kind, unit and values;
-#   - correct least and most, outside of which a number is implausible: they are a proposal from
-#     the data, mistakes in it included;
-#   - make sure which column is the outcome, and how its yes and no are written;
-#   - set kind: ignored for what is not known yet when a risk is asked for;
+# Columns of {name}, as proposed by inspect. Before training, a person who knows the data must
+#   - check every column, and correct its kind, unit and values;
+#   - correct min and max, the plausible range of a number: they are derived from the data,
+#     including its mistakes;
+#   - check which column is the outcome, and which of its values means yes;
+#   - set kind: ignored for columns that are not known yet when a risk is predicted;
 #   - keep the quotes around yes and no, and around values that look like numbers;
-#   - then put a name into reviewed_by.
+#   - then enter a name in reviewed_by.
 """
 
 
 def inspect(path: Path, config: Config, given: set[str]) -> Findings:
-    """Look at a table (csv, tsv, parquet) with a row for each patient or visit.
+    """Inspect a table with one row for each patient or visit.
 
     Args:
-        config: what it should not guess.
-        given: names of the ``data`` fields that are not to be guessed.
+        path: a csv, tsv or parquet file.
+        config: the configuration, with the fields that the user has set.
+        given: names of the ``data`` fields that the user has set.
+
+    Returns:
+        Facts, warnings, the ``data`` fields to train with, and the proposed schema.
 
     Raises:
-        DataProblem: it is no such table, has no rows, or no column looks like the outcome.
+        DataProblem: the file is not a table, has no rows, or no column looks like the outcome.
     """
     frame = _read(path)
-    cells = {str(name): as_text(frame[name]) for name in frame}
+    cells = {str(name): to_text(frame[name]) for name in frame}
     findings = Findings()
-    allowed = {name.strip() for name in (config.data.allow or "").split(",")}
-    schema = Schema(columns=columns_of(cells, allowed, findings))
+    schema = Schema(columns=infer_columns(cells, split_commas(config.data.allow), findings))
+    num_inputs = len(schema.names_of(*INPUT_KINDS))
     findings.add_fact("file", f"{len(frame)} rows, {path.suffix.removeprefix('.')}")
-    findings.add_fact("columns", f"{len(cells)}, of which a model sees {len(schema.of(*SEEN))}")
+    findings.add_fact("columns", f"{len(cells)}, of which {num_inputs} are inputs of the model")
     for name, column in schema.columns.items():
         findings.add_fact(f"column {name}", _describe_column(column, cells[name]))
-    findings.add_fact("ranges", "a proposal from this data, except those that are well known")
+    findings.add_fact("ranges", "derived from this data, except well-known ones")
     for name, column in schema.columns.items():
-        _look_at_column(name, column, cells[name], findings)
-    _look_at_patients(schema, cells, findings)
-    _look_at_rows(schema, frame, cells, findings)
-    _write(path, schema, config.data, given, findings)
+        _check_column(name, column, cells[name], findings)
+    _check_patients(schema, cells, findings)
+    _check_rows(schema, frame, cells, findings)
+    _propose_files(path, schema, config.data, given, findings)
     return findings
 
 
 def _read(path: Path) -> pd.DataFrame:
     if path.suffix not in SUFFIXES or not path.is_file():
         raise DataProblem(
-            f"PATH: {str(path)!r} is no file that ends with "
-            f"{', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]}."
+            f"PATH: {str(path)!r} is not a {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file."
         )
     frame = concat_chunks(read_chunks(path), f"PATH: {str(path)!r} has no rows.")
-    twice = frame.columns[frame.columns.duplicated()]
-    if len(twice):
-        raise DataProblem(f"PATH: two columns are named {str(twice[0])!r}.")
+    duplicates = frame.columns[frame.columns.duplicated()]
+    if len(duplicates):
+        raise DataProblem(f"PATH: two columns are named {str(duplicates[0])!r}.")
     return frame
 
 
-def _write(
+def _propose_files(
     path: Path, schema: Schema, data: DataConfig, given: set[str], findings: Findings
 ) -> None:
-    """The ``data`` fields to train with, and the schema beside them."""
+    """Add the ``data`` fields to train with, and the schema as a file beside them."""
     source = "parquet" if path.suffix == ".parquet" else "csv"
     findings.fields |= {"source": source, "path": str(path)}
     for name in DataConfig.model_fields:
@@ -89,127 +93,134 @@ def _write(
 
 
 def _describe_column(column: Column, cells: np.ndarray) -> str:
-    """A line about a column; of one that is ignored, nothing that it holds."""
-    there = cells[cells != ""]
-    text = column.kind
+    """Describe a column in a line; an ignored one by its kind alone, since it may identify."""
+    present = cells[cells != ""]
+    text: str = column.kind
     if column.kind == "number":
-        numbers = numbers_of(there)
+        numbers = parse_numbers(present)
         numbers = numbers[np.isfinite(numbers)]
         text += f", {numbers.min():g} to {numbers.max():g}; plausible {column.range}"
     elif column.kind in ("outcome", "boolean"):
-        yes = int((there == column.yes).sum())
-        text += f", {column.yes!r} means yes: {yes} of {len(there)} ({yes / len(there):.1%})"
+        yes = int((present == column.yes).sum())
+        text += f", {column.yes!r} means yes: {yes} of {len(present)} ({yes / len(present):.1%})"
     elif column.kind in ("category", "site", "split"):
-        text += f", {format_counts(Counter(there))}"
+        text += f", {format_counts(Counter(present))}"
     elif column.kind in ("date", "time"):
-        days = [np.datetime64(int(f(as_days(there))), "D") for f in (np.nanmin, np.nanmax)]
+        days = [np.datetime64(int(f(to_days(present))), "D") for f in (np.nanmin, np.nanmax)]
         text += f", {days[0]} to {days[1]}"
     elif column.kind == "patient":
-        text += f", {len(set(there))} different"
-    missing = 1 - len(there) / len(cells)
+        text += f", {len(set(present))} different"
+    missing = 1 - len(present) / len(cells)
     return text + (f"; {missing:.1%} missing" if missing else "")
 
 
 # === Warnings ===
 
 
-def _look_at_column(name: str, column: Column, cells: np.ndarray, findings: Findings) -> None:
+def _check_column(name: str, column: Column, cells: np.ndarray, findings: Findings) -> None:
     missing = float((cells == "").mean())
-    if column.kind in SEEN and missing > MANY_MISSING:
+    if column.kind in INPUT_KINDS and missing > MAX_MISSING_RATE:
         findings.warn(f"column {name!r}: {missing:.0%} of its values are missing.")
     if column.kind != "number":
         return
-    numbers = numbers_of(cells)
+    numbers = parse_numbers(cells)
     numbers = numbers[np.isfinite(numbers)]
-    for code, count in sentinels(numbers).items():
+    for code, count in find_sentinels(numbers).items():
         findings.warn(
-            f"column {name!r}: {code} occurs {count} times, far outside the rest; if it stands for "
-            f"missing, write missing: ['{code}'] there in the schema file."
+            f"column {name!r}: {code} occurs {count} times, far outside the rest; if it means "
+            f"missing, add missing: ['{code}'] to the column in the schema file."
         )
-    if groups := _groups_apart(numbers):
+    if groups := _find_two_groups(numbers):
         findings.warn(
-            f"column {name!r}: its values lie in two groups far apart, {groups[0]:g} to "
+            f"column {name!r}: its values form two distant groups, {groups[0]:g} to "
             f"{groups[1]:g} and {groups[2]:g} to {groups[3]:g}; if they are in two units, convert "
-            "one of them before you train."
+            "one of them before training."
         )
-    outside = float(np.mean((numbers < column.least) | (numbers > column.most)))
-    if outside > MISPLACED:
+    low = -np.inf if column.min is None else column.min
+    high = np.inf if column.max is None else column.max
+    outside = float(np.mean((numbers < low) | (numbers > high)))
+    if outside > MAX_OUTSIDE_SHARE:
         findings.warn(
             f"column {name!r}: {outside:.0%} of its values are outside {column.range}; it may be "
-            "in another unit. Training refuses that until its unit and range are right."
+            "in another unit. Training requires the right unit and range."
         )
 
 
-def _groups_apart(numbers: np.ndarray) -> tuple[float, float, float, float] | None:
-    """The ends of two groups of positive numbers that nothing lies between, as the values in two
-    units have them; None where there are no such groups."""
+def _find_two_groups(numbers: np.ndarray) -> tuple[float, float, float, float] | None:
+    """Return the ends of two groups of positive numbers with a wide gap between them, or None.
+
+    The same quantity in two units forms such groups.
+    """
     ordered = np.sort(numbers[numbers > 0])
     edge = max(5, int(np.ceil(0.05 * len(ordered))))
     if len(np.unique(ordered)) < MIN_ROWS or len(ordered) < 2 * edge:
         return None
     gaps = ordered[edge : len(ordered) - edge + 1] / ordered[edge - 1 : len(ordered) - edge]
-    place = edge + int(np.argmax(gaps))
-    low, high = ordered[:place], ordered[place:]
-    if gaps.max() < APART or np.median(high) < 2 * APART * np.median(low):
+    split = edge + int(np.argmax(gaps))
+    low, high = ordered[:split], ordered[split:]
+    if gaps.max() < MIN_GAP_RATIO or np.median(high) < 2 * MIN_GAP_RATIO * np.median(low):
         return None
     return low[0], low[-1], high[0], high[-1]
 
 
-def _look_at_patients(schema: Schema, cells: dict[str, np.ndarray], findings: Findings) -> None:
+def _check_patients(schema: Schema, cells: dict[str, np.ndarray], findings: Findings) -> None:
     if not schema.patient:
         findings.warn(
-            "no column is of kind patient; every row counts as a patient of its own. If patients "
-            "come repeatedly, the test would hold some that the model was trained on."
+            "no column is of kind patient, so every row counts as a patient. If patients have "
+            "several rows, the model is tested on patients that it was trained on."
         )
         return
-    counts = pd.Series(cells[schema.patient]).loc[lambda values: values != ""].value_counts()
+    names = cells[schema.patient]
+    counts = pd.Series(names[names != ""], dtype=object).value_counts()
     if len(counts) == 1:
-        findings.warn("there is one patient alone; training refuses that.")
+        findings.warn("all rows are of one patient; training needs at least two.")
     elif counts.max() > 1:
         findings.warn(
-            f"patients come repeatedly: {len(counts)} of them in {counts.sum()} rows, "
-            f"{counts.mean():.1f} each in the mean and up to {counts.max()}; all rows of a patient "
-            "stay in one split."
+            f"patients have several rows: {len(counts)} patients in {counts.sum()} rows, "
+            f"{counts.mean():.1f} on average and up to {counts.max()}; all rows of a patient stay "
+            "in one split."
         )
 
 
-def _look_at_rows(
+def _check_rows(
     schema: Schema, frame: pd.DataFrame, cells: dict[str, np.ndarray], findings: Findings
 ) -> None:
-    used = [name for name in cells if schema.columns[name].kind != "ignored"]
-    twice = int(pd.DataFrame({name: cells[name] for name in used}).duplicated().sum())
-    if twice:
-        findings.warn(f"{twice} rows are duplicates: another row holds the same in every column.")
+    names = [name for name in cells if schema.columns[name].kind != "ignored"]
+    duplicates = int(pd.DataFrame({name: cells[name] for name in names}).duplicated().sum())
+    if duplicates:
+        findings.warn(
+            f"{duplicates} rows are duplicates: they equal an earlier row in all columns."
+        )
     outcome = schema.columns[schema.outcome]
     values = cells[schema.outcome]
     events = int(min((values == outcome.yes).sum(), (values == outcome.no).sum()))
-    seen = len(schema.of(*SEEN))
-    if events < EVENTS_PER_COLUMN * seen:
+    num_inputs = len(schema.names_of(*INPUT_KINDS))
+    if events < MIN_EVENTS_PER_COLUMN * num_inputs:
         findings.warn(
-            f"few events: {events} rows with the rarer outcome for {seen} columns, less than "
-            f"{EVENTS_PER_COLUMN} a column; a model with fewer columns may tell more."
+            f"few events: {events} rows with the rarer outcome for {num_inputs} columns, less than "
+            f"{MIN_EVENTS_PER_COLUMN} a column; a model with fewer columns may be better."
         )
-    _look_at_unusable(schema, frame, findings)
-    for name, value in find_giveaways(_without_ranges(schema).parse(frame), schema).items():
+    _check_rejected_rows(schema, frame, findings)
+    # Without ranges: a leak is one in any unit.
+    for name, auroc in find_giveaways(_remove_ranges(schema).parse(frame), schema).items():
         findings.warn(
-            f"column {name!r} alone tells the outcome nearly always (AUROC {value:.3f}); if it is "
-            "not known yet when a risk is asked for, its kind is ignored."
+            f"column {name!r} alone predicts the outcome (AUROC {auroc:.3f}); if it is not known "
+            "yet when a risk is predicted, set kind: ignored."
         )
 
 
-def _look_at_unusable(schema: Schema, frame: pd.DataFrame, findings: Findings) -> None:
-    """Say which rows training leaves out, and why."""
+def _check_rejected_rows(schema: Schema, frame: pd.DataFrame, findings: Findings) -> None:
+    """Warn about the rows that training rejects, with reasons."""
     try:
         problems = schema.parse(frame).problems
     except DataProblem:
-        return  # values outside a range, which is said of their column
+        return  # a column outside its range, of which ``_check_column`` warns
     first = {reason: row for row, reason in reversed(problems)}
     for reason, count in Counter(reason for _, reason in problems).items():
-        findings.warn(f"{count} rows are left out: {reason}, the first is {first[reason]}.")
+        findings.warn(f"{count} rows are rejected: {reason}; the first is {first[reason]}.")
 
 
-def _without_ranges(schema: Schema) -> Schema:
-    """For what is to be seen whatever its unit."""
-    free = {"least": None, "most": None}
-    columns = {name: column.model_copy(update=free) for name, column in schema.columns.items()}
+def _remove_ranges(schema: Schema) -> Schema:
+    no_range = {"min": None, "max": None}
+    columns = {name: column.model_copy(update=no_range) for name, column in schema.columns.items()}
     return schema.model_copy(update={"columns": columns})

@@ -1,1 +1,1 @@
-"""Parts that the models of ``model.py`` are built from."""
+"""Building blocks of the models in ``model.py``."""

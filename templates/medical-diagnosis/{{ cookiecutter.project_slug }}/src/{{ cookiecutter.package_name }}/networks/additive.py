@@ -1,8 +1,9 @@
-"""A logistic regression with curves and pairs of inputs, fitted exactly: where networks begin.
+"""Fit a logistic regression with curves and pairs of inputs, from which networks start.
 
-Its weights have normal priors around zero, one precision for each group: the inputs themselves, the
-curves, the pairs. The precisions maximise the evidence of the training rows (MacKay, Neural
-Computation 1992). Whether curves and pairs are worth having is decided by cross-validation.
+Its weights have zero-mean normal priors with one precision for each group of terms: inputs, curves,
+pairs. The precisions maximize the evidence of the training rows (MacKay, "The evidence framework
+applied to classification networks", Neural Computation 4(5), 1992). Cross-validation decides
+whether curves and pairs are used.
 """
 
 from collections.abc import Iterable
@@ -13,20 +14,21 @@ from scipy.special import expit, logit
 from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
 
+from ..tuning import NUM_FOLDS, SINGLE_THREAD_ROWS
 from .layers import Terms
 
-FOLDS = 5
-FEW = 20_000  # rows at most from which precisions and terms are chosen; all give the weights
-MOST_ROWS = 200_000  # rows at most that give the weights: more would change nothing
-MOST_INPUTS = 300  # beyond, Newton's method takes too long for what it gains
-MOST_TERMS = 400  # of all curves
-MOST_PAIRS = 300
+MAX_SELECTION_ROWS = 20_000  # rows that select precisions and terms
+MAX_ROWS = 200_000  # rows that fit the weights: more would change nothing
+MAX_INPUTS = 300  # with more, Newton's method takes too long for what it gains
+MAX_CURVE_TERMS = 400
+MAX_PAIRS = 300
 ROWS_PER_PAIR = 20  # fewer make weights uncertain (Harrell, Regression Modeling Strategies)
-# What a group of terms must gain in log-likelihood of held-out patients, in nats: on a few hundred
-# of them, a smaller gain is as often noise.
-PRICE = 2.0
-PRECISIONS = (0.1, 1e4)  # beyond the upper one, a group is left out
-ROUNDS, STEPS = 20, 30  # of the evidence, of Newton's method
+# Log-likelihood of held-out patients, in nats, that a group of terms must gain: with a few hundred
+# patients, a smaller gain is as often noise.
+MIN_GAIN = 2.0
+MIN_PRECISION, MAX_PRECISION = 0.1, 1e4  # the upper one shrinks a group to nothing
+INITIAL_PRECISION = 10.0
+MAX_EVIDENCE_STEPS, MAX_NEWTON_STEPS = 20, 30
 
 
 def fit(
@@ -34,141 +36,164 @@ def fit(
     truth: np.ndarray,
     patients: np.ndarray,
     columns: tuple[str, ...],
-    borders: tuple[tuple[float, ...], ...],
+    quantiles: tuple[tuple[float, ...], ...],
 ) -> tuple[Terms, np.ndarray] | None:
-    """The terms that predict other patients best, and their weights (terms + 1,), the last being
-    the intercept; None where there are too few patients or too many inputs to tell.
+    """Select the terms that best predict held-out patients, and fit their weights to all rows.
 
     Args:
         inputs: (size, width) of the training split.
-        truth: (size,) 1 where the outcome is yes.
-        patients: (size,) names or numbers; a patient is in one fold.
-        columns: (width,) the column that each input comes from.
-        borders: of the pieces of each number's range, the first inputs; rising.
+        truth: (size,) 1 where the outcome is yes, else 0.
+        patients: (size,) identifiers; a patient is in one fold.
+        columns: (width,) the column of each input; two inputs of one column are no pair.
+        quantiles: of each number, increasing; numbers are the first inputs.
+
+    Returns:
+        The terms and their weights (terms + 1,), the intercept last; None with fewer than five
+        patients of either outcome, or more than ``MAX_INPUTS`` inputs.
     """
-    few = min(len(np.unique(patients[truth == value])) for value in (0, 1)) < FOLDS
-    if few or inputs.shape[1] > MOST_INPUTS:
+    fewest = min(len(np.unique(patients[truth == value])) for value in (0, 1))
+    if fewest < NUM_FOLDS or inputs.shape[1] > MAX_INPUTS:
         return None
-    usual = inputs.mean(axis=0)
-    some = _sample(len(inputs), FEW)
-    known, outcome = inputs[some], truth[some].astype("float64")
-    made = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=0)
-    folds = list(made.split(known, outcome, patients[some]))
-    knots = tuple(row[1:-1] for row in borders)
-    if sum(map(len, knots)) > MOST_TERMS:
+    means = inputs.mean(axis=0)
+    sample = _sample(len(inputs), MAX_SELECTION_ROWS)
+    some_inputs, some_truth = inputs[sample], truth[sample].astype("float64")
+    k_fold = StratifiedGroupKFold(NUM_FOLDS, shuffle=True, random_state=0)
+    folds = list(k_fold.split(some_inputs, some_truth, patients[sample]))
+    knots = tuple(row[1:-1] for row in quantiles)
+    if sum(map(len, knots)) > MAX_CURVE_TERMS:
         knots = ()
-    with threadpool_limits(1 if len(inputs) <= FEW else None):
+    with threadpool_limits(1 if len(inputs) <= SINGLE_THREAD_ROWS else None):
         pairs = _pairs(columns, len(inputs))
         candidates = [
-            Terms(curves, products, usual)
-            for curves, products in product(_or_none(knots), _or_none(pairs))
+            Terms(some_knots, some_pairs, means)
+            for some_knots, some_pairs in product(_options(knots), _options(pairs))
         ]
-        tried = [(terms, *_try(terms, known, outcome, folds)) for terms in candidates]
-        terms, _, precision = min(tried, key=lambda row: row[1])
-        many = _sample(len(inputs), MOST_ROWS)
-        weights = _newton(_design(terms, inputs[many]), truth[many].astype("float64"), precision)
+        scores = [_score(terms, some_inputs, some_truth, folds) for terms in candidates]
+        best = min(range(len(candidates)), key=lambda i: scores[i][0])
+        terms, (_, precision) = candidates[best], scores[best]
+        rows = _sample(len(inputs), MAX_ROWS)
+        design = _design_matrix(terms, inputs[rows])
+        weights = _fit_weights(design, truth[rows].astype("float64"), precision)
     return terms, weights
 
 
-def _or_none(terms: tuple) -> tuple[tuple, ...]:
+def _options(terms: tuple) -> tuple[tuple, ...]:
+    """Return no terms and these terms; only the former if these are empty."""
     return ((), terms) if any(terms) else ((),)
 
 
-def _sample(size: int, most: int) -> np.ndarray:
-    """Positions of all rows, or of some drawn at random."""
-    if size <= most:
+def _sample(size: int, limit: int) -> np.ndarray:
+    """Return sorted positions of all rows, or of ``limit`` random ones."""
+    if size <= limit:
         return np.arange(size)
-    return np.sort(np.random.default_rng(0).choice(size, most, replace=False))
+    return np.sort(np.random.default_rng(0).choice(size, limit, replace=False))
 
 
-def _design(terms: Terms, inputs: np.ndarray) -> np.ndarray:
-    """What the logits are made of (size, terms + 1), a column of ones last."""
+def _design_matrix(terms: Terms, inputs: np.ndarray) -> np.ndarray:
+    """Return the terms of inputs, and a last column of ones: (size, terms + 1) float64."""
     features = np.asarray(terms(inputs), "float64")
     return np.concatenate([features, np.ones((len(features), 1))], axis=1)
 
 
-def _try(
-    terms: Terms, inputs: np.ndarray, truth: np.ndarray, folds: Iterable
+def _score(
+    terms: Terms,
+    inputs: np.ndarray,
+    truth: np.ndarray,
+    folds: Iterable[tuple[np.ndarray, np.ndarray]],
 ) -> tuple[float, np.ndarray]:
-    """The price of terms less the log-likelihood of held-out rows, and precisions (terms + 1,)."""
-    design = _design(terms, inputs)
-    weights, precision = _evidence(design, truth, terms.groups)
-    price = PRICE * (len(set(terms.groups)) - 1)
-    for seen, held_out in folds:
-        found = _newton(design[seen], truth[seen], precision, weights)
-        price += _surprise(design[held_out] @ found, truth[held_out])
-    return price, precision
+    """Score terms by cross-validation.
+
+    Returns:
+        The cross-entropy of held-out rows in nats plus ``MIN_GAIN`` for each further group (lower
+        is better), and precisions (terms + 1,).
+    """
+    design = _design_matrix(terms, inputs)
+    weights, precision = _maximize_evidence(design, truth, terms.groups)
+    score = MIN_GAIN * (len(set(terms.groups)) - 1)
+    for train, held_out in folds:
+        fold_weights = _fit_weights(design[train], truth[train], precision, weights)
+        score += _cross_entropy(design[held_out] @ fold_weights, truth[held_out])
+    return score, precision
 
 
 def _pairs(columns: tuple[str, ...], rows: int) -> tuple[tuple[int, int], ...]:
-    """All pairs of inputs of different columns; none where there are too many for so many rows.
+    """Return all pairs of inputs of different columns, or none if the rows are too few for all.
 
-    The strongest are not picked: picked by the rows that judge them, they look good by chance.
+    The strongest pairs are not selected: on the rows that select them, they look good by chance.
     """
-    pairs = [pair for pair in combinations(range(len(columns)), 2) if _differ(columns, pair)]
-    return tuple(pairs) if len(pairs) <= min(rows // ROWS_PER_PAIR, MOST_PAIRS) else ()
+    indices = range(len(columns))
+    pairs = [(a, b) for a, b in combinations(indices, 2) if columns[a] != columns[b]]
+    return tuple(pairs) if len(pairs) <= min(rows // ROWS_PER_PAIR, MAX_PAIRS) else ()
 
 
-def _differ(columns: tuple[str, ...], pair: tuple[int, int]) -> bool:
-    return columns[pair[0]] != columns[pair[1]]
-
-
-def _evidence(
+def _maximize_evidence(
     design: np.ndarray, truth: np.ndarray, groups: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and their precisions (terms + 1,), that of the intercept being 0.
+    """Estimate the precision of each group of terms.
 
     Args:
-        groups: (terms,) numbers from 0 on; terms of a group share a precision.
+        design: (size, terms + 1) see ``_design_matrix``.
+        truth: (size,) 1 where the outcome is yes, else 0.
+        groups: (terms,) group numbers from 0; terms of a group share a precision.
+
+    Returns:
+        Weights and precisions, each (terms + 1,); the intercept has precision 0.
     """
-    members = np.arange(groups.max() + 1)[:, None] == groups  # (groups, terms)
-    shared = np.full(len(members), 10.0)
+    is_member = np.arange(groups.max() + 1)[:, None] == groups  # (groups, terms)
+    group_precision = np.full(len(is_member), INITIAL_PRECISION)
     weights = None
-    for _ in range(ROUNDS):
-        precision = np.append(shared[groups], 0.0)
-        weights = _newton(design, truth, precision, weights)
-        risk = expit(design @ weights)
-        curvature = _curvature(design, risk, precision)
-        variance = np.diag(np.linalg.inv(curvature))[:-1]
-        # How many weights of each group the rows determine, and not the prior.
-        determined = members.sum(axis=1) - shared * (members @ variance)
-        sizes = members @ weights[:-1] ** 2
-        before, shared = shared, np.clip(determined / (sizes + 1e-12), *PRECISIONS)
-        if np.abs(np.log(shared / before)).max() < 0.05:
+    for _ in range(MAX_EVIDENCE_STEPS):
+        precision = np.append(group_precision[groups], 0.0)
+        weights = _fit_weights(design, truth, precision, weights)
+        hessian = _hessian(design, expit(design @ weights), precision)
+        variance = np.diag(np.linalg.inv(hessian))[:-1]
+        # MacKay's gamma: how many weights of a group the rows determine, rather than the prior.
+        gamma = is_member.sum(axis=1) - group_precision * (is_member @ variance)
+        squares = is_member @ weights[:-1] ** 2
+        before = group_precision
+        group_precision = np.clip(gamma / (squares + 1e-12), MIN_PRECISION, MAX_PRECISION)
+        if np.abs(np.log(group_precision / before)).max() < 0.05:
             break
-    precision = np.append(shared[groups], 0.0)
-    return _newton(design, truth, precision, weights), precision
+    precision = np.append(group_precision[groups], 0.0)
+    return _fit_weights(design, truth, precision, weights), precision
 
 
-def _newton(
-    design: np.ndarray, truth: np.ndarray, precision: np.ndarray, begin: np.ndarray | None = None
+def _fit_weights(
+    design: np.ndarray, truth: np.ndarray, precision: np.ndarray, start: np.ndarray | None = None
 ) -> np.ndarray:
-    """The likeliest weights (terms + 1,) given the rows and the priors."""
+    """Fit the most probable weights (terms + 1,) by Newton's method.
+
+    Args:
+        design: (size, terms + 1) see ``_design_matrix``.
+        truth: (size,) 1 where the outcome is yes, else 0.
+        precision: (terms + 1,) of the normal priors.
+        start: (terms + 1,) initial weights; None for zeros and the logit of the prevalence.
+    """
 
     def cost(at: np.ndarray) -> float:
-        return _surprise(design @ at, truth) + (precision * at**2).sum() / 2
+        return _cross_entropy(design @ at, truth) + float((precision * at**2).sum()) / 2
 
-    weights = begin
+    weights = start
     if weights is None:
         weights = np.append(np.zeros(design.shape[1] - 1), logit(truth.mean()))
-    now = cost(weights)
-    for _ in range(STEPS):
+    current = cost(weights)
+    for _ in range(MAX_NEWTON_STEPS):
         risk = expit(design @ weights)
-        slope = design.T @ (truth - risk) - precision * weights
-        step = np.linalg.solve(_curvature(design, risk, precision), slope)
-        while (then := cost(weights + step)) > now and np.abs(step).max() > 1e-9:
+        gradient = design.T @ (truth - risk) - precision * weights
+        step = np.linalg.solve(_hessian(design, risk, precision), gradient)
+        while (proposal := cost(weights + step)) > current and np.abs(step).max() > 1e-9:
             step = step / 2
-        weights, gain, now = weights + step, now - then, then
+        weights, gain, current = weights + step, current - proposal, proposal
         if gain < 1e-5:
             break
     return weights
 
 
-def _curvature(design: np.ndarray, risk: np.ndarray, precision: np.ndarray) -> np.ndarray:
-    """Of the cost (terms + 1, terms + 1); never singular."""
+def _hessian(design: np.ndarray, risk: np.ndarray, precision: np.ndarray) -> np.ndarray:
+    """Return the Hessian (terms + 1, terms + 1) of the cost; a constant keeps it regular."""
     return (design.T * (risk * (1 - risk))) @ design + np.diag(precision + 1e-8)
 
 
-def _surprise(logits: np.ndarray, truth: np.ndarray) -> float:
-    """The sum of cross-entropies, in nats."""
+def _cross_entropy(logits: np.ndarray, truth: np.ndarray) -> float:
+    """Return the sum of cross-entropies, in nats."""
     return float((np.logaddexp(0, logits) - truth * logits).sum())

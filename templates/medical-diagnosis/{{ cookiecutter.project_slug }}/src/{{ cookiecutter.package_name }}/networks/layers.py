@@ -1,4 +1,4 @@
-"""Layers of risk models: curves and pairs of inputs, and recalibration."""
+"""Layers of risk models: terms of an additive model, and recalibration."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,94 +10,96 @@ from keras import layers, ops
 
 @keras.saving.register_keras_serializable(__package__)
 class Terms(layers.Layer):
-    """Inputs (…, width) -> the terms (…, terms) of a regression with curves and pairs: the inputs,
-    how far each number is beyond each of its knots, and products of two inputs. All in float32.
+    """Expand inputs (…, width) into the terms (…, terms) of an additive model, in float32.
 
-    A linear layer on it is a curve of straight pieces for each number (Hastie & Tibshirani, 1990,
-    generalised additive models), and an interaction of each pair.
+    The terms are the inputs, hinge functions ``relu(number - knot)``, and products of two centred
+    inputs. A linear layer on them is a piecewise linear curve for each number and an interaction
+    for each pair: Hastie & Tibshirani, Generalized Additive Models, 1990.
 
     Args:
-        knots: of each of the first inputs; empty: no curves.
+        knots: knots of each of the first inputs; empty for no curves.
         pairs: positions of two inputs each.
-        usual: (width,) what inputs are before they are multiplied less of.
+        means: (width,) subtracted from the inputs before they are multiplied.
     """
 
     def __init__(
         self,
         knots: Sequence[Sequence[float]],
         pairs: Sequence[Sequence[int]],
-        usual: Sequence[float],
+        means: Sequence[float],
         **options: Any,
     ) -> None:
         super().__init__(**{"dtype": "float32", **options})
         self.knots = [list(map(float, row)) for row in knots]
         self.pairs = [list(map(int, pair)) for pair in pairs]
-        self.usual = list(map(float, usual))
+        self.means = list(map(float, means))
 
     @property
     def groups(self) -> np.ndarray:
-        """The group (terms,) of each term: inputs 0, then curves and pairs, as far as there are."""
-        sizes = [len(self.usual), sum(map(len, self.knots)), len(self.pairs)]
+        """Group number (terms,) of each term: 0 for inputs, the next ones for curves and pairs."""
+        sizes = [len(self.means), sum(map(len, self.knots)), len(self.pairs)]
         sizes = [size for size in sizes if size]
         return np.repeat(np.arange(len(sizes)), sizes)
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         parts = [inputs]
-        if places := [place for place, row in enumerate(self.knots) for _ in row]:
+        if indices := [i for i, row in enumerate(self.knots) for _ in row]:
             knots = np.array([knot for row in self.knots for knot in row], "float32")
-            numbers = ops.take(inputs, np.array(places, "int32"), axis=-1)
+            numbers = ops.take(inputs, np.array(indices, "int32"), axis=-1)
             parts.append(ops.relu(numbers - knots))
         if self.pairs:
-            apart = inputs - np.array(self.usual, "float32")
+            deviations = inputs - np.array(self.means, "float32")
             first, second = np.array(self.pairs, "int32").T
-            parts.append(ops.take(apart, first, axis=-1) * ops.take(apart, second, axis=-1))
+            products = ops.take(deviations, first, axis=-1) * ops.take(deviations, second, axis=-1)
+            parts.append(products)
         return ops.concatenate(parts, axis=-1)
 
-    def compute_output_shape(self, shape):
+    def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, ...]:
         return (*shape[:-1], len(self.groups))
 
-    def get_config(self):
-        own = {"knots": self.knots, "pairs": self.pairs, "usual": self.usual}
-        return {**super().get_config(), **own}
+    def get_config(self) -> dict[str, Any]:
+        arguments = {"knots": self.knots, "pairs": self.pairs, "means": self.means}
+        return {**super().get_config(), **arguments}
 
 
 @keras.saving.register_keras_serializable(__package__)
 class Recalibration(layers.Layer):
-    """Logits of members (batch, members) -> the logit of the recalibrated risk (batch, 1): a
-    straight line of their mean (Platt 1999), or a curve through knots (isotonic regression,
-    Zadrozny & Elkan 2002).
+    """Map logits (batch, members) to the logit of the calibrated risk (batch, 1).
+
+    The mean of the members passes through a line (Platt, 1999) or through a piecewise linear
+    curve, the result of isotonic regression (Zadrozny & Elkan, KDD 2002).
 
     Args:
-        knots: of the curve; 0: the line.
+        knots: number of knots of the curve; 0 for the line.
     """
 
     def __init__(self, knots: int = 0, **options: Any) -> None:
         super().__init__(**options)
         self.knots = knots
 
-    def build(self, shape) -> None:
-        def fixed(shape, start, name):
-            return self.add_weight(shape, start, trainable=False, name=name)
+    def build(self, shape: Sequence[int | None]) -> None:
+        def add_constant(shape: tuple[int, ...], initializer: str, name: str) -> Any:
+            return self.add_weight(shape, initializer, trainable=False, name=name)
 
         if self.knots:
-            self.logits = fixed((self.knots,), "zeros", "logits")
-            self.recalibrated = fixed((self.knots,), "zeros", "recalibrated")
+            self.x = add_constant((self.knots,), "zeros", "x")
+            self.y = add_constant((self.knots,), "zeros", "y")
         else:
-            self.slope = fixed((), "ones", "slope")
-            self.intercept = fixed((), "zeros", "intercept")
+            self.slope = add_constant((), "ones", "slope")
+            self.intercept = add_constant((), "zeros", "intercept")
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         mean = ops.mean(inputs, axis=-1, keepdims=True)
         if not self.knots:
             return self.slope * mean + self.intercept
-        # Each straight piece adds what the logit is through of it.
-        low, high = self.logits[:-1], self.logits[1:]
-        through = ops.clip((mean - low) / ops.maximum(high - low, 1e-6), 0.0, 1.0)
-        rises = self.recalibrated[1:] - self.recalibrated[:-1]
-        return self.recalibrated[0] + ops.sum(through * rises, axis=-1, keepdims=True)
+        # Interpolation as a sum over all segments: keras.ops has no interp.
+        low, high = self.x[:-1], self.x[1:]
+        fractions = ops.clip((mean - low) / ops.maximum(high - low, 1e-6), 0.0, 1.0)
+        rises = self.y[1:] - self.y[:-1]
+        return self.y[0] + ops.sum(fractions * rises, axis=-1, keepdims=True)
 
-    def compute_output_shape(self, shape):
+    def compute_output_shape(self, shape: Sequence[int | None]) -> tuple[int | None, ...]:
         return (shape[0], 1)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "knots": self.knots}

@@ -17,20 +17,21 @@ has_postgresql() {
     command -v pg_ctl >/dev/null || compgen -G "/usr/lib/postgresql/*/bin/pg_ctl" >/dev/null
 }
 
-install_postgresql() {
+# What tests need besides Python: a database for MLflow's server, and a browser for pages.
+install_packages() {
     local as_root=() program
     if [ "$(id -u)" -ne 0 ]; then
         as_root=(sudo)
     fi
     for program in "${as_root[@]}" apt-get; do
         if ! command -v "$program" >/dev/null; then
-            echo "tests/run.sh: install PostgreSQL (initdb, pg_ctl, pg_dump) or use --fast." >&2
+            echo "tests/run.sh: install $* or use --fast." >&2
             exit 1
         fi
     done
     "${as_root[@]}" apt-get -qq update
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-        apt-get -qq install -y --no-install-recommends postgresql >/dev/null
+        apt-get -qq install -y --no-install-recommends "$@" >/dev/null
 }
 
 # === The tool with its tests ===
@@ -44,9 +45,12 @@ fi
 .venv/bin/ruff format --config pyproject.toml --check
 .venv/bin/mypy
 
-# === PostgreSQL, on which a slow test runs MLflow's server ===
-if [ ${#selection[@]} -eq 0 ] && ! has_postgresql; then
-    install_postgresql
+# === PostgreSQL, on which a slow test runs MLflow's server, and Chromium, which opens pages ===
+if [ ${#selection[@]} -eq 0 ]; then
+    packages=()
+    has_postgresql || packages+=(postgresql)
+    [ -x /usr/bin/chromium ] || packages+=(chromium fonts-noto-cjk)
+    [ ${#packages[@]} -eq 0 ] || install_packages "${packages[@]}"
 fi
 
 # === One environment for all generated projects ===

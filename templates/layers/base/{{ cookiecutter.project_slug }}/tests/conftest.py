@@ -125,7 +125,7 @@ def metrics_by_step(run: Run) -> list[tuple[int, dict[str, float]]]:
 
 @pytest.fixture
 def fit_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train without figures and baselines, which take longer than the runs of some tests."""
+    """Train without figures, reports and baselines, which take longer than the runs of some tests."""
     from {{ cookiecutter.package_name }} import train as training
     from {{ cookiecutter.package_name }}.engine import evaluation
     from {{ cookiecutter.package_name }}.engine.interfaces import (
@@ -134,5 +134,6 @@ def fit_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
     monkeypatch.setattr(evaluation, "draw_history", lambda run: None)
+    monkeypatch.setattr(training, "call_hooks", lambda *arguments: None)
     task = replace(training.task, draw_figures=draw_nothing, measure_baselines=no_baselines)
     monkeypatch.setattr(training, "task", task)

@@ -1,0 +1,195 @@
+"""The page of evidence and the model card: what they say, whatever the data holds."""
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from {{ cookiecutter.package_name }}.__main__ import evaluate as evaluate_command
+from {{ cookiecutter.package_name }}.config import load_config
+from {{ cookiecutter.package_name }}.engine.evaluation import Evaluation
+from {{ cookiecutter.package_name }}.engine.figures import figure, read_description
+from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits, Split
+from {{ cookiecutter.package_name }}.engine.report import slices
+from {{ cookiecutter.package_name }}.engine.report.card import is_open
+from {{ cookiecutter.package_name }}.engine.report.evidence import Evidence
+from {{ cookiecutter.package_name }}.engine.report.html import table
+from {{ cookiecutter.package_name }}.engine.report.markdown import escape
+from {{ cookiecutter.package_name }}.engine.report.page import write_page
+from {{ cookiecutter.package_name }}.engine.runs import find_run
+from {{ cookiecutter.package_name }}.engine.trained_models import find_artifact
+from {{ cookiecutter.package_name }}.engine.weighted_metrics import WeightedMetric
+from {{ cookiecutter.package_name }}.task import task
+
+from .conftest import QUICK
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+# === The page of a run ===
+
+
+def test_every_run_has_a_page(trained: Path) -> None:
+    folder = find_run("latest").report_dir
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    assert len(page) < 3_000_000
+    for title in ("The answer", "Data", "Curves", "Cost", "How to repeat it"):
+        assert f">{title}</h2>" in page
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', page), "it refers to nothing outside"
+    name, value = next(iter(find_run("latest").summary["metrics"].items()))
+    assert f"{name.partition('/')[2]} is {value:.4f} (95 % interval " in page
+    assert f"--config runs/{find_run('latest').id}/config.yaml" in page
+
+
+def test_every_run_has_a_card_that_says_what_is_open(trained: Path) -> None:
+    run = find_run("latest")
+    card = (run.report_dir / "MODEL_CARD.md").read_text(encoding="utf-8")
+    head = yaml.safe_load(card.split("---\n")[1])
+    results = head["model-index"][0]["results"][0]
+    metrics = {f"test/{row['type']}": row["value"] for row in results["metrics"]}
+    assert metrics.items() <= {
+        name: round(value, 6) for name, value in run.summary["metrics"].items()
+    }.items()
+    assert "> Not written yet: Intended use, Data, Limits, Ethical considerations, Contact" in card
+    assert "## EU AI Act, Annex IV" in card
+
+
+def test_what_people_wrote_is_in_the_next_card(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = trained / "docs/model_card/limits.md"
+    written.parent.mkdir(parents=True)
+    written.write_text("Fails at night.\n")
+    assert evaluate_command([]) == 0
+    card = (find_run("latest").report_dir / "MODEL_CARD.md").read_text()
+    assert "## Limits\n\nFails at night." in card
+    assert "Not written yet: Intended use, Data, Ethical considerations, Contact" in card
+    assert is_open("> **To be written by a person:** why?\n> and how?")
+    assert not is_open("> **To be written by a person:** why?\n\nBecause.")
+
+
+def test_evaluate_says_what_the_run_said(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = find_run("latest").report_dir
+    before = json.loads((folder / "evidence.json").read_text())
+    assert evaluate_command(["--run", find_run("latest").id]) == 0
+    shown = capsys.readouterr().out
+    assert f"Evidence: {folder / 'index.html'}\n" in shown
+    assert json.loads((folder / "evidence.json").read_text()) == before
+    assert evaluate_command(["--split", "validation"]) == 0
+    assert "of the validation split" in (folder / "index.html").read_text()
+
+
+def test_a_column_that_does_not_exist_is_refused(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate_command(["--by", "no such column"]) == 2
+    assert capsys.readouterr().err.startswith("error: data.slice_columns: 'no such column'")
+
+
+# === Slices ===
+
+
+def test_a_slice_that_is_worse_is_found_and_equal_ones_are_not() -> None:
+    random = np.random.default_rng(4)
+    group = random.integers(5, size=2_000)
+    right = random.random(2_000) < np.where(group == 3, 0.7, 0.9)
+    columns = {"group": group.astype(str), "noise": random.integers(50, size=2_000).astype(str)}
+    found = slices.measure_slices({"accuracy": WeightedMetric.mean(right)}, columns)
+    assert [(part.column, part.value) for part in found if part.is_worse] == [("group", "3")]
+    assert sum(part.count for part in found if part.column == "noise") == 2_000
+
+
+def test_equal_slices_are_rarely_marked() -> None:
+    random, marked = np.random.default_rng(1), 0
+    for _ in range(100):
+        metric = WeightedMetric.mean(random.random(600) < 0.9)
+        columns = {"one": random.integers(20, size=600).astype(str)}
+        marked += any(part.is_worse for part in slices.measure_slices({"m": metric}, columns))
+    assert marked <= 10
+
+
+@pytest.mark.parametrize("as_mean", [True, False])
+def test_losses_and_groups_are_compared_too(as_mean: bool) -> None:
+    random = np.random.default_rng(2)
+    loss = random.exponential(1.0, 400)
+    loss[:100] += 1.0
+    metric = WeightedMetric.mean(loss, lower_is_better=True)
+    metric = metric if as_mean else replace(metric, values=None)
+    columns = {"site": np.repeat(["a", "b", "c", "d"], 100)}
+    groups = np.repeat([str(i) for i in range(200)], 2)
+    found = slices.measure_slices({"loss": metric}, columns, groups)
+    assert [part.value for part in found if part.is_worse] == ["a"]
+
+
+def test_small_slices_are_hidden_and_cannot_be_had_by_subtraction() -> None:
+    values = np.array(["a"] * 50 + ["b"] * 30 + ["c"] * 3)
+    metric = WeightedMetric.mean(np.ones(83))
+    found = slices.measure_slices({"m": metric}, {"x": values})
+    assert {part.value: bool(part.metrics) for part in found} == {"a": True, "b": False, "c": False}
+
+
+def test_numbers_are_divided_into_bands_and_many_values_are_bounded() -> None:
+    bands = slices.divide(np.append(np.arange(100.0), np.nan))
+    assert [int(mask.sum()) for mask in bands.values()] == [25, 25, 25, 25, 1]
+    assert list(bands)[-1] == "(missing)"
+    many = slices.divide(np.array([str(i) for i in range(10_000)]))
+    assert len(many) == slices.MAX_VALUES + 1
+    assert np.sum(list(many.values())) == 10_000
+    assert list(slices.divide(np.array([1, 2, 2, 1]))) == ["1", "2"]
+    assert list(slices.divide(np.full(30, 0.5))) == ["0.5"]
+
+
+# === Whatever the data holds ===
+
+
+def measure_trained(folder: Path) -> Evaluation:
+    """Return the trained model measured on its test split."""
+    config = load_config(QUICK)
+    model, _ = find_artifact("latest", task, config)
+    data = task.load(load_config(base=find_run("latest").config_file), model.preprocessing)
+    outputs = model.predict_split(data.test, 32)
+    measured = task.measure(data.test, outputs, model.preprocessing)
+    metrics = {f"test/{name}": value for name, value in measured.items()}
+    return Evaluation(model, data, "test", outputs, metrics, config, folder)
+
+
+def test_undefined_metrics_and_hostile_names_are_shown_as_text(
+    trained: Path, tmp_path: Path
+) -> None:
+    measured = measure_trained(tmp_path)
+    metrics = {"test/broken": float("nan"), **measured.metrics}
+    notes = {"classes": {HOSTILE: 3, "=cmd()": 1, "\u202eevil": 2}, HOSTILE: HOSTILE}
+    data = replace(
+        measured.data, source=HOSTILE, notes=notes, unreadable=((HOSTILE, f"{HOSTILE}!"),)
+    )
+    rows = ({"name": HOSTILE, "metrics": {"test/broken": float("nan")}},)
+    with figure(tmp_path / f"test_{'x' * 5}.svg", description=HOSTILE) as axis:
+        axis.set_title(HOSTILE)
+    assert read_description(tmp_path / "test_xxxxx.svg") == HOSTILE
+    evidence = Evidence(replace(measured, metrics=metrics, data=data, baselines=rows))
+    page = write_page(evidence).read_text(encoding="utf-8")
+    assert HOSTILE not in page
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page
+    assert "broken is undefined" in page
+    assert escape(f"{HOSTILE}|`*[x]") == "&lt;script>alert(1)&lt;/script>\\|\\`\\*\\[x]"
+
+
+def test_long_tables_are_cut_and_say_so() -> None:
+    html = table(["class"], [[str(number)] for number in range(1_000)], "Classes")
+    assert html.count("<tr>") == 201
+    assert "800 more rows are left out." in html
+
+
+def test_splits_without_groups_or_columns(trained: Path, tmp_path: Path) -> None:
+    measured = measure_trained(tmp_path)
+    assert isinstance(measured.split, Split)
+    assert isinstance(measured.data, DatasetSplits)
+    evidence = Evidence(measured)
+    assert evidence.rivals == []
+    assert set(evidence.intervals) == set(evidence.metrics)

@@ -1,0 +1,208 @@
+"""The rules of the gate and its statistics, on simulated models."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from {{ cookiecutter.package_name }}.engine.errors import UsageProblem
+from {{ cookiecutter.package_name }}.engine.report.gate import (
+    ERROR_RATE,
+    Facts,
+    Gate,
+    MeasuredModel,
+    Row,
+    check,
+    compare_models,
+    read_gate,
+)
+from {{ cookiecutter.package_name }}.engine.weighted_metrics import WeightedMetric
+
+PROJECT = Path(__file__).parents[1]
+SIZE = 1_000  # test examples
+PAIRS = 200  # of simulated models
+
+
+def simulate_accuracy(random: np.random.Generator, worse_by: float = 0.0) -> list[WeightedMetric]:
+    """Return two models that disagree on a tenth of the examples, the second one by so much ahead.
+
+    Args:
+        random: source of random numbers.
+        worse_by: by how much the first is worse on average.
+    """
+    share = random.random(SIZE)
+    second_alone = share < 0.05 + worse_by / 2
+    first_alone = ~second_alone & (share < 0.1)
+    both = ~first_alone & ~second_alone & (random.random(SIZE) < 0.9)
+    return [WeightedMetric.mean(first_alone | both), WeightedMetric.mean(second_alone | both)]
+
+
+def simulate_loss(random: np.random.Generator) -> list[WeightedMetric]:
+    """Return two models of equal loss, most of which comes from a few examples."""
+    hardness = random.lognormal(-2, 1.5, SIZE)
+    losses = [hardness * random.lognormal(0, 0.5, SIZE) for _ in range(2)]
+    return [WeightedMetric.mean(values, lower_is_better=True) for values in losses]
+
+
+@pytest.mark.parametrize("simulate", [simulate_accuracy, simulate_loss])
+def test_equal_models_are_better_at_the_stated_error_rate_at_most(simulate) -> None:
+    random = np.random.default_rng(0)
+    passed = sum(compare_models(*simulate(random), SIZE).is_better for _ in range(PAIRS))
+    assert passed <= ERROR_RATE * PAIRS
+
+
+def test_models_of_equal_groups_are_better_at_the_stated_error_rate_at_most() -> None:
+    """Ten examples of each group are all alike: as single examples they would promise too much."""
+    random, passed = np.random.default_rng(0), 0
+    groups = np.repeat(np.arange(SIZE // 10), 10).astype(str)
+    for _ in range(PAIRS):
+        models = [WeightedMetric.mean(np.repeat(random.random(SIZE // 10), 10)) for _ in range(2)]
+        found = compare_models(*models, SIZE, groups)
+        assert found.p_value is None, "McNemar's test takes examples on their own"
+        passed += found.is_better
+    assert passed <= ERROR_RATE * PAIRS
+
+
+def test_a_model_that_is_worse_by_three_points_is_refused() -> None:
+    """By the rule that projects begin with; it passes models that are better by as much."""
+    gate = read_gate(PROJECT / "configs" / "gate.yaml")
+    random = np.random.default_rng(0)
+    verdicts = {worse_by: 0 for worse_by in (0.03, -0.03)}
+    for worse_by in verdicts:
+        for _ in range(PAIRS):
+            rows = judge(gate, *simulate_accuracy(random, worse_by))
+            verdicts[worse_by] += all(row.passed is not False for row in rows)
+    assert verdicts[0.03] == 0
+    assert verdicts[-0.03] >= 0.99 * PAIRS
+
+
+@pytest.mark.parametrize("size", [50, 200])
+def test_few_mistakes_promise_little(size: int) -> None:
+    """Models that are worse by exactly the margin pass at the stated error rate at most."""
+    random, margin, passed, pairs = np.random.default_rng(0), 0.05, 0, 1_000
+    for _ in range(pairs):
+        right = random.random(size) >= margin  # the other one is always right
+        models = [WeightedMetric.mean(right), WeightedMetric.mean(np.ones(size))]
+        passed += compare_models(*models, size).bound >= -margin
+    sampling_error = 2 * np.sqrt(ERROR_RATE / pairs)
+    assert passed / pairs <= ERROR_RATE + sampling_error
+
+
+def judge(
+    gate: Gate, candidate: WeightedMetric, champion: WeightedMetric | None, **facts: object
+) -> list[Row]:
+    """Apply rules to models of one metric.
+
+    Args:
+        gate: the rules.
+        candidate: its metric.
+        champion: its metric, if there is one.
+        facts: that differ from the usual ones.
+    """
+    usual = {"size": SIZE, "groups": None, "columns": {}, "file_mb": 1.0, "latency_ms": 1.0}
+    models = [m and MeasuredModel({"calibration_slope": 0.5}, {"score": m}) for m in (candidate, champion)]
+    return check(gate, *models, Facts(**usual | {"age_days": 1.0} | facts))
+
+
+def failures(rows: list[Row]) -> list[str]:
+    return [row.reason for row in rows if row.passed is False]
+
+
+RIGHT = WeightedMetric.mean(np.arange(SIZE) % 10 > 0)  # nine of ten
+
+
+@pytest.mark.parametrize(
+    ("rules", "facts", "reason"),
+    [
+        ({"min_examples": 2000}, {}, "the test split has 1000 examples, fewer than 2000"),
+        ({"metrics": {"headline": {"at_least": 0.95}}}, {}, "score is 0.9000, less than 0.95"),
+        ({"metrics": {"score": {"at_most": 0.5}}}, {}, "score is 0.9000, more than 0.5"),
+        ({"calibration": {"min_slope": 0.8}}, {}, "calibration_slope is 0.5000, less than 0.8"),
+        ({"max_file_mb": 0.5}, {}, "the model's file has 1.0 MB, more than 0.5"),
+        ({"max_latency_ms": 0.5}, {}, "one example takes 1.00 ms, more than 0.5"),
+        ({"max_age_days": 0.5}, {}, "it was trained 1 days ago, more than 0.5"),
+        ({"max_age_days": 0.5}, {"age_days": None}, "nobody knows when it was trained"),
+        ({"worst_slice": {"at_least": 0.5}}, {}, "no slice of the test split has 50 examples"),
+        (
+            {"worst_slice": {"at_least": 0.5}},
+            {"columns": {"place": np.where(np.arange(SIZE) % 10 > 0, "right", "wrong")}},
+            "score of place = wrong is 0.0000, less than 0.5",
+        ),
+    ],
+)
+def test_absolute_rules(rules: dict, facts: dict, reason: str) -> None:
+    assert failures(judge(Gate.model_validate(rules), RIGHT, None, **facts)) == [reason]
+
+
+def test_slices_of_few_examples_do_not_count() -> None:
+    gate = Gate.model_validate({"worst_slice": {"at_least": 0.5, "min_examples": 101}})
+    places = {"place": np.where(np.arange(SIZE) % 10 > 0, "right", "wrong")}
+    assert failures(judge(gate, RIGHT, None, columns=places)) == []
+
+
+def test_what_is_undefined_fails() -> None:
+    gate = Gate.model_validate({"metrics": {"headline": {"better": True, "at_least": 0.0}}})
+    broken = WeightedMetric.mean(np.full(SIZE, np.nan))
+    assert failures(judge(gate, broken, RIGHT)) == [
+        "score cannot be compared (nan against 0.9000): it is undefined, or of too few examples",
+        "score of the candidate is nan",
+        "score is nan, less than 0",
+    ]
+
+
+def test_one_example_proves_nothing() -> None:
+    gate = Gate.model_validate({"metrics": {"headline": {"not_worse_by": 0.5}}})
+    one = WeightedMetric.mean(np.ones(1))
+    (reason,) = failures(judge(gate, one, one, size=1))
+    assert "too few examples" in reason
+
+
+def test_models_without_weighted_metrics_are_not_compared() -> None:
+    model = MeasuredModel({"auroc": 0.9}, {})
+    facts = Facts(SIZE, None, {}, 1.0, 1.0, 1.0)
+    gate = Gate.model_validate({"metrics": {"headline": {"not_worse_by": 0.02, "at_least": 0.8}}})
+    assert failures(check(gate, model, None, facts)) == []
+    reason = "two models cannot be compared: task.py has no weighted_metrics"
+    assert failures(check(gate, model, model, facts)) == [reason]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("metrix: {}", "configs/gate.yaml: 'metrix' is unknown. Did you mean 'metrics'? Allowed: "),
+        (
+            "metrics: {headline: {atleast: 1}}",
+            "configs/gate.yaml: metrics: headline: 'atleast' is unknown. Did you mean 'at_least'?",
+        ),
+        (
+            "max_file_mb: '5'",
+            "configs/gate.yaml: max_file_mb: '5' is not allowed: input should be a valid number.",
+        ),
+        ("max_file_mb: true", "configs/gate.yaml: max_file_mb: True is not allowed: "),
+        ("max_age_days: .nan", "configs/gate.yaml: max_age_days: nan is not allowed: "),
+        ("metrics: {headline: {not_worse_by: 0}}", "greater than 0."),
+        ("worst_slice: {at_least: 1, at_most: 2}", "it takes either at_least or at_most."),
+        ("[1]", "configs/gate.yaml must hold rules by name, not [1]."),
+        ("5: 6", "configs/gate.yaml: 5: "),
+        (": : :", "configs/gate.yaml is not YAML: "),
+    ],
+)
+def test_files_that_are_wrong(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "gate.yaml"
+    file.write_text(text)
+    with pytest.raises(UsageProblem, match=re.escape(message)):
+        read_gate(file)
+
+
+@pytest.mark.parametrize("text", ["", "metrics:", "metrics: {}"])
+def test_files_without_rules(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "gate.yaml"
+    file.write_text(text)
+    assert read_gate(file) == Gate()
+
+
+def test_metrics_that_the_project_does_not_have() -> None:
+    gate = Gate.model_validate({"metrics": {"skore": {"at_least": 0.5}}})
+    with pytest.raises(UsageProblem, match="'skore' is unknown. Did you mean 'score'"):
+        judge(gate, RIGHT, None)

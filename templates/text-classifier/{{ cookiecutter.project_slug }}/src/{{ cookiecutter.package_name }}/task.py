@@ -6,6 +6,7 @@ from . import baselines, data, inputs, model, objective, prediction, preprocessi
 from .engine.interfaces import Task
 from .engine.tracking import pyfunc
 from .evaluation import slices
+from .evaluation.explanations import explain
 from .inspection.texts import inspect
 
 task = Task(
@@ -27,8 +28,10 @@ task = Task(
     example=inputs.example,
     from_frame=inputs.from_frame,
     measure_baselines=baselines.measure,
+    simple_inputs=baselines.simple_inputs,
     draw_figures=report.draw,
     inspect=inspect,
+    explain=explain,
     sharding_rules=model.SHARDING_RULES,
     augment=preprocessing.augment,
     phases=model.phases,

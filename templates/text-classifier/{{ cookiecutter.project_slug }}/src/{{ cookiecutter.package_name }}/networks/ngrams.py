@@ -76,11 +76,7 @@ class NGramLogits(layers.Layer):
 
         The values of equal rows add up to the feature.
         """
-        # All three (batch, n-grams), with max_n * tokens n-grams.
-        slots, checks, valid = hash_ngrams(tokens, self.max_n)
-        rows = ops.cast(ops.take(self.rows, slots), "int32")
-        same = ops.cast(ops.take(self.checks, rows), "int32") == checks
-        rows = ops.sort(ops.where(valid & same, rows, 0), axis=1)
+        rows = ops.sort(self.lookup(tokens), axis=1)
         seen = _count_before(rows)
         # The values of an n-gram that occurs n times add up to 1 + log(n), and ``squares`` to the
         # square of that.
@@ -90,6 +86,22 @@ class NGramLogits(layers.Layer):
         squares = idf * idf * (after * after - before * before)
         norm = ops.sqrt(ops.maximum(ops.sum(squares, axis=1, keepdims=True), 1e-12))
         return rows, idf * (after - before) / norm
+
+    def lookup(self, tokens: Tensor) -> Tensor:
+        """Return the row of each n-gram, 0 outside the vocabulary.
+
+        Args:
+            tokens: token ids (batch, tokens).
+
+        Returns:
+            (batch, max_n * tokens) int32: first those of one token by position, then those of two
+            tokens by the position of the first one, and so on.
+        """
+        # All three (batch, max_n * tokens).
+        slots, checks, valid = hash_ngrams(tokens, self.max_n)
+        rows = ops.cast(ops.take(self.rows, slots), "int32")
+        same = ops.cast(ops.take(self.checks, rows), "int32") == checks
+        return ops.where(valid & same, rows, 0)
 
     def set_ngrams(self, codes: np.ndarray, counts: np.ndarray, num_texts: int) -> None:
         """Set the vocabulary of n-grams, and their inverse document frequencies.

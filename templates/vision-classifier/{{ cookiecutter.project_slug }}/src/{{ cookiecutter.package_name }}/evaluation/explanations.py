@@ -9,7 +9,6 @@ import tensorflow as tf
 
 from ..engine.artifact import Artifact
 from ..engine.explanations import (
-    TOLERANCE,
     Heatmap,
     class_weights,
     find_feature_map,
@@ -43,33 +42,29 @@ def explain(
     layer = find_feature_map(model.network)
     if layer is None:
         method = PIXELS
-        grids, notes = _attribute_pixels(model, inputs, weights)
+        grids, errors = _attribute_pixels(model, inputs, weights)
     else:
-        method, notes = GRAD_CAM, [""] * len(inputs)
+        method, errors = GRAD_CAM, np.zeros(len(inputs))
         grids = grad_cam(model.probe(layer), inputs, weights)
-    parts = (classes, scores, grids, np.asarray(pixels), notes)
+    parts = (classes, scores, grids, np.asarray(pixels), errors)
     return [
         Heatmap(
             target=preprocessing.classes[index],
             score=float(score),
             method=method,
-            note=note,
+            error=float(error),
             grid=grid,
             pixels=image,
         )
-        for index, score, grid, image, note in zip(*parts, strict=True)
+        for index, score, grid, image, error in zip(*parts, strict=True)
     ]
 
 
 def _attribute_pixels(
     model: Artifact, inputs: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, list[str]]:
-    """Return heatmaps (batch, height, width) of pixels, and a note on each that is rough."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return heatmaps (batch, height, width) of pixels, and by how much they are rough (batch,)."""
     # An image without anything on it: the mean of each channel over the training split.
     plain = np.array(model.preprocessing.mean, "float32")
     found = integrate_gradients(model.probe(), inputs, plain, inputs, weights)
-    notes = [
-        f"rough: the pixels miss {error:.0%} of the difference" if error > TOLERANCE else ""
-        for error in found.error
-    ]
-    return scale_to_one(found.values.sum(axis=-1)), notes
+    return scale_to_one(found.values.sum(axis=-1)), found.error

@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from .errors import DataProblem, UsageProblem
-from .explanations import Explanation, Probe
+from .explanations import ROWS, Explanation, Probe
 from .files import atomic_write
 from .interfaces import Preprocessing, Split, Task
 
@@ -59,7 +59,7 @@ class Artifact:
         split: Split,
         positions: np.ndarray | None = None,
         names: Sequence[str] | None = None,
-    ) -> Sequence[Explanation]:
+    ) -> list[Explanation]:
         """Explain the outputs for examples of a split, see ``Task.explain``.
 
         Args:
@@ -73,7 +73,12 @@ class Artifact:
         if self.task.explain is None:
             raise UsageProblem("task.py: it has no 'explain' for the models of this project.")
         positions = np.arange(len(split)) if positions is None else np.asarray(positions)
-        return self.task.explain(self, split, positions, names) if len(positions) else []
+        found: list[Explanation] = []
+        for start in range(0, len(positions), ROWS):
+            part = slice(start, start + ROWS)
+            own = None if names is None else names[part]
+            found += self.task.explain(self, split, positions[part], own)
+        return found
 
     def probe(self, layer: keras.layers.Layer | None = None) -> Probe:
         """Return the network as a function of what a layer, or None for its input, returns."""

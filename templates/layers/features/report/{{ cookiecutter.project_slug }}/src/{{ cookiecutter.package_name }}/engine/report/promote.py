@@ -319,8 +319,8 @@ def _refuse_if_failed(rows: Sequence[Row], champion: "Version | None") -> None:
     failed = [row for row in rows if row.passed is False]
     if failed:
         reasons = "; ".join(map(_explain, failed))
-        stays = f"The champion is still version {champion.number}" if champion else "No champion"
-        raise ProjectError(f"refused: {reasons}. {stays}.")
+        still = f"The champion is still version {champion.number}" if champion else ""
+        raise ProjectError(f"refused: {reasons}. {still or 'There is no champion'}.")
 
 
 def _explain(row: Row) -> str:
@@ -345,21 +345,25 @@ def _explain(row: Row) -> str:
 
 
 def _move(candidate: Candidate, champion: "Version | None", rows: Sequence[Row]) -> None:
-    from ..tracking.registry import ALIAS, MOST_PREDECESSORS, PREDECESSORS
+    from ..tracking.registry import ALIAS
 
-    before = [champion.number, *champion.predecessors] if champion else []
-    why = "; ".join(
-        f"{row.rule}: {row.candidate} | {row.reference} {_verdict(row)}".strip() for row in rows
-    )
+    cells = (f"{row.rule}: {row.candidate} | {row.reference} {_verdict(row)}" for row in rows)
     tags = {
-        PREDECESSORS: ",".join(map(str, before[:MOST_PREDECESSORS])),
+        **_tag_predecessors(champion),
         "promoted_by": _who(),
         "promoted_at": _now(),
-        "promoted_because": why[:MOST_WORDS],
+        "promoted_because": "; ".join(cell.strip() for cell in cells)[:MOST_WORDS],
     }
     registry, version = candidate.registry, candidate.version
     registry.move_champion(champion.number if champion else None, version.number, tags)
     print(f"{candidate.title} is the champion now: models:/{registry.name}@{ALIAS}")
+
+
+def _tag_predecessors(champion: "Version | None") -> dict[str, str]:
+    from ..tracking.registry import MOST_PREDECESSORS, PREDECESSORS
+
+    numbers = [champion.number, *champion.predecessors] if champion else []
+    return {PREDECESSORS: ",".join(map(str, numbers[:MOST_PREDECESSORS]))}
 
 
 def _roll_back(project: Project, arguments: argparse.Namespace, fields: Sequence[str]) -> None:

@@ -135,8 +135,10 @@ def main(seeds: list[int]) -> None:
         answers = resolve(template, {"project_name": "demo"})
         project = create(Request(template, answers, Path(folder), ("tune",), repository=False))
         (project / "forks.py").write_text(FORKS)
-        print("seed  epochs  validation loss: as given  TPE  random, as many epochs  random, as many "
-              "trials  test loss: as given  tuned  test accuracy: as given  tuned")  # fmt: skip
+        print(
+            "seed  epochs  validation loss: as given  TPE  random, as many epochs  random, as many "
+            "trials  test loss: as given  tuned  test accuracy: as given  tuned"
+        )
         for seed in seeds:
             random = search(project, "random", "none", seed)
             tpe = search(project, "tpe", "median", seed)

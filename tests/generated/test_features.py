@@ -166,6 +166,7 @@ def test_a_feature_adds_its_files_and_a_section(
         ("docker", "## Docker"),
         ("kubernetes", "## Kubernetes"),
         ("ci", "## Continuous integration"),
+        ("tune", "## Better settings"),
     ):
         paths, text = made(f"with-{name}", "--with", name)
         added[name] = paths - minimal

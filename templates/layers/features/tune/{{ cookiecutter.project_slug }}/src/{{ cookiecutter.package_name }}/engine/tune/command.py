@@ -52,10 +52,12 @@ class Request:
 
 def run(project: Project, words: list[str]) -> None:
     """Search as the words say."""
+    summary = "Search for better settings; fields are those of every trial."
+    parser = argument_parser(project.config, "tune", summary, [_flags()])
     if {"-h", "--help"} & set(words):
-        summary = "Search for better settings; fields are those of every trial."
-        argument_parser(project.config, "tune", summary, [_flags()]).print_help()
+        parser.print_help()
         return
+    parser.parse_args(words)  # only here an unknown flag is compared with all that there are
     flags, fields = _flags().parse_known_args(words)
     space = read_space(flags.space, project.load_config, fields)
     if find_spec("optuna") is None:

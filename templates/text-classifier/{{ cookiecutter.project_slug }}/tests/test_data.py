@@ -293,6 +293,7 @@ def test_several_labels_are_learnt_and_predicted(
     rows = [(text, ";".join(tags)) for text, tags in make_tagged(240)]
     file = write_csv(own_folder / "t.csv", rows)
     words = ["--data.source", "csv", "--data.path", str(file), "--data.label_separator", ";"]
+    words += ["--model.embedding_dim", "8", "--data.sequence_length", "8"]
     assert main([*words, "--tracking.enabled", "false", "--train.max_steps", "2"]) == 0
     run = find_run("latest")
     metrics = run.summary["metrics"]

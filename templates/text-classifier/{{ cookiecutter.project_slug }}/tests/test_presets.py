@@ -77,6 +77,7 @@ def test_tuning_trains_the_right_weights(tuning: str, preset: Path) -> None:
         assert len(changed) > 10
 
 
+@pytest.mark.usefixtures("fit_alone")
 def test_train_and_predict(
     preset: Path, own_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

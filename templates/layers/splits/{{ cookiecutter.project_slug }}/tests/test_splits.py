@@ -7,7 +7,9 @@ from {{ cookiecutter.package_name }}.datasets.splits import (
     assign_splits,
     merge_groups,
     shuffle_stratified,
+    split_examples,
 )
+from {{ cookiecutter.package_name }}.engine.config_fields import DataFields
 from {{ cookiecutter.package_name }}.engine.errors import DataProblem
 
 
@@ -47,6 +49,13 @@ def test_smallest_classes_stand_in_every_split_or_are_refused() -> None:
     assert set(splits[labels == "b"]) == {"train", "validation", "test"}
     with pytest.raises(DataProblem, match="class 'b': 2 distinct examples"):
         split(labels[:-1], np.arange(52))
+
+
+def test_training_examples_that_are_all_copies_of_test_examples_are_refused() -> None:
+    labels, keys = np.array(["a", "b"] * 10), np.array(list("xy" * 10))
+    source_splits = np.array(["train"] * 10 + ["test"] * 10)
+    with pytest.raises(DataProblem, match="class 'a' has no example in the training split"):
+        split_examples(labels, keys, None, source_splits, DataFields(source="folder"))
 
 
 def test_groups_are_merged_over_several_keys() -> None:

@@ -6,7 +6,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from .config import Config
 from .datasets.splits import shuffle_stratified
-from .engine.interfaces import DatasetSplits
+from .engine.interfaces import DatasetSplits, Split
 from .networks.ngrams import select_strength
 from .preprocessing import Preprocessing, texts_of
 from .report import baseline_row, majority_row
@@ -38,6 +38,16 @@ def measure(
         majority_row(train, test, preprocessing),
         baseline_row("TF-IDF, logistic regression", test, scores, preprocessing),
     ]
+
+
+def simple_inputs(split: Split, preprocessing: Preprocessing) -> Any:
+    """Return TF-IDF of the texts of a split, as a sparse matrix (size, features).
+
+    Args:
+        split: its texts.
+        preprocessing: knows the kind of tokens.
+    """
+    return _make_vectorizer(preprocessing).fit_transform(texts_of(split))
 
 
 def _make_vectorizer(preprocessing: Preprocessing) -> TfidfVectorizer:

@@ -4,6 +4,7 @@ import warnings
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
@@ -38,6 +39,21 @@ def measure(
         name, scores = _logistic_regression(data, train, preprocessing)
         measured.append(baseline_row(name, test, scores, preprocessing))
     return measured
+
+
+def simple_inputs(split: Split, preprocessing: Preprocessing) -> np.ndarray:
+    """Return the pixels of a split of images (size, features); of large ones, of smaller copies.
+
+    Args:
+        split: its images.
+        preprocessing: decodes and resizes them.
+    """
+    parts = []
+    for inputs in read_inputs(split, np.arange(len(split)), preprocessing):
+        if inputs[0].size > MAX_FEATURES:
+            inputs = tf.image.resize(inputs, (32, 32), method="area").numpy()
+        parts.append(inputs.reshape(len(inputs), -1))
+    return np.concatenate(parts)
 
 
 def _logistic_regression(

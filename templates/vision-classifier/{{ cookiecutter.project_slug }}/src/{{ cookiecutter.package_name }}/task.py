@@ -28,6 +28,7 @@ task = Task(
     example=inputs.example,
     from_frame=inputs.from_frame,
     measure_baselines=baselines.measure,
+    simple_inputs=baselines.simple_inputs,
     draw_figures=report.draw,
     inspect=inspect,
     explain=explain,

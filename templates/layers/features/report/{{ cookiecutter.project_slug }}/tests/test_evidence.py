@@ -18,6 +18,7 @@ from {{ cookiecutter.package_name }}.engine.report import slices
 from {{ cookiecutter.package_name }}.engine.report.card import is_open
 from {{ cookiecutter.package_name }}.engine.report.evidence import Evidence
 from {{ cookiecutter.package_name }}.engine.report.html import table
+from {{ cookiecutter.package_name }}.engine.report.label_noise import find_suspects
 from {{ cookiecutter.package_name }}.engine.report.markdown import escape
 from {{ cookiecutter.package_name }}.engine.report.page import write_page
 from {{ cookiecutter.package_name }}.engine.runs import find_run
@@ -193,3 +194,20 @@ def test_splits_without_groups_or_columns(trained: Path, tmp_path: Path) -> None
     evidence = Evidence(measured)
     assert evidence.rivals == []
     assert set(evidence.intervals) == set(evidence.metrics)
+
+
+# === Labels that may be wrong ===
+
+
+def test_planted_wrong_labels_are_found_and_few_right_ones() -> None:
+    random = np.random.default_rng(0)
+    truth = np.repeat([0, 1, 2], 200)
+    inputs = random.normal(size=(600, 6)) + 3 * np.eye(6)[truth]
+    labels = truth.copy()
+    wrong = random.choice(600, 30, replace=False)
+    labels[wrong] = (labels[wrong] + 1) % 3
+    found = {s.position for s in find_suspects(inputs, np.array(["a", "b", "c"])[labels])}
+    assert len(found & set(wrong)) >= 20
+    assert len(found - set(wrong)) <= 6
+    assert find_suspects(inputs, np.full(600, "a")) == []
+    assert find_suspects(inputs[:6], np.array(list("aabbcd"))) == []

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .commands import Command
     from .evaluation import Evaluation
+    from .findings import Inspection
 
 ENGINE = Path(__file__).parent
 
@@ -45,6 +46,14 @@ class Hooks:
         Args:
             evaluation: the model, the split and the outputs for it.
             arguments: of ``evaluate``; None in ``train``.
+        """
+
+    @staticmethod
+    def after_inspection(inspection: Inspection) -> None:
+        """Work with what ``inspect`` has found, once its configuration is written.
+
+        Args:
+            inspection: the findings, and the configuration that trains on the data.
         """
 
 

@@ -4,7 +4,11 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .interfaces import Task
 
 GIVEAWAY_SHARE = 0.98  # share of rows whose label another column determines
 MIN_ROWS = 20  # with fewer no column is suspected
@@ -47,6 +51,24 @@ class Findings:
             f"column {column!r} is taken for the {what} by a guess, as {reason}; {instead}. "
             f"--data.{field} names another."
         )
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """An inspection that has ended.
+
+    Attributes:
+        path: file or folder of the data.
+        output: file of the configuration that was written.
+        task: the project's task.
+        config: the configuration that was written.
+    """
+
+    findings: Findings
+    path: Path
+    output: Path
+    task: "Task"
+    config: Any
 
 
 def format_counts(counts: dict[str, int], most: int = 12) -> str:

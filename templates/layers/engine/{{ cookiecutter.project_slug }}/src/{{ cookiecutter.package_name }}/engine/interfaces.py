@@ -282,6 +282,8 @@ class Task:
             first among them: from them come intervals, slices and comparisons of models.
         slices: columns (size,) of text or numbers, by whose values or bands a split is measured.
         read_columns: further columns (size,) of the source by name, for the examples of a split.
+        simple_inputs: the examples of a split as a matrix (size, features), dense or sparse, for
+            simple models; None where there is no such thing.
         measure_baselines: rows ``{"name": …, "metrics": {"test/…": …}, "outputs": …}`` of simple
             models; the outputs for the test split are as the model's own.
         draw_figures: writes figures and tables about a split to a folder.
@@ -327,6 +329,7 @@ class Task:
     read_columns: Callable[[Split, Sequence[str], Config], Mapping[str, np.ndarray]] = (
         read_no_columns
     )
+    simple_inputs: Callable[[Split, Any], Any] | None = None
     measure_baselines: Callable[[DatasetSplits, Any, Config], list[dict[str, Any]]] = no_baselines
     draw_figures: "Callable[[Path, str, Split, np.ndarray, Any], None]" = draw_nothing
     describe_model: "Callable[[Evaluation], Mapping[str, str]]" = describe_nothing
@@ -352,7 +355,7 @@ class Task:
             raise UsageProblem("task.py: losses is empty; training needs at least one.")
 
 
-OPTIONAL = ("inspect", "explain")  # may be None: the command says so
+OPTIONAL = ("inspect", "explain", "simple_inputs")  # may be None: the command says so
 
 # Arguments that the engine passes to each function of the task.
 ARGUMENTS = {
@@ -374,6 +377,7 @@ ARGUMENTS = {
     "weighted_metrics": 3,
     "slices": 2,
     "read_columns": 3,
+    "simple_inputs": 2,
     "measure_baselines": 3,
     "draw_figures": 5,
     "describe_model": 1,

@@ -85,7 +85,7 @@ def split_examples(
         splits[copies & np.isin(splits, others)] = ""
     rest = splits == TRAIN
     missing = {VALIDATION, TEST} - set(splits)
-    if missing:
+    if missing and rest.any():
         splits[rest] = assign_splits(
             labels[rest],
             merged[rest],

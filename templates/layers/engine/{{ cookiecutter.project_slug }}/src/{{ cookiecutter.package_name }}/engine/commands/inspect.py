@@ -9,8 +9,9 @@ from pathlib import Path
 from .. import strategy
 from ..config_loader import Parser
 from ..errors import DataProblem, UsageProblem
+from ..extensions import call_hooks
 from ..files import project_root, write_text
-from ..findings import Findings
+from ..findings import Findings, Inspection
 from . import Project
 
 
@@ -52,6 +53,10 @@ def run(project: Project, words: list[str]) -> None:
     write_text(arguments.output, to_yaml(findings, arguments.path))
     path = _shorten(arguments.output)
     print(f"\nWritten to {path}. To train on it:  train --config {path}")
+    config = project.load_config(fields, base=arguments.output)
+    call_hooks(
+        "after_inspection", Inspection(findings, arguments.path, arguments.output, task, config)
+    )
 
 
 def to_yaml(findings: Findings, path: Path) -> str:

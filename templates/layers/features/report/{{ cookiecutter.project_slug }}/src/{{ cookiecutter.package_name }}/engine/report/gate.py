@@ -4,10 +4,10 @@ SciPy, which takes half a second to import, is imported where it is needed.
 
 A comparison is decided on one end of an interval of the difference between two models on the same
 examples, not on the difference itself. So a model that is no better passes the rule ``better`` with
-a probability of 5 % at most, and one that is worse by ``not_worse_by`` or more passes that rule with
-5 % at most. By theory it is 2.5 %, the share beyond one end of a 95 % interval; but intervals from
-a sample are not exact, and 5 % is what is promised. If several metrics have such a rule, all of them
-must pass, which makes the probability smaller, never larger.
+a probability of 5 % at most, and so does one that is worse by ``not_worse_by`` the rule of this
+name. By theory it is 2.5 %, the share beyond one end of a 95 % interval; but intervals of samples
+are not exact, and 5 % is what is promised. If several metrics have such a rule, all of them must
+pass, which makes the probability smaller, never larger.
 """
 
 from collections.abc import Mapping, Sequence

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..evaluation import Evaluation
+    from ..findings import Inspection
 
 
 def add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
@@ -17,6 +18,13 @@ def add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
             default=[],
             help="measure each value or band of these columns of the data",
         )
+
+
+def after_inspection(inspection: "Inspection") -> None:
+    """Write the page about the data beside its configuration."""
+    from .inspection_page import write_inspection
+
+    print(f"Page: {write_inspection(inspection)}")
 
 
 def after_evaluation(evaluation: "Evaluation", arguments: argparse.Namespace | None) -> None:

@@ -1,0 +1,115 @@
+"""The page about a user's data that ``inspect`` writes, before anything is trained."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from markupsafe import Markup
+
+from ..errors import DataProblem
+from ..figures import figure
+from ..files import write_text
+from ..findings import Inspection
+from ..interfaces import DatasetSplits
+from ..lookup import find
+from .html import Section, facts, join, paragraph, table
+from .html import figure as show_figure
+from .label_noise import Suspect, find_suspects
+from .page import TABLE, render
+
+MAX_EXAMPLES = 20_000  # whose labels are checked
+MAX_BARS = 40  # of a figure of classes
+
+
+def write_inspection(inspection: Inspection) -> Path:
+    """Write the page beside the configuration and return its path.
+
+    The data is loaded as training would load it; where that fails, the page says why.
+
+    Args:
+        inspection: what ``inspect`` has found.
+    """
+    sections = [_describe_findings(inspection)]
+    try:
+        data = inspection.task.load(inspection.config, None)
+    except DataProblem as problem:
+        body = paragraph(f"Training would be refused: {problem}", "bad")
+        sections.append(Section("splits", "Splits", body))
+    else:
+        sections += [_describe_splits(data), *_describe_counts(data)]
+        sections += _describe_suspects(inspection, data)
+    path = inspection.output.with_suffix(".html")
+    title = f"Inspection of {inspection.path.name}"
+    write_text(path, render(find(TABLE, "template"), title, sections))
+    return path
+
+
+def _describe_findings(inspection: Inspection) -> Section:
+    findings = inspection.findings
+    shown = [facts(dict(findings.facts))]
+    shown += [paragraph(f"Warning: {text}", "bad") for text in findings.warnings]
+    fields = [(f"data.{name}", str(value)) for name, value in findings.fields.items()]
+    shown.append(table(["field", "value"], fields, f"Written to {inspection.output.name}"))
+    return Section("findings", "What was found", join(shown))
+
+
+def _describe_splits(data: DatasetSplits) -> Section:
+    rows = [(name, size) for name, size in data.sizes().items()]
+    shown = [table(["split", "examples"], rows, "As training would split it")]
+    notes = {name.replace("_", " "): value for name, value in data.notes.items()}
+    plain = {name: value for name, value in notes.items() if isinstance(value, str | int | float)}
+    shown.append(facts({"copies of other examples": data.duplicates, **plain}))
+    if data.unreadable:
+        shown.append(table(["example", "reason"], data.unreadable, "Left out"))
+    return Section("splits", "Splits", join(shown))
+
+
+def _describe_counts(data: DatasetSplits) -> list[Section]:
+    """Return a section with a table, and for few entries a figure, for each table of counts."""
+    parts = []
+    for name, counts in data.notes.items():
+        if not isinstance(counts, dict) or not counts:
+            continue
+        title = name.replace("_", " ").capitalize()
+        if len(counts) <= MAX_BARS and all(isinstance(n, int) for n in counts.values()):
+            parts.append(_draw_counts(title, counts))
+        parts.append(table([title.lower(), "value"], list(counts.items()), title))
+    return [Section("counts", "Counts", join(parts))] if parts else []
+
+
+def _draw_counts(title: str, counts: dict[str, int]) -> Markup:
+    names = [str(name)[:30] for name in counts]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "counts.svg"
+        with figure(path, 6.4, 0.3 * len(names) + 1, description="Number of examples.") as axis:
+            bars = axis.barh(range(len(names)), list(counts.values()), color="#1d4ed8")
+            axis.set_yticks(range(len(names)), names)
+            axis.bar_label(bars, padding=3)
+            axis.invert_yaxis()
+            axis.margins(x=0.1)
+        return show_figure(path, title)
+
+
+def _describe_suspects(inspection: Inspection, data: DatasetSplits) -> list[Section]:
+    task, split = inspection.task, data.train
+    if task.simple_inputs is None:
+        return []
+    preprocessing = task.preprocessing.fit(split, inspection.config)
+    inputs = task.simple_inputs(split, preprocessing)
+    if inputs is None:
+        return []
+    positions = np.random.default_rng(0).permutation(len(split))[:MAX_EXAMPLES]
+    positions = np.sort(positions)
+    suspects = find_suspects(inputs[positions], np.asarray(split.targets)[positions].astype(str))
+    text = (
+        f"Of {len(positions):,} training examples, {len(suspects)} have a label that a logistic "
+        "regression contradicts, which was fitted on other examples. Look at these first."
+    )
+    return [Section("labels", "Labels to check", join([paragraph(text), _list(suspects, data)]))]
+
+
+def _list(suspects: list[Suspect], data: DatasetSplits) -> Markup:
+    rows = [
+        (str(data.train.ids[s.position]), s.label, s.likelier, s.probability) for s in suspects
+    ]
+    return table(["example", "label", "likelier", "probability"], rows, "Labels to check")

@@ -125,7 +125,7 @@ def metrics_by_step(run: Run) -> list[tuple[int, dict[str, float]]]:
 
 @pytest.fixture
 def fit_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Train without figures, reports and baselines, which take longer than the runs of some tests."""
+    """Train without figures, reports and baselines, which take longer than some tests' runs."""
     from {{ cookiecutter.package_name }} import train as training
     from {{ cookiecutter.package_name }}.engine import evaluation
     from {{ cookiecutter.package_name }}.engine.interfaces import (

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from {{ cookiecutter.package_name }}.__main__ import evaluate as evaluate_command
+from {{ cookiecutter.package_name }}.__main__ import program
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.engine.evaluation import Evaluation
 from {{ cookiecutter.package_name }}.engine.figures import figure, read_description
@@ -211,3 +212,19 @@ def test_planted_wrong_labels_are_found_and_few_right_ones() -> None:
     assert len(found - set(wrong)) <= 6
     assert find_suspects(inputs, np.full(600, "a")) == []
     assert find_suspects(inputs[:6], np.array(list("aabbcd"))) == []
+
+
+# === Runs side by side ===
+
+
+def test_runs_are_compared_on_a_page(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = find_run("latest").id
+    assert program.main(["runs", "compare", run, run, "--html", "there/compare.html"]) == 0
+    assert capsys.readouterr().out.endswith("\nPage: there/compare.html\n")
+    page = Path("there/compare.html").read_text()
+    assert "within noise" in page
+    assert "All fields are the same." in page
+    assert page.count("<figure>") >= 1
+    Path("there/compare.html").unlink()

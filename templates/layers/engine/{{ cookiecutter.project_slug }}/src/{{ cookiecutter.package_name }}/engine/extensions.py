@@ -11,7 +11,7 @@ may import TensorFlow or Keras, except inside its functions: the help must be in
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import argparse
 
-    from .commands import Command
+    from .commands import Command, Project
     from .evaluation import Evaluation
     from .findings import Inspection
+    from .runs import Run
 
 ENGINE = Path(__file__).parent
 
@@ -35,7 +36,7 @@ class Hooks:
         """Add flags to a command.
 
         Args:
-            command: ``evaluate`` or ``predict``.
+            command: ``evaluate``, ``predict`` or ``runs compare``.
             parser: its parser, before it has read the words.
         """
 
@@ -54,6 +55,18 @@ class Hooks:
 
         Args:
             inspection: the findings, and the configuration that trains on the data.
+        """
+
+    @staticmethod
+    def after_comparison(
+        project: Project, runs: Sequence[Run], arguments: argparse.Namespace
+    ) -> None:
+        """Work with runs that ``runs compare`` has compared.
+
+        Args:
+            project: loads configurations and the task.
+            runs: the compared runs.
+            arguments: of the command.
         """
 
 

@@ -156,7 +156,7 @@ def _separator(path: Path) -> str:
     return max(",\t;", key=header.count)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     from ..engine.config_loader import without_password
 
     return without_password(str(error).splitlines()[0])

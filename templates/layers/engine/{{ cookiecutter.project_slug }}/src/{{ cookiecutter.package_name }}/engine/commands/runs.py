@@ -8,6 +8,7 @@ from typing import Any
 
 from ..config_loader import Parser
 from ..errors import UsageProblem
+from ..extensions import call_hooks
 from ..runs import Run, all_runs, find_run, runs_dir
 from . import PROGRAM, Project
 
@@ -21,7 +22,8 @@ def run(project: Project, words: list[str]) -> None:
     lister.set_defaults(action=_list)
     comparer = commands.add_parser("compare", help="fields and metrics in which runs differ")
     comparer.add_argument("run", nargs="*", help="ids, or latest (default: the two newest)")
-    comparer.set_defaults(action=_compare)
+    call_hooks("add_arguments", "runs compare", comparer)
+    comparer.set_defaults(action=lambda arguments: _compare(project, arguments))
     pruner = commands.add_parser("prune", help="remove old runs (MLflow is left alone)")
     pruner.add_argument(
         "--keep",
@@ -62,17 +64,18 @@ def _list(arguments: argparse.Namespace) -> None:
     _print_table(rows)
 
 
-def _compare(arguments: argparse.Namespace) -> None:
+def _compare(project: Project, arguments: argparse.Namespace) -> None:
     runs = [find_run(name) for name in arguments.run] or all_runs()[-2:]
     if not runs:
         raise UsageProblem(f"there are no runs in {runs_dir()}; train one first.")
-    columns = [_flat_config(run) | _metrics(run) for run in runs]
+    columns = [flat_config(run) | _metrics(run) for run in runs]
     rows = [("", *(run.id for run in runs))]
     for name in dict.fromkeys(name for column in columns for name in column):
         values = [_format(column.get(name, "")) for column in columns]
         if len(set(values)) > 1 or name in _metrics(runs[0]):
             rows.append((name, *values))
     _print_table(rows)
+    call_hooks("after_comparison", project, runs, arguments)
 
 
 def _prune(arguments: argparse.Namespace) -> None:
@@ -118,7 +121,8 @@ def _reason_to_keep(run: Run, arguments: argparse.Namespace, locks: ExitStack) -
     )
 
 
-def _flat_config(run: Run) -> dict[str, Any]:
+def flat_config(run: Run) -> dict[str, Any]:
+    """Return the fields of a run by their dotted names."""
     import yaml
 
     sections = yaml.safe_load(run.config_file.read_text(encoding="utf-8"))

@@ -1,15 +1,26 @@
 """What the report adds to ``train`` and ``evaluate``."""
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..commands import Project
     from ..evaluation import Evaluation
     from ..findings import Inspection
+    from ..runs import Run
 
 
 def add_arguments(command: str, parser: argparse.ArgumentParser) -> None:
-    """Add ``--by`` to ``evaluate``."""
+    """Add ``--by`` to ``evaluate`` and ``--html`` to ``runs compare``."""
+    if command == "runs compare":
+        parser.add_argument(
+            "--html",
+            metavar="FILE",
+            type=Path,
+            help="also write a page: differences with their intervals, curves over each other",
+        )
     if command == "evaluate":
         parser.add_argument(
             "--by",
@@ -25,6 +36,17 @@ def after_inspection(inspection: "Inspection") -> None:
     from .inspection_page import write_inspection
 
     print(f"Page: {write_inspection(inspection)}")
+
+
+def after_comparison(
+    project: "Project", runs: "Sequence[Run]", arguments: argparse.Namespace
+) -> None:
+    """Write the page that ``--html`` asks for."""
+    if arguments.html:
+        from .comparison import write_comparison
+
+        write_comparison(project, runs, arguments.html)
+        print(f"\nPage: {arguments.html}")
 
 
 def after_evaluation(evaluation: "Evaluation", arguments: argparse.Namespace | None) -> None:

@@ -109,7 +109,5 @@ def _describe_suspects(inspection: Inspection, data: DatasetSplits) -> list[Sect
 
 
 def _list(suspects: list[Suspect], data: DatasetSplits) -> Markup:
-    rows = [
-        (str(data.train.ids[s.position]), s.label, s.likelier, s.probability) for s in suspects
-    ]
+    rows = [(str(data.train.ids[s.position]), s.label, s.likelier, s.probability) for s in suspects]
     return table(["example", "label", "likelier", "probability"], rows, "Labels to check")

@@ -1,7 +1,8 @@
 """Labels that may be wrong: those that a simple model, which has not seen them, contradicts.
 
-Confident learning (Northcutt, Jiang & Chuang, JAIR 70, 2021): out-of-fold probabilities are compared
-with the mean confidence of each class, so that a class that is hard as a whole is not suspected.
+Confident learning (Northcutt, Jiang & Chuang, JAIR 70, 2021): out-of-fold probabilities are
+compared with the mean confidence of each class, so that a class that is hard as a whole is not
+suspected.
 """
 
 import warnings

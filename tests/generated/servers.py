@@ -145,6 +145,11 @@ class Server:
         """All versions of a registered model."""
         return self.get("model-versions/search", filter=f"name='{model}'").get("model_versions", [])
 
+    def tag_model(self, model: str, key: str, value: str) -> None:
+        """Set a tag of a registered model."""
+        body = {"name": model, "key": key, "value": value}
+        self._ask("registered-models/set-tag", json.dumps(body).encode())
+
     def _ask(self, path: str, body: bytes | None) -> dict[str, Any]:
         request = Request(f"{self.uri}/api/2.0/mlflow/{path}", body)
         request.add_header("Content-Type", "application/json")

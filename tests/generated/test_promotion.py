@@ -73,7 +73,7 @@ def server(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def project(run_in: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with three runs that MLflow does not have; its package is ``demo``."""
     folder = tmp_path_factory.mktemp("promotion")
-    make = ["new", "vision-classifier", "demo", "--yes", "--no-git", "--output", str(folder)]
+    make = ["new", "vision-classifier", "demo", "-y", "--no-git", "-o", str(folder)]
     own = {**os.environ, "HOME": str(folder)}
     subprocess.run([sys.executable, "-m", "aistart", *make], env=own, check=True)
     demo = folder / "demo"

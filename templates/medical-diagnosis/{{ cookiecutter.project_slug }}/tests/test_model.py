@@ -73,7 +73,7 @@ def test_half_precision_distinguishes_as_many_patients(
 def test_random_labels_stay_at_chance_although_patients_have_several_visits() -> None:
     """A split by rows would let the model recognize patients, which looks like skill."""
     frame = make_patients(1200, visits=4)
-    words = ["--model.name", "mlp", "--train.learning_rate", "0.02", "--train.epochs", "30"]
+    words = ["--model.name", "mlp", "--train.learning_rate", "0.02", "--train.epochs", "20"]
     words += [*UNTRACKED, "--train.weight_decay", "0", "--data.test_fraction", "0.4"]
     words += ["--train.early_stopping_patience", "0", "--model.dropout", "0"]
     words += ["--data.batch_size", "128"]
@@ -103,6 +103,7 @@ def test_networks_learn_what_pairs_miss_where_there_are_many_rows() -> None:
     frame = make_patients(8000)
     frame["died"] = draw_outcome(3 * frame["x"] * frame["y"] * frame["a"])
     words = [*write_table(frame), *UNTRACKED, "--model.name", "wide_deep", "--train.epochs", "12"]
+    words += ["--data.batch_size", "128", "--train.learning_rate", "0.006"]
     assert train(words) == 0
     assert find_run("latest").summary["metrics"]["test/auroc"] > 0.65
 

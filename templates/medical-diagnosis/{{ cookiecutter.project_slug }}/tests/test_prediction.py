@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 from mlflow.pyfunc import scoring_server
 
-from {{ cookiecutter.package_name }} import inputs, objective
+from {{ cookiecutter.package_name }} import baselines, inputs, objective
 from {{ cookiecutter.package_name }}.__main__ import evaluate, predict, train
 from {{ cookiecutter.package_name }}.datasets.schema import Column
 from {{ cookiecutter.package_name }}.engine.artifact import Artifact
@@ -24,6 +25,14 @@ from .conftest import clean_environment
 
 UNTRACKED = ["--tracking.enabled", "false"]
 ELSEWHERE = ["--data.path", "elsewhere.csv", "--data.split", "external", "--data.limit", "null"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_candidates() -> Iterator[None]:
+    """Tune boosting over one setting: all of them take longer than the runs of these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(baselines, "BOOSTING_CANDIDATES", baselines.BOOSTING_CANDIDATES[:1])
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from .engine.interfaces import DatasetSplits
+from .engine.interfaces import DatasetSplits, Split
 from .preprocessing import Preprocessing
 
 SEPARATOR = "|"  # between the items of a history
@@ -63,3 +63,13 @@ def build_raw_inputs(users: list[str], histories: list[list[str]]) -> dict[str, 
         "next_items": tf.fill([len(users), 1], ""),
         "weights": tf.zeros([len(users), 1]),
     }
+
+
+def make_split(users: list[str], histories: list[list[str]]) -> Split:
+    """Return requests, see ``build_raw_inputs``, as a split without targets."""
+    raw = build_raw_inputs(users, histories)
+
+    def fetch(positions: Any) -> dict[str, tf.Tensor]:
+        return {name: tf.gather(part, positions) for name, part in raw.items()}
+
+    return Split(np.array(users, dtype=object), np.array([]), fetch)

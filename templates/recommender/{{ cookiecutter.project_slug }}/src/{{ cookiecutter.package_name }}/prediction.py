@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from .engine.artifact import Artifact
+    from .engine.interfaces import Split
     from .preprocessing import Preprocessing
 
 
@@ -42,28 +43,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def predict(
     model: "Artifact", arguments: argparse.Namespace, config: Config
 ) -> Iterator[dict[str, Any]]:
-    """Yield rows with ``id``, ``prediction`` (the best item) and ``scores`` by item.
+    """Yield rows with ``id``, ``prediction`` (the best item) and ``scores`` by item; with
+    ``--explain`` also ``explanation``, a list in the order of the scores.
 
     Args:
-        arguments: parsed arguments of ``add_arguments``, and ``batch_size``.
+        arguments: parsed arguments of ``add_arguments``, ``batch_size`` and ``explain``.
         config: of the model's run, which says where the histories of users are.
 
     Raises:
-        UsageProblem: an item is not in the catalogue.
+        UsageProblem: an item is not in the catalogue, or similar items are to be explained.
         DataProblem: the source of histories, or the file of ``--only``, cannot be read.
     """
     from . import objective, ranking
 
     preprocessing = model.preprocessing
+    if arguments.explain and arguments.similar_to:
+        raise UsageProblem("--explain: similar items come from no history; leave --similar-to out.")
     allowed = _parse_allowed(arguments.only, preprocessing)
     score = _score_similar if arguments.similar_to else _score_users
-    for ids, scores in score(model, arguments, config):
+    for requests, scores in score(model, arguments, config):
         if allowed is not None:
             scores[:, ~allowed] = -float("inf")
         answers = objective.decode_predictions(
             ranking.top_k(scores, arguments.top_k), preprocessing
         )
-        for name, row in zip(ids, answers, strict=True):
+        if arguments.explain:
+            _add_explanations(model, requests, answers)
+        for name, row in zip(requests.ids, answers, strict=True):
             yield {"id": name, **row}
 
 
@@ -74,27 +80,45 @@ def format_predictions(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
         if not row["scores"]:
             yield "  (no items left to recommend)"
         width = max(map(len, row["scores"]), default=0)
+        told = row.get("explanation", [])
+        because = [f"  because of {one['summary']}" for one in told if "note" not in one]
+        reasons = because or [""] * len(row["scores"])
         for number, (item, score) in enumerate(row["scores"].items(), start=1):
-            yield f"  {number:>3}  {item:<{width}}  {score:.3f}"
+            yield f"  {number:>3}  {item:<{width}}  {score:.3f}{reasons[number - 1]}"
+        for note in dict.fromkeys(one["note"] for one in told if "note" in one):
+            yield f"  ({note})"
+
+
+def _add_explanations(model: "Artifact", requests: "Split", answers: list[dict[str, Any]]) -> None:
+    """Explain every recommendation of the answers."""
+    import numpy as np
+
+    positions = np.repeat(np.arange(len(answers)), [len(row["scores"]) for row in answers])
+    names = [item for row in answers for item in row["scores"]]
+    told = iter(model.explain(requests, positions, names))
+    for row in answers:
+        row["explanation"] = [next(told).to_json() for _ in row["scores"]]
 
 
 def _score_similar(
     model: "Artifact", arguments: argparse.Namespace, config: Config
-) -> "Iterator[tuple[list[str], np.ndarray]]":
+) -> "Iterator[tuple[Split, np.ndarray]]":
     """Yield the item of ``--similar-to`` and the cosine similarity of all others (1, items)."""
     import numpy as np
+
+    from .inputs import make_split
 
     (index,) = _find_items([arguments.similar_to], model.preprocessing, "--similar-to")
     embeddings = np.asarray(model.network.get_layer("scorer").index)
     norms = np.maximum(np.linalg.norm(embeddings, axis=1), 1e-9)
     scores = (embeddings @ embeddings[index] / (norms * norms[index]))[None]
     scores[:, index] = -np.inf
-    yield [arguments.similar_to], scores
+    yield make_split([arguments.similar_to], [[]]), scores
 
 
 def _score_users(
     model: "Artifact", arguments: argparse.Namespace, config: Config
-) -> "Iterator[tuple[list[str], np.ndarray]]":
+) -> "Iterator[tuple[Split, np.ndarray]]":
     """Yield users, ``--batch-size`` at a time, and the scores of all items (batch, items)."""
     import numpy as np
 
@@ -103,13 +127,14 @@ def _score_users(
     preprocessing, size = model.preprocessing, arguments.batch_size
     users, histories = _read_histories(arguments, preprocessing, config)
     for start in range(0, len(users), size):
-        ids = users[start : start + size]
-        raw = inputs.build_raw_inputs(ids, histories[start : start + size])
+        part = slice(start, start + size)
+        requests = inputs.make_split(users[part], histories[part])
+        raw = requests.fetch(np.arange(len(requests)))
         scores = np.array(model(raw))
         if preprocessing.exclude_seen and not arguments.include_seen:
             seen = preprocessing.catalogue_indices(np.asarray(raw["history"]))
             scores = ranking.mask_items(scores, seen)
-        yield ids, scores
+        yield requests, scores
 
 
 def _read_histories(

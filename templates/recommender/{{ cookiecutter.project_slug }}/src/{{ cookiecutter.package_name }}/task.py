@@ -5,6 +5,7 @@ from functools import partial
 from . import baselines, data, inputs, model, objective, prediction, preprocessing, registry, report
 from .engine.interfaces import Task
 from .engine.tracking import pyfunc
+from .evaluation.explanations import explain
 from .inspection.interactions import inspect
 
 task = Task(
@@ -28,6 +29,7 @@ task = Task(
     measure_baselines=baselines.measure,
     draw_figures=report.draw,
     inspect=inspect,
+    explain=explain,
     sharding_rules=model.SHARDING_RULES,
     augment=preprocessing.augment,
     sample_weights=objective.sample_weights,

@@ -193,6 +193,10 @@ class Probe:
             return np.asarray(inputs, "float32")
         return _in_chunks(self._read, (inputs,))[0]
 
+    def outputs(self, inputs: Any) -> np.ndarray:
+        """Return the network's outputs (batch, size) float32 for inputs (batch, …)."""
+        return _in_chunks(self._outputs, (inputs,))[0]
+
     def gradients(
         self, values: np.ndarray, inputs: Any, weights: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -220,6 +224,10 @@ class Probe:
             return self._run(values)
         with _change_output(self.layer, lambda output: ops.cast(values, output.dtype)):
             return self._run(inputs)
+
+    @cached_property
+    def _outputs(self) -> Callable[..., Any]:
+        return self._compile(lambda inputs: (self._run(inputs),))
 
     @cached_property
     def _read(self) -> Callable[..., Any]:

@@ -19,6 +19,7 @@ def test_each_row_is_held_out_once(
     monkeypatch.setattr(baselines, "BOOSTING_CANDIDATES", baselines.BOOSTING_CANDIDATES[:1])
     words = [*write_table(make_patients(120)), "--tracking.enabled", "false"]
     words += ["--train.max_steps", "3", "--model.name", "logistic"]
+    words += ["--runtime.strategy", "single"]
     cross_validate = program.script("cross-validate")
     assert cross_validate([*words, "--folds", "2", "--repeats", "2"]) == 0
     assert "2 x 2 folds" in capsys.readouterr().out

@@ -23,8 +23,9 @@ from {{ cookiecutter.package_name }}.task import task
 
 from .clinic import TRAITS, draw_outcome, make_patients, write_table
 
-UNTRACKED = ["--tracking.enabled", "false"]
-COHORT = ["--data.source", "cohort", "--data.limit", "1000"]
+SINGLE = ["--runtime.strategy", "single"]
+UNTRACKED = [*SINGLE, "--tracking.enabled", "false"]
+COHORT = [*SINGLE, "--data.source", "cohort", "--data.limit", "1000"]
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +148,7 @@ def test_earlier_weights_do_not_replace_the_additive_model(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model, "finalize", lambda artifact, *_: artifact)
-    words = [*write_table(make_patients(200)), "--model.name", name]
+    words = [*SINGLE, *write_table(make_patients(200)), "--model.name", name]
 
     def build_on(*more: str) -> Artifact:
         config = load_config([*words, *more])

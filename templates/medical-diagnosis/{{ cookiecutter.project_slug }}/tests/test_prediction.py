@@ -23,7 +23,8 @@ from {{ cookiecutter.package_name }}.task import task
 from .clinic import SCHEMA, make_patients, write_table
 from .conftest import clean_environment
 
-UNTRACKED = ["--tracking.enabled", "false"]
+SINGLE = ["--runtime.strategy", "single"]
+UNTRACKED = [*SINGLE, "--tracking.enabled", "false"]
 ELSEWHERE = ["--data.path", "elsewhere.csv", "--data.split", "external", "--data.limit", "null"]
 
 
@@ -144,7 +145,7 @@ def test_requests_that_break_the_schema(
 @pytest.mark.usefixtures("fit_alone")
 def test_a_served_model_takes_missing_values() -> None:
     words = ["--data.source", "cohort", "--data.limit", "500", "--model.name", "logistic"]
-    assert train([*words, "--train.max_steps", "2"]) == 0
+    assert train([*words, *SINGLE, "--train.max_steps", "2"]) == 0
     reference = find_run("latest").summary["mlflow"]
     mlflow.set_tracking_uri(reference["tracking_uri"])
     model = mlflow.pyfunc.load_model(reference["model_uri"])
@@ -229,7 +230,7 @@ def test_nothing_of_a_patient_is_left_anywhere(
     frame.loc[7, "x"] = 7.03125  # a value of a single patient
     frame.loc[8, "x"] = 99.5  # an implausible one
     words = [*write_table(frame), "--data.limit", "150", "--train.max_steps", "4"]
-    assert train(words) == 0
+    assert train([*words, *SINGLE]) == 0
     texts = {"printed": "".join(capsys.readouterr())}
     for path in Path().rglob("*"):
         is_input = path.name in ("table.csv", "schema.yaml")

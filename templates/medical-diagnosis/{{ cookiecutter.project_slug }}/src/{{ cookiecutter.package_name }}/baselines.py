@@ -6,8 +6,8 @@ import numpy as np
 from scipy.special import expit
 
 from .config import Config
-from .data import VisitSplits
-from .engine.interfaces import DatasetSplits
+from .data import Visits, VisitSplits
+from .engine.interfaces import DatasetSplits, Split
 from .preprocessing import Preprocessing
 from .report import baseline_row
 from .tuning import BOOSTING_CANDIDATES, tune
@@ -29,6 +29,16 @@ def measure(
     splits = cast(VisitSplits, data)
     risks = predict(splits, preprocessing)
     return [baseline_row(name, splits.test, risk) for name, risk in risks.items()]
+
+
+def simple_inputs(split: Split, preprocessing: Preprocessing) -> np.ndarray:
+    """Return the inputs (size, features) of the rows of a split.
+
+    Args:
+        split: the ``Visits``.
+        preprocessing: fitted on the training split.
+    """
+    return preprocessing.transform(cast(Visits, split))
 
 
 def predict(data: VisitSplits, preprocessing: Preprocessing) -> dict[str, np.ndarray]:

@@ -232,6 +232,7 @@ def build_visits(
         numbers=records.numbers,
         categories=records.categories,
         patients=records.patients,
+        groups=records.patients,
         sites=records.sites,
         subgroups=subgroups or {},
         risk=risk,

@@ -39,7 +39,8 @@ def predict(
 
     Yields:
         For each row ``id`` (its number in the file) and the answer, see ``decode_predictions``;
-        with ``--reasons`` also ``reasons``, column -> contribution, and ``reasons_unit``.
+        with ``--reasons`` also ``reasons``, column -> contribution, and ``reasons_unit``; with
+        ``--explain`` also ``explanation``, whose texts show a row's values only on the screen.
 
     Raises:
         DataProblem: the file cannot be read, or a row breaks the schema; nothing is predicted then.
@@ -59,6 +60,8 @@ def predict(
         reasons: list[dict[str, Any]] = [{} for _ in answers]
         if arguments.reasons:
             reasons = _explain(model, rows, arguments.reasons)
+        if arguments.explain:
+            _add_explanations(model, rows, answers, with_values=arguments.output is None)
         for key, answer, reason in zip(rows.ids, answers, reasons, strict=True):
             yield {"id": str(key), **answer, **reason}
 
@@ -76,9 +79,13 @@ def format_predictions(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
             line += f"{row['prediction']:<{prediction_width}}"
             reasons = (f"{name} {value:+.2f}" for name, value in row.get("reasons", {}).items())
             yield f"{line}  {', '.join(reasons)}".rstrip()
+            if "explanation" in row:
+                yield f"{'':>{id_width}}  {row['explanation']['summary']}"
     yield f"\nModel {row['model']}, schema {row['schema']}."
     if "reasons" in row:
         yield f"Reasons are {row['reasons_unit']}."
+    if "explanation" in row:
+        yield f"Explained by {row['explanation']['method']}."
     yield row["notice"]
 
 
@@ -87,14 +94,29 @@ def _explain(model: "Artifact", rows: "Visits", limit: int) -> list[dict[str, An
     import numpy as np
 
     from .evaluation import attributions
+    from .evaluation.explanations import describe_unit
 
-    columns = attributions.input_columns(model)
-    unit = "log-odds added to those of the average patient"
-    if model.preprocessing.recalibration == "isotonic":
-        unit += ", before recalibration"
+    columns, unit = attributions.input_columns(model), describe_unit(model)
     reasons = []
     for row in attributions.contributions(model, model.preprocessing.transform(rows)):
         largest = np.argsort(-np.abs(row), kind="stable")[:limit]
         contributions = {columns[i]: float(row[i]) for i in largest}
         reasons.append({"reasons": contributions, "reasons_unit": unit})
     return reasons
+
+
+def _add_explanations(
+    model: "Artifact", rows: "Visits", answers: list[dict[str, Any]], with_values: bool
+) -> None:
+    """Add an explanation to each answer; without values, its texts are the columns alone."""
+    from dataclasses import replace
+
+    from .engine.explanations import Contributions, Part
+    from .evaluation import attributions
+
+    columns = attributions.input_columns(model)
+    for answer, told in zip(answers, model.explain(rows), strict=True):
+        if not with_values and isinstance(told, Contributions):
+            values = (part.value for part in told.parts)
+            told = replace(told, parts=tuple(map(Part, columns, values)))
+        answer["explanation"] = told.to_json()

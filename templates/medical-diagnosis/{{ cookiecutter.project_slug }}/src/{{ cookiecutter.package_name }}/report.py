@@ -4,23 +4,28 @@ All of them are aggregates: neither tables nor figures reveal a single row or pa
 """
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
+from scipy.special import logit
 
 from .engine.figures import figure
-from .engine.interfaces import DatasetSplits, Split
+from .engine.interfaces import HIDDEN, DatasetSplits, Split
 from .engine.tables import write_csv
+from .engine.weighted_metrics import WeightedMetric
 from .evaluation.clinical_metrics import (
     NUM_BINS,
     bootstrap_intervals,
     calibration,
+    clip_risk,
     discrimination,
     net_benefit,
     net_benefit_treat_all,
     threshold_metrics,
 )
+from .evaluation.clinical_metrics import weighted_metrics as weigh
 from .objective import risks
 
 if TYPE_CHECKING:
@@ -46,6 +51,7 @@ SUBGROUP_DRAWS = 200  # bootstrap samples for the interval of a subgroup
 MIN_BIN_ROWS = 30  # of a point of the calibration curve
 THRESHOLDS = (*(i / 100 for i in range(1, 10)), *(i / 20 for i in range(2, 20)), 0.99)
 MISSING = "(missing)"
+IMPORTANCE = "importance.csv"  # in the folder of the report
 MAX_COLUMNS = 20  # in the figure of importance
 BLUE, GREY, ORANGE = "#1d4ed8", "#7a8ba3", "#c2410c"
 
@@ -90,7 +96,47 @@ def baseline_row(name: str, split: "Visits", risk: np.ndarray) -> dict[str, Any]
     """
     metrics = discrimination(split.targets, risk) | calibration(split.targets, risk)
     metrics = {f"test/{key}": metrics[key] for key in BASELINE_METRICS if key in metrics}
-    return {"name": name, "metrics": metrics}
+    return {"name": name, "metrics": metrics, "outputs": logit(clip_risk(risk))[:, None]}
+
+
+def weighted_metrics(
+    split: Split, outputs: np.ndarray, preprocessing: "Preprocessing"
+) -> dict[str, WeightedMetric]:
+    """Return AUROC, AUPRC and Brier score of weighted rows.
+
+    Args:
+        split: the ``Visits`` that were predicted.
+        outputs: (size, 1) of the model.
+        preprocessing: part of the engine's interface.
+    """
+    truth, risk = split.targets, risks(outputs)
+
+    def compute(name: str) -> Callable[[np.ndarray], np.ndarray]:
+        return lambda weights: weigh(truth, risk, weights)[name]
+
+    return {
+        "auroc": WeightedMetric(compute("auroc")),
+        "auprc": WeightedMetric(compute("auprc")),
+        "brier": WeightedMetric.mean((risk - truth) ** 2, lower_is_better=True),
+    }
+
+
+def slices(split: Split, preprocessing: "Preprocessing") -> dict[str, np.ndarray]:
+    """Return the subgroups of the schema and the sites as columns (size,) to slice by.
+
+    Args:
+        split: the ``Visits``.
+        preprocessing: part of the engine's interface.
+
+    Returns:
+        Subgroups with too few events or others are merged into one of which nothing is said.
+    """
+    visits = cast("Visits", split)
+    columns = {}
+    for name, values in _subgroup_columns(visits).items():
+        hidden = _suppress_values(visits.targets, values)
+        columns[name] = np.where(np.isin(values, list(hidden)), HIDDEN, values)
+    return columns
 
 
 def draw(
@@ -100,7 +146,7 @@ def draw(
     outputs: np.ndarray,
     preprocessing: "Preprocessing",
 ) -> None:
-    """Write figures and tables about a split: ``NAME_*.png`` and ``NAME_*.csv``.
+    """Write figures and tables about a split: ``NAME_*.svg`` and ``NAME_*.csv``.
 
     Args:
         folder: where to write them; it is created.
@@ -110,15 +156,15 @@ def draw(
         preprocessing: of the model, with its operating point.
     """
     truth, risk, threshold = split.targets, risks(outputs), preprocessing.operating_point
-    _draw_roc(folder / f"{name}_roc.png", truth, risk, threshold)
-    _draw_calibration(folder / f"{name}_calibration.png", truth, risk)
-    _draw_decision(folder / f"{name}_decision.png", truth, risk, threshold)
+    _draw_roc(folder / f"{name}_roc.svg", truth, risk, threshold)
+    _draw_calibration(folder / f"{name}_calibration.svg", truth, risk)
+    _draw_decision(folder / f"{name}_decision.svg", truth, risk, threshold)
     _write_thresholds(folder / f"{name}_threshold.csv", truth, risk, threshold)
     groups = measure_subgroups(cast("Visits", split), risk, threshold)
     _write_subgroups(folder / f"{name}_subgroups.csv", groups)
     if groups:
         overall = _subgroup_metrics(truth, risk, threshold)
-        _draw_subgroups(folder / f"{name}_subgroups.png", groups, overall)
+        _draw_subgroups(folder / f"{name}_subgroups.svg", groups, overall)
 
 
 def write_report(
@@ -128,7 +174,7 @@ def write_report(
     summary: "Summary",
     config: "Config",
 ) -> None:
-    """Write ``importance.csv``, ``importance.png`` and ``MODEL_CARD.md``.
+    """Write ``importance.csv`` and ``importance.svg``.
 
     Args:
         folder: where to write them.
@@ -137,15 +183,12 @@ def write_report(
         summary: of the run.
         config: of the run.
     """
-    from .evaluation import attributions, model_card
+    from .evaluation import attributions
 
     split = cast("VisitSplits", data).test
     importance = attributions.importance(model, model.preprocessing.transform(split))
-    write_csv(folder / "importance.csv", ["column", "mean_contribution"], importance.items())
-    _draw_importance(folder / "importance.png", importance)
-    risk = risks(model.predict_split(split, config.data.batch_size))
-    path = folder / "MODEL_CARD.md"
-    model_card.write(path, summary, split, risk, model.preprocessing, importance, config)
+    write_csv(folder / IMPORTANCE, ["column", "mean_contribution"], importance.items())
+    _draw_importance(folder / "importance.svg", importance)
 
 
 def measure_subgroups(split: "Visits", risk: np.ndarray, threshold: float) -> list[dict[str, Any]]:
@@ -165,12 +208,8 @@ def measure_subgroups(split: "Visits", risk: np.ndarray, threshold: float) -> li
         ``too_few``; unless those are too few also ``events``, ``SUBGROUP_METRICS``, the interval of
         ``auroc``, and ``worst``, the metrics in which it is the worst of its column.
     """
-    columns = dict(split.subgroups)
-    if (split.sites != "").any():
-        columns.setdefault("site", split.sites)
     groups = []
-    for column, values in columns.items():
-        values = np.where(values == "", MISSING, values).astype(str)
+    for column, values in _subgroup_columns(split).items():
         suppressed = _suppress_values(split.targets, values)
         column_groups = [
             {"column": column, "value": value}
@@ -180,6 +219,17 @@ def measure_subgroups(split: "Visits", risk: np.ndarray, threshold: float) -> li
         _mark_worst([group for group in column_groups if not group["too_few"]])
         groups += column_groups
     return groups
+
+
+def _subgroup_columns(split: "Visits") -> dict[str, np.ndarray]:
+    """Return the columns (size,) that define subgroups, the site among them if it is known."""
+    columns = dict(split.subgroups)
+    if (split.sites != "").any():
+        columns.setdefault("site", split.sites)
+    return {
+        name: np.where(values == "", MISSING, values).astype(str)
+        for name, values in columns.items()
+    }
 
 
 def count_patients(patients: np.ndarray) -> int | None:
@@ -300,7 +350,11 @@ def _draw_roc(path: Path, truth: np.ndarray, risk: np.ndarray, threshold: float)
 
     # RocCurveDisplay would set labels, limits, aspect and a legend that are all replaced here.
     areas, metrics = discrimination(truth, risk), threshold_metrics(truth, risk, threshold)
-    with figure(path, 9.2, 4.4, ncols=2) as (roc_axis, pr_axis):
+    text = (
+        "Sensitivity and specificity, and precision and recall, at every threshold. The point is "
+    )
+    text += "the operating point."
+    with figure(path, 9.2, 4.4, description=text, ncols=2) as (roc_axis, pr_axis):
         if areas:
             false_rate, true_rate, _ = roc_curve(truth, risk)
             label = f"AUROC {areas['auroc']:.3f}"
@@ -331,7 +385,14 @@ def _draw_calibration(path: Path, truth: np.ndarray, risk: np.ndarray) -> None:
     mean, rate, low, high = _calibration_curve(truth, risk)
     limit = min(1.0, np.ceil(20 * max(mean.max(), high.max())) / 20 + 0.05)
     ratios = {"height_ratios": [3, 1]}
-    with figure(path, 5.6, 6.4, nrows=2, sharex=True, gridspec_kw=ratios) as (curve, histogram):
+    text = (
+        "Observed share of events against predicted risk, in bins of about as many rows each. On "
+    )
+    text += "the diagonal, risks are right; below, how many rows have which risk."
+    with figure(path, 5.6, 6.4, description=text, nrows=2, sharex=True, gridspec_kw=ratios) as (
+        curve,
+        histogram,
+    ):
         curve.plot([0, limit], [0, limit], color=GREY, linestyle=":", label="perfect")
         errors = (np.maximum(rate - low, 0), np.maximum(high - rate, 0))
         curve.errorbar(mean, rate, errors, color=BLUE, marker="o", capsize=2, label="model")
@@ -372,7 +433,11 @@ def _draw_decision(path: Path, truth: np.ndarray, risk: np.ndarray, threshold: f
     model = net_benefit(truth, risk, thresholds)
     treat_all = net_benefit_treat_all(truth, thresholds)
     top = max(model.max(), treat_all.max(), 0.01)
-    with figure(path, 6.4, 4.2) as axis:
+    text = (
+        "Net benefit of acting on the model, of treating everybody and of treating nobody, by the "
+    )
+    text += "threshold at which one would act."
+    with figure(path, 6.4, 4.2, description=text) as axis:
         axis.plot(thresholds, treat_all, color=GREY, label="treat all")
         axis.axhline(0, color="black", linewidth=1, label="treat none")
         axis.plot(thresholds, model, color=BLUE, linewidth=2, label="model")
@@ -389,7 +454,8 @@ def _draw_subgroups(path: Path, groups: list[dict[str, Any]], overall: dict[str,
     heights = np.arange(len(groups))[::-1]
     names = [f"{g['column']}: {g['value']} ({g['rows']})" for g in groups]
     layout: dict[str, Any] = {"ncols": len(metrics), "sharey": True}
-    with figure(path, 10.4, 0.32 * len(groups) + 1.8, **layout) as axes:
+    text = "Metrics of each subgroup beside those of all rows (dotted)."
+    with figure(path, 10.4, 0.32 * len(groups) + 1.8, description=text, **layout) as axes:
         for axis, name in zip(axes, metrics, strict=True):
             if name in overall:
                 axis.axvline(overall[name], color=GREY, linestyle=":")
@@ -421,6 +487,7 @@ def _draw_subgroup(axis: Any, height: int, group: dict[str, Any], name: str) -> 
 
 def _draw_importance(path: Path, importance: dict[str, float]) -> None:
     largest = dict(list(importance.items())[:MAX_COLUMNS])
-    with figure(path, 6.4, 0.3 * len(largest) + 1.4) as axis:
+    text = "Mean absolute contribution of each column to the log-odds."
+    with figure(path, 6.4, 0.3 * len(largest) + 1.4, description=text) as axis:
         axis.barh(list(largest)[::-1], list(largest.values())[::-1], color=BLUE, height=0.6)
         axis.set(xlabel="mean absolute contribution (log-odds)", title="Importance of the columns")

@@ -5,6 +5,7 @@ from functools import partial
 from . import baselines, data, inputs, model, objective, prediction, preprocessing, registry, report
 from .engine.interfaces import Task
 from .engine.tracking import pyfunc
+from .evaluation.explanations import explain
 from .inspection.patients import inspect
 
 task = Task(
@@ -16,6 +17,8 @@ task = Task(
     metrics=registry.METRICS,
     callbacks=registry.CALLBACKS,
     measure=report.measure,
+    weighted_metrics=report.weighted_metrics,
+    slices=report.slices,
     decode_predictions=objective.decode_predictions,
     predict=prediction.predict,
     format_predictions=prediction.format_predictions,
@@ -23,14 +26,18 @@ task = Task(
     example=inputs.example,
     from_frame=inputs.from_frame,
     measure_baselines=baselines.measure,
+    simple_inputs=baselines.simple_inputs,
     draw_figures=report.draw,
     inspect=inspect,
+    explain=explain,
     sharding_rules=model.SHARDING_RULES,
     phases=model.phases,
     sample_weights=objective.sample_weights,
     finalize=model.finalize,
     weights_from_data=model.WEIGHTS_FROM_DATA,
     write_report=report.write_report,
+    notice=objective.NOTICE,
+    has_private_examples=True,
 )
 
 # MLflow calls it with the folder of a model that it serves (``mlflow models serve``).

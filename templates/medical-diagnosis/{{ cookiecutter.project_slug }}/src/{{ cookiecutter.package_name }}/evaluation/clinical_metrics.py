@@ -5,16 +5,16 @@ Everywhere ``truth`` (size,) is 1 where the outcome happened, else 0, and ``risk
 given rows are missing from the result.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import expit, logit
 
+from ..engine.bootstrap import resample
 from ..engine.errors import DataProblem
 
 EPSILON = 1e-6  # risks are clipped to this distance from 0 and 1 before their logarithm is taken
 NUM_BINS = 10  # of equal width, for the calibration error
-MAX_WEIGHTS = 2_000_000  # bootstrap weights in memory at a time: 16 MB
 MAX_COEFFICIENT = 100.0  # a larger one means that the outcomes are separated
 MAX_STEPS = 100  # of Newton's method
 PRIOR_STD = 0.1  # standard deviation of the priors of Platt's slope and intercept
@@ -145,10 +145,9 @@ def bootstrap_intervals(
     """
     if not _has_both_outcomes(truth):
         return {}
-    random = np.random.default_rng(seed)
     parts = [
         weighted_metrics(truth, risk, weights)
-        for weights in _bootstrap_weights(number_patients(patients), num_draws, random)
+        for weights in resample(len(truth), patients, num_draws, seed)
     ]
     intervals: dict[str, float] = {}
     for name in names:
@@ -190,13 +189,6 @@ def weighted_metrics(
     is_single = (num_events == 0) | (num_others == 0)
     values = {"auroc": auroc, "auprc": auprc, "brier": errors}
     return {name: np.where(is_single, np.nan, value) for name, value in values.items()}
-
-
-def number_patients(patients: np.ndarray) -> np.ndarray:
-    """Number patients (size,) from 0; each '' is a patient of its own."""
-    names = np.asarray(patients, dtype=object).astype(str)
-    row_names = np.array([f"\0{row}" for row in range(len(names))])
-    return np.unique(np.where(names == "", row_names, names), return_inverse=True)[1]
 
 
 def fit_platt(
@@ -294,25 +286,6 @@ def clip_risk(risk: np.ndarray) -> np.ndarray:
 
 def _has_both_outcomes(truth: np.ndarray) -> bool:
     return 0 < int(np.count_nonzero(truth)) < len(truth)
-
-
-def _bootstrap_weights(
-    patients: np.ndarray, num_draws: int, random: np.random.Generator
-) -> Iterator[np.ndarray]:
-    """Yield row weights (draws, size), ``MAX_WEIGHTS`` at a time: how often each patient was drawn.
-
-    Args:
-        patients: (size,) numbers from 0.
-        num_draws: number of bootstrap samples.
-        random: generator to draw from.
-    """
-    count, chunk = int(patients.max()) + 1, max(1, MAX_WEIGHTS // len(patients))
-    for start in range(0, num_draws, chunk):
-        draws = [
-            np.bincount(random.integers(count, size=count), minlength=count)
-            for _ in range(min(chunk, num_draws - start))
-        ]
-        yield np.stack(draws)[:, patients]
 
 
 def _count_flagged(

@@ -114,7 +114,7 @@ def fake_process(plan: str, pause: str) -> Callable[..., Any]:
             stdout=output,
             stderr=output,
             start_new_session=True,
-            preexec_fn=trials._end_with_parent if sys.platform == "linux" else None,
+            preexec_fn=trials.end_with_parent,
         )
 
     return start
@@ -175,7 +175,7 @@ def test_the_space_of_the_project_is_valid() -> None:
         ({"train.seed": {"low": 0, "high": 9}}, "train.seed may not be searched: the best seed"),
         ({"train.loss": ["cross_entropy", "focal"]}, "train.loss may not be searched with the"),
         ({"train.momentum": {"low": 0.5, "high": 0.5}}, "low must be less than high"),
-        ({"train.momentum": {"low": 0.5, "high": 1.5}}, "train.momentum.high: '1.5' is not allowed"),
+        ({"train.momentum": {"low": 0.5, "high": 1.5}}, "train.momentum.high: '1.5' is"),
         ({"train.momentum": {"low": 0.5}}, "train.momentum.high: field required"),
         ({"train.momentum": {"low": 0.0, "hihg": 0.5}}, "Did you mean 'high'?"),
         ({"train.momentum": {"low": 0.0, "high": 0.5, "log": True}}, "log needs low > 0"),
@@ -378,7 +378,7 @@ def test_a_study_in_which_nothing_works_ends(search: Any, capsys: pytest.Capture
     assert search(plan={0: "crash"}) == 1
     message = "the configuration as it was given does not train: not enough device memory."
     assert message in capsys.readouterr().err
-    assert search(plan={number: "crash" for number in range(3, 30)}) == 1
+    assert search(plan=dict.fromkeys(range(3, 30), "crash")) == 1
     assert "3 trials in a row failed" in capsys.readouterr().err
 
 
@@ -495,7 +495,7 @@ def test_two_processes_share_a_study_and_one_is_killed(own_folder: Path) -> None
         assert time.monotonic() < deadline
         time.sleep(0.05)
     both[0].kill()
-    output, error = both[1].communicate(timeout=300)
+    _, error = both[1].communicate(timeout=300)
     both[0].communicate()
     assert both[1].returncode == 0, error
     assert states()["complete"] == 10
@@ -505,6 +505,27 @@ def test_two_processes_share_a_study_and_one_is_killed(own_folder: Path) -> None
     failed = [row["train.learning_rate"] for row in rows() if row["state"] == "fail"]
     assert set(failed) <= {row["train.learning_rate"] for row in complete}, "none is lost"
     assert {run.state for run in all_runs()} <= {"finished", "unfinished"}
+
+
+def test_a_process_that_slept_does_not_count_its_trial(own_folder: Path) -> None:
+    write_space({**SPACE, "pruner": "none"})
+    words = ("--trials", "6")
+    sleeper = start(words, 0.3)
+    deadline = time.monotonic() + 120
+    while not any(run.read_metrics() for run in all_runs() if run.summary is None):
+        assert sleeper.poll() is None, sleeper.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    sleeper.send_signal(signal.SIGSTOP)
+    other = start(words, 0.0)
+    _, error = other.communicate(timeout=300)
+    assert other.returncode == 0, error
+    sleeper.send_signal(signal.SIGCONT)
+    output, error = sleeper.communicate(timeout=300)
+    assert sleeper.returncode == 0, error
+    assert "was taken over by another process: not counted." in output
+    assert states() == {"complete": 6, "fail": 1}
+    assert len({row["run"] for row in rows() if row["state"] == "complete"}) == 6
 
 
 @pytest.mark.slow

@@ -52,6 +52,6 @@ def run(project: Project, words: list[str]) -> None:
         "function": PROGRAM.replace("-", "_"),
         "program": PROGRAM,
         "commands": " ".join(project.commands),
-        "flags": " ".join(["--config", "--debug", "--fresh", "--help", "--resume", *fields]),
+        "flags": " ".join(["--config", "--debug", "--fresh", "--help", "--measure", "--resume", *fields]),
     }
     print(re.sub("@([a-z]+)@", lambda place: words_of[place[1]], SCRIPT[shell]))

@@ -103,7 +103,8 @@ def _draw_curve(path: Path, study: Study) -> None:
     complete = [trial for trial in ended if trial.state == TrialState.COMPLETE]
     stopped = [t for t in ended if t.state == TrialState.PRUNED and t.value is not None]
     better = min if study.space.file.minimizes else max
-    with figure(path, 6.4, 3.8) as axes:
+    text = "The goal of each trial of the search, and the best so far; as given: trial 0."
+    with figure(path, 6.4, 3.8, description=text) as axes:
         for trials, marker, color, label in (
             (complete, "o", COLORS["validation"], "trials"),
             (stopped, "x", MUTED, "stopped early"),
@@ -127,7 +128,8 @@ def _draw_curve(path: Path, study: Study) -> None:
 
 def _draw_importance(path: Path, importance: Mapping[str, float]) -> None:
     names = list(importance)[::-1]
-    with figure(path, 6.4, 1.0 + 0.35 * len(names)) as axes:
+    text = "How much of the differences between the trials each searched field explains."
+    with figure(path, 6.4, 1.0 + 0.35 * len(names), description=text) as axes:
         axes.barh(names, [importance[name] for name in names], color=COLORS["validation"])
         axes.set(xlabel="share of the differences between trials that the field explains")
 

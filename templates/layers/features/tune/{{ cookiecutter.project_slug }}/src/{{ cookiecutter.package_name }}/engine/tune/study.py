@@ -40,6 +40,10 @@ ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 PROBLEMS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
 
+class TakenOver(Exception):
+    """A trial belongs to somebody else: for too long it was without a sign of life."""
+
+
 class Study:
     """A study that is open to work on.
 
@@ -132,19 +136,21 @@ class Study:
             trial.report(value, epoch)
             return trial.should_prune()
 
-    def finish(self, trial: Trial, state: TrialState, value: float | None = None) -> bool:
-        """Keep the result of a trial; return False if it belongs to somebody else by now.
+    def finish(self, trial: Trial, state: TrialState, value: float | None = None) -> None:
+        """Keep the result of a trial.
 
         Args:
             trial: it.
             state: ``COMPLETE``, ``PRUNED`` or ``FAIL``.
             value: of the goal, if it is complete.
+
+        Raises:
+            TakenOver: it belongs to somebody else by now, as with the other methods for a trial.
         """
         with self._errors(), self._lock.hold():
             if not self._is_running(trial):
-                return False
+                raise TakenOver
             self.study.tell(trial, value, state)
-            return True
 
     def release(self, trial: Trial) -> None:
         """Give a trial back, so that somebody resumes it."""
@@ -218,6 +224,8 @@ class Study:
     def _errors(self) -> Iterator[None]:
         try:
             yield
+        except optuna.exceptions.UpdateFinishedTrialError:
+            raise TakenOver from None
         except PROBLEMS as error:
             raise _problem(self.url, error.__cause__ or error) from None
 

@@ -23,6 +23,7 @@ from ..runs import Run, all_runs
 KEY = "tune.key"  # the tag by which a trial's run is found
 SECONDS_TO_STOP = 60.0  # for a checkpoint
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None  # nothing is loaded after a fork
 
 
 @dataclass(frozen=True)
@@ -144,13 +145,14 @@ def start_process(
         stdout=output,
         stderr=subprocess.STDOUT,
         start_new_session=True,  # Ctrl-C is for the study, which then stops its trial
-        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+        preexec_fn=end_with_parent if LIBC else None,
     )
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """Get SIGTERM when the study is killed: whoever repeats the trial needs its run."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if LIBC:
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def kept_value(epochs: Sequence[Epoch], goal: str) -> float | None:

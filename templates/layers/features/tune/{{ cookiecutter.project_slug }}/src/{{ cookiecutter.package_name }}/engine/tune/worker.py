@@ -12,7 +12,7 @@ from ..errors import DataProblem, Diverged, Interrupted, ProjectError, UsageProb
 from ..runs import Run, find_run
 from ..signals import StopRequest
 from .space import tidy, to_word
-from .study import ENDED, HEARTBEAT, Study
+from .study import ENDED, HEARTBEAT, Study, TakenOver
 from .trial import KEY, Epoch, TrialProcess, describe, kept_value
 
 POLL = 0.5  # seconds between two looks at a trial
@@ -114,6 +114,12 @@ class Worker:
             )
 
     def _run(self, trial: Trial) -> None:
+        try:
+            self._run_claimed(trial)
+        except TakenOver:
+            print(f"trial {trial.number} was taken over by another process: not counted.")
+
+    def _run_claimed(self, trial: Trial) -> None:
         begin = time.monotonic()
         run = self._find_earlier_run(trial)
         progress = Progress()
@@ -140,7 +146,7 @@ class Worker:
         except (KeyError, UsageProblem):
             return None
         deadline = time.monotonic() + 60.0  # whoever was killed may still write a checkpoint
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and not self.stop.requested:
             lock = run.claim()
             if lock:
                 lock.close()
@@ -164,16 +170,12 @@ class Worker:
 
     def _follow(self, trial: Trial, process: TrialProcess, progress: Progress) -> Outcome | None:
         """Return how the trial ended; None if it is to be resumed."""
-        noted, next_sign = trial.user_attrs.get("run"), 0.0
+        next_sign = 0.0
         patience = 60.0 * self.study.space.file.patience_minutes
         while process.poll() is None:
             if time.monotonic() >= next_sign:
                 self.study.give_sign(trial)
                 next_sign = time.monotonic() + HEARTBEAT
-            run = process.find_run()
-            if run and run.id != noted:
-                noted = run.id
-                self._note_run(trial, run)
             self._read(trial, process, progress)
             if progress.prune or self.stop.requested or self._is_late():
                 process.stop()
@@ -185,14 +187,13 @@ class Worker:
         self._read(trial, process, progress)
         return self._judge(trial, process, progress)
 
-    def _note_run(self, trial: Trial, run: Run) -> None:
-        digest = run.read_existing("record")["digest"]
-        self.study.note(trial, run=run.id, host=socket.gethostname())
-        self.study.check_data(digest)
-
     def _read(self, trial: Trial, process: TrialProcess, progress: Progress) -> None:
-        """Report the epochs that have ended, and note whether the trial should be stopped."""
+        """Note the run, and report the epochs that have ended and whether to stop the trial."""
         goal = self.study.space.file.goal
+        run = process.find_run()
+        if run and run.id != trial.user_attrs.get("run"):
+            self.study.note(trial, run=run.id, host=socket.gethostname())
+            self.study.check_data(run.read_existing("record")["digest"])
         for epoch in process.read_epochs():
             if goal not in epoch.metrics:
                 names = [name for name in epoch.metrics if name.startswith("validation/")]
@@ -238,9 +239,7 @@ class Worker:
 
     def _finish(self, trial: Trial, outcome: Outcome, epochs: int, seconds: float) -> None:
         self.study.note(trial, seconds=round(seconds, 1), reason=outcome.reason)
-        if not self.study.finish(trial, outcome.state, outcome.value):
-            print(f"trial {trial.number} was taken over by another process: not counted.")
-            return
+        self.study.finish(trial, outcome.state, outcome.value)
         shown = {
             TrialState.COMPLETE: f"{self.study.space.file.goal} {outcome.value or 0:.5g}",
             TrialState.PRUNED: f"stopped: {outcome.reason}",

@@ -1,1 +1,1 @@
-"""Clinical metrics, attributions and the model card."""
+"""Clinical metrics, attributions, explanations and the model card."""

@@ -20,11 +20,12 @@ import numpy as np
 import tensorflow as tf
 
 from .errors import DataProblem, UsageProblem
-from .explanations import ROWS, Explanation, Probe
+from .explanations import Explanation, Probe
 from .files import atomic_write
 from .interfaces import Preprocessing, Split, Task
 
 PREPROCESSING = "preprocessing.json"
+EXPLAINED_ROWS = 128  # at a time: bounds the memory of embeddings and feature maps
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ class Artifact:
             raise UsageProblem("task.py: it has no 'explain' for the models of this project.")
         positions = np.arange(len(split)) if positions is None else np.asarray(positions)
         found: list[Explanation] = []
-        for start in range(0, len(positions), ROWS):
-            part = slice(start, start + ROWS)
+        for start in range(0, len(positions), EXPLAINED_ROWS):
+            part = slice(start, start + EXPLAINED_ROWS)
             own = None if names is None else names[part]
             found += self.task.explain(self, split, positions[part], own)
         return found

@@ -28,7 +28,9 @@ MIN_STEPS, MAX_STEPS = 16, 1024
 TOLERANCE = 0.01  # of the difference that the values may miss
 # Differences below it, in the output's unit, are noise of float32: none of a logit's meaning.
 NEGLIGIBLE = 1e-3
-ROWS = 32  # of the network at a time: bounds the memory of gradients
+# Rows of the network at a time: as many as have so many numbers, within bounds. The activations
+# that gradients need take a multiple of their memory.
+NUMBERS, MIN_ROWS, MAX_ROWS = 2**20, 32, 1024
 MAX_COALITIONS = 256  # sets of parts that are left out
 JSON_GRID = 32  # rows and columns of a heatmap in JSON at most
 SHOWN_PARTS = 3  # in a line of the table
@@ -292,17 +294,24 @@ class Probe:
 
 
 def _in_chunks(function: Callable[..., Any], arguments: tuple[Any, ...]) -> list[np.ndarray]:
-    """Call a function with ``ROWS`` rows of its arguments at a time, and join what it returns."""
-    size = len(keras.tree.flatten(arguments)[0])
+    """Call a function with some rows of its arguments at a time, and join what it returns."""
+    first = np.asarray(keras.tree.flatten(arguments)[0])
+    size, most = len(first), _rows_at_once(first)
     parts = []
-    for start in range(0, size, ROWS):
-        count = min(ROWS, size - start)
+    for start in range(0, size, most):
+        count = min(most, size - start)
         # Few different sizes, as each compiles the network anew; the last row fills them up.
         rows = np.arange(start, start + 2 ** math.ceil(math.log2(count))).clip(max=size - 1)
         chunk = keras.tree.map_structure(ops.convert_to_tensor, _take(arguments, rows))
         found = function(*chunk)
         parts.append([ops.convert_to_numpy(part)[:count] for part in found])
     return [np.concatenate(column) for column in zip(*parts, strict=True)]
+
+
+def _rows_at_once(values: np.ndarray) -> int:
+    """Return how many rows of values (batch, …) the network takes at a time, a power of two."""
+    numbers = max(1, math.prod(values.shape[1:]))
+    return 2 ** int(math.log2(min(max(NUMBERS // numbers, MIN_ROWS), MAX_ROWS)))
 
 
 def _take(arrays: Any, rows: np.ndarray) -> Any:
@@ -399,8 +408,9 @@ def _integrate(
     change = values[rows] - baseline[rows]
     total = np.zeros(change.shape)
     shape = (-1, *[1] * (values.ndim - 1))
-    for start in range(0, steps * len(rows), ROWS):
-        pair = np.arange(start, min(start + ROWS, steps * len(rows)))  # of a row and a point
+    pairs, most = steps * len(rows), _rows_at_once(values)  # of a row and a point
+    for start in range(0, pairs, most):
+        pair = np.arange(start, min(start + most, pairs))
         own, at = pair // steps, rows[pair // steps]
         share = ((pair % steps + 0.5) / steps).astype("float32").reshape(shape)  # midpoints
         points = baseline[at] + share * change[own]

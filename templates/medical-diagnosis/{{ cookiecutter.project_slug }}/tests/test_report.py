@@ -1,4 +1,4 @@
-"""Report and model card: their numbers, and what they must not reveal."""
+"""Tables and figures of risks: their numbers, and what they must not reveal."""
 
 import csv
 from pathlib import Path
@@ -9,14 +9,13 @@ import pytest
 from scipy.special import expit, logit
 
 from {{ cookiecutter.package_name }} import report
-from {{ cookiecutter.package_name }}.config import Config
 from {{ cookiecutter.package_name }}.datasets.schema import Schema
-from {{ cookiecutter.package_name }}.evaluation import model_card
-from {{ cookiecutter.package_name }}.objective import NOTICE, risks
+from {{ cookiecutter.package_name }}.engine.interfaces import HIDDEN
+from {{ cookiecutter.package_name }}.objective import risks
 
 FILES = {
-    *("test_roc.png", "test_calibration.png", "test_decision.png", "test_threshold.csv"),
-    *("test_subgroups.csv", "test_subgroups.png"),
+    *("test_roc.svg", "test_calibration.svg", "test_decision.svg", "test_threshold.csv"),
+    *("test_subgroups.csv", "test_subgroups.svg"),
 }
 SCHEMA = Schema.model_validate(
     {
@@ -89,17 +88,33 @@ def test_baseline_row() -> None:
     assert set(of_truth) == {f"test/{name}" for name in names}
 
 
+def test_weighted_metrics_are_those_of_the_split() -> None:
+    split = make_visits()
+    outputs = make_outputs(split)
+    weighted = report.weighted_metrics(split, outputs, PREPROCESSING)
+    measured = report.measure(split, outputs, PREPROCESSING)
+    for name, metric in weighted.items():
+        assert metric.compute(np.ones((1, SIZE)))[0] == pytest.approx(measured[name])
+    row = report.baseline_row("same", split, risks(outputs))
+    np.testing.assert_allclose(risks(row["outputs"]), risks(outputs), rtol=1e-5)
+
+
+def test_small_subgroups_are_hidden_in_slices() -> None:
+    sites = np.array(["large"] * (SIZE - 25) + ["small"] * 20 + ["tiny"] * 5, dtype=object)
+    columns = report.slices(make_visits(sites=sites), PREPROCESSING)
+    assert set(columns) == {"sex", "site"}
+    assert set(columns["site"]) == {"large", HIDDEN} or set(columns["site"]) == {HIDDEN}
+
+
 def test_files_reveal_no_single_patient(tmp_path: Path) -> None:
     split = make_visits()
     folder = tmp_path / "report"
     report.draw(folder, "test", split, make_outputs(split), PREPROCESSING)
-    write_card(folder / "MODEL_CARD.md", split)
-    assert {path.name for path in folder.iterdir()} == FILES | {"MODEL_CARD.md"}
+    assert {path.name for path in folder.iterdir()} == FILES
     for path in folder.iterdir():
         content = path.read_bytes()
         assert len(content) > 300
-        if path.suffix != ".png":
-            assert not [name for name in (*split.ids, *split.patients) if name.encode() in content]
+        assert not [name for name in (*split.ids, *split.patients) if name.encode() in content]
     for row in read_rows(folder / "test_threshold.csv"):
         flagged = (risks(make_outputs(split)) >= float(row["threshold"])).sum()
         few = 0 < min(flagged, SIZE - flagged) < 10
@@ -112,7 +127,7 @@ def test_one_outcome_alone(outcome: int, tmp_path: Path) -> None:
     logits = logit(split.risk)[:, None]
     folder = tmp_path / "report"
     report.draw(folder, "test", split, logits, PREPROCESSING)
-    assert {path.name for path in folder.iterdir()} == FILES - {"test_subgroups.png"}
+    assert {path.name for path in folder.iterdir()} == FILES - {"test_subgroups.svg"}
     metrics = report.measure(split, logits, PREPROCESSING)
     assert "auroc" not in metrics
     assert np.isfinite(list(metrics.values())).all()
@@ -204,76 +219,3 @@ def test_ages_in_their_order() -> None:
     metrics = [group["value"] for group in report.measure_subgroups(split, split.risk, 0.5)]
     expected = ["under 40 years", "40 to 60 years", "80 years and more", "100 to 110 years"]
     assert metrics == [*expected, "(missing)"]
-
-
-def write_card(path: Path, split: SimpleNamespace, **other: object) -> str:
-    metrics = report.measure(split, make_outputs(make_visits()), PREPROCESSING)
-    summary = {
-        "run_id": "20260102-030405-abcd",
-        "model": "ensemble",
-        "metrics": {f"test/{name}": value for name, value in metrics.items()},
-        "data": {"source": "table", "train": 900, "validation": 100, "test": SIZE, "unreadable": 4},
-        "preprocessing": {"missing_rate": {"age": 0.125}},
-        "baselines": [report.baseline_row("scorecard", split, np.full(SIZE, 0.3))],
-        **other,
-    }
-    importance = {f"column {n}": n / 10 for n in range(20)} | {"crp|high": 2.5}
-    risk = risks(make_outputs(make_visits()))
-    model_card.write(path, summary, split, risk, PREPROCESSING, importance, Config())
-    return path.read_text(encoding="utf-8")
-
-
-def test_model_card(tmp_path: Path) -> None:
-    split = make_visits()
-    text = write_card(tmp_path / "MODEL_CARD.md", split)
-    metrics = report.measure(split, make_outputs(split), PREPROCESSING)
-    assert NOTICE in text.split("##")[0]
-    for known in ("v7", "20260102-030405-abcd", SCHEMA.digest, "**not reviewed**"):
-        assert known in text
-    low, high = metrics["auroc_low"], metrics["auroc_high"]
-    assert f"| AUROC | {metrics['auroc']:.3f} | {low:.3f} to {high:.3f} |" in text
-    assert "| scorecard | 0.500 |" in text
-    assert "| train | 900 | **not recorded** | **not recorded** |" in text
-    assert f"| test | {SIZE} | {SIZE // 2} | {metrics['prevalence']:.3f} |" in text
-    assert "| age | number | years | 0 to 120 years | 0.125 |" in text
-    assert "| crp\\|high | number | mg/l | 0 to any mg/l | **not recorded** |" in text
-    assert "risk of 0.250 or more" in text
-    assert "sensitivity of 0.9 on the validation split" in text
-    assert "AUROC is lowest for male" in text
-    assert "| rejected rows | 4 |" in text
-    assert "synthetic: no real patients" in text
-    shown = text.split("Importance of the columns")[1]
-    assert shown.index("crp\\|high") < shown.index("column 19") < shown.index("column 6")
-    assert "column 5 " not in shown, "fifteen are shown"
-
-
-def test_tables_of_the_card_are_whole(tmp_path: Path) -> None:
-    widths = {}
-    for line in write_card(tmp_path / "MODEL_CARD.md", make_visits()).splitlines():
-        if line.startswith("|"):
-            cells = line.replace("\\|", "").count("|")
-            assert widths.setdefault("now", cells) == cells
-        else:
-            widths.clear()
-
-
-def test_the_card_asks_people(tmp_path: Path) -> None:
-    text = write_card(tmp_path / "MODEL_CARD.md", make_visits())
-    sections = {part.split("\n")[0]: part for part in text.split("\n## ")[1:]}
-    mark = "> **To be written by a person:** "
-    for name in (
-        *("Intended use", "Data", "Operating point and calibration", "Subgroups", "Limitations"),
-        *("Ethical considerations", "Monitoring", "Contact"),
-    ):
-        assert mark in sections[name], name
-    assert mark not in sections["Performance"]
-
-
-def test_the_card_marks_unknown_facts(tmp_path: Path) -> None:
-    split = make_visits(risk=None, subgroups={}, patients=np.full(SIZE, "", dtype=object))
-    text = write_card(tmp_path / "MODEL_CARD.md", split, preprocessing={}, baselines=[])
-    assert "| synthetic or real | **not recorded** |" in text
-    assert "| age | number | years | 0 to 120 years | **not recorded** |" in text
-    assert f"| test | {SIZE} | **not recorded** |" in text
-    assert "the metrics of none are known" in text
-    assert "nan" not in text

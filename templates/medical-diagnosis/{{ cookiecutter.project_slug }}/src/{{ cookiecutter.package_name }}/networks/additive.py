@@ -163,8 +163,8 @@ def _fit_weights(
 ) -> np.ndarray:
     """Fit the most probable weights (terms + 1,) by Newton's method.
 
-    ``LogisticRegression(solver="newton-cholesky", tol=1e-8)`` on scaled features agrees to 3e-7, but
-    takes twice as long without a documented way to set ``start``.
+    ``LogisticRegression(solver="newton-cholesky", tol=1e-8)`` on scaled features agrees to 3e-7,
+    but takes twice as long, without a documented way to set ``start``.
 
     Args:
         design: (size, terms + 1) see ``_design_matrix``.

@@ -48,10 +48,11 @@ def run(project: Project, words: list[str]) -> None:
     parser.add_argument("shell", choices=list(SCRIPT), help="the shell that reads it")
     shell = parser.parse_args(words).shell
     fields = [f"--{name}" for name, _ in iterate_fields(project.config)]
+    flags = ["--config", "--debug", "--fresh", "--help", "--measure", "--resume"]
     words_of = {
         "function": PROGRAM.replace("-", "_"),
         "program": PROGRAM,
         "commands": " ".join(project.commands),
-        "flags": " ".join(["--config", "--debug", "--fresh", "--help", "--measure", "--resume", *fields]),
+        "flags": " ".join([*flags, *fields]),
     }
     print(re.sub("@([a-z]+)@", lambda place: words_of[place[1]], SCRIPT[shell]))

@@ -102,9 +102,20 @@ class Registry:
             return self._with_run(found)
 
     def champion(self) -> Version | None:
-        """Return the version behind the alias; None if there is none."""
+        """Return the version behind the alias; None if there is no alias.
+
+        Raises:
+            ProjectError: somebody has deleted this version.
+        """
         number = self.champion_number()
-        return None if number is None else self.find(number)
+        if number is None:
+            return None
+        if (found := self.find(number)) is None:
+            raise ProjectError(
+                f"registry: the alias {ALIAS!r} of {self.name!r} is that of version {number}, "
+                "which is deleted; take the alias away in MLflow."
+            )
+        return found
 
     def champion_number(self) -> int | None:
         """Return the number of the version behind the alias; None if there is none."""

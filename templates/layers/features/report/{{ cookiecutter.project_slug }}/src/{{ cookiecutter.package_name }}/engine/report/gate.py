@@ -359,13 +359,13 @@ def _judge_comparison(
     if rule.better:
         title = f"{name}: better than the champion"
         reason = f"{name} is not better than the champion's beyond chance ({against})"
-        rows.append((title, "> 0", found.is_better, reason))
+        rows.append((title, "more than 0", found.is_better, reason))
     if (margin := rule.not_worse_by) is not None:
         title = f"{name}: not worse by {margin:g}"
         reason = f"{name} may be worse than the champion's by {-found.bound:.4f} ({against})"
         if found.difference.value >= -margin:
             reason += "; a larger test split, or a model that differs less, leaves less doubt"
-        rows.append((title, f"≥ {-margin:g}", found.bound >= -margin, reason))
+        rows.append((title, f"at least {-margin:g}", found.bound >= -margin, reason))
     unclear = f"{name} cannot be compared ({against}): it is undefined, or of too few examples"
     return [
         Row(
@@ -412,7 +412,7 @@ def _check_worst_slice(gate: Gate, candidate: MeasuredModel, facts: Facts) -> li
         usable = "at_most" if metric.lower_is_better else "at_least"
         raise UsageProblem(f"{FILE}: worst_slice: {name!r} takes {usable}.")
     measured = {
-        f"{column} = {value}": float(metric.compute(mask[None].astype("float64"))[0])
+        _printable(f"{column} = {value}"): float(metric.compute(mask[None].astype("float64"))[0])
         for column, values in facts.columns.items()
         for value, mask in divide(values).items()
         if mask.sum() >= rule.min_examples and value != HIDDEN
@@ -476,8 +476,8 @@ def _limit_metric(name: str, value: float, limit: float, greater: bool) -> Row:
 def _limit(title: str, value: float, limit: float, greater: bool, reason: str, digits: str) -> Row:
     # Of a NaN neither holds.
     passed = bool(value >= limit if greater else value <= limit)
-    sign = "≥" if greater else "≤"
-    return Row(title, f"{value:{digits}}", f"{sign} {limit:g}", passed, "" if passed else reason)
+    reference = f"at {'least' if greater else 'most'} {limit:g}"
+    return Row(title, f"{value:{digits}}", reference, passed, "" if passed else reason)
 
 
 def _resolve(name: str, candidate: MeasuredModel, allowed: Any) -> str:
@@ -485,6 +485,10 @@ def _resolve(name: str, candidate: MeasuredModel, allowed: Any) -> str:
     if resolved not in allowed:
         raise unknown(f"{FILE}: metric", name, [HEADLINE, *allowed])
     return resolved
+
+
+def _printable(text: str) -> str:
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 def _show(value: float) -> str:

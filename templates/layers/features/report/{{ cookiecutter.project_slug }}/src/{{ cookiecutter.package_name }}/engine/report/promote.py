@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +29,7 @@ from .gate import FILE, Facts, Gate, MeasuredModel, Row, check, read_gate
 
 if TYPE_CHECKING:
     from ..artifact import Artifact
-    from ..interfaces import DatasetSplits, Task
+    from ..interfaces import DatasetSplits, Split, Task
     from ..tracking.registry import Registry, StoredModel, Version
 
 REQUESTS = 30  # examples that are timed, one at a time
@@ -156,7 +157,7 @@ def _compare(
     candidate: Candidate,
     champion: "Version | None",
 ) -> list[Row]:
-    strategy.prepare(candidate.config.runtime)
+    strategy.prepare(project.load_config(fields).runtime)
     task = project.load_task()
     with tempfile.TemporaryDirectory() as folder:
         stored = candidate.registry.fetch(candidate.version, Path(folder) / "candidate")
@@ -164,21 +165,33 @@ def _compare(
         rival = None
         if champion:
             theirs = candidate.registry.fetch(champion, Path(folder) / "champion")
-            rival = _load_champion(theirs, stored, model, _title(candidate.registry, champion))
+            with _comparable(_title(candidate.registry, champion)):
+                rival = _load_champion(theirs, stored, model)
         config = project.load_config(fields, base=stored.config_file)
         data = task.load(config, model.preprocessing)
         if not len(data.test):
             raise UsageProblem("promote: the test split has no examples.")
         same_source = _source(config) == _source(project.load_config(base=stored.config_file))
         _check_data(data, candidate, champion, same_source)
-        size = config.data.batch_size
         _print_heading(candidate, champion, data)
-        return check(
-            gate,
-            _measure(model, data, size),
-            _measure(rival, data, size) if rival else None,
-            _collect_facts(model, data, stored, candidate.version),
-        )
+        own, theirs_measured = _measure(model, data, config), None
+        if champion and rival:
+            with _comparable(_title(candidate.registry, champion)):
+                theirs_measured = _measure_champion(rival, data, config, own)
+        facts = _collect_facts(model, data, config, gate, stored, candidate.version)
+        return check(gate, own, theirs_measured, facts)
+
+
+@contextmanager
+def _comparable(title: str) -> Iterator[None]:
+    """Say of what is wrong with a champion that it prevents the comparison."""
+    try:
+        yield
+    except DataProblem as error:
+        raise DataProblem(
+            f"champion: {title} cannot be compared with the candidate: {str(error).rstrip('.')}; "
+            "to begin anew, take the alias from it in MLflow or set another tracking.experiment."
+        ) from None
 
 
 def _load(stored: "StoredModel", task: "Task") -> "Artifact":
@@ -187,24 +200,17 @@ def _load(stored: "StoredModel", task: "Task") -> "Artifact":
     return load(stored.model_file, task)
 
 
-def _load_champion(
-    theirs: "StoredModel", stored: "StoredModel", model: "Artifact", title: str
-) -> "Artifact":
+def _load_champion(theirs: "StoredModel", stored: "StoredModel", model: "Artifact") -> "Artifact":
     """Load the champion.
 
     Raises:
-        DataProblem: it cannot be compared with the candidate.
+        DataProblem: it is not like the candidate, or its file is damaged.
     """
-    advice = "to begin anew, take the alias from it in MLflow or set another tracking.experiment."
-    begin = f"champion: {title} cannot be compared with the candidate"
     if difference := _differ(theirs.inputs, stored.inputs):
-        raise DataProblem(f"{begin}: its inputs differ ({difference}); {advice}")
-    try:
-        rival = _load(theirs, model.task)
-    except DataProblem as error:
-        raise DataProblem(f"{begin}: {str(error).rstrip('.')}; {advice}") from None
+        raise DataProblem(f"its inputs differ ({difference})")
+    rival = _load(theirs, model.task)
     if difference := _differ(_classes(rival), _classes(model)):
-        raise DataProblem(f"{begin}: its classes differ ({difference}); {advice}")
+        raise DataProblem(f"its classes differ ({difference})")
     return rival
 
 
@@ -257,25 +263,48 @@ def _note(text: str) -> None:
     print(f"warning: {text}", file=sys.stderr)
 
 
-def _measure(model: "Artifact", data: "DatasetSplits", batch_size: int) -> MeasuredModel:
-    outputs = model.predict_split(data.test, batch_size)
+def _measure(model: "Artifact", data: "DatasetSplits", config: BaseConfig) -> MeasuredModel:
+    outputs = model.predict_split(data.test, config.data.batch_size)
     parts = (data.test, outputs, model.preprocessing)
     return MeasuredModel(model.task.measure(*parts), model.task.weighted_metrics(*parts))
 
 
+def _measure_champion(
+    rival: "Artifact", data: "DatasetSplits", config: BaseConfig, own: MeasuredModel
+) -> MeasuredModel:
+    theirs = _measure(rival, data, config)
+    if theirs.weighted.keys() != own.weighted.keys():
+        names = (", ".join(measured.weighted) for measured in (theirs, own))
+        raise DataProblem("it is measured by {}, and the candidate by {}".format(*names))
+    return theirs
+
+
 def _collect_facts(
-    model: "Artifact", data: "DatasetSplits", stored: "StoredModel", version: "Version"
+    model: "Artifact",
+    data: "DatasetSplits",
+    config: BaseConfig,
+    gate: Gate,
+    stored: "StoredModel",
+    version: "Version",
 ) -> Facts:
     trained_at = version.trained_at
     age = (datetime.now() - trained_at).total_seconds() / 86_400 if trained_at else None
     return Facts(
         size=len(data.test),
         groups=data.test.groups,
-        columns=model.task.slices(data.test, model.preprocessing),
+        columns=_read_columns(model, data.test, config) if gate.worst_slice else {},
         file_mb=stored.model_file.stat().st_size / 1e6,
-        latency_ms=_time_requests(model, data),
+        latency_ms=_time_requests(model, data) if gate.max_latency_ms else float("nan"),
         age_days=age,
     )
+
+
+def _read_columns(model: "Artifact", split: "Split", config: BaseConfig) -> dict[str, np.ndarray]:
+    """Return the columns that the report divides the split by."""
+    task = model.task
+    names = [name.strip() for name in config.data.slice_columns.split(",") if name.strip()]
+    configured = task.read_columns(split, names, config) if names else {}
+    return {**task.slices(split, model.preprocessing), **configured}
 
 
 def _time_requests(model: "Artifact", data: "DatasetSplits") -> float:

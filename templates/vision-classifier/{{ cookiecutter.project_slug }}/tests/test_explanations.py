@@ -100,6 +100,7 @@ def test_deleting_the_heatmap_changes_most(found: tuple[Artifact, Split, np.ndar
     assert named > others + 0.5, (named, others)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(LARGE))
 @pytest.mark.parametrize("size", [8, 64])
 def test_pretrained_models_are_explained(name: str, size: int) -> None:

@@ -1,0 +1,25 @@
+"""Explanations on JAX; on TensorFlow they are among each project's own tests."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aistart.catalog import find_templates
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize("template", find_templates())
+def test_explanations_on_jax(
+    template: str, aistart: Callable, isolated: Path, run_in: Callable
+) -> None:
+    assert aistart("new", template, "demo", "-y").exit_code == 0
+    words = ["tests/test_explanations.py"]
+    if template == "vision-classifier":
+        # The engine's are the same in every project; the large models take minutes to compile.
+        words += ["tests/engine/test_explanations.py"]
+    done = run_in(
+        isolated / "demo", "pytest", "-q", "-p", "no:cacheprovider", *words, KERAS_BACKEND="jax"
+    )
+    assert done.returncode == 0, done.stdout[-5000:]

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from .artifact import Artifact
-    from .evaluation import Evaluation
     from .explanations import Explanation
     from .findings import Findings
     from .runs import Summary
@@ -35,6 +34,7 @@ Explain = Callable[
     ["Artifact", "Split", np.ndarray, "Sequence[str] | None"], "Sequence[Explanation]"
 ]
 Metrics = dict[str, float]
+HIDDEN = "(too few)"  # as a value of ``Task.slices``: of these examples nothing may be said
 
 
 # === Data ===
@@ -239,11 +239,6 @@ def draw_nothing(
     """Write no figures."""
 
 
-def describe_nothing(evaluation: "Evaluation") -> dict[str, str]:
-    """Return an empty table."""
-    return {}
-
-
 def write_nothing(
     folder: "Path", model: "Artifact", data: DatasetSplits, summary: "Summary", config: Config
 ) -> None:
@@ -287,7 +282,6 @@ class Task:
         measure_baselines: rows ``{"name": …, "metrics": {"test/…": …}, "outputs": …}`` of simple
             models; the outputs for the test split are as the model's own.
         draw_figures: writes figures and tables about a split to a folder.
-        describe_model: further parts of the model card: heading -> Markdown.
         write_report: writes what needs the finished summary.
         inspect: what is to be known of a user's file or folder before training.
         explain: why the model answers as it does for the examples of a split at positions (batch,),
@@ -298,6 +292,7 @@ class Task:
         weights_from_data: patterns of the paths of weights that ``build_model`` computes from the
             data: ``train.init_from`` leaves them as they were built.
         requirements: packages that a served model needs besides those of every project.
+        notice: what must stand wherever the model's answers or metrics are shown; '' for nothing.
         has_private_examples: whether examples are of persons, so that reports show none of them.
     """
 
@@ -332,13 +327,13 @@ class Task:
     simple_inputs: Callable[[Split, Any], Any] | None = None
     measure_baselines: Callable[[DatasetSplits, Any, Config], list[dict[str, Any]]] = no_baselines
     draw_figures: "Callable[[Path, str, Split, np.ndarray, Any], None]" = draw_nothing
-    describe_model: "Callable[[Evaluation], Mapping[str, str]]" = describe_nothing
     write_report: "Callable[[Path, Artifact, DatasetSplits, Summary, Config], None]" = write_nothing
     inspect: "Callable[[Path, Config, set[str]], Findings] | None" = None
     explain: "Explain | None" = None
     sharding_rules: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
     weights_from_data: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()
+    notice: str = ""
     has_private_examples: bool = False
 
     def __post_init__(self) -> None:
@@ -380,7 +375,6 @@ ARGUMENTS = {
     "simple_inputs": 2,
     "measure_baselines": 3,
     "draw_figures": 5,
-    "describe_model": 1,
     "write_report": 5,
     "inspect": 3,
     "explain": 4,

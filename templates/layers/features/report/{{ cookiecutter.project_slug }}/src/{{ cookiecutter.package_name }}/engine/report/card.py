@@ -4,6 +4,7 @@ Parts that only a person can write stand in ``docs/model_card/NAME.md`` and go i
 they are. While such a file holds nothing but its question, the card says that the part is open.
 """
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 
 from .. import PACKAGE
 from ..files import project_root, write_text
+from ..lookup import find
 from .evidence import Evidence
 from .html import format_value
 from .markdown import escape, table
@@ -21,6 +23,7 @@ from .sections.slices import summarize
 
 FILE = "MODEL_CARD.md"
 FOLDER = Path("docs") / "model_card"  # in the project: parts that people write
+DOMAIN_PARTS = {"describe": "report_page.model_card:describe"}  # evaluation -> heading -> Markdown
 FRONT_MATTER = FOLDER / "front_matter.yaml"
 QUESTION = "> **To be written by a person:**"  # how an open part begins
 
@@ -75,7 +78,9 @@ def write_card(evidence: Evidence) -> Path:
     written = {part.file: read_part(part.file) for part in parts if part.file}
     open_parts = [part.title for part in parts if part.file and is_open(written[part.file])]
     blocks = [f"# {escape(PACKAGE)}: {escape(evidence.evaluation.config.model.name)}"]
-    blocks += [f"{escape(describe_answer(evidence))}"]
+    if evidence.evaluation.model.task.notice:
+        blocks.append(f"> **{evidence.evaluation.model.task.notice}**")
+    blocks.append(escape(describe_answer(evidence)))
     if open_parts:
         blocks.append(f"> Not written yet: {', '.join(open_parts)} (see `{FOLDER.as_posix()}/`).")
     for part in parts:
@@ -157,7 +162,8 @@ def _describe_evaluation(evidence: Evidence) -> str:
         if not name.endswith(("_low", "_high"))
     ]
     text = f"On the {split} split. Intervals are 95 % bootstrap intervals"
-    text += " over groups of examples." if evaluation.split.groups is not None else "."
+    groups = evaluation.split.groups
+    text += " over groups." if groups is not None and (groups != "").any() else "."
     blocks = [text, table(("metric", "value", "95 % interval"), rows)]
     if evidence.rivals:
         rivals = [
@@ -193,7 +199,11 @@ def _describe_slices(evidence: Evidence) -> str:
 
 
 def _read_domain_parts(evidence: Evidence) -> Mapping[str, str]:
-    return evidence.evaluation.model.task.describe_model(evidence.evaluation)
+    """Return what ``report_page/model_card.py`` describes, where the project has that file."""
+    if importlib.util.find_spec(f"{PACKAGE}.report_page.model_card") is None:
+        return {}
+    parts: Mapping[str, str] = find(DOMAIN_PARTS, "describe")(evidence.evaluation)
+    return parts
 
 
 def _describe_environment(evidence: Evidence) -> str:

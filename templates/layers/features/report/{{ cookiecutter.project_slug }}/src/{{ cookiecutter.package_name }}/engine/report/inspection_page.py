@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from markupsafe import Markup
 
-from ..errors import DataProblem
+from ..errors import DataProblem, UsageProblem
 from ..figures import figure
 from ..files import write_text
 from ..findings import Inspection
@@ -32,7 +32,7 @@ def write_inspection(inspection: Inspection) -> Path:
     sections = [_describe_findings(inspection)]
     try:
         data = inspection.task.load(inspection.config, None)
-    except DataProblem as problem:
+    except (DataProblem, UsageProblem) as problem:
         body = paragraph(f"Training would be refused: {problem}", "bad")
         sections.append(Section("splits", "Splits", body))
     else:

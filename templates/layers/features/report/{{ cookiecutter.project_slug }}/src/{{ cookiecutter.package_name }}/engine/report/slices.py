@@ -14,6 +14,7 @@ import numpy as np
 from scipy import stats
 
 from ..bootstrap import resample
+from ..interfaces import HIDDEN
 from ..weighted_metrics import WeightedMetric
 
 MIN_COUNT = 10  # examples of a slice that is measured
@@ -21,7 +22,6 @@ MAX_VALUES = 30  # slices of a column
 NUM_BANDS = 4  # of a column of numbers, with about as many examples each
 ERROR_RATE = 0.05  # of marking any slice although all are equal
 OTHER, MISSING = "(other values)", "(missing)"
-HIDDEN = "(too few)"  # a domain gives this value to examples of which nothing may be said
 
 
 @dataclass(frozen=True)

@@ -27,12 +27,20 @@ def write_report(evaluation: Evaluation, by: tuple[str, ...], is_command: bool) 
     """
     evidence = Evidence(evaluation, by)
     page = write_page(evidence)
-    if evaluation.summary and evaluation.split_name == "test" and not by:
+    if _is_run_itself(evaluation) and not by:
         write_card(evidence)
     write_json(evaluation.report_dir / FILE, as_json(evidence))
     if is_command and evidence.slices:
         print(summarize(evidence.slices))
     (print if is_command else log.info)(f"Evidence: {page}")
+
+
+def _is_run_itself(evaluation: Evaluation) -> bool:
+    """Return whether a finished run is measured on its own test split, which the card is about."""
+    run = evaluation.run
+    if run is None or evaluation.summary is None or evaluation.split_name != "test":
+        return False
+    return evaluation.report_dir == run.report_dir
 
 
 def as_json(evidence: Evidence) -> dict[str, Any]:

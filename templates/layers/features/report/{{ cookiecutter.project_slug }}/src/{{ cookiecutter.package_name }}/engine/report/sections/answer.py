@@ -7,7 +7,9 @@ from ..html import Section, format_value, join, paragraph, table
 def make(evidence: Evidence) -> Section:
     """Return the headline metric with its interval, and the baselines beside it."""
     evaluation = evidence.evaluation
-    parts = [paragraph(describe_answer(evidence), "lead")]
+    notice = evaluation.model.task.notice
+    parts = [paragraph(notice, "bad")] if notice else []
+    parts.append(paragraph(describe_answer(evidence), "lead"))
     if evidence.rivals:
         rows = [_row(evidence, rival) for rival in evidence.rivals]
         header = ["model", evidence.headline, "this model is better by", "95 % interval"]

@@ -4,7 +4,7 @@ import io
 
 import matplotlib.image
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ...explanations import Contributions, Explanation, Heatmap
 from ..evidence import Evidence
@@ -85,5 +85,5 @@ def _mark_parts(explanation: Contributions) -> Markup:
     more = Markup(" …") if len(explanation.parts) > MAX_PARTS else Markup("")
     text = f"Strongest: {explanation.summarize()}"
     return Markup('<p class="parts">{}{}</p>{}').format(
-        Markup(" ").join(marks), more, paragraph(text, "note")
+        escape(explanation.separator).join(marks), more, paragraph(text, "note")
     )

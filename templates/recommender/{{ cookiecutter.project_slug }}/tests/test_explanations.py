@@ -1,6 +1,7 @@
 """Because of which items others are recommended, where it is known, and with every model."""
 
 import json
+import re
 from pathlib import Path
 
 import keras
@@ -19,6 +20,7 @@ from {{ cookiecutter.package_name }}.engine.trained_models import find_artifact
 from {{ cookiecutter.package_name }}.evaluation.explanations import NO_HISTORY, NOT_READ, NOTHING_LEFT
 from {{ cookiecutter.package_name }}.model import build, build_scorer
 from {{ cookiecutter.package_name }}.networks.layers import MatrixFactorization, Network
+from {{ cookiecutter.package_name }}.prediction import format_predictions
 from {{ cookiecutter.package_name }}.preprocessing import FIRST_ITEM, Preprocessing
 from {{ cookiecutter.package_name }}.registry import MODELS
 from {{ cookiecutter.package_name }}.task import task
@@ -212,12 +214,9 @@ def test_predict_explains(trained: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "--explain: similar items come from no history" in capsys.readouterr().err
 
 
-def test_predict_names_the_reasons(
-    known: Artifact, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from {{ cookiecutter.package_name }}.prediction import format_predictions
-
-    split = inputs.make_split(["u"], [["a", "d"]])
-    told = known.explain(split, [0], ["p"])[0].to_json()
-    lines = list(format_predictions([{"id": "u", "scores": {"p": 2.0}, "explanation": [told]}]))
-    assert lines[1].startswith("    1  p  2.000  because of 'a' +")
+def test_the_table_names_what_speaks_for_an_item(known: Artifact) -> None:
+    told = explain(known, "abc", "abc", names=["p", "k"])
+    rows = [{"id": "u", "scores": {"p": 2.0, "k": 1.0}, "explanation": [t.to_json() for t in told]}]
+    _, first, second = format_predictions(rows)
+    assert re.fullmatch(r"    1  p  2.000  because of [ab] \+1\.\d\d, [ab] \+1\.\d\d", first)
+    assert second.startswith("    2  k  1.000  because of c +0.")

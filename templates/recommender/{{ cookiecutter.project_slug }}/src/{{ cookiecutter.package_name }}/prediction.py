@@ -9,6 +9,8 @@ from .config import Config
 from .engine.config_loader import positive
 from .engine.errors import DataProblem, UsageProblem
 
+MAX_REASONS = 3  # items of the history that are named beside a recommendation
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -81,12 +83,18 @@ def format_predictions(rows: Iterable[dict[str, Any]]) -> Iterator[str]:
             yield "  (no items left to recommend)"
         width = max(map(len, row["scores"]), default=0)
         told = row.get("explanation", [])
-        because = [f"  because of {one['summary']}" for one in told if "note" not in one]
-        reasons = because or [""] * len(row["scores"])
+        reasons = [_name_reasons(one) for one in told] or [""] * len(row["scores"])
         for number, (item, score) in enumerate(row["scores"].items(), start=1):
             yield f"  {number:>3}  {item:<{width}}  {score:.3f}{reasons[number - 1]}"
         for note in dict.fromkeys(one["note"] for one in told if "note" in one):
             yield f"  ({note})"
+
+
+def _name_reasons(explanation: dict[str, Any]) -> str:
+    """Name the items of the history that speak most for a recommendation, '' if none does."""
+    reasons = sorted(explanation["parts"], key=lambda part: -part["value"])[:MAX_REASONS]
+    named = [f"{part['text']} {part['value']:+.2f}" for part in reasons if part["value"] > 0]
+    return f"  because of {', '.join(named)}" if named else ""
 
 
 def _add_explanations(model: "Artifact", requests: "Split", answers: list[dict[str, Any]]) -> None:

@@ -7,6 +7,18 @@ Parzen estimator (TPE) and pruning, as a user does, and at random without prunin
 in epochs: random search gets as many as TPE took. Then the best settings and the project's own are
 trained as usual and measured on the test split. Trials are forked from a process that has imported
 TensorFlow, or starting them would take most of the time.
+
+Measured in November 2026, 20 trials of at most 12 epochs, best validation loss of 179 examples:
+
+    seed   as given   TPE      random   test loss: as given   tuned     test accuracy
+    0      0.0399     0.0073   0.0185   0.0293                0.0074    0.992 -> 0.997
+    1      0.0178     0.0023   0.0039   0.0199                0.0306    0.992 -> 0.989
+    2      0.0034     0.0009   0.0007   0.0262                0.0110    0.989 -> 0.997
+    mean   0.0204     0.0035   0.0077   0.0251                0.0163    0.991 -> 0.994
+
+TPE was ahead for two seeds of three, which is a tie: so few trials do not tell them apart. Either
+search beat the settings as given on the validation split; on the test split two results of three
+were better. Pruning saved 2 % of the epochs: of 12, the first 8 are never cut.
 """
 
 import csv

@@ -22,9 +22,10 @@ from {{ cookiecutter.package_name }} import __main__ as package
 from {{ cookiecutter.package_name }}.__main__ import program
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.engine.runs import all_runs, find_run
+from {{ cookiecutter.package_name }}.engine.tune import command, worker
 from {{ cookiecutter.package_name }}.engine.tune import study as studies
 from {{ cookiecutter.package_name }}.engine.tune import trial as trials
-from {{ cookiecutter.package_name }}.engine.tune.space import read_space
+from {{ cookiecutter.package_name }}.engine.tune.space import SearchSpace, read_space
 from {{ cookiecutter.package_name }}.engine.tune.trial import Epoch, kept_value
 
 from .conftest import UNRECORDED
@@ -70,6 +71,9 @@ print("started")
 if trouble == "crash":
     print("error: not enough device memory.")
     sys.exit(1)
+if trouble == "refuse":
+    print("error: --resume: it was configured with the backend 'jax', not 'tensorflow'.")
+    sys.exit(2)
 if not resumed:
     digest = "other" if trouble == "other data" else "same"
     write("record.json", {"digest": digest, "tags": tags})
@@ -130,8 +134,8 @@ def search(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., i
         monkeypatch.setattr(trials, "start_process", start)
         return program.main(["tune", *WORDS, *words])
 
-    monkeypatch.setattr("{{ cookiecutter.package_name }}.engine.tune.worker.POLL", 0.02)
-    monkeypatch.setattr("{{ cookiecutter.package_name }}.engine.tune.worker.WAIT", 0.1)
+    monkeypatch.setattr(worker, "POLL", 0.02)
+    monkeypatch.setattr(worker, "WAIT", 0.1)
     return run
 
 
@@ -248,8 +252,7 @@ def test_wrong_words_are_refused(
 def test_without_the_extra(
     search: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    module = "{{ cookiecutter.package_name }}.engine.tune.command.find_spec"
-    monkeypatch.setattr(module, lambda name: None)
+    monkeypatch.setattr(command, "find_spec", lambda name: None)
     assert search() == 1
     assert capsys.readouterr().err == "error: tune needs an extra: pip install -e '.[tune]'.\n"
 
@@ -413,8 +416,6 @@ def test_another_space_is_refused(
 def test_a_study_of_another_template_is_refused(
     search: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    from {{ cookiecutter.package_name }}.engine.tune.space import SearchSpace
-
     assert search("--trials", "1") == 0
     real = SearchSpace.definition
 
@@ -448,10 +449,38 @@ def test_ctrl_c_gives_the_trial_back(
         assert stopped[name] == resumed[name], "the trial goes on in its run"
 
 
-def test_the_time_is_over(search: Any, capsys: pytest.CaptureFixture) -> None:
-    assert search("--trials", "9", "--timeout", "0.05", pause=0.15) == 0
-    assert "The time is over after" in capsys.readouterr().out
-    assert 0 < states()["complete"] < 9
+def test_the_time_is_over(
+    search: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    report, now = studies.Study.report, time.monotonic
+
+    def let_time_pass(study: Any, trial: Any, epoch: int, value: float) -> bool:
+        if (trial.number, epoch) == (2, 3):
+            monkeypatch.setattr(time, "monotonic", lambda: now() + 3_600)
+        return report(study, trial, epoch, value)
+
+    monkeypatch.setattr(studies.Study, "report", let_time_pass)
+    assert search("--trials", "9", "--timeout", "50", pause=0.1) == 0
+    assert "The time is over after 2 of 9 trials; the same" in capsys.readouterr().out
+    assert states() == {"complete": 2, "fail": 1, "waiting": 1}
+
+
+def test_a_run_that_cannot_be_resumed_begins_anew(
+    search: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = studies.Study.report
+
+    def interrupt(study: Any, trial: Any, epoch: int, value: float) -> bool:
+        if (trial.number, epoch) == (0, 3):
+            os.kill(os.getpid(), signal.SIGINT)
+        return report(study, trial, epoch, value)
+
+    monkeypatch.setattr(studies.Study, "report", interrupt)
+    assert search("--trials", "1", pause=0.1) == 75
+    monkeypatch.setattr(studies.Study, "report", report)
+    assert search("--trials", "1", plan={1: "refuse"}) == 0
+    assert states() == {"complete": 1, "fail": 2}
+    assert rows()[2]["run"] != rows()[0]["run"]
 
 
 def test_fields_of_the_config_file_are_kept(search: Any) -> None:
@@ -460,8 +489,8 @@ def test_fields_of_the_config_file_are_kept(search: Any) -> None:
     tuned = yaml.safe_load(Path("configs/tuned.yaml").read_text())
     assert tuned["train"]["warmup_fraction"] == 0.25
     assert rows()[0]["train.momentum"] == "0.8"
-    command = "train --config configs/tuned.yaml --tracking.enabled false --train.epochs 6\n"
-    assert command in Path("configs/tuned.yaml").read_text()
+    line = "train --config configs/tuned.yaml --tracking.enabled false --train.epochs 6\n"
+    assert line in Path("configs/tuned.yaml").read_text()
 
 
 # === Several processes ===
@@ -473,9 +502,9 @@ def environment() -> dict[str, str]:
 
 
 def start(words: tuple[str, ...], pause: float) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", TUNE, "{}", str(pause), *WORDS, *words]
+    tune = [sys.executable, "-c", TUNE, "{}", str(pause), *WORDS, *words]
     return subprocess.Popen(
-        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        tune, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 

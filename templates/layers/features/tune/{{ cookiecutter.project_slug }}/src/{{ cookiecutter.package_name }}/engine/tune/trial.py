@@ -48,9 +48,9 @@ class TrialProcess:
         self, words: Sequence[str], tags: Mapping[str, str], log_file: Path, run: Run | None = None
     ) -> None:
         self.run, self.tags, self.log_file = run, tags, log_file
+        self.resumes = run is not None
         self._known = {each.id for each in all_runs()}
         self._lines = 0
-        self._epochs_before: int | None = None
         self._last_sign = time.monotonic()
         start = ["--resume", run.id] if run else ["--fresh"]
         command = ["train", *words, "--measure", "validation", *start]

@@ -212,6 +212,9 @@ class Worker:
             return self._read_finished(run)
         if code == Interrupted.exit_code and not progress.prune:
             return None
+        if code == UsageProblem.exit_code and process.resumes:  # on a machine that differs
+            self.study.note(trial, run="")
+            return None
         if progress.prune:
             return self._give_up(process, TrialState.PRUNED, "pruned", progress.prune)
         reason = process.read_error()

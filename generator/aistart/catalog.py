@@ -43,10 +43,15 @@ class Layer:
 
     @property
     def name(self) -> str:
-        """Its name: for ours, the path below ``layers`` or else below the templates' root."""
-        for root in (templates_root() / LAYERS_FOLDER, templates_root()):
-            if self.path.is_relative_to(root):
-                return self.path.relative_to(root).as_posix()
+        """The name by which templates refer to it; for ours, its path below ``layers``.
+
+        What a template adds to a feature has the feature's name.
+        """
+        root = templates_root() / LAYERS_FOLDER
+        if self.path.is_relative_to(root):
+            return self.path.relative_to(root).as_posix()
+        if self.path.parent.name == FEATURES_FOLDER:
+            return f"{FEATURES_FOLDER}/{self.path.name}"
         return self.path.name
 
     @cached_property

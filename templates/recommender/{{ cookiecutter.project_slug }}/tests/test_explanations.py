@@ -17,7 +17,11 @@ from {{ cookiecutter.package_name }}.engine.errors import DataProblem
 from {{ cookiecutter.package_name }}.engine.explanations import TOLERANCE, delete_parts
 from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
 from {{ cookiecutter.package_name }}.engine.trained_models import find_artifact
-from {{ cookiecutter.package_name }}.evaluation.explanations import NO_HISTORY, NOT_READ, NOTHING_LEFT
+from {{ cookiecutter.package_name }}.evaluation.explanations import (
+    NO_HISTORY,
+    NOT_READ,
+    NOTHING_LEFT,
+)
 from {{ cookiecutter.package_name }}.model import build, build_scorer
 from {{ cookiecutter.package_name }}.networks.layers import MatrixFactorization, Network
 from {{ cookiecutter.package_name }}.prediction import format_predictions

@@ -33,6 +33,7 @@ OWN = [name for name in MODELS if not isinstance(find(MODELS, name), PresetModel
 NOISE = [f"w{number}" for number in range(40)]
 PLANTED = {"good": "sunshine", "bad": "thunder"}
 ENGLISH, CHINESE = " ", ""
+ENOUGH = 0.3  # loss: 0.14 remains, as a fifth of the texts have lost the word that decides
 
 
 def write_texts(count: int, words: list[str], planted: dict[str, str], space: str) -> Split:
@@ -54,8 +55,8 @@ def make_split(texts: list[str], labels: list[str]) -> Split:
     return Split(ids, np.array(labels, dtype=object), lambda at: tf.gather(constant, at))
 
 
-def fit(name: str, train: Split, *words: str, epochs: int = 6) -> Artifact:
-    """Train a small model without validation; a blend keeps half of both views."""
+def fit(name: str, train: Split, *words: str, epochs: int = 40) -> Artifact:
+    """Train a small model until it knows the texts; a blend keeps half of both views."""
     keras.utils.set_random_seed(0)
     words = ("--model.name", name, "--model.embedding_dim", "16", *words)
     config = load_config(list(words), environment={})
@@ -66,9 +67,11 @@ def fit(name: str, train: Split, *words: str, epochs: int = 6) -> Artifact:
     dropped = np.random.default_rng(1).random(tokens.shape) < 0.2
     tokens = np.where(dropped & (tokens > 0), UNKNOWN, tokens)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    network.compile(keras.optimizers.Adam(5e-3), loss)
+    network.compile(keras.optimizers.Adam(3e-3), loss)
     labels = preprocessing.encode_targets(train.targets)
-    network.fit(tokens, labels, 32, epochs=epochs, verbose=0)
+    for _ in range(epochs):
+        if network.fit(tokens, labels, 32, verbose=0).history["loss"][-1] < ENOUGH:
+            break
     return Artifact(network, preprocessing, task)
 
 
@@ -230,7 +233,7 @@ def test_a_preset(tmp_path: Path) -> None:
     tokenizer = hub.tokenizers.BertTokenizer(vocabulary=vocabulary, lowercase=True)
     tokenizer.save_to_preset(str(tmp_path))
     train = write_texts(300, NOISE, PLANTED, ENGLISH)
-    model = fit("preset", train, "--model.preset", str(tmp_path), epochs=20)
+    model = fit("preset", train, "--model.preset", str(tmp_path))
     told = model.explain(train, np.arange(20))
     assert all(explanation.error <= TOLERANCE for explanation in told)
     found = [explanation.strongest(1)[0].text.strip().lower() for explanation in told]

@@ -12,7 +12,11 @@ from {{ cookiecutter.package_name }}.__main__ import predict
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.engine.artifact import Artifact
 from {{ cookiecutter.package_name }}.engine.errors import DataProblem
-from {{ cookiecutter.package_name }}.engine.explanations import class_weights, delete_parts, enlarge
+from {{ cookiecutter.package_name }}.engine.explanations import (
+    class_weights,
+    delete_parts,
+    enlarge,
+)
 from {{ cookiecutter.package_name }}.engine.interfaces import Split
 from {{ cookiecutter.package_name }}.model import build
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing

@@ -11,7 +11,12 @@ from {{ cookiecutter.package_name }} import train as training
 from {{ cookiecutter.package_name }}.__main__ import program
 from {{ cookiecutter.package_name }}.engine import provenance
 from {{ cookiecutter.package_name }}.engine.errors import UsageProblem
-from {{ cookiecutter.package_name }}.engine.runs import all_runs, find_run, find_unfinished, start_run
+from {{ cookiecutter.package_name }}.engine.runs import (
+    all_runs,
+    find_run,
+    find_unfinished,
+    start_run,
+)
 
 from ..conftest import QUICK, UNRECORDED
 

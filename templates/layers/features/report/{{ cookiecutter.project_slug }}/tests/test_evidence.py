@@ -53,9 +53,10 @@ def test_every_run_has_a_card_that_says_what_is_open(trained: Path) -> None:
     head = yaml.safe_load(card.split("---\n")[1])
     results = head["model-index"][0]["results"][0]
     metrics = {f"test/{row['type']}": row["value"] for row in results["metrics"]}
-    assert metrics.items() <= {
-        name: round(value, 6) for name, value in run.summary["metrics"].items()
-    }.items()
+    assert (
+        metrics.items()
+        <= {name: round(value, 6) for name, value in run.summary["metrics"].items()}.items()
+    )
     assert "> Not written yet: Intended use, Data, Limits, Ethical considerations, Contact" in card
     assert "## EU AI Act, Annex IV" in card
 
@@ -74,9 +75,7 @@ def test_what_people_wrote_is_in_the_next_card(
     assert not is_open("> **To be written by a person:** why?\n\nBecause.")
 
 
-def test_evaluate_says_what_the_run_said(
-    trained: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_evaluate_says_what_the_run_said(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = find_run("latest").report_dir
     before = json.loads((folder / "evidence.json").read_text())
     assert evaluate_command(["--run", find_run("latest").id]) == 0
@@ -217,9 +216,7 @@ def test_planted_wrong_labels_are_found_and_few_right_ones() -> None:
 # === Runs side by side ===
 
 
-def test_runs_are_compared_on_a_page(
-    trained: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_runs_are_compared_on_a_page(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = find_run("latest").id
     assert program.main(["runs", "compare", run, run, "--html", "there/compare.html"]) == 0
     assert capsys.readouterr().out.endswith("\nPage: there/compare.html\n")

@@ -191,7 +191,7 @@ def test_the_space_of_the_project_is_valid() -> None:
         ({"data.batch_size": [16, 64, 64]}, "two or more different choices"),
         ({"data.batch_size": [16, 64]}, "own value 32 is not among the choices"),
         ({"data.batch_size": {"low": 16.5, "high": 64}}, "16.5 must be a whole number"),
-        ({"data.batch_size": 16}, "16 must be a list of choices or {low: …, high: …}"),
+        ({"data.batch_size": 16}, "16 must be a list of choices, or low and high."),
     ],
 )
 def test_a_wrong_space_is_refused(

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
 LoadConfig = Callable[[Sequence[str]], BaseConfig]
-AnySection = TypeVar("AnySection", bound=Section)
 
 LOSS = "validation/loss"
 # Fields of ``train`` that a search has no use for, with the reason.
@@ -229,20 +228,20 @@ def _parse(path: Path, content: dict[str, Any]) -> SearchFile:
     if not isinstance(space, dict) or not space:
         raise UsageProblem(f"{path}: space must hold fields, such as train.learning_rate.")
     fields = {str(name): _parse_field(f"{path}: {name}", field) for name, field in space.items()}
-    return _validate(f"{path}: ", SearchFile, {**content, "space": fields})
+    return cast("SearchFile", _validate(f"{path}: ", SearchFile, {**content, "space": fields}))
 
 
 def _parse_field(where: str, field: Any) -> Range | list[Any]:
     if isinstance(field, dict):
-        return _validate(f"{where}.", Range, field)
+        return cast("Range", _validate(f"{where}.", Range, field))
     if not isinstance(field, list):
-        raise UsageProblem(f"{where}: {field!r} must be a list of choices or {{low: …, high: …}}.")
+        raise UsageProblem(f"{where}: {field!r} must be a list of choices, or low and high.")
     if len(field) < 2 or len({repr(value) for value in field}) < len(field):
         raise UsageProblem(f"{where}: {field!r} must be two or more different choices.")
     return field
 
 
-def _validate(where: str, kind: type[AnySection], values: dict[str, Any]) -> AnySection:
+def _validate(where: str, kind: type[Section], values: dict[str, Any]) -> Section:
     for key in values:
         if key not in kind.model_fields:
             raise unknown(f"{where}{key}", str(key), kind.model_fields)

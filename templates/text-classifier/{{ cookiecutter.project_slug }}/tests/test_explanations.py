@@ -107,7 +107,8 @@ def test_values_add_up(model: Artifact, test_texts: Split) -> None:
     np.testing.assert_allclose(found.difference, wanted, atol=2e-3)
     np.testing.assert_allclose(found.values.sum(axis=1), wanted, rtol=TOLERANCE, atol=3e-3)
     assert (found.error <= TOLERANCE).all()
-    for explanation, sums in zip(model.explain(test_texts, LAST), wanted, strict=True):
+    told = model.explain(test_texts, LAST, list(test_texts.targets[LAST]))
+    for explanation, sums in zip(told, wanted, strict=True):
         total = sum(part.value for part in explanation.parts)
         np.testing.assert_allclose(total, sums, rtol=TOLERANCE, atol=3e-3)
 

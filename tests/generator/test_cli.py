@@ -55,7 +55,7 @@ def test_terminals_of_any_width(
     assert "own folders of images." in " ".join(described.split())
     files = aistart("new", "recommender", "demo", "-y", "--dry-run").output.splitlines()[1:]
     sizes = {line.index(" B ") for line in files if " B " in line}
-    assert (len(sizes) == 1) == (columns > 60), "in a column where there is room"
+    assert (len(sizes) == 1) == (columns > 80), "in a column where there is room"
 
 
 def test_list_as_json(aistart: Call) -> None:

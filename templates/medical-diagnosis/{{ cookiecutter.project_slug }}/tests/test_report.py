@@ -10,6 +10,7 @@ from scipy.special import expit, logit
 
 from {{ cookiecutter.package_name }} import report
 from {{ cookiecutter.package_name }}.datasets.schema import Schema
+from {{ cookiecutter.package_name }}.engine.errors import UsageProblem
 from {{ cookiecutter.package_name }}.engine.interfaces import HIDDEN
 from {{ cookiecutter.package_name }}.objective import risks
 
@@ -104,6 +105,18 @@ def test_small_subgroups_are_hidden_in_slices() -> None:
     columns = report.slices(make_visits(sites=sites), PREPROCESSING)
     assert set(columns) == {"sex", "site"}
     assert set(columns["site"]) == {"large", HIDDEN} or set(columns["site"]) == {HIDDEN}
+
+
+def test_inputs_are_columns_to_slice_by() -> None:
+    age = np.where(np.arange(SIZE) % 40 == 0, np.nan, np.arange(SIZE) % 80)
+    kinds = np.array(["female", "male", ""] * SIZE, dtype=object)[:SIZE]
+    split = make_visits(schema=SCHEMA, numbers=np.stack([age, age], 1), categories=kinds[:, None])
+    columns = report.read_columns(split, ["age", "sex"], None)
+    assert len(set(columns["age"])) == 5
+    assert set(columns["sex"]) == {"female", "male", "(missing)"}
+    assert HIDDEN in columns["age"], "ten rows without an age are too few"
+    with pytest.raises(UsageProblem, match=r"'agee' is unknown\. Did you mean 'age'"):
+        report.read_columns(split, ["agee"], None)
 
 
 def test_files_reveal_no_single_patient(tmp_path: Path) -> None:

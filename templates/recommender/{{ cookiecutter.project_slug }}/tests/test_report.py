@@ -11,6 +11,7 @@ import pytest
 from {{ cookiecutter.package_name }} import objective, ranking, report
 from {{ cookiecutter.package_name }}.__main__ import predict
 from {{ cookiecutter.package_name }}.config import load_config
+from {{ cookiecutter.package_name }}.engine.errors import UsageProblem
 from {{ cookiecutter.package_name }}.engine.trained_models import find_artifact
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 from {{ cookiecutter.package_name }}.task import task
@@ -51,6 +52,33 @@ def test_metrics_by_hand() -> None:
     assert next(iter(measured)) == "ndcg_at_10"
     assert measured["coverage_at_10"] == 7 / 8
     assert measured["ndcg_at_10_low"] <= measured["ndcg_at_10"] <= measured["ndcg_at_10_high"]
+
+
+def test_slices_of_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "as_histories", lambda split: split)
+    catalogue = replace(CATALOGUE, users=("u1", "u2"), item_counts=(8, 7, 6, 5, 4, 3, 2, 0))
+    split = SimpleNamespace(
+        ids=np.array(["u1", "u2", "u3"]),
+        targets=next_items(("a",), ("a", "h"), ("z",)),
+        history_starts=np.array([0, 2, 5]),
+        target_starts=np.array([2, 5, 5]),
+    )
+    columns = report.slices(split, catalogue)
+    assert columns["history length"].tolist() == [2, 3, 0]
+    np.testing.assert_allclose(columns["popularity of targets"], [1, 0.5, np.nan])
+    assert columns["user"].tolist() == ["known", "known", "new"]
+    assert columns["targets"].tolist() == ["known", "new", "new"]
+
+
+def test_features_of_users_are_columns_to_slice_by(own_folder: Path) -> None:
+    Path("users.csv").write_text("user,country,age\nu2,fr,30\nu1,de,20\n")
+    config = load_config(["--data.user_features", "users.csv"])
+    split = SimpleNamespace(ids=np.array(["u1", "u3", "u2"]))
+    columns = report.read_columns(split, ["country", "age"], config)
+    assert columns["country"].tolist() == ["de", "", "fr"]
+    np.testing.assert_array_equal(columns["age"], [20, np.nan, 30])
+    with pytest.raises(UsageProblem, match=r"without data\.user_features"):
+        report.read_columns(split, ["country"], load_config([]))
 
 
 def test_repeated_targets_count_once() -> None:

@@ -4,13 +4,15 @@ All of them are aggregates: neither tables nor figures reveal a single row or pa
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from scipy.special import logit
 
+from .engine.errors import unknown
 from .engine.figures import figure
 from .engine.interfaces import HIDDEN, DatasetSplits, Split
 from .engine.tables import write_csv
@@ -137,6 +139,45 @@ def slices(split: Split, preprocessing: "Preprocessing") -> dict[str, np.ndarray
         hidden = _suppress_values(visits.targets, values)
         columns[name] = np.where(np.isin(values, list(hidden)), HIDDEN, values)
     return columns
+
+
+def read_columns(split: Split, names: Sequence[str], config: "Config") -> dict[str, np.ndarray]:
+    """Return inputs of the model as columns (size,) to slice by, numbers in four bands.
+
+    Args:
+        split: the ``Visits``.
+        names: of columns of the schema.
+        config: part of the engine's interface.
+
+    Returns:
+        Text; values with too few events or others are merged into one of which nothing is said.
+
+    Raises:
+        UsageProblem: the schema has no such input.
+    """
+    visits = cast("Visits", split)
+    schema, columns = visits.schema, {}
+    for name in names:
+        if name in schema.numbers:
+            values = _divide_numbers(visits.numbers[:, schema.numbers.index(name)])
+        elif name in schema.categories:
+            texts = visits.categories[:, schema.categories.index(name)].astype(str)
+            values = np.where(texts == "", MISSING, texts)
+        else:
+            raise unknown("data.slice_columns", name, (*schema.numbers, *schema.categories))
+        hidden = _suppress_values(visits.targets, values)
+        columns[name] = np.where(np.isin(values, list(hidden)), HIDDEN, values)
+    return columns
+
+
+def _divide_numbers(values: np.ndarray) -> np.ndarray:
+    """Return the band of each number (size,), quarters of the rows, as text."""
+    present = np.isfinite(values)
+    quarters = np.linspace(0, 1, 5)
+    edges = np.unique(np.quantile(values[present], quarters)) if present.any() else np.empty(0)
+    names = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges)] or ["all the same"]
+    band = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(names) - 1)
+    return np.where(present, np.array(names)[band], MISSING)
 
 
 def draw(

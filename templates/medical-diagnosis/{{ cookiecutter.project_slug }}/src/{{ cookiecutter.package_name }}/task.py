@@ -19,6 +19,7 @@ task = Task(
     measure=report.measure,
     weighted_metrics=report.weighted_metrics,
     slices=report.slices,
+    read_columns=report.read_columns,
     decode_predictions=objective.decode_predictions,
     predict=prediction.predict,
     format_predictions=prediction.format_predictions,

@@ -165,6 +165,7 @@ def draw(
     slices = _slices(histories, length, per_user, preprocessing)
     write_csv(folder / f"{name}_slices.csv", ["slice", "users", *BASELINE_METRICS], slices)
     _draw_slices(folder / f"{name}_slices.svg", slices)
+    _draw_cutoffs(folder / f"{name}_cutoffs.svg", split, outputs, preprocessing)
     _draw_popularity(folder / f"{name}_popularity.svg", split, outputs, preprocessing)
 
 
@@ -228,6 +229,35 @@ def _draw_slices(path: Path, slices: list[tuple[Any, ...]]) -> None:
         axis.bar_label(bars, fmt="%.3f", padding=3)
         axis.set(xlabel=BASELINE_METRICS[0], title="By length of the history (number of users)")
         axis.margins(x=0.15)
+
+
+def _draw_cutoffs(
+    path: Path, split: Split, outputs: np.ndarray, preprocessing: Preprocessing
+) -> None:
+    """Draw recall and coverage of the catalogue against the number of recommendations."""
+    rows, indices = target_indices(split.targets, preprocessing)
+    top = outputs[:, :, 0].astype(int)
+    targets: list[set[int]] = [set() for _ in range(len(top))]
+    for row, index in zip(rows, indices, strict=True):
+        targets[row].add(int(index))  # -1 is outside the catalogue, and never recommended
+    hits = np.array(
+        [[i in own and i >= 0 for i in ids] for ids, own in zip(top, targets, strict=True)]
+    )
+    reachable = np.array([len(own) for own in targets])[:, None]
+    cutoffs = np.arange(1, top.shape[1] + 1)
+    recall = (hits.cumsum(axis=1) / np.minimum(reachable, cutoffs)).mean(axis=0)
+    first: dict[int, int] = {}  # item -> the fewest recommendations with which anyone gets it
+    for k in cutoffs[::-1]:
+        first |= dict.fromkeys(top[:, k - 1][top[:, k - 1] >= 0].tolist(), int(k))
+    counts = np.bincount(list(first.values()), minlength=len(cutoffs) + 1)[1:]
+    text = "How many of the targets are among the first k, and how much of the catalogue is shown."
+    with figure(path, 9.2, 3.8, description=text, ncols=2) as (recall_axis, coverage_axis):
+        recall_axis.plot(cutoffs, recall, color="#1d4ed8")
+        recall_axis.set(xlabel="k", ylabel="recall at k", title="Recall", ylim=(0, None))
+        coverage = counts.cumsum() / len(preprocessing.items)
+        coverage_axis.plot(cutoffs, coverage, color="#1d4ed8")
+        coverage_axis.set(xlabel="k", ylabel="share of the catalogue", title="Coverage")
+        coverage_axis.set_ylim(0, 1)
 
 
 def _draw_popularity(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .preprocessing import Preprocessing
 
 MAX_CONFUSION_CLASSES = 30  # a larger matrix is unreadable
+MAX_ROC_CLASSES = 10  # more curves are unreadable
 CALIBRATION_BINS = 10
 BASELINE_METRICS = ("accuracy", "micro_f1", "loss", "macro_f1")
 
@@ -158,6 +159,7 @@ def draw(
         _draw_confusion(folder / f"{name}_confusion.svg", truth, scores, preprocessing)
     decisions = _decisions(truth, scores, preprocessing)
     _draw_reliability(folder / f"{name}_reliability.svg", *decisions)
+    _draw_roc(folder / f"{name}_roc.svg", truth, scores, preprocessing)
     draw_mistakes(folder, name, split, predictions, preprocessing)
 
 
@@ -245,6 +247,38 @@ def _draw_confusion(
             axis.set_xticks(axis.get_xticks(), names, rotation=45, ha="right")
         axis.set(xlabel="predicted class", ylabel="true class", title=f"Confusion (examples{note})")
         axis.spines[:].set_visible(False)
+
+
+def _draw_roc(
+    path: Path, truth: np.ndarray, scores: np.ndarray, preprocessing: Preprocessing
+) -> None:
+    """Draw ROC and precision-recall curves of each class against the rest.
+
+    Of two classes, that of the second one; of many, those of the classes that are told apart worst.
+    """
+    classes = np.arange(len(preprocessing.classes))
+    indicators = truth > 0 if truth.ndim == 2 else truth[:, None] == classes  # (size, classes)
+    defined = classes[indicators.any(axis=0) & ~indicators.all(axis=0)]
+    if len(classes) == 2 and truth.ndim == 1:
+        defined = defined[1:]
+    areas = {c: float(sk.roc_auc_score(indicators[:, c], scores[:, c])) for c in defined}
+    worst = sorted(areas, key=lambda c: (areas[c], c))[:MAX_ROC_CLASSES]
+    note = (
+        f", the {len(worst)} classes that are told apart worst" if len(worst) < len(areas) else ""
+    )
+    text = f"Each class against all others{note}. The nearer to the upper corner, the better."
+    with figure(path, 9.6, 4.4, description=text, ncols=2) as (roc_axis, pr_axis):
+        for c in sorted(worst):
+            false_rate, true_rate, _ = sk.roc_curve(indicators[:, c], scores[:, c])
+            label = f"{preprocessing.classes[c][:20]} ({areas[c]:.3f})"
+            roc_axis.plot(false_rate, true_rate, label=label, linewidth=1.2)
+            precision, recall, _ = sk.precision_recall_curve(indicators[:, c], scores[:, c])
+            pr_axis.step(recall, precision, where="post", linewidth=1.2)
+        roc_axis.plot([0, 1], [0, 1], color="#7a8ba3", linestyle=":")
+        roc_axis.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC (AUROC)")
+        pr_axis.set(xlabel="recall", ylabel="precision", ylim=(0, 1.03), title="Precision, recall")
+        if worst:
+            roc_axis.legend(frameon=False, fontsize=8, loc="lower right")
 
 
 def _draw_reliability(path: Path, correct: np.ndarray, confidence: np.ndarray) -> None:

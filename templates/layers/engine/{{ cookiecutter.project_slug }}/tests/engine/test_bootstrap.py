@@ -1,5 +1,7 @@
 """Intervals hold what they promise, and whole groups are drawn."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,15 @@ def test_groups_are_drawn_whole() -> None:
         for names in (None, np.repeat([str(i) for i in range(20)], 10))
     )
     assert together.high - together.low > 2 * (one_by_one.high - one_by_one.low)
+
+
+def test_many_examples_take_little_memory() -> None:
+    metric = WeightedMetric.mean(np.ones(100_000))
+    tracemalloc.start()
+    estimate(metric, 100_000, draws=200)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200e6, "and not 200 draws of 100,000 numbers"
 
 
 def test_what_is_undefined_is_said() -> None:

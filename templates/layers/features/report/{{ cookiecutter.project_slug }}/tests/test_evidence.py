@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +93,13 @@ def test_a_column_that_does_not_exist_is_refused(
     assert capsys.readouterr().err.startswith("error: data.slice_columns: 'no such column'")
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_split_of_hardly_any_example(trained: Path, tmp_path: Path, count: int) -> None:
+    measured = measure_trained(tmp_path, count)
+    page = write_page(Evidence(measured)).read_text(encoding="utf-8")
+    assert f"On the {count} examples of the test split" in page
+
+
 # === Slices ===
 
 
@@ -149,11 +156,20 @@ def test_numbers_are_divided_into_bands_and_many_values_are_bounded() -> None:
 # === Whatever the data holds ===
 
 
-def measure_trained(folder: Path) -> Evaluation:
-    """Return the trained model measured on its test split."""
+def measure_trained(folder: Path, count: int | None = None) -> Evaluation:
+    """Return the trained model measured on its test split, or on the first of its examples."""
     config = load_config(QUICK)
     model, _ = find_artifact("latest", task, config)
     data = task.load(load_config(base=find_run("latest").config_file), model.preprocessing)
+    if count:
+        size = len(data.test)
+        arrays = {
+            field.name: value[:count]
+            for field in fields(data.test)
+            if isinstance(value := getattr(data.test, field.name), np.ndarray)
+            and len(value) == size
+        }
+        data = replace(data, test=replace(data.test, **arrays))
     outputs = model.predict_split(data.test, 32)
     measured = task.measure(data.test, outputs, model.preprocessing)
     metrics = {f"test/{name}": value for name, value in measured.items()}

@@ -69,6 +69,15 @@ class Hooks:
             arguments: of the command.
         """
 
+    @staticmethod
+    def after_search(folder: Path, title: str) -> None:
+        """Work with what a search for better settings has left.
+
+        Args:
+            folder: of the study, with its figures and tables.
+            title: what was searched.
+        """
+
 
 def find_commands() -> dict[str, Command]:
     """Return the commands of all features by name."""

@@ -38,6 +38,13 @@ def after_inspection(inspection: "Inspection") -> None:
     print(f"Page: {write_inspection(inspection)}")
 
 
+def after_search(folder: Path, title: str) -> None:
+    """Write a page with the figures and tables of a search."""
+    from .folder_page import write_folder_page
+
+    print(f"\nPage: {write_folder_page(folder, title)}")
+
+
 def after_comparison(
     project: "Project", runs: "Sequence[Run]", arguments: argparse.Namespace
 ) -> None:

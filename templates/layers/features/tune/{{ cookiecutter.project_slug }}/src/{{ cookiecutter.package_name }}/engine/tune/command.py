@@ -20,6 +20,7 @@ from ..commands import Project
 from ..config_fields import BaseConfig, without_password
 from ..config_loader import Parser, argument_parser, positive
 from ..errors import ProjectError
+from ..extensions import call_hooks
 from ..files import project_root, write_text
 from ..signals import StopRequest
 from .space import SearchSpace, read_space
@@ -147,6 +148,7 @@ def _report(study: "Study", request: Request, parent: str | None) -> None:
     results.print_table(study)
     importance = results.measure_importance(study)
     results.write_figures(request.folder, study, importance)
+    call_hooks("after_search", request.folder, f"Search {study.name}")
     if importance:
         print(f"\nWhat matters: {results.describe_importance(importance)}")
     others, words = _split_words(study.space, request.words)

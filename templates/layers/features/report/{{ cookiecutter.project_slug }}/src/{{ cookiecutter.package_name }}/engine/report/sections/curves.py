@@ -27,7 +27,12 @@ def find_figures(folder: Path, prefix: str = "") -> list[Path]:
     return sorted(path for path in folder.glob(f"{prefix}*") if path.suffix in KINDS)
 
 
-def read_title(path: Path, split_name: str) -> str:
-    """Return the title that the name of a figure's file stands for."""
+def read_title(path: Path, split_name: str = "") -> str:
+    """Return the title that the name of a file stands for.
+
+    Args:
+        path: of a figure or table.
+        split_name: with which the name may begin.
+    """
     text = path.stem.removeprefix(f"{split_name}_").replace("_", " ")
     return text[:1].upper() + text[1:]

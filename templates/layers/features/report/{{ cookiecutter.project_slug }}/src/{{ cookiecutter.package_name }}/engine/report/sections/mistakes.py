@@ -18,7 +18,8 @@ def make(evidence: Evidence) -> Section | None:
         for path in find_figures(evaluation.report_dir, prefix)
         if MISTAKES in path.name
     ]
-    for path in sorted(evaluation.report_dir.glob(f"{prefix}*{MISTAKES}*.csv")):
+    tables = (f"{prefix}*{MISTAKES}*.csv", f"{prefix}examples.csv")
+    for path in (path for name in tables for path in sorted(evaluation.report_dir.glob(name))):
         with path.open(newline="", encoding="utf-8") as file:
             header, *rows = csv.reader(file)
         if rows:

@@ -3,10 +3,13 @@
 import csv
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.metrics
 from scipy.special import expit, logit
+from sklearn.metrics import roc_curve
 
 from {{ cookiecutter.package_name }} import report
 from {{ cookiecutter.package_name }}.datasets.schema import Schema
@@ -110,13 +113,66 @@ def test_small_subgroups_are_hidden_in_slices() -> None:
 def test_inputs_are_columns_to_slice_by() -> None:
     age = np.where(np.arange(SIZE) % 40 == 0, np.nan, np.arange(SIZE) % 80)
     kinds = np.array(["female", "male", ""] * SIZE, dtype=object)[:SIZE]
-    split = make_visits(schema=SCHEMA, numbers=np.stack([age, age], 1), categories=kinds[:, None])
+    split = make_visits(
+        **{"schema": SCHEMA, "subgroups": {}},
+        **{"numbers": np.stack([age, age], 1), "categories": kinds[:, None]},
+    )
     columns = report.read_columns(split, ["age", "sex"], None)
-    assert len(set(columns["age"])) == 5
+    assert len(set(columns["age"])) == 4
     assert set(columns["sex"]) == {"female", "male", "(missing)"}
-    assert HIDDEN in columns["age"], "ten rows without an age are too few"
+    assert HIDDEN in columns["age"], (
+        "ten rows without an age are too few, and hide the smallest band"
+    )
     with pytest.raises(UsageProblem, match=r"'agee' is unknown\. Did you mean 'age'"):
         report.read_columns(split, ["agee"], None)
+
+
+def test_a_column_is_not_cut_twice() -> None:
+    split = make_visits(schema=SCHEMA)
+    message = r"data\.slice_columns: 'sex' defines a subgroup"
+    with pytest.raises(UsageProblem, match=message):
+        report.read_columns(split, ["sex"], None)
+
+
+@pytest.mark.parametrize("threshold", [0.0, 0.004, 0.25, 0.5, 0.999, 1.0])
+@pytest.mark.parametrize("size", [1, 9, 25, 114, 9999])
+@pytest.mark.parametrize("decimals", [1, 2, 16])
+def test_curves_have_no_step_of_few_rows(threshold: float, size: int, decimals: int) -> None:
+    random = np.random.default_rng(size)
+    risk = random.random(size).round(decimals)
+    merged = report.merge_risks(risk, threshold)
+    assert (merged <= risk).all()
+    counts = np.unique(merged, return_counts=True)[1]
+    assert counts.min() >= min(report.MIN_OUTCOMES, size)
+    flagged = np.count_nonzero(risk >= threshold)
+    if flagged and min(flagged, size - flagged) >= report.MIN_OUTCOMES:
+        assert ((merged >= threshold) == (risk >= threshold)).all()
+    if size >= 25:
+        truth = np.arange(size) % 3 == 0
+        false_rate, true_rate, _ = roc_curve(truth, merged)
+        rows = np.diff(false_rate) * (~truth).sum() + np.diff(true_rate) * truth.sum()
+        assert rows.min() >= report.MIN_OUTCOMES - 1e-6
+
+
+def test_the_drawn_curves_are_of_merged_risks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = make_visits()
+    risk = risks(make_outputs(split))
+    merged = report.merge_risks(risk, 0.25)
+    found = []
+    for name in ("roc_curve", "precision_recall_curve"):
+        original = getattr(sklearn.metrics, name)
+
+        def compute(truth: np.ndarray, score: np.ndarray, original: Any = original) -> Any:
+            found.append(score)
+            return original(truth, score)
+
+        monkeypatch.setattr(sklearn.metrics, name, compute)
+    report.draw(tmp_path, "test", split, make_outputs(split), PREPROCESSING)
+    assert len(found) == 2
+    for score in found:
+        np.testing.assert_array_equal(score, merged)
 
 
 def test_files_reveal_no_single_patient(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``inspect_data`` describes a table, and the configuration that it writes trains unchanged."""
+"""``inspect`` describes a table, and the configuration that it writes trains unchanged."""
 
 import csv
 from pathlib import Path

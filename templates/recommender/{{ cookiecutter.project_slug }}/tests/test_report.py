@@ -91,6 +91,19 @@ def test_repeated_targets_count_once() -> None:
     np.testing.assert_allclose(per_user["mrr"], [1, 1])
 
 
+def test_recall_curve_ends_in_the_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Several targets outside the catalogue are several that are missed.
+    targets = next_items(("a", "y", "z", "y"), ("h", "g", "a"), ("z",), tuple("bcdefgh"))
+    outputs = recommend("abc", "bcdefgha", "a", "hb")
+    monkeypatch.setattr(ranking, "USERS_AT_ONCE", 3)
+    curve = ranking.recall_curve(targets, outputs, CATALOGUE)
+    per_user = ranking.user_metrics(targets, outputs, CATALOGUE)
+    assert curve.shape == (ranking.MAX_RECOMMENDATIONS,)
+    np.testing.assert_allclose(curve[0], [(1 + 0 + 0 + 1) / 4])
+    for k in (10, 20):
+        np.testing.assert_allclose(curve[k - 1], per_user[f"recall_at_{k}"].mean())
+
+
 def test_metrics_do_not_depend_on_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     outputs, targets = recommend("abc", "hgfe", "a"), next_items(("b",), ("g", "a"), ("z",))
     whole = ranking.user_metrics(targets, outputs, CATALOGUE)

@@ -1,4 +1,4 @@
-"""``inspect_data`` sees what is there, and what it writes trains as it is."""
+"""``inspect`` sees what is there, and what it writes trains as it is."""
 
 import csv
 import json

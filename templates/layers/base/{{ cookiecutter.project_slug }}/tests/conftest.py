@@ -134,6 +134,6 @@ def fit_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     )
 
     monkeypatch.setattr(evaluation, "draw_history", lambda run: None)
-    monkeypatch.setattr(training, "call_hooks", lambda *arguments: None)
+    monkeypatch.setattr(training, "call_hooks_at_end", lambda *arguments: None)
     task = replace(training.task, draw_figures=draw_nothing, measure_baselines=no_baselines)
     monkeypatch.setattr(training, "task", task)

@@ -5,14 +5,14 @@ All of them are aggregates: neither tables nor figures reveal a single row or pa
 
 import re
 from collections.abc import Callable, Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from scipy.special import logit
 
-from .engine.errors import unknown
+from .engine.columns import label_values
+from .engine.errors import UsageProblem, unknown
 from .engine.figures import figure
 from .engine.interfaces import HIDDEN, DatasetSplits, Split
 from .engine.tables import write_csv
@@ -51,6 +51,7 @@ THRESHOLD_METRICS = ("sensitivity", "specificity", "ppv", "npv", "flag_rate")
 MIN_OUTCOMES = 10  # events, and as many others, from which a subgroup is measured
 SUBGROUP_DRAWS = 200  # bootstrap samples for the interval of a subgroup
 MIN_BIN_ROWS = 30  # of a point of the calibration curve
+MAX_POINTS = 500  # about, of ROC and precision-recall curves
 THRESHOLDS = (*(i / 100 for i in range(1, 10)), *(i / 20 for i in range(2, 20)), 0.99)
 MISSING = "(missing)"
 IMPORTANCE = "importance.csv"  # in the folder of the report
@@ -153,31 +154,26 @@ def read_columns(split: Split, names: Sequence[str], config: "Config") -> dict[s
         Text; values with too few events or others are merged into one of which nothing is said.
 
     Raises:
-        UsageProblem: the schema has no such input.
+        UsageProblem: the schema has no such input, or it defines a subgroup already.
     """
     visits = cast("Visits", split)
     schema, columns = visits.schema, {}
     for name in names:
+        if name in visits.subgroups:
+            # Two different cuts of a column would reveal the rows between them.
+            raise UsageProblem(
+                f"data.slice_columns: {name!r} defines a subgroup, and is sliced by that already."
+            )
         if name in schema.numbers:
-            values = _divide_numbers(visits.numbers[:, schema.numbers.index(name)])
+            values, _ = label_values(visits.numbers[:, schema.numbers.index(name)])
         elif name in schema.categories:
             texts = visits.categories[:, schema.categories.index(name)].astype(str)
-            values = np.where(texts == "", MISSING, texts)
+            values, _ = label_values(texts)
         else:
             raise unknown("data.slice_columns", name, (*schema.numbers, *schema.categories))
         hidden = _suppress_values(visits.targets, values)
         columns[name] = np.where(np.isin(values, list(hidden)), HIDDEN, values)
     return columns
-
-
-def _divide_numbers(values: np.ndarray) -> np.ndarray:
-    """Return the band of each number (size,), quarters of the rows, as text."""
-    present = np.isfinite(values)
-    quarters = np.linspace(0, 1, 5)
-    edges = np.unique(np.quantile(values[present], quarters)) if present.any() else np.empty(0)
-    names = [f"{low:.4g} to {high:.4g}" for low, high in pairwise(edges)] or ["all the same"]
-    band = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(names) - 1)
-    return np.where(present, np.array(names)[band], MISSING)
 
 
 def draw(
@@ -367,14 +363,43 @@ def _write_thresholds(path: Path, truth: np.ndarray, risk: np.ndarray, threshold
     """
     rows = []
     for at in sorted({*THRESHOLDS, threshold}):
-        num_flagged = np.count_nonzero(risk >= at)
-        is_suppressed = 0 < min(num_flagged, len(risk) - num_flagged) < MIN_OUTCOMES
+        is_suppressed = _separates_few(risk, at)
         metrics = {} if is_suppressed else threshold_metrics(truth, risk, at)
         if at < 1 and not is_suppressed:
             metrics["net_benefit"] = float(net_benefit(truth, risk, np.array([at]))[0])
         values = [metrics.get(name, "") for name in (*THRESHOLD_METRICS, "net_benefit")]
         rows.append([_cell(at), *map(_cell, values), _mark(at == threshold)])
     write_csv(path, ["threshold", *THRESHOLD_METRICS, "net_benefit", "operating_point"], rows)
+
+
+def _separates_few(risk: np.ndarray, threshold: float) -> bool:
+    num_flagged = int(np.count_nonzero(risk >= threshold))
+    return 0 < min(num_flagged, len(risk) - num_flagged) < MIN_OUTCOMES
+
+
+def merge_risks(risk: np.ndarray, threshold: float) -> np.ndarray:
+    """Replace each risk by the lowest of its bin, so that a curve has no step of single rows.
+
+    Bins have at least 10 rows (in all fewer rows there is one bin), and of many rows more. Equal
+    risks share a bin, and none reaches across the threshold unless that separates fewer than 10.
+
+    Args:
+        risk: (size,).
+        threshold: from which rows are flagged.
+    """
+    values = np.sort(risk)
+    least = max(MIN_OUTCOMES, len(values) // MAX_POINTS)
+    below = int(np.count_nonzero(risk < threshold))
+    first = 0 if _separates_few(risk, threshold) else below  # of those that are flagged
+    starts: list[int] = []
+    for start, end in ((0, first), (first, len(values))):
+        while start < end:
+            starts.append(start)
+            highest = values[min(start + least, end) - 1]
+            start = int(np.searchsorted(values, highest, side="right"))
+            start = start if end - start >= least else end
+    lowest = values[np.array(starts)]  # (bins,)
+    return lowest[np.searchsorted(lowest, risk, side="right") - 1]
 
 
 def _mark(value: bool) -> str:
@@ -386,24 +411,29 @@ def _cell(value: Any) -> Any:
 
 
 def _draw_roc(path: Path, truth: np.ndarray, risk: np.ndarray, threshold: float) -> None:
-    """Draw ROC and precision-recall curves side by side, with the operating point."""
+    """Draw ROC and precision-recall curves side by side, with the operating point.
+
+    Their steps are of at least 10 rows, as an SVG can be read exactly.
+    """
     from sklearn.metrics import precision_recall_curve, roc_curve
 
     # RocCurveDisplay would set labels, limits, aspect and a legend that are all replaced here.
     areas, metrics = discrimination(truth, risk), threshold_metrics(truth, risk, threshold)
+    merged, is_suppressed = merge_risks(risk, threshold), _separates_few(risk, threshold)
     text = (
-        "Sensitivity and specificity, and precision and recall, at every threshold. The point is "
+        "Sensitivity and specificity, and precision and recall, in steps of at least 10 rows. The "
     )
-    text += "the operating point."
+    text += "point is the operating point."
     with figure(path, 9.2, 4.4, description=text, ncols=2) as (roc_axis, pr_axis):
         if areas:
-            false_rate, true_rate, _ = roc_curve(truth, risk)
+            false_rate, true_rate, _ = roc_curve(truth, merged)
             label = f"AUROC {areas['auroc']:.3f}"
             roc_axis.plot(false_rate, true_rate, color=BLUE, label=label)
-            _draw_point(roc_axis, metrics, 1 - metrics["specificity"], metrics["sensitivity"])
-            precision, recall, _ = precision_recall_curve(truth, risk)
+            precision, recall, _ = precision_recall_curve(truth, merged)
             label = f"AUPRC {areas['auprc']:.3f}"
             pr_axis.step(recall, precision, color=BLUE, where="post", label=label)
+        if areas and not is_suppressed:
+            _draw_point(roc_axis, metrics, 1 - metrics["specificity"], metrics["sensitivity"])
             _draw_point(pr_axis, metrics, metrics["sensitivity"], metrics.get("ppv"))
         roc_axis.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="chance")
         pr_axis.axhline(truth.mean(), color=GREY, linestyle=":", label="chance")
@@ -471,7 +501,7 @@ def _draw_decision(path: Path, truth: np.ndarray, risk: np.ndarray, threshold: f
     """Draw net benefit over thresholds up to the 99th percentile of the risk."""
     highest = float(np.clip(max(np.quantile(risk, 0.99), 1.1 * threshold), 0.05, 0.99))
     thresholds = np.linspace(0, highest, 200)
-    model = net_benefit(truth, risk, thresholds)
+    model = net_benefit(truth, merge_risks(risk, threshold), thresholds)
     treat_all = net_benefit_treat_all(truth, thresholds)
     top = max(model.max(), treat_all.max(), 0.01)
     text = (

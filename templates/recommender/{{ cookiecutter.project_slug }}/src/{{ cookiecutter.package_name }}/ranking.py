@@ -4,6 +4,8 @@ keras-rs and scikit-learn have such metrics for dense (users, items) matrices of
 which a large catalogue does not fit into; these take the best items of each user.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from .preprocessing import Preprocessing
@@ -92,14 +94,40 @@ def user_metrics(
     Returns:
         Metric -> values (users,).
     """
-    batches = (slice(i, i + USERS_AT_ONCE) for i in range(0, len(targets), USERS_AT_ONCE))
-    parts = [_user_metrics(targets[rows], outputs[rows], preprocessing) for rows in batches]
+    parts = [
+        _user_metrics(targets[rows], outputs[rows], preprocessing) for rows in _batches(targets)
+    ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _user_metrics(
+def recall_curve(
     targets: np.ndarray, outputs: np.ndarray, preprocessing: Preprocessing
-) -> dict[str, np.ndarray]:
+) -> np.ndarray:
+    """Measure the mean recall of users at 1, 2, … k recommendations.
+
+    Args:
+        targets: (users,) tuples of item ids; an id that occurs twice counts once.
+        outputs: (users, k, 2) recommendations, see ``top_k``.
+
+    Returns:
+        (k,), which at 10 and 20 is the mean of ``recall_at_10`` and ``recall_at_20``.
+    """
+    cutoffs = np.arange(1, outputs.shape[1] + 1)
+    total = np.zeros(len(cutoffs))
+    for rows in _batches(targets):
+        hits, count = _find_hits(targets[rows], outputs[rows], preprocessing)
+        total += (hits.cumsum(axis=1) / np.minimum(count[:, None], cutoffs)).sum(axis=0)
+    return total / len(targets)
+
+
+def _batches(targets: np.ndarray) -> Iterator[slice]:
+    return (slice(i, i + USERS_AT_ONCE) for i in range(0, len(targets), USERS_AT_ONCE))
+
+
+def _find_hits(
+    targets: np.ndarray, outputs: np.ndarray, preprocessing: Preprocessing
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return which recommendations (users, k) are targets, and the number of targets (users,)."""
     distinct = np.empty(len(targets), dtype=object)
     distinct[:] = [tuple(dict.fromkeys(ids)) for ids in targets]
     rows, indices = target_indices(distinct, preprocessing)
@@ -110,6 +138,13 @@ def _user_metrics(
     # A pair of user and item is one number, so that all users are looked up at once.
     relevant = rows[inside] * num_items + indices[inside]  # (targets in the catalogue,)
     hits = np.isin(np.arange(len(top))[:, None] * num_items + top, relevant) & (top >= 0)
+    return hits, count
+
+
+def _user_metrics(
+    targets: np.ndarray, outputs: np.ndarray, preprocessing: Preprocessing
+) -> dict[str, np.ndarray]:
+    hits, count = _find_hits(targets, outputs, preprocessing)
     discount = 1 / np.log2(np.arange(2, 2 + hits.shape[1]))  # (k,) by rank
     metrics: dict[str, np.ndarray] = {}
     # Every user has a target, so that the index is never -1.

@@ -9,19 +9,19 @@ import numpy as np
 from .config import Config
 from .data import Histories, as_histories
 from .datasets.events import read_features
+from .engine.columns import align_columns
 from .engine.errors import UsageProblem
 from .engine.figures import figure
 from .engine.interfaces import Split
-from .engine.tables import align_columns, write_csv
+from .engine.tables import write_csv
 from .engine.weighted_metrics import WeightedMetric
 from .preprocessing import Preprocessing
-from .ranking import target_indices, user_metrics
+from .ranking import recall_curve, target_indices, user_metrics
 
 BOOTSTRAP_SAMPLES = 200  # for the confidence interval
 SHOWN_USERS = 20
 SHOWN_ITEMS = 10  # recommendations and interactions of each of them
 BASELINE_METRICS = ("ndcg_at_10", "recall_at_20", "mrr")
-HISTORY_SLICES = ((0, 0), (1, 4), (5, 19), (20, 10**9))  # shortest and longest history
 
 
 def measure(split: Split, outputs: np.ndarray, preprocessing: Preprocessing) -> dict[str, float]:
@@ -107,10 +107,10 @@ def slices(split: Split, preprocessing: Preprocessing) -> dict[str, np.ndarray]:
     rank[np.argsort(counts, kind="stable")] = np.arange(len(counts)) / max(len(counts) - 1, 1)
     rows, indices = target_indices(split.targets, preprocessing)
     inside = indices >= 0
-    number = np.bincount(rows[inside], minlength=len(split))
-    total = np.bincount(rows[inside], rank[indices[inside]], minlength=len(split))
+    number = np.bincount(rows[inside], minlength=len(length))
+    total = np.bincount(rows[inside], rank[indices[inside]], minlength=len(length))
     cold = ~inside | (indices >= preprocessing.num_warm_items)
-    has_cold = np.isin(np.arange(len(split)), rows[cold])
+    has_cold = np.isin(np.arange(len(length)), rows[cold])
     columns = {
         "history length": length.astype("float64"),
         "popularity of targets": np.where(number > 0, total / np.maximum(number, 1), np.nan),
@@ -162,47 +162,8 @@ def draw(
     columns = [[f"{value:.6f}" for value in values] for values in per_user.values()]
     write_csv(folder / f"{name}_users.csv", header, zip(split.ids, length, *columns, strict=True))
     _write_examples(folder / f"{name}_examples.csv", histories, outputs, preprocessing)
-    slices = _slices(histories, length, per_user, preprocessing)
-    write_csv(folder / f"{name}_slices.csv", ["slice", "users", *BASELINE_METRICS], slices)
-    _draw_slices(folder / f"{name}_slices.svg", slices)
     _draw_cutoffs(folder / f"{name}_cutoffs.svg", split, outputs, preprocessing)
     _draw_popularity(folder / f"{name}_popularity.svg", split, outputs, preprocessing)
-
-
-def _slices(
-    split: Split,
-    length: np.ndarray,
-    per_user: dict[str, np.ndarray],
-    preprocessing: Preprocessing,
-) -> list[tuple[Any, ...]]:
-    """Average the metrics over groups of users.
-
-    Args:
-        length: (size,) length of each history.
-        per_user: metric -> values (size,).
-
-    Returns:
-        Rows of group, number of users and the metrics of baselines.
-    """
-    masks = {
-        f"history of {low} to {high}" if high < 10**9 else f"history of {low} and more": (
-            (length >= low) & (length <= high)
-        )
-        for low, high in HISTORY_SLICES
-    }
-    masks["cold-start users"] = ~np.isin(split.ids, preprocessing.users)
-    rows, indices = target_indices(split.targets, preprocessing)
-    cold = (indices < 0) | (indices >= preprocessing.num_warm_items)
-    masks["cold-start items as targets"] = np.isin(np.arange(len(split)), rows[cold])
-    return [
-        (
-            name,
-            int(mask.sum()),
-            *(round(float(per_user[metric][mask].mean()), 6) for metric in BASELINE_METRICS),
-        )
-        for name, mask in masks.items()
-        if mask.any()
-    ]
 
 
 def _write_examples(
@@ -221,31 +182,13 @@ def _write_examples(
     write_csv(path, ["id", "history", "recommended", "targets"], examples)
 
 
-def _draw_slices(path: Path, slices: list[tuple[Any, ...]]) -> None:
-    text = f"{BASELINE_METRICS[0]} for groups of users by the length of their history."
-    with figure(path, 7.2, 0.6 * len(slices) + 1.2, description=text) as axis:
-        names = [f"{name} ({users})" for name, users, *_ in slices][::-1]
-        bars = axis.barh(names, [row[2] for row in slices][::-1], color="#1d4ed8", height=0.55)
-        axis.bar_label(bars, fmt="%.3f", padding=3)
-        axis.set(xlabel=BASELINE_METRICS[0], title="By length of the history (number of users)")
-        axis.margins(x=0.15)
-
-
 def _draw_cutoffs(
     path: Path, split: Split, outputs: np.ndarray, preprocessing: Preprocessing
 ) -> None:
     """Draw recall and coverage of the catalogue against the number of recommendations."""
-    rows, indices = target_indices(split.targets, preprocessing)
+    recall = recall_curve(split.targets, outputs, preprocessing)
     top = outputs[:, :, 0].astype(int)
-    targets: list[set[int]] = [set() for _ in range(len(top))]
-    for row, index in zip(rows, indices, strict=True):
-        targets[row].add(int(index))  # -1 is outside the catalogue, and never recommended
-    hits = np.array(
-        [[i in own and i >= 0 for i in ids] for ids, own in zip(top, targets, strict=True)]
-    )
-    reachable = np.array([len(own) for own in targets])[:, None]
     cutoffs = np.arange(1, top.shape[1] + 1)
-    recall = (hits.cumsum(axis=1) / np.minimum(reachable, cutoffs)).mean(axis=0)
     first: dict[int, int] = {}  # item -> the fewest recommendations with which anyone gets it
     for k in cutoffs[::-1]:
         first |= dict.fromkeys(top[:, k - 1][top[:, k - 1] >= 0].tolist(), int(k))

@@ -9,7 +9,7 @@ from .config import Config
 from .engine import evaluation, logs, loop, tracking
 from .engine.artifact import Artifact
 from .engine.determinism import set_seeds
-from .engine.extensions import call_hooks
+from .engine.extensions import call_hooks_at_end
 from .engine.progress import report_end, report_start
 from .engine.resume import start_or_resume
 from .engine.runs import Run, Summary
@@ -85,9 +85,10 @@ def train(
         if final:
             tracking.write_request(run, model, data)
             task.write_report(run.report_dir, model, data, summary, config)
-            tested = replace(tested, run=run, summary=summary, baselines=tuple(baselines))
-            call_hooks("after_evaluation", tested, None)
         run.write_summary(summary)
+        if final:
+            tested = replace(tested, run=run, summary=summary, baselines=tuple(baselines))
+            call_hooks_at_end("after_evaluation", tested, None)
         if recorder:
             recorder.finish("FINISHED")
             summary["mlflow"] = recorder.read_recorded()

@@ -26,7 +26,14 @@ def test_equal_models_are_rarely_told_apart_and_pairs_sharpen_the_difference() -
         apart += compare(first, second, 500, draws=300, seed=trial).excludes_zero
     assert apart / 200 <= 0.1
     same = WeightedMetric.mean(hard < 0.5)
-    assert compare(same, same, 500).low == compare(same, same, 500).high == 0
+    assert -0.01 < compare(same, same, 500).low < 0 < compare(same, same, 500).high < 0.01
+
+
+def test_few_examples_promise_little() -> None:
+    right, wrong = (WeightedMetric.mean(np.full(3, value)) for value in (1.0, 0.0))
+    assert not compare(right, wrong, 3).excludes_zero
+    assert estimate(right, 3).low < 0.5
+    assert np.isnan(estimate(WeightedMetric.mean(np.array([0.3])), 1).low)
 
 
 def test_a_lower_loss_is_better() -> None:

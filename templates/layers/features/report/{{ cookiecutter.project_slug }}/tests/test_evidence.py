@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.engine.evaluation import Evaluation
 from {{ cookiecutter.package_name }}.engine.figures import figure, read_description
 from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits, Split
-from {{ cookiecutter.package_name }}.engine.report import slices
+from {{ cookiecutter.package_name }}.engine.report import page, slices
 from {{ cookiecutter.package_name }}.engine.report.card import is_open
 from {{ cookiecutter.package_name }}.engine.report.evidence import Evidence
 from {{ cookiecutter.package_name }}.engine.report.html import table
@@ -27,7 +27,7 @@ from {{ cookiecutter.package_name }}.engine.trained_models import find_artifact
 from {{ cookiecutter.package_name }}.engine.weighted_metrics import WeightedMetric
 from {{ cookiecutter.package_name }}.task import task
 
-from .conftest import QUICK
+from .conftest import QUICK, UNRECORDED
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -82,8 +82,10 @@ def test_evaluate_says_what_the_run_said(trained: Path, capsys: pytest.CaptureFi
     shown = capsys.readouterr().out
     assert f"Evidence: {folder / 'index.html'}\n" in shown
     assert json.loads((folder / "evidence.json").read_text()) == before
+    page = (folder / "index.html").read_text()
     assert evaluate_command(["--split", "validation"]) == 0
-    assert "of the validation split" in (folder / "index.html").read_text()
+    assert (folder / "index.html").read_text() == page
+    assert "of the validation split" in (folder / "validation_index.html").read_text()
 
 
 def test_a_column_that_does_not_exist_is_refused(
@@ -98,6 +100,17 @@ def test_a_split_of_hardly_any_example(trained: Path, tmp_path: Path, count: int
     measured = measure_trained(tmp_path, count)
     page = write_page(Evidence(measured)).read_text(encoding="utf-8")
     assert f"On the {count} examples of the test split" in page
+
+
+def test_a_report_that_fails_costs_no_run(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(page, "render", lambda *arguments: 1 / 0)
+    assert program.main(["train", *UNRECORDED, "--train.max_steps", "2"]) == 0
+    assert (
+        "The run is complete, but its report is not: ZeroDivisionError" in capsys.readouterr().out
+    )
+    assert find_run("latest").summary["metrics"]
 
 
 # === Slices ===
@@ -142,15 +155,49 @@ def test_small_slices_are_hidden_and_cannot_be_had_by_subtraction() -> None:
     assert {part.value: bool(part.metrics) for part in found} == {"a": True, "b": False, "c": False}
 
 
+def divide(values: object) -> dict[str, int]:
+    return {name: int(mask.sum()) for name, mask in slices.divide(np.array(values))}
+
+
 def test_numbers_are_divided_into_bands_and_many_values_are_bounded() -> None:
-    bands = slices.divide(np.append(np.arange(100.0), np.nan))
-    assert [int(mask.sum()) for mask in bands.values()] == [25, 25, 25, 25, 1]
+    bands = divide([*np.arange(100.0), np.nan])
+    assert list(bands.values()) == [25, 25, 25, 25, 1]
     assert list(bands)[-1] == "(missing)"
-    many = slices.divide(np.array([str(i) for i in range(10_000)]))
+    many = divide([str(i) for i in range(10_000)])
     assert len(many) == slices.MAX_VALUES + 1
-    assert np.sum(list(many.values())) == 10_000
-    assert list(slices.divide(np.array([1, 2, 2, 1]))) == ["1", "2"]
-    assert list(slices.divide(np.full(30, 0.5))) == ["0.5"]
+    assert sum(many.values()) == 10_000
+    assert divide([1, 2, 2, 1]) == {"1": 2, "2": 2}
+    assert divide([0.5] * 30) == {"0.5": 30}
+    times = divide(1_700_000_000 + np.arange(400.0))
+    assert list(times.values()) == [100, 100, 100, 100]
+    assert next(iter(times)) == "1700000000 to under 1700000100"
+    assert divide([12341.0] * 5 + [12342.0] * 6) == {"12341": 5, "12342": 6}
+    assert next(iter(divide([0.0] * 95 + list(np.arange(1.0, 21))).items())) == ("0", 95)
+    assert divide(["(other values)", "a"]) == {"(other values)": 1, "a": 1}
+
+
+@pytest.mark.parametrize("groups", [None, np.repeat([str(i) for i in range(300)], 2)])
+def test_equal_slices_of_skewed_metrics_are_rarely_marked(groups: np.ndarray | None) -> None:
+    random, marked = np.random.default_rng(5), 0
+    for _ in range(60):
+        hits = np.where(random.random(600) < 0.15, random.random(600), 0.0)
+        columns = {"one": random.integers(25, size=600).astype(str)}
+        parts = slices.measure_slices({"ndcg": WeightedMetric.mean(hits)}, columns, groups)
+        marked += any(part.is_worse for part in parts)
+    assert marked <= 8
+
+
+def test_what_a_domain_hides_hides_nothing_else() -> None:
+    values = np.array(["(too few)"] * 30 + ["a"] * 50 + ["b"] * 60)
+    found = slices.measure_slices({"m": WeightedMetric.mean(np.ones(140))}, {"x": values})
+    assert {part.value: bool(part.metrics) for part in found} == {
+        "(too few)": False,
+        "a": True,
+        "b": True,
+    }
+    values = np.array(["a"] * 100 + ["b"] * 100 + ["c", "d"])
+    found = slices.measure_slices({"m": WeightedMetric.mean(np.ones(202))}, {"x": values})
+    assert sum(bool(part.metrics) for part in found) == 1, "c and d follow from a and b"
 
 
 # === Whatever the data holds ===
@@ -162,14 +209,7 @@ def measure_trained(folder: Path, count: int | None = None) -> Evaluation:
     model, _ = find_artifact("latest", task, config)
     data = task.load(load_config(base=find_run("latest").config_file), model.preprocessing)
     if count:
-        size = len(data.test)
-        arrays = {
-            field.name: value[:count]
-            for field in fields(data.test)
-            if isinstance(value := getattr(data.test, field.name), np.ndarray)
-            and len(value) == size
-        }
-        data = replace(data, test=replace(data.test, **arrays))
+        data = replace(data, test=data.test.take(np.arange(count)))
     outputs = model.predict_split(data.test, 32)
     measured = task.measure(data.test, outputs, model.preprocessing)
     metrics = {f"test/{name}": value for name, value in measured.items()}

@@ -1,11 +1,14 @@
 """The rules of the gate and its statistics, on simulated models."""
 
+import functools
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from {{ cookiecutter.package_name }}.engine import bootstrap
+from {{ cookiecutter.package_name }}.engine.bootstrap import resample
 from {{ cookiecutter.package_name }}.engine.errors import UsageProblem
 from {{ cookiecutter.package_name }}.engine.report.gate import (
     ERROR_RATE,
@@ -22,6 +25,7 @@ from {{ cookiecutter.package_name }}.engine.weighted_metrics import WeightedMetr
 PROJECT = Path(__file__).parents[1]
 SIZE = 1_000  # test examples
 PAIRS = 200  # of simulated models
+GROUPS = np.repeat(np.arange(SIZE // 10), 10).astype(str)
 
 
 def simulate_accuracy(random: np.random.Generator, worse_by: float = 0.0) -> list[WeightedMetric]:
@@ -45,7 +49,20 @@ def simulate_loss(random: np.random.Generator) -> list[WeightedMetric]:
     return [WeightedMetric.mean(values, lower_is_better=True) for values in losses]
 
 
+@pytest.fixture
+def same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Draw resamples once: they have one seed, and so are the same for all pairs of a size."""
+    parts = functools.cache(lambda size, *words: tuple(resample(size, *words)))
+    grouped = functools.cache(lambda size, *words: tuple(resample(size, GROUPS, *words)))
+
+    def draw(size: int, groups: np.ndarray | None, *words: int) -> tuple[np.ndarray, ...]:
+        return parts(size, None, *words) if groups is None else grouped(size, *words)
+
+    monkeypatch.setattr(bootstrap, "resample", draw)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("same_draws")
 @pytest.mark.parametrize("simulate", [simulate_accuracy, simulate_loss])
 def test_equal_models_are_better_at_the_stated_error_rate_at_most(simulate) -> None:
     random = np.random.default_rng(0)
@@ -54,19 +71,20 @@ def test_equal_models_are_better_at_the_stated_error_rate_at_most(simulate) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("same_draws")
 def test_models_of_equal_groups_are_better_at_the_stated_error_rate_at_most() -> None:
     """Ten examples of each group are all alike: as single examples they would promise too much."""
     random, passed = np.random.default_rng(0), 0
-    groups = np.repeat(np.arange(SIZE // 10), 10).astype(str)
     for _ in range(PAIRS):
         models = [WeightedMetric.mean(np.repeat(random.random(SIZE // 10), 10)) for _ in range(2)]
-        found = compare_models(*models, SIZE, groups)
+        found = compare_models(*models, SIZE, GROUPS)
         assert found.p_value is None, "McNemar's test takes examples on their own"
         passed += found.is_better
     assert passed <= ERROR_RATE * PAIRS
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("same_draws")
 def test_simulated_models_that_are_worse_by_three_points_are_refused() -> None:
     gate = read_gate(PROJECT / "configs" / "gate.yaml")
     random = np.random.default_rng(0)
@@ -87,6 +105,7 @@ def test_the_rule_that_projects_begin_with(wins: int, losses: int, passes: bool)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("same_draws")
 @pytest.mark.parametrize("size", [50, 200])
 def test_few_mistakes_promise_little(size: int) -> None:
     """Models that are worse by exactly the margin pass at the stated error rate at most."""
@@ -135,7 +154,7 @@ RIGHT = WeightedMetric.mean(np.arange(SIZE) % 10 > 0)  # nine of ten
         ({"max_latency_ms": 0.5}, {}, "one example takes 1.00 ms, more than 0.5"),
         ({"max_age_days": 0.5}, {}, "it was trained 1 days ago, more than 0.5"),
         ({"max_age_days": 0.5}, {"age_days": None}, "nobody knows when it was trained"),
-        ({"worst_slice": {"at_least": 0.5}}, {}, "no slice of the test split has 50 examples"),
+        ({"worst_slice": {"at_least": 0.5}}, {}, "no slice that the report shows has 50 examples"),
         (
             {"worst_slice": {"at_least": 0.5}},
             {"columns": {"place": np.where(np.arange(SIZE) % 10 > 0, "right", "wrong")}},
@@ -151,6 +170,21 @@ def test_slices_of_few_examples_do_not_count() -> None:
     gate = Gate.model_validate({"worst_slice": {"at_least": 0.5, "min_examples": 101}})
     places = {"place": np.where(np.arange(SIZE) % 10 > 0, "right", "wrong")}
     assert failures(judge(gate, RIGHT, None, columns=places)) == []
+
+
+def test_slices_that_the_report_hides_are_neither_used_nor_named() -> None:
+    """One of 5 examples is hidden, and the next one with it, or it could be had by subtraction."""
+    gate = Gate.model_validate({"worst_slice": {"at_least": 0.95}})
+    names = np.repeat(["clinic A", "clinic B", "clinic C"], [5, 60, SIZE - 65])
+    wrong = WeightedMetric.mean(names == "clinic C")
+    rows = judge(gate, wrong, None, columns={"place": names})
+    assert failures(rows) == []
+    assert "clinic C" in str(rows)
+    assert "clinic A" not in str(rows)
+    assert "clinic B" not in str(rows)
+    few = WeightedMetric.mean(np.zeros(65))
+    rows = judge(gate, few, None, columns={"place": names[:65]}, size=65)
+    assert failures(rows) == ["no slice that the report shows has 50 examples"]
 
 
 def test_what_is_undefined_fails() -> None:

@@ -13,8 +13,13 @@ from mlflow.exceptions import MlflowException
 from {{ cookiecutter.package_name }}.__main__ import main
 from {{ cookiecutter.package_name }}.engine import PACKAGE as NAME
 from {{ cookiecutter.package_name }}.engine.config_fields import TrackingFields
+from {{ cookiecutter.package_name }}.engine.errors import ProjectError
 from {{ cookiecutter.package_name }}.engine.report import promote
-from {{ cookiecutter.package_name }}.engine.tracking.registry import ALIAS, Registry
+from {{ cookiecutter.package_name }}.engine.tracking.registry import (
+    ALIAS,
+    PREDECESSORS,
+    Registry,
+)
 
 from .conftest import STORE
 
@@ -105,6 +110,25 @@ def test_a_champion_that_comes_back(registry: Registry) -> None:
     assert backwards == [2, 1]
 
 
+def test_a_predecessor_that_was_deleted(
+    registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = "s3://nowhere/model"
+    deleted = int(mlflow.MlflowClient().create_model_version(NAME, source).version)
+    registry.move_champion(None, 2, {PREDECESSORS: f"{deleted},2,1"})
+    mlflow.MlflowClient().delete_model_version(NAME, str(deleted))
+    assert main(["promote", "--rollback"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err == f"warning: skipped, as it is deleted: version {deleted}.\n"
+    assert "to version 1 of " in captured.out
+    first = registry.champion()
+    assert (first.number, first.predecessors) == (1, [])
+    registry.move_champion(1, 2, {PREDECESSORS: str(deleted)})
+    assert main(["promote", "--rollback"]) == 1
+    assert f"is known; deleted: version {deleted}." in capsys.readouterr().err
+    assert registry.champion_number() == 2
+
+
 def test_a_rule_that_fails(registry: Registry, capsys: pytest.CaptureFixture[str]) -> None:
     write_gate("metrics: {headline: {better: true}}\nmax_file_mb: 0.000001")
     assert main(version(1)) == 1
@@ -117,6 +141,17 @@ def test_a_rule_that_fails(registry: Registry, capsys: pytest.CaptureFixture[str
     assert captured.err.endswith("The champion is still version 1.\n")
     assert captured.err.count("\n") == 1
     assert registry.champion_number() == 1
+
+
+def test_slices_and_latency_are_those_of_the_report(
+    registry: Registry, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_gate("max_latency_ms: 0.000001\nworst_slice: {at_least: 2, min_examples: 10}")
+    assert main(version(1)) == 1
+    captured = capsys.readouterr()
+    assert "one example takes " in captured.err
+    assert " of the worst slice" in captured.out or " is 0." in captured.err
+    assert captured.out.count("FAIL") == 2
 
 
 def test_mlflow_says_that_a_metric_is_beyond_its_limit(
@@ -145,15 +180,63 @@ def test_another_process_is_faster(
 def test_the_registry_goes_down_in_the_middle(
     registry: Registry, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*words: object) -> None:
-        raise MlflowException("no answer")
-
     monkeypatch.setattr(mlflow.MlflowClient, "set_registered_model_alias", fail)
     assert main(version(1)) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: registry: sqlite:///")
     assert error.endswith(": no answer\n")
     assert registry.champion() is None
+
+
+def fail(*words: object) -> None:
+    raise MlflowException("no answer")
+
+
+@pytest.mark.parametrize("method", ["set_registered_model_alias", "set_model_version_tag"])
+def test_tags_of_a_move_that_fails_are_taken_back(
+    method: str, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.tag(2, {PREDECESSORS: "1", "note": "mine"})
+    before = registry.find(2).tags
+    original, calls = getattr(mlflow.MlflowClient, method), []
+
+    def fail_once(self: object, *words: str) -> None:
+        calls.append(words)
+        if len(calls) == 2 or method == "set_registered_model_alias":
+            fail()
+        original(self, *words)
+
+    monkeypatch.setattr(mlflow.MlflowClient, method, fail_once)
+    with pytest.raises(ProjectError, match=r"no answer$"):
+        registry.move_champion(None, 2, {PREDECESSORS: "7", "promoted_by": "me"})
+    assert registry.champion_number() is None
+    assert registry.find(2).tags == before
+
+
+def test_what_remains_of_a_move_that_fails_is_said(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.tag(2, {PREDECESSORS: "1"})
+    monkeypatch.setattr(mlflow.MlflowClient, "set_registered_model_alias", fail)
+    monkeypatch.setattr(mlflow.MlflowClient, "delete_model_version_tag", fail)
+    remains = f"by now, its tags {PREDECESSORS}, new are wrong; {PREDECESSORS} was '1'$"
+    with pytest.raises(ProjectError, match=f"unless version 2 of .* is the champion {remains}"):
+        registry.move_champion(None, 2, {PREDECESSORS: "7", "new": "yes"})
+    monkeypatch.undo()
+    mlflow.MlflowClient().delete_model_version_tag(NAME, "2", "new")
+
+
+def test_a_move_whose_answer_is_lost(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    move = mlflow.MlflowClient.set_registered_model_alias
+
+    def move_and_fail(*words: str) -> None:
+        move(*words)
+        fail()
+
+    monkeypatch.setattr(mlflow.MlflowClient, "set_registered_model_alias", move_and_fail)
+    with pytest.raises(ProjectError, match=r"no answer; the champion is version 2 nevertheless$"):
+        registry.move_champion(None, 2, {PREDECESSORS: "7"})
+    assert registry.champion().predecessors == [7]
 
 
 def test_the_registry_is_down(
@@ -190,7 +273,7 @@ def test_a_champion_with_other_classes(
 ) -> None:
     registry.move_champion(None, 1, {})
     classes = iter([{"cat": "logits", "dog": "logits"}, {"dog": "logits", "emu": "logits"}])
-    monkeypatch.setattr(promote, "_classes", lambda model: next(classes))
+    monkeypatch.setattr(promote, "_list_classes", lambda model: next(classes))
     assert main(version(2)) == 3
     assert "its classes differ (only there: 'cat'; only here: 'emu')" in capsys.readouterr().err
 

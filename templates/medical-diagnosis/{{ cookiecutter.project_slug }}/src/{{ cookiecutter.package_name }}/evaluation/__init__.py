@@ -1,1 +1,1 @@
-"""Clinical metrics, attributions, explanations and the model card."""
+"""Clinical metrics, attributions and explanations."""

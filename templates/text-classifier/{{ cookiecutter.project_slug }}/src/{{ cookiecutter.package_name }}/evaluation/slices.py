@@ -9,9 +9,9 @@ from ..config import Config
 from ..datasets.folders import require_path
 from ..datasets.languages import language
 from ..datasets.rows import SUFFIXES, as_text, read_records
+from ..engine.columns import align_columns
 from ..engine.errors import UsageProblem
 from ..engine.interfaces import Split
-from ..engine.tables import align_columns
 from ..preprocessing import Preprocessing, texts_of
 
 

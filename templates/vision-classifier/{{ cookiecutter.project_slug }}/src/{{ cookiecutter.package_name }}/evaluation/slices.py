@@ -8,9 +8,9 @@ import numpy as np
 
 from ..config import Config
 from ..datasets.folders import require_path
+from ..engine.columns import align_columns
 from ..engine.errors import UsageProblem
 from ..engine.interfaces import Split
-from ..engine.tables import align_columns
 from ..preprocessing import Preprocessing, read_inputs
 
 

@@ -4,6 +4,7 @@
 more entry in its zip archive, ``preprocessing.json``. So the two cannot be mixed up.
 """
 
+import contextlib
 import hashlib
 import json
 import re
@@ -100,7 +101,13 @@ class Artifact:
 
         if keras.backend.backend() != "tensorflow":
             return run  # those would compile it for each shape
-        return tf.function(run, reduce_retracing=True)
+        program = tf.function(run, reduce_retracing=True)
+        # Traced before the first call: TensorFlow counts the traces that calls need, those of all
+        # models together, and warns of many.
+        with contextlib.suppress(AttributeError):  # only functional networks know their input
+            signature = tf.nest.map_structure(_as_spec, self.network.input)
+            program.get_concrete_function(signature)
+        return program
 
     def save(self, path: Path) -> None:
         """Write both parts to one file, in one step."""
@@ -191,6 +198,10 @@ def copy_weights(network: keras.Model, preprocessing: Preprocessing, earlier: Ar
             continue
         copied[has_entries and new_entries[layer][0] == -1] += 1
     return sum(copied.values()) if copied[False] else 0
+
+
+def _as_spec(tensor: keras.KerasTensor) -> tf.TensorSpec:
+    return tf.TensorSpec(tensor.shape, tensor.dtype)
 
 
 def _fetch_batches(split: Split, batch_size: int) -> Iterator[tf.Tensor]:

@@ -251,14 +251,14 @@ class Probe:
 
     @cached_property
     def _gradients(self) -> Callable[..., Any]:
-        def weighted(values: Any, inputs: Any, weights: Any) -> Any:
+        def weigh_outputs(values: Any, inputs: Any, weights: Any) -> Any:
             return ops.sum(self._run_from(values, inputs) * weights, axis=-1)
 
         if keras.backend.backend() == "jax":
             import jax
 
             def total(values: Any, inputs: Any, weights: Any) -> tuple[Any, Any]:
-                sums = weighted(values, inputs, weights)
+                sums = weigh_outputs(values, inputs, weights)
                 return sums.sum(), sums
 
             differentiate = jax.grad(total, has_aux=True)
@@ -268,7 +268,7 @@ class Probe:
         def gradients(values: Any, inputs: Any, weights: Any) -> tuple[Any, Any]:
             with tf.GradientTape() as tape:
                 tape.watch(values)
-                sums = weighted(values, inputs, weights)
+                sums = weigh_outputs(values, inputs, weights)
             # Zeros: a branch that a blend has switched off has no gradient.
             return tape.gradient(sums, values, unconnected_gradients="zero"), sums
 
@@ -332,12 +332,12 @@ def _change_output(layer: keras.layers.Layer, change: Callable[[Any], Any]) -> I
     call = layer.call
     thread = threading.get_ident()
 
-    def changed(*arguments: Any, **options: Any) -> Any:
+    def call_and_change(*arguments: Any, **options: Any) -> Any:
         output = call(*arguments, **options)
         return change(output) if threading.get_ident() == thread else output
 
     with _lock:
-        layer.call = changed
+        layer.call = call_and_change
         try:
             yield
         finally:

@@ -11,11 +11,15 @@ may import TensorFlow or Keras, except inside its functions: the help must be in
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from . import PROGRAM
+from .errors import Interrupted, describe
 
 if TYPE_CHECKING:
     import argparse
@@ -24,6 +28,8 @@ if TYPE_CHECKING:
     from .evaluation import Evaluation
     from .findings import Inspection
     from .runs import Run
+
+log = logging.getLogger(__name__)
 
 ENGINE = Path(__file__).parent
 
@@ -99,6 +105,25 @@ def call_hooks(name: str, *arguments: Any) -> None:
     for module in _import_all("hooks"):
         if function := getattr(module, name, None):
             function(*arguments)
+
+
+def call_hooks_at_end(name: str, *arguments: Any) -> None:
+    """Call hooks whose failure must not cost a run what it has reached: it is logged instead.
+
+    Args:
+        name: of a function of ``Hooks``.
+        arguments: passed on.
+    """
+    try:
+        call_hooks(name, *arguments)
+    except Interrupted:
+        raise
+    except Exception as error:
+        log.warning(
+            "The run is complete, but its report is not: %s `%s evaluate --debug` shows more.",
+            describe(error)[0],
+            PROGRAM,
+        )
 
 
 def _import_all(name: str) -> Iterator[ModuleType]:

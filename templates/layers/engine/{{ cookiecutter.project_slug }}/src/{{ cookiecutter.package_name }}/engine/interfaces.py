@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import keras
@@ -67,22 +67,31 @@ class Split:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def take(self, positions: np.ndarray) -> "Split":
+        """Return some examples as a split of the same type.
+
+        Args:
+            positions: (count,) of the examples, in any order, as often as wanted.
+        """
+        with tf.device("CPU:0"):
+            places = tf.constant(positions, tf.int64)
+        parts = {part.name: getattr(self, part.name) for part in fields(self)}
+        taken = {name: _take(value, positions, len(self)) for name, value in parts.items()}
+        taken |= {"fetch": lambda at: self.fetch(tf.gather(places, at)), "sampled": None}
+        return replace(self, **taken)
+
     def epoch(self) -> "Split":
         """Return what an epoch of training goes through, as a split of its own."""
-        if self.sampled is None:
-            return self
-        sampled = self.sampled
-        with tf.device("CPU:0"):
-            positions = tf.constant(sampled, tf.int64)
-        return replace(
-            self,
-            ids=self.ids[sampled],
-            targets=self.targets[sampled],
-            fetch=lambda places: self.fetch(tf.gather(positions, places)),
-            lengths=None if self.lengths is None else self.lengths[sampled],
-            sampled=None,
-            groups=None if self.groups is None else self.groups[sampled],
-        )
+        return self if self.sampled is None else self.take(self.sampled)
+
+
+def _take(value: Any, positions: np.ndarray, size: int) -> Any:
+    """Return the part of an attribute that belongs to examples, or the whole of any other."""
+    if isinstance(value, dict):
+        return {name: _take(part, positions, size) for name, part in value.items()}
+    if isinstance(value, np.ndarray) and value.shape[:1] == (size,):
+        return value[positions]
+    return value
 
 
 @dataclass(frozen=True)

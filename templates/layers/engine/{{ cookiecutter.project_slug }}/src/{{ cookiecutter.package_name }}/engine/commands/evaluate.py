@@ -50,7 +50,7 @@ def run(project: Project, words: list[str]) -> None:
         report_dir = trained.report_dir
     else:
         report_dir = project_root() / "reports" / datetime.now().strftime("%Y%m%d-%H%M%S")
-        if digest and _is_same_source(config, project.load_config(base=config_file)):
+        if digest and is_same_source(config, project.load_config(base=config_file)):
             print(
                 "warning: the data or its split is not that of the training; some of these "
                 "examples may have been trained on.",
@@ -68,6 +68,12 @@ def run(project: Project, words: list[str]) -> None:
     print(f"report: {report_dir}")
 
 
-def _is_same_source(config: BaseConfig, other: BaseConfig) -> bool:
+def is_same_source(config: BaseConfig, other: BaseConfig) -> bool:
+    """Return whether two configurations name the same data.
+
+    Args:
+        config: one of them.
+        other: the other one.
+    """
     places = [(c.data.source, c.data.path and Path(c.data.path).resolve()) for c in (config, other)]
     return places[0] == places[1]

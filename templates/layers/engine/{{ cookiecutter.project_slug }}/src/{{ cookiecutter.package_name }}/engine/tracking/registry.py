@@ -10,7 +10,7 @@ import math
 import re
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -85,14 +85,14 @@ class Registry:
 
     def __init__(self, name: str, tracking: TrackingFields) -> None:
         self.name, self.uri = name, tracking_uri(tracking)
-        with self._answers(), exclusive(self.uri):
+        with self._translate_errors(), exclusive(self.uri):
             connect(self.uri)
             self._client = mlflow.MlflowClient()
             self._client.search_registered_models(max_results=1)  # makes the tables of a database
 
     def find(self, number: int) -> Version | None:
         """Return a version with what is known of its run; None if there is none."""
-        with self._answers():
+        with self._translate_errors():
             try:
                 found = self._client.get_model_version(self.name, str(number))
             except MlflowException as error:
@@ -119,7 +119,7 @@ class Registry:
 
     def champion_number(self) -> int | None:
         """Return the number of the version behind the alias; None if there is none."""
-        with self._answers():
+        with self._translate_errors():
             try:
                 aliases = self._client.get_registered_model(self.name).aliases
             except MlflowException as error:
@@ -139,7 +139,7 @@ class Registry:
             DataProblem: it is no model of a project like this one.
         """
         uri = f"models:/{self.name}/{version.number}"
-        with self._answers():
+        with self._translate_errors():
             root = Path(mlflow.artifacts.download_artifacts(uri, dst_path=str(folder)))
             found = next(iter(sorted(root.rglob("model.keras"))), None)
             schema = Model.load(str(root)).get_input_schema()
@@ -155,7 +155,8 @@ class Registry:
         Args:
             before: the number of the champion that the caller knows; None: there is none.
             target: the number of the version that becomes the champion.
-            tags: for this version; written first, so that the champion always has its tags.
+            tags: for this version; written first, so that the champion always has its tags, and
+                taken back if the alias does not move.
 
         Raises:
             ChampionChanged: the champion is another than ``before``.
@@ -165,20 +166,55 @@ class Registry:
             now = self.champion_number()
             if now != before:
                 raise ChampionChanged(
-                    f"registry: the champion of {self.name!r} is {_say(now)} by now and not "
-                    f"{_say(before)}, so that nothing was moved; compare with it: run this again."
+                    f"registry: the champion of {self.name!r} is {_format_version(now)} by now and "
+                    f"not {_format_version(before)}, so that nothing was moved; compare with it: "
+                    "run this again."
                 )
-            self.tag(target, tags)
-            if time.time() > deadline:
-                raise ProjectError(
-                    f"registry: {without_password(self.uri)}: too slow; nothing was moved."
-                )
-            with self._answers():
-                self._client.set_registered_model_alias(self.name, ALIAS, str(target))
+            earlier = self._read_tags(target)
+            try:
+                self.tag(target, tags)
+                self._set_alias(target, deadline)
+            except ProjectError as error:
+                raise ProjectError(f"{error}{self._take_back(target, tags, earlier)}") from None
+
+    def _set_alias(self, number: int, deadline: float) -> None:
+        if time.time() > deadline:
+            raise ProjectError(f"registry: {without_password(self.uri)}: too slow")
+        with self._translate_errors():
+            self._client.set_registered_model_alias(self.name, ALIAS, str(number))
+
+    def _take_back(self, number: int, tags: Mapping[str, str], earlier: Mapping[str, str]) -> str:
+        """Restore the tags of a version that has not become the champion.
+
+        Returns:
+            What is otherwise than before in words; nothing if all is as it was.
+        """
+        try:
+            if self.champion_number() == number:  # only the answer was lost
+                return f"; the champion is version {number} nevertheless"
+            self.tag(number, {key: earlier[key] for key in tags if key in earlier})
+            self._remove_tags(number, [key for key in tags if key not in earlier])
+        except ProjectError:
+            chain = earlier.get(PREDECESSORS)
+            return (
+                f"; unless version {number} of {self.name!r} is the champion by now, its tags "
+                f"{', '.join(tags)} are wrong"
+                + (f"; {PREDECESSORS} was {chain!r}" if chain is not None else "")
+            )
+        return ""
+
+    def _read_tags(self, number: int) -> dict[str, str]:
+        with self._translate_errors():
+            return dict(self._client.get_model_version(self.name, str(number)).tags)
+
+    def _remove_tags(self, number: int, keys: Sequence[str]) -> None:
+        with self._translate_errors():
+            for key in keys:
+                self._client.delete_model_version_tag(self.name, str(number), key)
 
     def tag(self, number: int, tags: Mapping[str, str]) -> None:
         """Set tags of a version."""
-        with self._answers():
+        with self._translate_errors():
             for key, value in tags.items():
                 self._client.set_model_version_tag(self.name, str(number), key, value)
 
@@ -218,7 +254,7 @@ class Registry:
         time too: the request may still arrive, and must not undo what others did meanwhile.
         """
         key = f"{CLAIM}{uuid.uuid4().hex}"
-        with self._answers():
+        with self._translate_errors():
             self._write_claim(key, 0)
             number = 1 + max(self._read_claims().values(), default=0)
             deadline = self._wait_for_turn(key, number)
@@ -286,7 +322,7 @@ class Registry:
         return Version(number, found.run_id, tags, name, _read_time(name, run.info), digests)
 
     @contextlib.contextmanager
-    def _answers(self) -> Iterator[None]:
+    def _translate_errors(self) -> Iterator[None]:
         """Turn what MLflow raises into one line."""
         try:
             yield
@@ -315,5 +351,5 @@ def _read_time(name: str, info: RunInfo) -> datetime | None:
     return datetime.fromtimestamp(info.start_time / 1000) if info.start_time else None
 
 
-def _say(number: int | None) -> str:
+def _format_version(number: int | None) -> str:
     return "none" if number is None else f"version {number}"

@@ -1,5 +1,6 @@
 """The page of ``runs compare --html``: metrics, configurations and curves of runs side by side."""
 
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -53,6 +54,13 @@ def _compare_metrics(runs: Sequence[Run]) -> Section:
 def _compare_models(project: Project, runs: Sequence[Run]) -> Section:
     """Evaluate the models anew, on the same examples where their data is the same."""
     title = "Differences to the first run"
+    if len(runs) < 2:
+        return Section("differences", title, paragraph("There is one run alone."))
+    if not all(run.is_tested for run in runs):
+        text = (
+            "Some runs, such as those of a search, have not seen the test split, and must not yet."
+        )
+        return Section("differences", title, paragraph(text))
     digests = {run.summary["data"]["digest"] if run.summary else None for run in runs}
     if len(digests) > 1 or None in digests:
         text = "The runs are unfinished or have other data: their models cannot be compared."
@@ -89,6 +97,8 @@ def _weigh_all(project: Project, runs: Sequence[Run]) -> list[Any]:
 
 
 def _describe(difference: Interval) -> tuple[float, str, str]:
+    if not math.isfinite(difference.low):
+        return difference.value, "", "undefined"
     interval = f"{format_value(difference.low)} to {format_value(difference.high)}"
     verdict = "within noise"
     if difference.excludes_zero:

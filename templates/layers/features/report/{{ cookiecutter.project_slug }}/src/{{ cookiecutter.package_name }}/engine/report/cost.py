@@ -10,7 +10,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ..artifact import Artifact
 from ..evaluation import Evaluation
+from ..interfaces import Split
 
 BATCH = 32
 REPEATS = 7
@@ -25,7 +27,7 @@ class Cost:
         megabytes: of the model's file; None: there is no run.
         milliseconds_alone: median time of a request with one example.
         milliseconds_batch: median time of an example among 32 at once.
-        machine: the processor, and the number of threads.
+        machine: kind of processor, and number of GPUs.
     """
 
     parameters: int
@@ -40,13 +42,13 @@ def measure_cost(evaluation: Evaluation) -> Cost:
     """Time predictions of the split's first examples, and count operations."""
     model, split, run = evaluation.model, evaluation.split, evaluation.run
     file = run.model_file if run else None
-    alone, batch = (split.fetch(tf.range(min(n, len(split)))) for n in (1, BATCH))
+    alone = split.fetch(tf.range(1))
     return Cost(
         model.network.count_params(),
         count_flops(model.network, tf.nest.map_structure(np.asarray, model.preprocessing(alone))),
         file.stat().st_size / 1e6 if file and file.is_file() else None,
-        _time(lambda: model.predict_batch(alone)),
-        _time(lambda: model.predict_batch(batch)) / min(BATCH, len(split)),
+        time_request(model, split),
+        time_request(model, split, BATCH) / min(BATCH, len(split)),
         f"{platform.machine()}, {len(tf.config.list_logical_devices('GPU'))} GPUs",
     )
 
@@ -75,11 +77,23 @@ def count_flops(network: keras.Model, inputs: Any) -> int | None:
         options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation())
         found = profiler.profile(graph, options=options.with_empty_output().build())
         return int(found.total_float_ops) or None
-    except (KeyError, TypeError, ValueError, NotImplementedError, tf.errors.OpError):
+    except (KeyError, TypeError, ValueError, RuntimeError, tf.errors.OpError):
         return None
 
 
-def _time(call: Callable[[], Any]) -> float:
+def time_request(model: Artifact, split: Split, size: int = 1) -> float:
+    """Return the median milliseconds of a request with the split's first examples.
+
+    Args:
+        model: that predicts.
+        split: its examples.
+        size: number of examples at once, as far as there are so many.
+    """
+    examples = split.fetch(tf.range(min(size, len(split))))
+    return time_call(lambda: model.predict_batch(examples))
+
+
+def time_call(call: Callable[[], Any]) -> float:
     """Return the median milliseconds of a call, the first one aside."""
     call()
     seconds = []

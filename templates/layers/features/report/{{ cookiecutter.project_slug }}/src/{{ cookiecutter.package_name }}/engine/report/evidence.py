@@ -1,17 +1,22 @@
 """The figures that the page, the model card and the gate have in common, each computed once."""
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from ..bootstrap import Interval, compare, estimate
+from ..config_fields import BaseConfig
 from ..evaluation import Evaluation
+from ..interfaces import Split, Task
 from ..weighted_metrics import WeightedMetric
 from .html import format_value
 from .slices import Slice, measure_slices
 
-FILE = "evidence.json"
+FILE = "evidence.json"  # of the test split
 
 
 @dataclass(frozen=True)
@@ -85,19 +90,21 @@ class Evidence:
         """Metrics of the slices that the domain knows, and of those that were asked for."""
         evaluation, split = self.evaluation, self.evaluation.split
         task, preprocessing = evaluation.model.task, evaluation.model.preprocessing
-        columns = {**task.slices(split, preprocessing), **self._read_columns()}
+        configured = read_slice_columns(task, split, evaluation.config, self.by)
+        columns = {**task.slices(split, preprocessing), **configured}
         return measure_slices(self.metrics, columns, split.groups)
 
-    def _read_columns(self) -> dict[str, Any]:
-        evaluation = self.evaluation
-        configured = evaluation.config.data.slice_columns.split(",")
-        names = [name.strip() for name in (*self.by, *configured) if name.strip()]
-        if not names:
-            return {}
-        return dict(evaluation.model.task.read_columns(evaluation.split, names, evaluation.config))
+    def name_file(self, name: str) -> Path:
+        """Return the place of a file of the report: other splits than test leave the test's alone.
+
+        Args:
+            name: of the test split's file.
+        """
+        split, folder = self.evaluation.split_name, self.evaluation.report_dir
+        return folder / (name if split == "test" else f"{split}_{name}")
 
     @cached_property
-    def _recorded(self) -> dict[str, tuple[float, float, float]]:
+    def _recorded(self) -> dict[str, list[float | None]]:
         """Differences to the baselines that ``train`` recorded on the same test split."""
         file = self.evaluation.run.report_dir / FILE if self.evaluation.run else None
         if file is None or not file.is_file():
@@ -116,6 +123,24 @@ class Evidence:
             return None
         if "outputs" not in row:
             known = self._recorded.get(row["name"])
-            return None if known is None else Interval(*known)
+            if known is None:
+                return None
+            return Interval(*(math.nan if end is None else end for end in known))  # JSON's null
         split = self.evaluation.split
         return compare(metric, self._weigh(row["outputs"])[self.headline], len(split), split.groups)
+
+
+def read_slice_columns(
+    task: Task, split: Split, config: BaseConfig, by: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Return the columns of the data that a split is to be divided by, name -> (size,).
+
+    Args:
+        task: reads them.
+        split: its examples.
+        config: names columns in ``data.slice_columns``.
+        by: further ones, which come first.
+    """
+    configured = config.data.slice_columns.split(",")
+    names = [name.strip() for name in (*by, *configured) if name.strip()]
+    return dict(task.read_columns(split, names, config)) if names else {}

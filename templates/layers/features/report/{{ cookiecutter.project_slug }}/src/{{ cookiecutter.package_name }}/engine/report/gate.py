@@ -13,21 +13,18 @@ pass, which makes the probability smaller, never larger.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
-from ..bootstrap import CONFIDENCE, Interval, compare, number_groups
+from ..bootstrap import TAIL, Interval, compare, count_units, is_binary
 from ..config_fields import Section
 from ..errors import UsageProblem, unknown
 from ..weighted_metrics import WeightedMetric
 
 FILE = Path("configs") / "gate.yaml"
 HEADLINE = "headline"  # stands for the metric that matters most
-TAIL = (1 - CONFIDENCE) / 2  # beyond one end of the interval
-NORMAL_QUANTILE = NormalDist().inv_cdf(1 - TAIL)
 ERROR_RATE = 2 * TAIL  # that is promised, as the intervals of samples are not exact
 CALIBRATION_ERRORS = ("expected_calibration_error", "ece")
 CALIBRATION_SLOPE = "calibration_slope"
@@ -141,17 +138,20 @@ class Comparison:
 
     Attributes:
         difference: with its two-sided 95 % interval.
-        bound: the lower end of an interval, below which the true difference hardly is.
         wins, losses: examples that this model alone has right or wrong; None: not 0 or 1 each, or
             examples of a group resemble each other.
         p_value: of McNemar's exact test, one-sided: of so many wins if both were equal.
     """
 
     difference: Interval
-    bound: float
     wins: int | None = None
     losses: int | None = None
     p_value: float | None = None
+
+    @property
+    def bound(self) -> float:
+        """The lower end of the interval, below which the true difference hardly is."""
+        return self.difference.low
 
     @property
     def is_better(self) -> bool:
@@ -164,9 +164,7 @@ def compare_models(
 ) -> Comparison:
     """Compare two models on the same examples by the paired bootstrap.
 
-    A bootstrap promises too much where few examples decide: a few large losses, or a few mistakes.
-    The bound is then the lower one of Student's for paired values or, where each example is right
-    or wrong, of Bonett & Price (2012), and McNemar's test stands beside it.
+    Where each example is right or wrong, McNemar's test stands beside it.
 
     Args:
         first: a metric of the model.
@@ -175,48 +173,17 @@ def compare_models(
         groups: (size,) see ``bootstrap.resample``.
     """
     difference = compare(first, second, size, groups)
-    units = size if groups is None else int(number_groups(groups).max(initial=-1)) + 1
-    bound = _widen(difference, units)
-    if units < size or first.values is None or second.values is None or not np.isfinite(bound):
-        return Comparison(difference, bound)
-    ahead = (second.values - first.values) * (1 if first.lower_is_better else -1)
-    bound = min(bound, _bound_of_means(ahead))
-    if not np.isin([first.values, second.values], (0.0, 1.0)).all():
-        return Comparison(difference, bound)
+    if count_units(size, groups) < size or first.values is None or second.values is None:
+        return Comparison(difference)
+    if not (is_binary(first.values) and is_binary(second.values)):
+        return Comparison(difference)
     from scipy.stats import binomtest
 
+    ahead = (first.values - second.values) * (-1 if first.lower_is_better else 1)
     wins, losses = int((ahead > 0).sum()), int((ahead < 0).sum())
-    bound = min(bound, _bound_of_proportions(wins, losses, size))
     decided = wins + losses
     p_value = binomtest(wins, decided, alternative="greater").pvalue if decided else 1.0
-    return Comparison(difference, bound, wins, losses, float(p_value))
-
-
-def _widen(difference: Interval, units: int) -> float:
-    """Return the lower end for few examples, where percentiles of a bootstrap are too narrow.
-
-    Hesterberg, What teachers should know about the bootstrap, 2015: they lack the factor
-    sqrt(n / (n - 1)) and the quantile of Student's distribution.
-    """
-    if units < 2 or not np.isfinite(difference.value):
-        return float("nan")
-    from scipy.stats import t
-
-    factor = np.sqrt(units / (units - 1)) * t.isf(TAIL, units - 1) / NORMAL_QUANTILE
-    return float(difference.value - (difference.value - difference.low) * factor)
-
-
-def _bound_of_means(ahead: np.ndarray) -> float:
-    from scipy.stats import t
-
-    margin = t.isf(TAIL, len(ahead) - 1) * ahead.std(ddof=1) / np.sqrt(len(ahead))
-    return float(ahead.mean() - margin)
-
-
-def _bound_of_proportions(wins: int, losses: int, size: int) -> float:
-    won, lost = (wins + 1) / (size + 2), (losses + 1) / (size + 2)
-    variance = (won + lost - (won - lost) ** 2) / (size + 2)
-    return float(won - lost - NORMAL_QUANTILE * np.sqrt(variance))
+    return Comparison(difference, wins, losses, float(p_value))
 
 
 # === The table ===
@@ -255,7 +222,7 @@ class Facts:
         columns: name -> (size,), by whose values the test split is divided.
         file_mb: size of the model's file.
         latency_ms: of one example.
-        age_days: since the model was trained; None: nobody knows.
+        age_days: since the model was trained, and the data is at least as old; None: nobody knows.
     """
 
     size: int
@@ -327,7 +294,7 @@ def _check_comparison(
     }
     values = candidate.values(facts.size)
     if champion is None:
-        return [Row(name, _show(values[name]), "no champion yet") for name in candidate.weighted]
+        return [Row(name, _format(values[name]), "no champion yet") for name in candidate.weighted]
     if not candidate.weighted:
         return [Row("comparison", "", "champion", False, f"two models {INCOMPARABLE}")]
     rows = []
@@ -343,7 +310,7 @@ def _check_comparison(
 def _describe_comparison(name: str, own: float, theirs: float, found: Comparison) -> list[Row]:
     difference = found.difference
     interval = f"{difference.value:+.4f}, 95 %: {difference.low:+.4f} to {difference.high:+.4f}"
-    rows = [Row(name, _show(own), f"{_show(theirs)} ({interval})")]
+    rows = [Row(name, _format(own), f"{_format(theirs)} ({interval})")]
     if found.p_value is not None and found.losses is not None:
         p_value = f"{found.losses} (McNemar, one-sided: p = {found.p_value:.3f})"
         rows.append(Row(f"{name}: only one is right", str(found.wins), p_value))
@@ -354,7 +321,7 @@ def _judge_comparison(
     name: str, own: float, theirs: float, found: Comparison, rule: MetricRule
 ) -> list[Row]:
     known = np.isfinite(found.bound)
-    against = f"{_show(own)} against {_show(theirs)}"
+    against = f"{_format(own)} against {_format(theirs)}"
     rows = []
     if rule.better:
         title = f"{name}: better than the champion"
@@ -401,7 +368,7 @@ def _check_worst_slice(gate: Gate, candidate: MeasuredModel, facts: Facts) -> li
     rule = gate.worst_slice
     if rule is None:
         return []
-    from .slices import HIDDEN, divide
+    from .slices import measure_slices
 
     if not candidate.weighted:
         return [Row("worst slice", "unknown", "", False, f"slices {INCOMPARABLE}")]
@@ -411,15 +378,15 @@ def _check_worst_slice(gate: Gate, candidate: MeasuredModel, facts: Facts) -> li
     if greater == metric.lower_is_better:
         usable = "at_most" if metric.lower_is_better else "at_least"
         raise UsageProblem(f"{FILE}: worst_slice: {name!r} takes {usable}.")
+    # A slice that the report does not show has no metrics: the table and its tag name none either.
     measured = {
-        _printable(f"{column} = {value}"): float(metric.compute(mask[None].astype("float64"))[0])
-        for column, values in facts.columns.items()
-        for value, mask in divide(values).items()
-        if mask.sum() >= rule.min_examples and value != HIDDEN
+        _printable(f"{part.column} = {part.value}"): part.metrics[name]
+        for part in measure_slices({name: metric}, facts.columns, facts.groups)
+        if name in part.metrics and part.count >= rule.min_examples
     }
     title = f"{name} of the worst slice"
     if not measured:
-        reason = f"no slice of the test split has {rule.min_examples} examples"
+        reason = f"no slice that the report shows has {rule.min_examples} examples"
         return [Row(title, "none", "", False, reason)]
     # A NaN is the worst of all.
     sign = 1 if greater else -1
@@ -456,7 +423,7 @@ def _check_cost(gate: Gate, facts: Facts) -> list[Row]:
         reason = f"one example takes {facts.latency_ms:.2f} ms, more than {most:g}"
         rows.append(_limit("one example, ms", facts.latency_ms, most, False, reason, ".2f"))
     if (most := gate.max_age_days) is not None:
-        title = "days since training"
+        title = "days since training (the data is at least as old)"
         if facts.age_days is None:
             rows.append(
                 Row(title, "unknown", f"{most:g}", False, "nobody knows when it was trained")
@@ -468,7 +435,7 @@ def _check_cost(gate: Gate, facts: Facts) -> list[Row]:
 
 
 def _limit_metric(name: str, value: float, limit: float, greater: bool) -> Row:
-    reason = f"{name} is {_show(value)}, {'less' if greater else 'more'} than {limit:g}"
+    reason = f"{name} is {_format(value)}, {'less' if greater else 'more'} than {limit:g}"
     row = _limit(name, value, limit, greater, reason, ".4f")
     return replace(row, limit=MetricLimit(name, round(value, 6), limit, greater))
 
@@ -491,5 +458,5 @@ def _printable(text: str) -> str:
     return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
-def _show(value: float) -> str:
+def _format(value: float) -> str:
     return f"{value:.4f}"

@@ -1,4 +1,4 @@
-"""What the report adds to ``train`` and ``evaluate``."""
+"""What the report adds to ``train``, ``evaluate``, ``inspect``, ``runs compare`` and ``tune``."""
 
 import argparse
 from collections.abc import Sequence

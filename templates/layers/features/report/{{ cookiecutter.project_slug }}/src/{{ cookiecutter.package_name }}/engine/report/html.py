@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup, escape
+import numpy as np
+from markupsafe import Markup
 
 from ..figures import read_description
 
@@ -129,8 +130,8 @@ def format_value(value: Any) -> str:
 def _cell(value: Any) -> Markup:
     if isinstance(value, Markup):
         return Markup("<td>{}</td>").format(value)
+    value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return Markup('<td class="number" data-value="{}">{}</td>').format(
-            value, format_value(value)
-        )
-    return Markup("<td>{}</td>").format(escape(format_value(value)))
+        key = value if math.isfinite(value) else ""
+        return Markup('<td class="number" data-value="{}">{}</td>').format(key, format_value(value))
+    return Markup("<td>{}</td>").format(format_value(value))

@@ -10,7 +10,7 @@ from ..errors import DataProblem, UsageProblem
 from ..figures import figure
 from ..files import write_text
 from ..findings import Inspection
-from ..interfaces import DatasetSplits
+from ..interfaces import DatasetSplits, Split
 from ..lookup import find
 from .html import Section, facts, join, paragraph, table
 from .html import figure as show_figure
@@ -91,23 +91,31 @@ def _draw_counts(title: str, counts: dict[str, int]) -> Markup:
 
 
 def _describe_suspects(inspection: Inspection, data: DatasetSplits) -> list[Section]:
-    task, split = inspection.task, data.train
+    task, train = inspection.task, data.train
     if task.simple_inputs is None:
         return []
-    preprocessing = task.preprocessing.fit(split, inspection.config)
-    inputs = task.simple_inputs(split, preprocessing)
-    if inputs is None:
-        return []
-    positions = np.random.default_rng(0).permutation(len(split))[:MAX_EXAMPLES]
-    positions = np.sort(positions)
-    suspects = find_suspects(inputs[positions], np.asarray(split.targets)[positions].astype(str))
+    positions = np.random.default_rng(0).permutation(len(train))[:MAX_EXAMPLES]
+    split = train.take(np.sort(positions))
+    try:
+        preprocessing = task.preprocessing.fit(train, inspection.config)
+        inputs = task.simple_inputs(split, preprocessing)
+        suspects = find_suspects(inputs, np.asarray(split.targets).astype(str))
+    except (DataProblem, UsageProblem, ValueError) as problem:
+        text = f"The labels could not be checked: {problem}"
+        return [Section("labels", "Labels to check", paragraph(text))]
     text = (
-        f"Of {len(positions):,} training examples, {len(suspects)} have a label that a logistic "
+        f"Of {len(split):,} training examples, {len(suspects)} have a label that a logistic "
         "regression contradicts, which was fitted on other examples. Look at these first."
     )
-    return [Section("labels", "Labels to check", join([paragraph(text), _list(suspects, data)]))]
+    shown = [paragraph(text), _list(suspects, split, task.has_private_examples)]
+    return [Section("labels", "Labels to check", join(shown))]
 
 
-def _list(suspects: list[Suspect], data: DatasetSplits) -> Markup:
-    rows = [(str(data.train.ids[s.position]), s.label, s.likelier, s.probability) for s in suspects]
+def _list(suspects: list[Suspect], split: Split, is_private: bool) -> Markup:
+    """Return a table of the suspects; of persons no more than where they are."""
+    names = [str(split.ids[suspect.position]) for suspect in suspects]
+    if is_private:
+        return table(["example"], [[name] for name in names], "Labels to check")
+    columns = ((s.label, s.likelier, s.probability) for s in suspects)
+    rows = [(name, *cells) for name, cells in zip(names, columns, strict=True)]
     return table(["example", "label", "likelier", "probability"], rows, "Labels to check")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -19,6 +20,8 @@ from sklearn.preprocessing import StandardScaler
 FOLDS = 5
 MIN_MARGIN = 0.5  # by which another class must be likelier than the given one
 MAX_ITERATIONS = 300
+# Examples x features x classes x iterations x folds: about a minute. Beyond it, fewer iterations.
+MAX_OPERATIONS = 40_000_000_000
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,8 @@ def find_suspects(inputs: Any, labels: np.ndarray, seed: int = 0) -> list[Suspec
 
     Args:
         inputs: (size, features) an array or a sparse matrix.
-        labels: (size,) names of classes; classes with fewer examples than folds are left out.
+        labels: (size,) names of classes; classes with fewer examples than folds are left out. Of
+            several labels, each combination is a class.
         seed: of the folds.
     """
     names, counts = np.unique(labels, return_counts=True)
@@ -51,8 +55,11 @@ def find_suspects(inputs: Any, labels: np.ndarray, seed: int = 0) -> list[Suspec
     classes, truth = np.unique(labels[kept], return_inverse=True)
     if len(classes) < 2:
         return []
+    features = inputs.nnz // max(inputs.shape[0], 1) if issparse(inputs) else inputs.shape[1]
+    iterations = MAX_OPERATIONS // max(len(kept) * features * len(classes) * FOLDS, 1)
+    iterations = max(5, min(MAX_ITERATIONS, iterations))
     model = make_pipeline(
-        StandardScaler(with_mean=False), LogisticRegression(C=0.1, max_iter=MAX_ITERATIONS)
+        StandardScaler(with_mean=False), LogisticRegression(C=0.1, max_iter=iterations)
     )
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     with warnings.catch_warnings():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import jinja2
 
-from .. import PACKAGE, PROGRAM
+from .. import PACKAGE
 from ..files import write_text
 from ..lookup import find
 from .evidence import Evidence
@@ -23,8 +23,8 @@ def write_page(evidence: Evidence) -> Path:
     table: dict[str, object] = find(TABLE, "sections")
     made = (find(table, name)(evidence) for name in table)
     sections = [section for section in made if section is not None]
-    path = evidence.evaluation.report_dir / FILE
-    write_text(path, render(find(TABLE, "template"), f"{_title(evidence)}", sections))
+    path = evidence.name_file(FILE)
+    write_text(path, render(find(TABLE, "template"), _title(evidence), sections))
     return path
 
 
@@ -38,7 +38,7 @@ def render(template: Path, title: str, sections: list[Section]) -> str:
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(template.read_text(encoding="utf-8"))
-    return page.render(title=title, sections=sections, program=PROGRAM)
+    return page.render(title=title, sections=sections)
 
 
 def _title(evidence: Evidence) -> str:

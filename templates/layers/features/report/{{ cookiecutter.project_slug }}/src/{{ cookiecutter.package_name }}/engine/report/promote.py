@@ -7,7 +7,6 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,10 +14,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from .. import PROGRAM, strategy
 from ..commands import Project
+from ..commands.evaluate import is_same_source
 from ..config_fields import BaseConfig, without_password
 from ..config_loader import Parser
 from ..errors import DataProblem, ProjectError, UsageProblem
@@ -29,11 +27,10 @@ from .gate import FILE, Facts, Gate, MeasuredModel, Row, check, read_gate
 
 if TYPE_CHECKING:
     from ..artifact import Artifact
-    from ..interfaces import DatasetSplits, Split, Task
+    from ..interfaces import DatasetSplits, Task
     from ..tracking.registry import Registry, StoredModel, Version
 
-REQUESTS = 30  # examples that are timed, one at a time
-MOST_WORDS = 4_000  # characters of the reason in a tag
+MAX_REASON = 4_000  # characters of the reason in a tag
 
 
 def run(project: Project, words: list[str]) -> None:
@@ -101,13 +98,13 @@ def _find_candidate(name: str, project: Project, fields: Sequence[str]) -> Candi
         found = re.fullmatch(r"models:/([^/@]+)/(\d+)", name)
         if not found:
             raise UsageProblem(f"--run: {name!r} is not of the form models:/NAME/VERSION.")
-        return _open(found[1], int(found[2]), project.load_config(fields))
+        return _open_version(found[1], int(found[2]), project.load_config(fields))
     trained = find_run(name)
     config = project.load_config(fields, base=trained.config_file)
     state = _read_registration(trained, config)
     from ..tracking.sender import registry_name  # MLflow takes a second to import
 
-    candidate = _open(registry_name(config.tracking), state["registered_version"], config)
+    candidate = _open_version(registry_name(config.tracking), state["registered_version"], config)
     if candidate.version.run_id != state["run_id"]:
         raise ProjectError(
             f"--run: {candidate.title} is not of {trained.id}: the registry is another one by now; "
@@ -116,7 +113,7 @@ def _find_candidate(name: str, project: Project, fields: Sequence[str]) -> Candi
     return candidate
 
 
-def _open(name: str, number: int, config: BaseConfig) -> Candidate:
+def _open_version(name: str, number: int, config: BaseConfig) -> Candidate:
     from ..tracking.registry import Registry
 
     registry = Registry(name, config.tracking)
@@ -165,25 +162,25 @@ def _compare(
         rival = None
         if champion:
             theirs = candidate.registry.fetch(champion, Path(folder) / "champion")
-            with _comparable(_title(candidate.registry, champion)):
+            with _explain_incomparable(_title(candidate.registry, champion)):
                 rival = _load_champion(theirs, stored, model)
         config = project.load_config(fields, base=stored.config_file)
         data = task.load(config, model.preprocessing)
         if not len(data.test):
             raise UsageProblem("promote: the test split has no examples.")
-        same_source = _source(config) == _source(project.load_config(base=stored.config_file))
+        same_source = is_same_source(config, project.load_config(base=stored.config_file))
         _check_data(data, candidate, champion, same_source)
         _print_heading(candidate, champion, data)
         own, theirs_measured = _measure(model, data, config), None
         if champion and rival:
-            with _comparable(_title(candidate.registry, champion)):
+            with _explain_incomparable(_title(candidate.registry, champion)):
                 theirs_measured = _measure_champion(rival, data, config, own)
         facts = _collect_facts(model, data, config, gate, stored, candidate.version)
         return check(gate, own, theirs_measured, facts)
 
 
 @contextmanager
-def _comparable(title: str) -> Iterator[None]:
+def _explain_incomparable(title: str) -> Iterator[None]:
     """Say of what is wrong with a champion that it prevents the comparison."""
     try:
         yield
@@ -209,12 +206,12 @@ def _load_champion(theirs: "StoredModel", stored: "StoredModel", model: "Artifac
     if difference := _differ(theirs.inputs, stored.inputs):
         raise DataProblem(f"its inputs differ ({difference})")
     rival = _load(theirs, model.task)
-    if difference := _differ(_classes(rival), _classes(model)):
+    if difference := _differ(_list_classes(rival), _list_classes(model)):
         raise DataProblem(f"its classes differ ({difference})")
     return rival
 
 
-def _classes(model: "Artifact") -> dict[str, str]:
+def _list_classes(model: "Artifact") -> dict[str, str]:
     """Return the classes that the outputs count, each with its layer."""
     tables = model.task.vocabularies(model.preprocessing)
     return {str(entry): layer for layer, (axis, of) in tables.items() if axis == -1 for entry in of}
@@ -230,10 +227,6 @@ def _differ(theirs: Mapping[str, str], own: Mapping[str, str]) -> str:
     return "; ".join(parts)
 
 
-def _source(config: BaseConfig) -> tuple[str, Path | None]:
-    return config.data.source, Path(config.data.path).resolve() if config.data.path else None
-
-
 def _check_data(
     data: "DatasetSplits", candidate: Candidate, champion: "Version | None", same_source: bool
 ) -> None:
@@ -243,23 +236,23 @@ def _check_data(
     expected = split_digest(data.digest, "test")
     own = (candidate.version.split_digests or {}).get("test")
     if own is None:
-        _note("nobody knows the data that the candidate was trained on.")
+        _warn("nobody knows the data that the candidate was trained on.")
     elif own != expected and same_source:
         raise DataProblem(
             f"--run: the data or its split has changed since {candidate.title} was trained, which "
             "may have learnt from examples of this test split; train it anew."
         )
     elif own != expected:
-        _note("these are not the data of the training; none of them may have been trained on.")
+        _warn("these are not the data of the training; none of them may have been trained on.")
     theirs = (champion.split_digests or {}).get("test") if champion else expected
     if theirs != expected:
-        _note(
+        _warn(
             "the champion was trained with other data or another split; if it has learnt from "
             "examples of this test split, it looks better than it is."
         )
 
 
-def _note(text: str) -> None:
+def _warn(text: str) -> None:
     print(f"warning: {text}", file=sys.stderr)
 
 
@@ -287,38 +280,22 @@ def _collect_facts(
     stored: "StoredModel",
     version: "Version",
 ) -> Facts:
-    trained_at = version.trained_at
-    age = (datetime.now() - trained_at).total_seconds() / 86_400 if trained_at else None
+    from .cost import time_request  # Keras
+    from .evidence import read_slice_columns
+
+    task, test, trained_at = model.task, data.test, version.trained_at
+    columns = {}
+    if gate.worst_slice:
+        domain = task.slices(test, model.preprocessing)
+        columns = {**domain, **read_slice_columns(task, test, config)}
     return Facts(
-        size=len(data.test),
-        groups=data.test.groups,
-        columns=_read_columns(model, data.test, config) if gate.worst_slice else {},
+        size=len(test),
+        groups=test.groups,
+        columns=columns,
         file_mb=stored.model_file.stat().st_size / 1e6,
-        latency_ms=_time_requests(model, data) if gate.max_latency_ms else float("nan"),
-        age_days=age,
+        latency_ms=time_request(model, test) if gate.max_latency_ms else float("nan"),
+        age_days=(datetime.now() - trained_at).total_seconds() / 86_400 if trained_at else None,
     )
-
-
-def _read_columns(model: "Artifact", split: "Split", config: BaseConfig) -> dict[str, np.ndarray]:
-    """Return the columns that the report divides the split by."""
-    task = model.task
-    names = [name.strip() for name in config.data.slice_columns.split(",") if name.strip()]
-    configured = task.read_columns(split, names, config) if names else {}
-    return {**task.slices(split, model.preprocessing), **configured}
-
-
-def _time_requests(model: "Artifact", data: "DatasetSplits") -> float:
-    """Return the median milliseconds of a request with one example."""
-    examples = [data.test.fetch(np.arange(i, i + 1)) for i in range(min(REQUESTS, len(data.test)))]
-    seconds: list[float] = []
-    # The first round compiles, for each length of an example.
-    for _ in range(2):
-        seconds = []
-        for example in examples:
-            began = time.perf_counter()
-            model.predict_batch(example)
-            seconds.append(time.perf_counter() - began)
-    return 1000 * float(np.median(seconds))
 
 
 # === The answer ===
@@ -379,9 +356,9 @@ def _move(candidate: Candidate, champion: "Version | None", rows: Sequence[Row])
     cells = (f"{row.rule}: {row.candidate} | {row.reference} {_verdict(row)}" for row in rows)
     tags = {
         **_tag_predecessors(champion),
-        "promoted_by": _who(),
-        "promoted_at": _now(),
-        "promoted_because": "; ".join(cell.strip() for cell in cells)[:MOST_WORDS],
+        "promoted_by": _find_user(),
+        "promoted_at": _format_now(),
+        "promoted_because": "; ".join(cell.strip() for cell in cells)[:MAX_REASON],
     }
     registry, version = candidate.registry, candidate.version
     registry.move_champion(champion.number if champion else None, version.number, tags)
@@ -407,24 +384,35 @@ def _roll_back(project: Project, arguments: argparse.Namespace, fields: Sequence
     champion = registry.champion()
     if champion is None:
         raise ProjectError(f"--rollback: {registry.name} has no champion.")
-    if not champion.predecessors:
-        raise ProjectError(f"--rollback: no champion before {_title(registry, champion)} is known.")
-    number, *earlier = champion.predecessors
-    target = registry.find(number)
-    if target is None:
-        raise ProjectError(f"--rollback: version {number} of {registry.name} is deleted.")
+    target, earlier = _find_predecessor(registry, champion)
     step = f"from {_title(registry, champion)} to {_title(registry, target)}"
     if arguments.dry_run:
         print(f"dry run: the champion would go back {step}.")
         return
     # A version may have been champion more than once: these are the ones before this time.
     tags = {PREDECESSORS: ",".join(map(str, earlier))}
-    registry.move_champion(champion.number, number, tags)
+    registry.move_champion(champion.number, target.number, tags)
     print(f"the champion went back {step}.")
-    registry.tag(champion.number, {"rolled_back_by": _who(), "rolled_back_at": _now()})
+    registry.tag(champion.number, {"rolled_back_by": _find_user(), "rolled_back_at": _format_now()})
 
 
-def _who() -> str:
+def _find_predecessor(registry: "Registry", champion: "Version") -> "tuple[Version, list[int]]":
+    """Return the newest champion before this one that still exists, and those before that one."""
+    numbers, deleted = champion.predecessors, list[str]()
+    for place, number in enumerate(numbers):
+        if number == champion.number:  # it was champion before, and all in between are deleted
+            continue
+        if target := registry.find(number):
+            if deleted:
+                _warn(f"skipped, as it is deleted: version {', '.join(deleted)}.")
+            return target, numbers[place + 1 :]
+        deleted.append(str(number))
+    lost = f"; deleted: version {', '.join(deleted)}" if deleted else ""
+    title = _title(registry, champion)
+    raise ProjectError(f"--rollback: no champion before {title} is known{lost}.")
+
+
+def _find_user() -> str:
     """Return the user that git knows, else that of the system."""
     try:
         done = subprocess.run(
@@ -440,5 +428,5 @@ def _who() -> str:
         return socket.gethostname()
 
 
-def _now() -> str:
+def _format_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 def write_report(evaluation: Evaluation, by: tuple[str, ...], is_command: bool) -> None:
-    """Write the page and the figures behind it.
+    """Write the page, the numbers behind it, and the model card.
 
     Args:
         evaluation: the measured model.
@@ -29,7 +29,7 @@ def write_report(evaluation: Evaluation, by: tuple[str, ...], is_command: bool) 
     page = write_page(evidence)
     if _is_run_itself(evaluation) and not by:
         write_card(evidence)
-    write_json(evaluation.report_dir / FILE, as_json(evidence))
+    write_json(evidence.name_file(FILE), as_json(evidence))
     if is_command and evidence.slices:
         print(summarize(evidence.slices))
     (print if is_command else log.info)(f"Evidence: {page}")
@@ -39,6 +39,8 @@ def _is_run_itself(evaluation: Evaluation) -> bool:
     """Return whether a finished run is measured on its own test split, which the card is about."""
     run = evaluation.run
     if run is None or evaluation.summary is None or evaluation.split_name != "test":
+        return False
+    if not run.is_tested:  # its summary has the metrics of another split
         return False
     return evaluation.report_dir == run.report_dir
 

@@ -1,5 +1,7 @@
 """The answer in a sentence: how good the model is, and whether it is ahead of simpler ones."""
 
+import math
+
 from ..evidence import Evidence, Rival
 from ..html import Section, format_value, join, paragraph, table
 
@@ -46,6 +48,8 @@ def _compare(best: Rival) -> str:
     if best.difference is None:
         return reaches
     difference = best.difference
+    if not math.isfinite(difference.low):
+        return f"{reaches}; whether the difference is more than noise cannot be told"
     by = f"{format_value(abs(difference.value))}; 95 % interval of the difference "
     by += _format(difference.low, difference.high)
     if not difference.excludes_zero:

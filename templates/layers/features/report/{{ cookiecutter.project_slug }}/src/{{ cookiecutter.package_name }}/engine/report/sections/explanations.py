@@ -29,13 +29,13 @@ def make(evidence: Evidence) -> Section | None:
         for p, answer, explanation in zip(positions, answers, explanations, strict=True)
     ]
     method = next((e.method for e in explanations if e.method), "")
-    text = f"The worst examples first, then the best. Method: {method}"
+    text = f"The worst examples first, then the best. {method}"
     body = [paragraph(text), Markup('<div class="examples">{}</div>').format(join(cards))]
     return Section("explanations", "Explanations", join(body))
 
 
 def select_examples(evidence: Evidence) -> np.ndarray:
-    """Return positions of the worst and the best examples by the first metric that is a mean."""
+    """Return positions of the worst and the best examples by the last metric that is a mean."""
     size = len(evidence.evaluation.split)
     means = [metric for metric in evidence.metrics.values() if metric.values is not None]
     if not means:
@@ -44,6 +44,7 @@ def select_examples(evidence: Evidence) -> np.ndarray:
     metric = means[-1]
     assert metric.values is not None
     goodness = -metric.values if metric.lower_is_better else metric.values
+    goodness = np.where(np.isnan(goodness), -np.inf, goodness)
     order = np.argsort(goodness, kind="stable")
     return np.concatenate([order[:SHOWN], order[max(SHOWN, size - SHOWN) :]])
 
@@ -53,9 +54,11 @@ def _target(target: object) -> object:
 
 
 def _card(name: str, prediction: str, target: str, explanation: Explanation) -> Markup:
-    verdict = f"{prediction or '(none)'} ({explanation.score:.3f})"
-    head = Markup("<p><b>{}</b><br>{}; true: {}</p>").format(name, verdict, target or "(none)")
-    return Markup("<div>{}{}</div>").format(head, _draw(explanation, verdict))
+    head = Markup("<p><b>{}</b><br>{}; true: {}</p>").format(
+        name, prediction or "(none)", target or "(none)"
+    )
+    why = f"Why {explanation.target} ({explanation.score:.3f})"
+    return Markup("<div>{}{}</div>").format(head, _draw(explanation, why))
 
 
 def _draw(explanation: Explanation, title: str) -> Markup:

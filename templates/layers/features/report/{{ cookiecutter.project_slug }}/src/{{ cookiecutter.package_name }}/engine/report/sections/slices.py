@@ -14,16 +14,17 @@ def make(evidence: Evidence) -> Section | None:
     slices = evidence.slices
     if not slices:
         return None
+    names = list(evidence.metrics)
     tested = sum(part.p_value == part.p_value for part in slices)
     text = (
-        f"Slices marked as worse are worse than the other examples in {evidence.headline} beyond "
+        f"Slices marked as worse are worse than the other examples in {names[0]} beyond "
         f"noise: with {tested} slices looked at, the chance of marking any of them wrongly is "
         f"{ERROR_RATE:.0%} (Holm's correction). Of slices with fewer than {MIN_COUNT} examples "
         "nothing is said, nor of one from which they could be had by subtraction."
     )
-    names = list(evidence.metrics)
     header = ["column", "value", "examples", *names, "p", "verdict"]
-    rows = [_row(part, names) for part in slices]
+    # Marked ones first: of very many slices the last ones are left out.
+    rows = [_row(part, names) for part in sorted(slices, key=lambda part: not part.is_worse)]
     parts = [paragraph(text), paragraph(summarize(slices)), table(header, rows, "Slices")]
     return Section("slices", "Slices", join(parts))
 

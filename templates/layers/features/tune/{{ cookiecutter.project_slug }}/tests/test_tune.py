@@ -22,11 +22,11 @@ from {{ cookiecutter.package_name }} import __main__ as package
 from {{ cookiecutter.package_name }}.__main__ import program
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.engine.runs import all_runs, find_run
-from {{ cookiecutter.package_name }}.engine.tune import command, worker
+from {{ cookiecutter.package_name }}.engine.tune import command, parent_run, worker
 from {{ cookiecutter.package_name }}.engine.tune import study as studies
 from {{ cookiecutter.package_name }}.engine.tune import trial as trials
 from {{ cookiecutter.package_name }}.engine.tune.space import SearchSpace, read_space
-from {{ cookiecutter.package_name }}.engine.tune.trial import Epoch, kept_value
+from {{ cookiecutter.package_name }}.engine.tune.trial import Epoch, read_best_value
 
 from .conftest import UNRECORDED
 
@@ -228,10 +228,14 @@ def test_a_wrong_file_is_refused(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--trials", "0"], "--trials"),
+        (["--trials", "0"], "--trials: '0' is not allowed: a whole number of at least 1."),
+        (["--trials", "many"], "--trials: 'many' is not allowed: a whole number"),
         (["--trails", "3"], "unknown. Did you mean '--trials'?"),
         (["--study", "../up"], "'../up' is not allowed"),
-        (["--timeout", "-1"], "--timeout"),
+        (["--timeout", "-1"], "--timeout: '-1' is not allowed: minutes, more than 0 and less"),
+        (["--timeout", "0"], "--timeout: '0' is not allowed: minutes, more than 0 and less"),
+        (["--timeout", "nan"], "--timeout: 'nan' is not allowed: minutes"),
+        (["--timeout", "soon"], "--timeout: 'soon' is not allowed: minutes"),
         (["--space", "none.yaml"], "--space: 'none.yaml': No such file"),
         (["--storage", "mysql://ada:secret@host/db"], "'mysql://host/db' is not allowed"),
         (["--storage", "nonsense"], "is no URL of a database"),
@@ -357,9 +361,9 @@ def test_the_goal_is_that_of_the_weights_that_are_kept() -> None:
         Epoch(i, {"validation/loss": loss, "validation/accuracy": accuracy})
         for i, (loss, accuracy) in enumerate(zip(losses, accuracies, strict=True))
     ]
-    assert kept_value(epochs, "validation/accuracy") == 0.7
-    assert kept_value([], GOAL) is None
-    assert kept_value([Epoch(1, {GOAL: float("nan")})], GOAL) is None
+    assert read_best_value(epochs, "validation/accuracy") == 0.7
+    assert read_best_value([], GOAL) is None
+    assert read_best_value([Epoch(1, {GOAL: float("nan")})], GOAL) is None
 
 
 def test_trials_that_go_wrong_do_not_end_the_study(
@@ -491,6 +495,21 @@ def test_fields_of_the_config_file_are_kept(search: Any) -> None:
     assert rows()[0]["train.momentum"] == "0.8"
     line = "train --config configs/tuned.yaml --tracking.enabled false --train.epochs 6\n"
     assert line in Path("configs/tuned.yaml").read_text()
+
+
+def test_what_mlflow_gets_of_a_study(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures, tables and pages; no logs, which are the runs' own, and no database."""
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{own_folder / 'mlflow.db'}")
+    tracking = load_config([]).tracking
+    shown = ["curve.svg", "index.html", "trials.csv"]
+    for name in (*shown, "trial-0.log", "study.db"):
+        Path(name).write_text("content")
+    run_id = parent_run.begin(tracking, "one", {"goal": GOAL})
+    parent_run.end(tracking, run_id, {f"best.{GOAL}": 0.5}, {"train.momentum": 0.8}, own_folder)
+    kept = mlflow.MlflowClient().list_artifacts(run_id)
+    assert sorted(file.path for file in kept) == shown
 
 
 # === Several processes ===

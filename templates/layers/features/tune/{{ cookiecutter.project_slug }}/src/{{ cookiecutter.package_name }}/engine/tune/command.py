@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from .. import PACKAGE, PROGRAM
 from ..commands import Project
 from ..config_fields import BaseConfig, without_password
-from ..config_loader import Parser, argument_parser, positive
+from ..config_loader import Parser, argument_parser
 from ..errors import ProjectError
 from ..extensions import call_hooks
 from ..files import project_root, write_text
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 SPACE = Path("configs") / "search.yaml"
 TUNED = Path("configs") / "tuned.yaml"
+MAX_MINUTES = 1_000_000
 STORAGE = "OPTUNA_STORAGE"  # as for Optuna's own command; a password is out of sight there
 
 
@@ -78,7 +79,7 @@ def run(project: Project, words: list[str]) -> None:
 def _flags() -> Parser:
     parser = Parser(prog="tune", add_help=False, allow_abbrev=False)
     add = parser.add_argument
-    add("--trials", type=positive, default=20, metavar="N", help="of the study in all (20)")
+    add("--trials", type=_count, default=20, metavar="N", help="of the study in all (20)")
     add("--study", type=_name, default=PACKAGE, metavar="NAME", help=f"its name ({PACKAGE})")
     add(
         "--storage",
@@ -100,10 +101,21 @@ def _name(text: str) -> str:
     return text
 
 
+def _count(text: str) -> int:
+    if not re.fullmatch(r"\d{1,9}", text, re.ASCII) or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not allowed: a whole number of at least 1")
+    return int(text)
+
+
 def _minutes(text: str) -> float:
-    minutes = float(text)
-    if not 0 < minutes < 1e6:
-        raise ValueError(text)
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = 0.0
+    if not 0 < minutes < MAX_MINUTES:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not allowed: minutes, more than 0 and less than {MAX_MINUTES}"
+        )
     return minutes
 
 

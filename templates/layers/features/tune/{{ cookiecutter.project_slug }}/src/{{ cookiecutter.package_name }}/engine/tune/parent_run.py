@@ -12,6 +12,8 @@ from ..tracking.sender import PROBLEMS, connect, describe_problem, exclusive, op
 
 log = logging.getLogger(__name__)
 
+SUFFIXES = (".svg", ".png", ".csv", ".html")  # of files that show what a study came to
+
 
 def begin(tracking: TrackingFields, name: str, facts: dict[str, Any]) -> str | None:
     """Create the parent run and return its id; None if the store does not answer.
@@ -51,7 +53,7 @@ def end(
         run_id: of the parent run.
         metrics: of the study.
         best: the best settings.
-        folder: with figures and tables.
+        folder: of the study; its figures, tables and pages are recorded, and no log of a trial.
     """
     uri = tracking_uri(tracking)
     try:
@@ -59,7 +61,8 @@ def end(
         with exclusive(uri), mlflow.start_run(run_id=run_id):
             mlflow.log_metrics(metrics)
             mlflow.set_tags({f"best.{name}": str(value) for name, value in best.items()})
-            for file in sorted(folder.glob("*.*g")):
-                mlflow.log_artifact(str(file))
+            for file in sorted(folder.iterdir()):
+                if file.suffix in SUFFIXES:
+                    mlflow.log_artifact(str(file))
     except PROBLEMS as error:
         log.warning("MLflow: %s: %s", without_password(uri), describe_problem(error, uri))

@@ -16,7 +16,7 @@ from .space import tidy
 from .study import ENDED, Study, is_default
 from .trial import describe
 
-SHOWN = 5  # trials of the table
+TABLE_ROWS = 5  # trials of the table
 ENOUGH = 8  # complete trials from which on importance says something
 MUTED = "#7a8ba3"
 
@@ -30,11 +30,11 @@ def best_trials(study: Study) -> list[FrozenTrial]:
 def print_table(study: Study) -> None:
     """Print the best trials beside the configuration as it was given."""
     ranked = best_trials(study)
-    shown = ranked[:SHOWN]
-    shown += [trial for trial in ranked[SHOWN:] if is_default(trial)]
+    shown = ranked[:TABLE_ROWS]
+    shown += [trial for trial in ranked[TABLE_ROWS:] if is_default(trial)]
     names = list(study.space.fields)
     rows = [("trial", study.space.file.goal, *names)]
-    rows += [(_label(t), f"{_value(t):.5g}", *(_show(t.params[n]) for n in names)) for t in shown]
+    rows += [(_label(t), f"{_value(t):.5g}", *(_format(t.params[n]) for n in names)) for t in shown]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     print()
     for row in rows:
@@ -166,5 +166,5 @@ def _value(trial: FrozenTrial) -> float:
     return trial.value
 
 
-def _show(value: Any) -> str:
+def _format(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)

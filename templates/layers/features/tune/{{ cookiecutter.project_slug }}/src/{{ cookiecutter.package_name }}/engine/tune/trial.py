@@ -155,7 +155,7 @@ def end_with_parent() -> None:
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def kept_value(epochs: Sequence[Epoch], goal: str) -> float | None:
+def read_best_value(epochs: Sequence[Epoch], goal: str) -> float | None:
     """Return the goal at the epoch whose weights a run keeps: that of the lowest validation loss.
 
     The best of all epochs would be of weights that nobody gets, and the more so the noisier.

@@ -13,7 +13,7 @@ from ..runs import Run, find_run
 from ..signals import StopRequest
 from .space import tidy, to_word
 from .study import ENDED, HEARTBEAT, Study, TakenOver
-from .trial import KEY, Epoch, TrialProcess, describe, kept_value
+from .trial import KEY, Epoch, TrialProcess, describe, read_best_value
 
 POLL = 0.5  # seconds between two looks at a trial
 WAIT = 2.0  # seconds between two looks at the trials of others
@@ -199,7 +199,7 @@ class Worker:
                 names = [name for name in epoch.metrics if name.startswith("validation/")]
                 raise unknown("goal", goal, names)
             progress.epochs.append(epoch)
-            value = kept_value([epoch], goal)
+            value = read_best_value([epoch], goal)
             if value is None or not self.study.report(trial, epoch.number, value):
                 continue
             # The configuration as it was given is what the others are compared with.
@@ -230,7 +230,7 @@ class Worker:
     def _read_finished(self, run: Run) -> Outcome:
         goal = self.study.space.file.goal
         lines = [Epoch(line["epoch"], line["metrics"]) for line in run.read_metrics()]
-        value = kept_value([epoch for epoch in lines if goal in epoch.metrics], goal)
+        value = read_best_value([epoch for epoch in lines if goal in epoch.metrics], goal)
         if value is None:
             return Outcome(TrialState.FAIL, reason=f"{goal} is not a finite number")
         return Outcome(TrialState.COMPLETE, value)

@@ -52,11 +52,14 @@ def simulate_loss(random: np.random.Generator) -> list[WeightedMetric]:
 @pytest.fixture
 def same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     """Draw resamples once: they have one seed, and so are the same for all pairs of a size."""
-    parts = functools.cache(lambda size, *words: tuple(resample(size, *words)))
-    grouped = functools.cache(lambda size, *words: tuple(resample(size, GROUPS, *words)))
 
-    def draw(size: int, groups: np.ndarray | None, *words: int) -> tuple[np.ndarray, ...]:
-        return parts(size, None, *words) if groups is None else grouped(size, *words)
+    @functools.cache
+    def draw_once(size: int, is_grouped: bool, *words: int) -> list[np.ndarray]:
+        parts = resample(size, GROUPS if is_grouped else None, *words)
+        return [part.astype("float64") for part in parts]  # or each product would convert them
+
+    def draw(size: int, groups: np.ndarray | None, *words: int) -> list[np.ndarray]:
+        return draw_once(size, groups is not None, *words)
 
     monkeypatch.setattr(bootstrap, "resample", draw)
 

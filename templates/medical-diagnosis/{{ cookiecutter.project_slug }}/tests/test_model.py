@@ -1,8 +1,10 @@
 """Models: what they learn, recalibration, operating point and attributions."""
 
+import logging
 import re
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
@@ -192,6 +194,24 @@ def test_recalibration_is_saved_with_the_model(
     if method != "none":
         risks = objective.risks(again.predict_split(data.validation, 256))
         assert risks.mean() == pytest.approx(data.validation.targets.mean(), abs=0.05)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="others trace each shape")
+def test_many_models_and_batch_sizes_warn_of_nothing(
+    data: VisitSplits,
+    preprocessing: Preprocessing,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(logging.getLogger("tensorflow"), "propagate", True)
+    config = load_config([*COHORT, "--model.name", "logistic"], environment={})
+    inputs = preprocessing.transform(data.test)
+    for _ in range(8):
+        trained = build(config, data, preprocessing)
+        for size in (1, 5, 32):
+            trained.outputs(inputs[:size])
+        assert trained._run.experimental_get_tracing_count() == 1
+    assert "retracing" not in caplog.text
 
 
 def test_costs_move_the_operating_point(data: VisitSplits, preprocessing: Preprocessing) -> None:

@@ -1,4 +1,4 @@
-"""What ``inspect_data`` finds out about the classes of a user's examples."""
+"""What ``inspect`` finds out about the classes of a user's examples."""
 
 from collections import Counter
 

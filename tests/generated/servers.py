@@ -150,6 +150,11 @@ class Server:
         body = {"name": model, "key": key, "value": value}
         self._ask("registered-models/set-tag", json.dumps(body).encode())
 
+    def set_alias(self, model: str, alias: str, version: str) -> None:
+        """Give an alias to a version of a registered model."""
+        body = {"name": model, "alias": alias, "version": version}
+        self._ask("registered-models/alias", json.dumps(body).encode())
+
     def _ask(self, path: str, body: bytes | None) -> dict[str, Any]:
         request = Request(f"{self.uri}/api/2.0/mlflow/{path}", body)
         request.add_header("Content-Type", "application/json")

@@ -41,14 +41,30 @@ promote.check = meet
 sys.exit(main(["promote", *sys.argv[1:]]))
 """
 
-# Moves the alias to a version again and again, each time from the champion that it has just read.
+# Registers three versions without files, of which the first one is the champion.
+REGISTER = """
+import sys
+import mlflow
+from demo.config import load_config
+from demo.engine.tracking.registry import ALIAS, Registry
+
+name = sys.argv[1]
+Registry(name, load_config([]).tracking)
+client = mlflow.MlflowClient()
+client.create_registered_model(name)
+for _ in range(3):
+    client.create_model_version(name, "s3://nowhere/model")
+client.set_registered_model_alias(name, ALIAS, "1")
+"""
+
+# Moves the alias to a version so many times, each time from the champion that it has just read.
 RACE = """
 import sys, time
 from demo.config import load_config
 from demo.engine.tracking.registry import ChampionChanged, Registry
 
 registry, own = Registry(sys.argv[1], load_config([]).tracking), int(sys.argv[2])
-for _ in range(ROUNDS):
+for _ in range(int(sys.argv[3])):
     before = registry.champion_number()
     time.sleep(0.1)
     try:
@@ -57,52 +73,74 @@ for _ in range(ROUNDS):
     except ChampionChanged:
         print("lost", before, own, flush=True)
 """
-ROUNDS = 8
-RACE = RACE.replace("ROUNDS", str(ROUNDS))
+ROUNDS = 5
+MODEL, ELSEWHERE = "promoted", "promoted-elsewhere"
 
 
 @pytest.fixture(scope="module")
 def server(postgres: Postgres, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """MLflow's server; each test starts it when it wants it."""
+    """MLflow's server; the one test that kills it starts it again."""
     opened = Server(postgres.uri, tmp_path_factory.mktemp("promotions"))
+    opened.start()
     yield opened
     opened.kill()
 
 
-@pytest.fixture(scope="module")
-def project(run_in: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with three runs that MLflow does not have; its package is ``demo``."""
-    folder = tmp_path_factory.mktemp("promotion")
-    make = ["new", "vision-classifier", "demo", "-y", "--no-git", "-o", str(folder)]
+def store_of(uri: str, model: str) -> dict[str, str]:
+    """Environment of a project that registers a model."""
+    return {"MLFLOW_TRACKING_URI": uri, "APP__TRACKING__EXPERIMENT": model}
+
+
+def make_project(template: str, folder: Path) -> Path:
+    """Render a project whose package is ``demo``."""
+    make = ["new", template, "demo", "-y", "--no-git", "-q", "-o", str(folder)]
     own = {**os.environ, "HOME": str(folder)}
     subprocess.run([sys.executable, "-m", "aistart", *make], env=own, check=True)
     demo = folder / "demo"
     (demo / "configs/gate.yaml").write_text(GATE)
-    (demo / "src/meet.py").write_text(MEET)
-    (demo / "src/race.py").write_text(RACE)
-    done = run_in(demo, "demo", "train", *SMOKE, "--tracking.enabled", "false")
-    assert done.returncode == 0, done.stderr
-    (first,) = (demo / "runs").iterdir()
-    for copy in ("b", "c"):
-        shutil.copytree(first, first.with_name(f"{first.name}-{copy}"))
+    for name, text in (("meet", MEET), ("register", REGISTER), ("race", RACE)):
+        (demo / f"src/{name}.py").write_text(text)
     return demo
 
 
-@pytest.fixture
-def three_versions(project: Path, run_in: Run) -> Callable[..., dict[str, str]]:
-    """Register the three runs, and promote the first one."""
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project for images that has trained nothing yet."""
+    return make_project("vision-classifier", tmp_path_factory.mktemp("images"))
 
-    def register(uri: str, name: str) -> dict[str, str]:
-        store = {"MLFLOW_TRACKING_URI": uri, "APP__TRACKING__EXPERIMENT": name}
-        for run in sorted((project / "runs").iterdir()):
-            (run / "tracking.json").unlink(missing_ok=True)
-            sent = run_in(project, "demo", "replay", run.name, **store)
-            assert sent.returncode == 0, sent.stderr
-        done = run_in(project, "demo", "promote", "--run", f"models:/{name}/1", **store)
+
+@pytest.fixture(scope="module")
+def trained(
+    project: Path, run_in: Run, server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The project with three runs, which are the versions 1 to 3 of ``MODEL`` on the server.
+
+    Version 1 of ``ELSEWHERE`` there is a model for texts.
+    """
+    texts = make_project("text-classifier", tmp_path_factory.mktemp("texts"))
+    with ThreadPoolExecutor(2) as pool:
+        own = pool.submit(run_in, project, "demo", "train", *SMOKE, "--tracking.enabled", "false")
+        store = store_of(server.uri, ELSEWHERE)
+        others = pool.submit(run_in, texts, "demo", "train", *SMOKE, **store)
+    for done in (own.result(), others.result()):
         assert done.returncode == 0, done.stderr
-        return store
+    (first,) = (project / "runs").iterdir()
+    for copy in ("b", "c"):
+        shutil.copytree(first, first.with_name(f"{first.name}-{copy}"))
+    for run in sorted((project / "runs").iterdir()):
+        sent = run_in(project, "demo", "replay", run.name, **store_of(server.uri, MODEL))
+        assert sent.returncode == 0, sent.stderr
+    return project
 
-    return register
+
+@pytest.fixture
+def store(trained: Path, server: Server) -> dict[str, str]:
+    """Where version 1 of ``MODEL`` is the champion, and nothing waits."""
+    server.start()
+    server.set_alias(MODEL, "champion", "1")
+    for file in trained.glob("ready-*"):
+        file.unlink()
+    return store_of(server.uri, MODEL)
 
 
 def describe(server: Server, model: str) -> dict[str, Any]:
@@ -122,76 +160,68 @@ def claims(server: Server, model: str) -> list[str]:
     return [tag["key"] for tag in tags if tag["key"].startswith("moving_champion.")]
 
 
+def tags(server: Server, model: str, number: str) -> dict[str, str]:
+    """The tags of a version."""
+    (version,) = (one for one in server.versions(model) if one["version"] == number)
+    return {tag["key"]: tag["value"] for tag in version.get("tags", [])}
+
+
 def test_two_promotions_at_once(
-    project: Path, three_versions: Callable, run_in: Run, server: Server
+    trained: Path, store: dict[str, str], run_in: Run, server: Server
 ) -> None:
-    server.start()
-    name = "promoted-at-once"
-    store = three_versions(server.uri, name)
-    for file in project.glob("ready-*"):
-        file.unlink()
     with ThreadPoolExecutor(2) as pool:
         both = {
-            n: pool.submit(run_in, project, "meet", "--run", f"models:/{name}/{n}", **store)
+            n: pool.submit(run_in, trained, "meet", "--run", f"models:/{MODEL}/{n}", **store)
             for n in (2, 3)
         }
     done = {n: one.result() for n, one in both.items()}
     assert sorted(one.returncode for one in done.values()) == [0, 1], done
     winner = next(n for n, one in done.items() if one.returncode == 0)
     loser = 5 - winner
-    assert champion(server, name) == str(winner)
+    assert champion(server, MODEL) == str(winner)
     assert f"is version {winner} by now and not version 1" in done[loser].stderr
     # Compared with the new champion, it is as good.
-    again = run_in(project, "demo", "promote", "--run", f"models:/{name}/{loser}", **store)
+    again = run_in(trained, "demo", "promote", "--run", f"models:/{MODEL}/{loser}", **store)
     assert again.returncode == 0, again.stderr
-    assert champion(server, name) == str(loser)
+    assert champion(server, MODEL) == str(loser)
     for expected in (str(winner), "1"):
-        assert run_in(project, "demo", "promote", "--rollback", **store).returncode == 0
-        assert champion(server, name) == expected
-    assert claims(server, name) == []
+        assert run_in(trained, "demo", "promote", "--rollback", **store).returncode == 0
+        assert champion(server, MODEL) == expected
+    assert claims(server, MODEL) == []
 
 
 def test_the_server_is_killed_in_the_middle(
-    project: Path, three_versions: Callable, run_in: Run, server: Server
+    trained: Path, store: dict[str, str], run_in: Run, server: Server
 ) -> None:
-    server.start()
-    name = "promoted-in-vain"
-    store = three_versions(server.uri, name)
-    for file in project.glob("ready-*"):
-        file.unlink()
+    before = tags(server, MODEL, "2")
     with ThreadPoolExecutor(1) as pool:
-        late = pool.submit(run_in, project, "meet", "--run", f"models:/{name}/2", **store)
-        wait_for(lambda: late.done() or (project / "ready-2").exists(), "the table")
+        late = pool.submit(run_in, trained, "meet", "--run", f"models:/{MODEL}/2", **store)
+        wait_for(lambda: late.done() or (trained / "ready-2").exists(), "the table")
         server.kill()
-        (project / "ready-x").touch()
+        (trained / "ready-x").touch()
     done = late.result()
     assert done.returncode == 1
     assert done.stderr.startswith(f"error: registry: {server.uri}: "), done.stderr
     assert done.stderr.count("\n") == 1
     server.start()
-    assert champion(server, name) == "1"
-    (version,) = (one for one in server.versions(name) if one["version"] == "2")
-    assert not version.get("tags")
+    assert champion(server, MODEL) == "1"
+    assert tags(server, MODEL, "2") == before
 
 
 @pytest.mark.parametrize("kind", ["server", "postgresql", "sqlite"])
 def test_no_move_of_many_is_lost(
-    kind: str,
-    project: Path,
-    three_versions: Callable,
-    run_in: Run,
-    server: Server,
-    postgres: Postgres,
+    kind: str, project: Path, run_in: Run, server: Server, postgres: Postgres
 ) -> None:
     """The moves of three processes form one chain: each begins where the one before it ended."""
+    server.start()
     uris = {"postgresql": postgres.uri, "sqlite": f"sqlite:///{project / 'mlflow.db'}"}
-    if kind == "server":
-        server.start()
-    store = three_versions(uris.get(kind, server.uri), f"race-{kind}")
+    name = f"race-{kind}"
+    store = store_of(uris.get(kind, server.uri), name)
+    registered = run_in(project, "register", name, **store)
+    assert registered.returncode == 0, registered.stderr
     with ThreadPoolExecutor(3) as pool:
-        runs = [
-            pool.submit(run_in, project, "race", f"race-{kind}", str(n), **store) for n in (1, 2, 3)
-        ]
+        words = [(name, number, str(ROUNDS)) for number in "123"]
+        runs = [pool.submit(run_in, project, "race", *each, **store) for each in words]
     assert [run.result().returncode for run in runs] == [0, 0, 0], [r.result() for r in runs]
     lines = [line.split() for run in runs for line in run.result().stdout.splitlines()]
     moves = [(before, after) for word, before, after in lines if word == "moved"]
@@ -207,35 +237,30 @@ def test_no_move_of_many_is_lost(
     assert sorted(balances.values()) == [0, 0, 1], moves
 
 
-def test_processes_that_died(
-    project: Path, three_versions: Callable, run_in: Run, server: Server
-) -> None:
+def test_processes_that_died(project: Path, run_in: Run, server: Server) -> None:
     """A claim of one that died is waited for, for two minutes in all, and then forgotten."""
     server.start()
     name = "promoted-after-all"
-    store = three_versions(server.uri, name)
-    for claim, age in (("long-ago", 1000), ("just-now", 100)):
+    store = store_of(server.uri, name)
+    registered = run_in(project, "register", name, **store)
+    assert registered.returncode == 0, registered.stderr
+    for claim, age in (("long-ago", 1000), ("just-now", 105)):
         server.tag_model(name, f"moving_champion.{claim}", f"0 {time.time() - age:.0f}")
-    done = run_in(project, "demo", "promote", "--run", f"models:/{name}/2", **store)
-    assert done.returncode == 0, done.stderr
+    done = run_in(project, "race", name, "2", "1", **store)
+    assert done.stdout == "moved 1 2\n", done.stderr
     assert champion(server, name) == "2"
     assert claims(server, name) == []
 
 
-def test_a_champion_of_another_template(
-    demo: Path, aistart: Callable, run_in: Run, server: Server
-) -> None:
+def test_a_champion_of_another_template(trained: Path, run_in: Run, server: Server) -> None:
     server.start()
-    assert aistart("new", "text-classifier", "demo", "-y", "-o", "texts").exit_code == 0
-    texts, name = Path("texts/demo").resolve(), "promoted-elsewhere"
-    store = {"MLFLOW_TRACKING_URI": server.uri, "APP__TRACKING__EXPERIMENT": name}
-    for project in (texts, demo):
-        done = run_in(project, "demo", "train", *SMOKE, **store)
-        assert done.returncode == 0, done.stderr
-        (project / "configs/gate.yaml").write_text(GATE)
-    done = run_in(texts, "demo", "promote", **store)
-    assert done.returncode == 0, done.stderr
-    refused = run_in(demo, "demo", "promote", **store)
+    server.set_alias(ELSEWHERE, "champion", "1")
+    store = store_of(server.uri, ELSEWHERE)
+    run = min((trained / "runs").iterdir())
+    (run / "tracking.json").unlink()
+    sent = run_in(trained, "demo", "replay", run.name, **store)
+    assert sent.returncode == 0, sent.stderr
+    refused = run_in(trained, "demo", "promote", "--run", run.name, **store)
     assert refused.returncode == 3
     assert "its inputs differ (only there: 'text'; only here: 'image')" in refused.stderr
-    assert champion(server, name) == "1"
+    assert champion(server, ELSEWHERE) == "1"

@@ -22,10 +22,12 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("template", find_templates())
 def test_own_tests_pass(template: str, aistart: Callable, isolated: Path, run_in: Run) -> None:
-    assert aistart("new", template, template, "-y").exit_code == 0
-    # With the large models, which a user's `make test` leaves out. Tests of the engine, which is
-    # the same in every project and trains a task of its own, run in one of them.
-    words = [] if template == "vision-classifier" else ["--ignore", "tests/engine"]
+    # With the large models, which a user's `make test` leaves out. Tests of the engine and of the
+    # search, which are the same in every project, run in one of them.
+    is_first = template == "vision-classifier"
+    features = ["--with", "tune"] if is_first else []
+    assert aistart("new", template, template, "-y", *features).exit_code == 0
+    words = [] if is_first else ["--ignore", "tests/engine"]
     done = run_in(isolated / template, "pytest", "-q", "-m", "", "-p", "no:cacheprovider", *words)
     assert done.returncode == 0, done.stdout[-5000:]
     assert "skipped" not in done.stdout.splitlines()[-1]

@@ -490,7 +490,7 @@ def test_predict_streams(monkeypatch: pytest.MonkeyPatch) -> None:
 
     classes = SimpleNamespace(classes=("no", "yes"), separator="")
     model = SimpleNamespace(predict_split=predict_split, preprocessing=classes)
-    arguments = SimpleNamespace(input=["-"], batch_size=100)
+    arguments = SimpleNamespace(input=["-"], batch_size=100, explain=False)
     monkeypatch.setattr(sys, "stdin", lines())
     answers = prediction.predict(model, arguments, load_config([], environment={}))
     assert next(answers)["id"] == "1"

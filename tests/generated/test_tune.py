@@ -16,8 +16,17 @@ from tests.generated.test_tracking import files_with
 
 pytestmark = pytest.mark.slow
 
-TRIALS = 4
+TRIALS = 3
 SMOKE = ("--config", "configs/smoke.yaml", "--trials", str(TRIALS))
+# ``tune`` that takes a process for dead sooner.
+TUNE = """
+import sys
+from demo.__main__ import main
+from demo.engine.tune import study
+
+study.HEARTBEAT, study.GRACE = 2, 20
+sys.exit(main(["tune", *sys.argv[1:]]))
+"""
 
 
 @pytest.fixture
@@ -31,14 +40,14 @@ def tune_demo(aistart: Callable, isolated: Path) -> Path:
 def start(project: Path, name: str, *words: str, **options: str) -> subprocess.Popen[bytes]:
     """Start a search that prints to ``NAME.txt`` in the project."""
     environment = {**os.environ, "PYTHONPATH": str(project / "src"), **options}
-    command = [str(project_python()), "-m", "demo", "tune", *words]
+    command = [str(project_python()), "-c", TUNE, *words]
     with (project / f"{name}.txt").open("w") as output:
         return subprocess.Popen(
             command, cwd=project, env=environment, stdout=output, stderr=subprocess.STDOUT
         )
 
 
-def running(project: Path) -> list[Path]:
+def find_training_runs(project: Path) -> list[Path]:
     """Runs whose training has begun, and is not at its end."""
     begun = [file.parent for file in project.glob("runs/*/train.log")]
     return [run for run in begun if not (run / "model.keras").exists()]
@@ -58,7 +67,7 @@ def test_no_trial_is_lost_or_counted_twice(tune_demo: Path, postgres: Postgres) 
     def both_train() -> bool:
         texts = [(tune_demo / f"{name}.txt").read_text() for name in ("first", "second")]
         assert all(process.poll() is None for process in both), texts
-        return len(running(tune_demo)) == 2
+        return len(find_training_runs(tune_demo)) == 2
 
     wait_for(both_train, "a trial of each process", 300)
     both[0].kill()

@@ -136,7 +136,8 @@ class TrainFields(Section):
     profile_steps: str | None = Field(
         None,
         pattern=r"^[1-9]\d*:[1-9]\d*$",
-        description="calls (see steps_per_execution) that TensorBoard traces, such as 100:110",
+        description="calls (see steps_per_execution) that TensorBoard traces, such as 100:110; on "
+        "jax from Python 3.12 on",
     )
 
 

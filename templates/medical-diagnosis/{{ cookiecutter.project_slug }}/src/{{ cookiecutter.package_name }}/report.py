@@ -471,10 +471,15 @@ def _draw_calibration(path: Path, truth: np.ndarray, risk: np.ndarray) -> None:
         curve.set_title("Calibration (bins of equal size, 95 % intervals)")
         curve.legend(frameon=False, loc="upper left")
         bins = np.linspace(0, limit, 26)
-        parts = [np.minimum(risk[truth == value], limit) for value in (0, 1)]
+        capped = np.minimum(risk, limit)
+        bin_of = np.digitize(capped, bins[1:-1])
+        # Bars of few rows are left out: they are as good as single ones.
+        is_shown = np.bincount(bin_of)[bin_of] >= MIN_OUTCOMES
+        parts = [capped[(truth == value) & is_shown] for value in (0, 1)]
         labels = ["without", "with the outcome"]
         histogram.hist(parts, bins, stacked=True, color=[GREY, ORANGE], label=labels)
         note = " (higher ones in the last bar)" if risk.max() > limit else ""
+        note += "" if is_shown.all() else f", bars of {MIN_OUTCOMES} rows and more"
         histogram.set(xlabel=f"risk{note}", ylabel="rows")
         histogram.legend(frameon=False)
 

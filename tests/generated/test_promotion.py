@@ -1,7 +1,6 @@
 """Promotions of models on servers: at once, in the middle of a failure, and of other projects."""
 
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -41,7 +40,8 @@ promote.check = meet
 sys.exit(main(["promote", *sys.argv[1:]]))
 """
 
-# Registers three versions without files, of which the first one is the champion.
+# Registers three versions, of which the first one is the champion: without files, or two more of
+# the one that there is.
 REGISTER = """
 import sys
 import mlflow
@@ -51,9 +51,16 @@ from demo.engine.tracking.registry import ALIAS, Registry
 name = sys.argv[1]
 Registry(name, load_config([]).tracking)
 client = mlflow.MlflowClient()
-client.create_registered_model(name)
-for _ in range(3):
-    client.create_model_version(name, "s3://nowhere/model")
+if "again" in sys.argv:
+    first = client.get_model_version(name, "1")
+    model = first.source.removeprefix("models:/")
+    source, details = first.source, {"run_id": first.run_id, "model_id": model}
+else:
+    client.create_registered_model(name)
+    source, details = "s3://nowhere/model", {}
+    client.create_model_version(name, source)
+for _ in range(2):
+    client.create_model_version(name, source, **details)
 client.set_registered_model_alias(name, ALIAS, "1")
 """
 
@@ -113,7 +120,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(
     project: Path, run_in: Run, server: Server, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """The project with three runs, which are the versions 1 to 3 of ``MODEL`` on the server.
+    """The project with a run, which is all of the versions 1 to 3 of ``MODEL`` on the server.
 
     Version 1 of ``ELSEWHERE`` there is a model for texts.
     """
@@ -124,12 +131,10 @@ def trained(
         others = pool.submit(run_in, texts, "demo", "train", *SMOKE, **store)
     for done in (own.result(), others.result()):
         assert done.returncode == 0, done.stderr
-    (first,) = (project / "runs").iterdir()
-    for copy in ("b", "c"):
-        shutil.copytree(first, first.with_name(f"{first.name}-{copy}"))
-    for run in sorted((project / "runs").iterdir()):
-        sent = run_in(project, "demo", "replay", run.name, **store_of(server.uri, MODEL))
-        assert sent.returncode == 0, sent.stderr
+    store = store_of(server.uri, MODEL)
+    for words in (("demo", "replay", "latest"), ("register", MODEL, "again")):
+        done = run_in(project, *words, **store)
+        assert done.returncode == 0, done.stderr
     return project
 
 
@@ -256,7 +261,7 @@ def test_a_champion_of_another_template(trained: Path, run_in: Run, server: Serv
     server.start()
     server.set_alias(ELSEWHERE, "champion", "1")
     store = store_of(server.uri, ELSEWHERE)
-    run = min((trained / "runs").iterdir())
+    (run,) = (trained / "runs").iterdir()
     (run / "tracking.json").unlink()
     sent = run_in(trained, "demo", "replay", run.name, **store)
     assert sent.returncode == 0, sent.stderr

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from aistart.catalog import find_templates
+from tests.benchmarks import report
 from tests.generated.browser import WIDTHS, find_faults, open_page
 
 Run = Callable[..., object]
@@ -39,6 +40,14 @@ def test_the_page_of_each_template(
         for image in images.all():
             assert image.get_attribute("alt")
             assert image.evaluate("image => image.naturalWidth") > 0
+
+
+def test_a_report_of_many_examples_takes_little_memory(tmp_path: Path) -> None:
+    project = report.make_project(tmp_path)
+    for size, classes in report.CASES[1:]:
+        found = report.measure(project, size, classes)
+        assert found["megabytes"] < 300
+        assert found["page"] < 3
 
 
 def test_hostile_names_are_text(aistart: Callable, isolated: Path, run_in: Run) -> None:

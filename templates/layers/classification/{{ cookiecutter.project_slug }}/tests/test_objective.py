@@ -29,6 +29,29 @@ TRUTH = np.array([0, 1, 2, 2])
 LOGITS = np.array([[3.0, 0, 0], [0, 2.0, 0], [0, 0, 1.0], [4.0, 0, 0]], "float32")
 
 
+def test_weighted_metrics_are_those_of_the_split() -> None:
+    random = np.random.default_rng(0)
+    names = tuple("abcdef")
+    preprocessing = SimpleNamespace(
+        classes=names,
+        separator="",
+        encode_targets=lambda targets: np.array([names.index(name) for name in targets]),
+    )
+    split = SimpleNamespace(targets=np.array(names)[random.integers(5, size=200)])
+    outputs = random.normal(size=(200, 6))
+    measured = report.measure(split, outputs, preprocessing)
+    weighted = report.weighted_metrics(split, outputs, preprocessing)
+    assert list(weighted) == ["accuracy", "macro_f1", "top_3_accuracy", "top_5_accuracy", "loss"]
+    twice = np.repeat([[1.0, 2.0]], 100, axis=0).ravel()[None]
+    doubled = np.repeat(np.arange(200), twice[0].astype(int))
+    again = report.measure(
+        SimpleNamespace(targets=split.targets[doubled]), outputs[doubled], preprocessing
+    )
+    for name, metric in weighted.items():
+        assert metric.compute(np.ones((1, 200)))[0] == pytest.approx(measured[name])
+        assert metric.compute(twice)[0] == pytest.approx(again[name])
+
+
 def test_cross_entropy_is_that_of_keras() -> None:
     theirs = keras.losses.SparseCategoricalCrossentropy(from_logits=True)(TRUTH, LOGITS)
     np.testing.assert_allclose(objective.CrossEntropy()(TRUTH, LOGITS), theirs, rtol=1e-6)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MAX_CONFUSION_CLASSES = 30  # a larger matrix is unreadable
 MAX_ROC_CLASSES = 10  # more curves are unreadable
+TOP_K = (3, 5)
+MAX_F1_CLASSES = 100  # of more, F1 of resamples takes much memory
 CALIBRATION_BINS = 10
 BASELINE_METRICS = ("accuracy", "micro_f1", "loss", "macro_f1")
 
@@ -67,7 +69,7 @@ def measure_probabilities(
     if multilabel:
         measured["subset_accuracy"] = accuracy
     else:
-        for k in (3, 5):
+        for k in TOP_K:
             if len(classes) > k:
                 top_k = sk.top_k_accuracy_score(truth, scores, k=k, labels=classes)
                 measured[f"top_{k}_accuracy"] = float(top_k)
@@ -84,7 +86,9 @@ def measure_probabilities(
 def weighted_metrics(
     split: Split, outputs: np.ndarray, preprocessing: Preprocessing
 ) -> dict[str, WeightedMetric]:
-    """Return accuracy (of several labels: micro F1) and loss of weighted examples.
+    """Return those metrics of weighted examples that are sums over examples.
+
+    ``auroc`` and the calibration error are not: they would have to be sorted for each resample.
 
     Args:
         split: labelled examples.
@@ -96,7 +100,13 @@ def weighted_metrics(
     predicted = predict_classes(scores, preprocessing.separator)
     loss = WeightedMetric.mean(example_loss(truth, scores), lower_is_better=True)
     if not preprocessing.separator:
-        return {"accuracy": WeightedMetric.mean(predicted == truth), "loss": loss}
+        top = {
+            f"top_{k}_accuracy": WeightedMetric.mean(_is_among_best(truth, scores, k))
+            for k in TOP_K
+            if scores.shape[1] > k
+        }
+        f1 = {"macro_f1": _macro_f1(truth, predicted)} if scores.shape[1] <= MAX_F1_CLASSES else {}
+        return {"accuracy": WeightedMetric.mean(predicted == truth), **f1, **top, "loss": loss}
     hits = (predicted * truth).sum(axis=-1, dtype="float64")
     named = (predicted + truth).sum(axis=-1, dtype="float64")  # hits twice, and all mistakes
 
@@ -105,6 +115,28 @@ def weighted_metrics(
             return 2 * (weights @ hits) / (weights @ named)
 
     return {"micro_f1": WeightedMetric(micro_f1), "loss": loss}
+
+
+def _is_among_best(truth: np.ndarray, scores: np.ndarray, k: int) -> np.ndarray:
+    """Return whether fewer than k classes (size,) are likelier than the true one."""
+    own = scores[np.arange(len(truth)), truth]
+    return (scores > own[:, None]).sum(axis=1) < k
+
+
+def _macro_f1(truth: np.ndarray, predicted: np.ndarray) -> WeightedMetric:
+    """Return the mean F1 over the classes that occur, from class indices (size,)."""
+    present = np.unique(truth)
+    is_true, is_predicted = (labels[:, None] == present for labels in (truth, predicted))
+    hits = (is_true & is_predicted).astype("float64")  # (size, classes)
+    named = is_true.astype("float64") + is_predicted
+
+    def compute(weights: np.ndarray) -> np.ndarray:
+        occurs = weights @ is_true > 0  # a resample may lack a class
+        with np.errstate(invalid="ignore", divide="ignore"):
+            f1 = np.nan_to_num(2 * (weights @ hits) / (weights @ named))
+            return (f1 * occurs).sum(axis=1) / occurs.sum(axis=1)
+
+    return WeightedMetric(compute)
 
 
 def majority_row(

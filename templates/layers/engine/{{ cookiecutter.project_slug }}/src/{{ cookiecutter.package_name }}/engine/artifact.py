@@ -51,7 +51,12 @@ class Artifact:
         return self.task.postprocess(raw, self(raw), self.preprocessing)
 
     def predict_split(self, split: Split, batch_size: int) -> np.ndarray:
-        """Return postprocessed outputs (size, …) for a split, in its order."""
+        """Return postprocessed outputs (size, …) for a split, in its order.
+
+        Args:
+            split: any split of the task's data.
+            batch_size: examples that are predicted at once.
+        """
         return np.concatenate(
             [self.predict_batch(raw) for raw in _fetch_batches(split, batch_size)]
         )

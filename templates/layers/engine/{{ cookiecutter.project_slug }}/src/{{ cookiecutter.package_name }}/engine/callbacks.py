@@ -51,7 +51,13 @@ class Callbacks:
         self.list: keras.callbacks.CallbackList | None = None
 
     def begin(self, optimizer: keras.optimizers.Optimizer, epochs: int, steps: int) -> None:
-        """Give the network the optimizer of a phase; before the first, call ``on_train_begin``."""
+        """Give the network the optimizer of a phase; before the first, call ``on_train_begin``.
+
+        Args:
+            optimizer: of the phase; callbacks may read it.
+            epochs: of all phases together.
+            steps: of an epoch.
+        """
         if not self.by_name:
             return
         self.network.optimizer = optimizer
@@ -97,6 +103,10 @@ class Callbacks:
 
 def make_tensorboard(config: BaseConfig, run: Run) -> keras.callbacks.TensorBoard:
     """Return a callback that writes scalars, the graph and a trace to the folder of the run.
+
+    Args:
+        config: says whether to trace, and which calls.
+        run: whose folder it writes to.
 
     Raises:
         ProjectError: TensorBoard is not installed.

@@ -62,7 +62,12 @@ class Checkpoints:
         self._cost = 0.0
 
     def is_due(self, step: int, *, epoch_ended: bool) -> bool:
-        """Return whether to write a checkpoint after this step."""
+        """Return whether to write a checkpoint after this step.
+
+        Args:
+            step: global steps so far.
+            epoch_ended: whether the step was the last one of its epoch.
+        """
         if self.every_steps:
             return step % self.every_steps == 0
         passed = time.monotonic() - self._saved_at
@@ -71,6 +76,11 @@ class Checkpoints:
 
     def save(self, step: int, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> None:
         """Begin to write a checkpoint in the background; the arrays must not change any more.
+
+        Args:
+            step: global steps so far.
+            arrays: groups of arrays by name, such as the network's weights.
+            state: everything else, as JSON.
 
         Raises:
             Diverged: an array is not finite; nothing is written.

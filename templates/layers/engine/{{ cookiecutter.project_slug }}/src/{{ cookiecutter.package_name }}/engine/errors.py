@@ -52,7 +52,13 @@ class OutOfDeviceMemory(WorkerLost):
 
 
 def unknown(field: str, value: str, allowed: Iterable[str]) -> UsageProblem:
-    """Return an error that names field, value, the nearest valid one and all allowed ones."""
+    """Return an error that names field, value, the nearest valid one and all allowed ones.
+
+    Args:
+        field: what the value was given for.
+        value: the unknown one.
+        allowed: all valid ones.
+    """
     names = sorted(allowed)
     nearest = difflib.get_close_matches(value, names, n=1, cutoff=0.5)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
@@ -66,6 +72,10 @@ def run_command(body: Callable[[list[str]], None], words: Sequence[str]) -> int:
     """Call a command with the words of the command line and return its exit code.
 
     Errors are printed as one line; ``--debug`` among the words adds the traceback.
+
+    Args:
+        body: the command; it raises to fail.
+        words: of the command line, without the program's name.
     """
     debug = "--debug" in words
     if threading.current_thread() is threading.main_thread():

@@ -77,6 +77,11 @@ def evaluate(
 def check_reload(model: Artifact, file: Path, split: Split) -> None:
     """Load the saved file and compare its outputs with those of the model in memory.
 
+    Args:
+        model: as it is in memory.
+        file: that it was saved to.
+        split: of whose first examples the outputs are compared.
+
     Raises:
         ProjectError: they differ.
     """
@@ -98,6 +103,10 @@ def compare_with_baselines(
     metrics: Metrics, baselines: list[dict[str, Any]]
 ) -> dict[str, Any] | None:
     """Return by how much the model is ahead of the best baseline in the metric that matters most.
+
+    Args:
+        metrics: of the model, the one that matters most first.
+        baselines: rows of ``Task.measure_baselines``.
 
     Returns:
         ``metric``, ``of`` (name of that baseline) and ``by``; None without a baseline.

@@ -72,7 +72,12 @@ class Inspection:
 
 
 def format_counts(counts: dict[str, int], most: int = 12) -> str:
-    """Return ``a 12, b 7, …`` with the largest counts first."""
+    """Return ``a 12, b 7, …`` with the largest counts first.
+
+    Args:
+        counts: by name.
+        most: names that are shown; the others are counted.
+    """
     ordered = sorted(counts.items(), key=lambda item: -item[1])
     shown = [f"{name or '(empty)'} {count}" for name, count in ordered[:most]]
     more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
@@ -91,6 +96,10 @@ def predictability(values: Sequence[str], labels: Sequence[str]) -> float:
 
     That is the share of rows whose label is the most frequent one of the other rows with the same
     value. A value that occurs once predicts nothing.
+
+    Args:
+        values: (size,) of the column.
+        labels: (size,) of the same rows.
     """
     by_value: dict[str, Counter[str]] = defaultdict(Counter)
     for value, label in zip(values, labels, strict=True):

@@ -135,7 +135,12 @@ class Preprocessing(Protocol):
 
     @classmethod
     def fit(cls, train: Any, config: Config) -> Any:
-        """Learn what is needed from the training split alone."""
+        """Learn what is needed from the training split alone.
+
+        Args:
+            train: the training split.
+            config: of the run.
+        """
 
     def prepare(self, raw: Any) -> Any:
         """Do the costly, repeatable part, whose result is cached: decode, resize, tokenise."""

@@ -80,6 +80,12 @@ def build(
 ) -> keras.Model:
     """Build the network on the run's devices, from scratch or from earlier weights.
 
+    Args:
+        task: builds it.
+        config: of the run.
+        preprocessing: fitted on the training split.
+        strategy: the devices.
+
     Raises:
         UsageProblem: ``train.init_from`` names a model that shares no layer with the network.
     """

@@ -62,7 +62,14 @@ class Progress:
 
 
 def report_start(run: Run, config: BaseConfig, data: DatasetSplits, strategy: Strategy) -> None:
-    """Log where a run trains, on what, and what of the data was left out."""
+    """Log where a run trains, on what, and what of the data was left out.
+
+    Args:
+        run: its folder.
+        config: of the run.
+        data: its splits.
+        strategy: the devices.
+    """
     sizes = ", ".join(f"{count} {name}" for name, count in data.sizes().items())
     log.info("Run %s: %s", run.id, strategy.reason)
     log.info("Data %s: %s examples", data.source, sizes)
@@ -77,7 +84,12 @@ def report_start(run: Run, config: BaseConfig, data: DatasetSplits, strategy: St
 
 
 def report_end(run: Run, summary: Summary) -> None:
-    """Log the test metrics beside those of the baselines, and where everything is."""
+    """Log the test metrics beside those of the baselines, and where everything is.
+
+    Args:
+        run: its folder.
+        summary: of the finished run.
+    """
     rows = [{"name": summary["model"], "metrics": summary["metrics"]}, *summary["baselines"]]
     names = [n for n in summary["metrics"] if any(n in b["metrics"] for b in summary["baselines"])]
     names = names or list(summary["metrics"])[:3]

@@ -24,6 +24,10 @@ def spread_seeds(network: keras.Model, seed: int) -> None:
 
     Layers that are made with the same seed, or with none as those of presets are, would drop the
     same units, or others each time that the network is built.
+
+    Args:
+        network: with layers such as dropout.
+        seed: of the run.
     """
     first = int(np.random.SeedSequence(seed).generate_state(1)[0])
     for place, state in enumerate(find_seed_states(network)):

@@ -20,7 +20,13 @@ def iterate_parts(rows: Iterable[Any], size: int = SHOWN) -> Iterator[list[Any]]
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV file in one step."""
+    """Write a CSV file in one step.
+
+    Args:
+        path: of the file.
+        header: names of the columns.
+        rows: cells, in the columns' order.
+    """
     with atomic_write(path) as beside, beside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(header)

@@ -124,7 +124,15 @@ class JaxStep:
     metrics: MetricSums
 
     def train(self, trainable, rest, slots, sums, batch):
-        """Return the four parts of the state after a batch of inputs, targets and weights."""
+        """Return the four parts of the state after a batch of inputs, targets and weights.
+
+        Args:
+            trainable: values of the trainable variables.
+            rest: values of the network's other variables.
+            slots: values of the optimizer's variables.
+            sums: running sums, see ``MetricSums``.
+            batch: inputs, targets and weights (batch, …).
+        """
         import jax  # an extra
 
         def compute_loss(trainable, rest):

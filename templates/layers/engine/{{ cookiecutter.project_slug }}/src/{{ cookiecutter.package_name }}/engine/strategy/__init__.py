@@ -155,6 +155,10 @@ class Strategy:
 def prepare(runtime: RuntimeFields, environment: Mapping[str, str] = os.environ) -> str:
     """Set what must be set before the first tensor: log level, backend, threads, virtual devices.
 
+    Args:
+        runtime: names backend, threads and virtual devices.
+        environment: variables that may name the backend.
+
     Returns:
         The name of the backend.
 
@@ -190,6 +194,10 @@ def prepare(runtime: RuntimeFields, environment: Mapping[str, str] = os.environ)
 
 def choose_backend(runtime: RuntimeFields, environment: Mapping[str, str] = os.environ) -> str:
     """Return the backend that ``runtime.backend`` or ``KERAS_BACKEND`` names.
+
+    Args:
+        runtime: may name backend and strategy.
+        environment: variables that may name the backend.
 
     Raises:
         UsageProblem: they name two, an unknown one, or one without the requested strategy.
@@ -325,7 +333,12 @@ def select_devices(devices: list[Any], runtime: RuntimeFields, seen: str) -> lis
 
 
 def too_few_devices_error(strategy: str, seen: str) -> UsageProblem:
-    """Return the error for one device where several are needed; it says what to do."""
+    """Return the error for one device where several are needed; it says what to do.
+
+    Args:
+        strategy: the requested one.
+        seen: the devices in words.
+    """
     return UsageProblem(
         f"runtime.strategy: {strategy!r} needs at least two devices and sees {seen}; use 'single', "
         "or rehearse with --runtime.virtual_devices 2."
@@ -333,7 +346,12 @@ def too_few_devices_error(strategy: str, seen: str) -> UsageProblem:
 
 
 def describe_devices(count: int, kind: str) -> str:
-    """Return a number of devices in words: ``1 CPU device``, ``4 GPUs``."""
+    """Return a number of devices in words: ``1 CPU device``, ``4 GPUs``.
+
+    Args:
+        count: of the devices.
+        kind: ``CPU``, ``GPU`` or ``TPU``.
+    """
     if kind == "CPU":
         return f"{count} CPU device{'s' * (count != 1)}"
     return f"{count} {kind}{'s' * (count != 1)}"

@@ -48,6 +48,11 @@ def write_request(run: Run, model: "Artifact", data: "DatasetSplits") -> None:
 
     It has ``signature``, the columns of ``inputs`` and ``outputs`` as MLflow writes them;
     ``example``, a request, with bytes as base64; and ``requirements``, packages of the model.
+
+    Args:
+        run: whose folder it is.
+        model: that will be served.
+        data: an example is taken from it.
     """
     task, preprocessing = model.task, model.preprocessing
     rows = [
@@ -145,7 +150,12 @@ class Recorder:
 
 @contextmanager
 def record(tracking: TrackingFields, run: Run) -> Iterator[Recorder | None]:
-    """Record a run while it is trained; yield None where that is switched off."""
+    """Record a run while it is trained; yield None where that is switched off.
+
+    Args:
+        tracking: says whether and where.
+        run: whose folder is followed.
+    """
     recorder = Recorder(tracking, run) if tracking.enabled else None
     try:
         yield recorder

@@ -249,6 +249,10 @@ def read_request(run: Run) -> tuple[ModelSignature, pd.DataFrame, list[str]]:
 def replay(run: Run, config: BaseConfig) -> dict[str, Any]:
     """Send a run, or what is missing of it, and return the contents of ``tracking.json``.
 
+    Args:
+        run: whose folder is read.
+        config: names the store.
+
     Raises:
         ProjectError: the store does not answer, or another process is sending the run.
     """
@@ -316,6 +320,11 @@ def _print_line(text: str) -> None:
 
 def fetch_model(uri: str, config: BaseConfig, field: str) -> Path:
     """Download a model (``models:/NAME/1``, ``runs:/ID/model``) and return its data folder.
+
+    Args:
+        uri: of the model.
+        config: names the store.
+        field: what the URI was given for, for messages.
 
     Raises:
         ProjectError: there is no such model, or the store cannot be reached.

@@ -9,6 +9,7 @@ import numpy as np
 from .config import Config
 from .data import Histories, as_histories
 from .datasets.events import read_features
+from .engine.bootstrap import estimate
 from .engine.columns import align_columns
 from .engine.errors import UsageProblem
 from .engine.figures import figure
@@ -18,7 +19,6 @@ from .engine.weighted_metrics import WeightedMetric
 from .preprocessing import Preprocessing
 from .ranking import recall_curve, target_indices, user_metrics
 
-BOOTSTRAP_SAMPLES = 200  # for the confidence interval
 SHOWN_USERS = 20
 SHOWN_ITEMS = 10  # recommendations and interactions of each of them
 BASELINE_METRICS = ("ndcg_at_10", "recall_at_20", "mrr")
@@ -47,15 +47,10 @@ def measure(split: Split, outputs: np.ndarray, preprocessing: Preprocessing) -> 
     metrics["novelty_at_10"] = float(-np.log2(shares[shown]).mean()) if len(shown) else 0.0
     expected = float((shares * shares).sum() / shares.sum())  # share of a random interaction's item
     metrics["popularity_bias_at_10"] = float(shares[shown].mean() / expected) if len(shown) else 0.0
-    # scipy.stats.bootstrap refuses a single user, and holds all samples in memory.
-    random = np.random.default_rng(0)
-    values = per_user["ndcg_at_10"]
-    means = [
-        values[random.integers(len(values), size=len(values))].mean()
-        for _ in range(BOOTSTRAP_SAMPLES)
-    ]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return metrics | {"ndcg_at_10_low": float(low), "ndcg_at_10_high": float(high)}
+    interval = estimate(WeightedMetric.mean(per_user["ndcg_at_10"]), len(split.targets))
+    if np.isfinite(interval.low):  # not of a single user
+        metrics |= {"ndcg_at_10_low": interval.low, "ndcg_at_10_high": interval.high}
+    return metrics
 
 
 def weighted_metrics(

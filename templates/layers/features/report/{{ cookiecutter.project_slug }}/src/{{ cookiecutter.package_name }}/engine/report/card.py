@@ -16,7 +16,7 @@ from .. import PACKAGE
 from ..files import project_root, write_text
 from ..lookup import find
 from .evidence import Evidence
-from .html import format_value
+from .html import format_range
 from .markdown import escape, table
 from .sections.answer import describe_answer
 from .sections.slices import summarize
@@ -178,7 +178,7 @@ def _describe_evaluation(evidence: Evidence) -> str:
 def _range(rival: Any) -> str:
     if rival.difference is None:
         return ""
-    return f"{format_value(rival.difference.low)} to {format_value(rival.difference.high)}"
+    return format_range(rival.difference.low, rival.difference.high)
 
 
 def _describe_slices(evidence: Evidence) -> str:

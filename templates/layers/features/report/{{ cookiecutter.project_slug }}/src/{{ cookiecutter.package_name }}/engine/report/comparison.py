@@ -16,7 +16,7 @@ from ..figures import figure
 from ..files import write_text
 from ..lookup import find
 from ..runs import Run
-from .html import Section, format_value, join, paragraph, table
+from .html import Section, format_range, join, paragraph, table
 from .html import figure as show_figure
 from .page import TABLE, render
 
@@ -99,7 +99,7 @@ def _weigh_all(project: Project, runs: Sequence[Run]) -> list[Any]:
 def _describe(difference: Interval) -> tuple[float, str, str]:
     if not math.isfinite(difference.low):
         return difference.value, "", "undefined"
-    interval = f"{format_value(difference.low)} to {format_value(difference.high)}"
+    interval = format_range(difference.low, difference.high)
     verdict = "within noise"
     if difference.excludes_zero:
         verdict = "better" if difference.value > 0 else "worse"

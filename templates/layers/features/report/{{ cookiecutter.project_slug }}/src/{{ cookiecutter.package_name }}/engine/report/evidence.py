@@ -13,7 +13,7 @@ from ..config_fields import BaseConfig
 from ..evaluation import Evaluation
 from ..interfaces import Split, Task
 from ..weighted_metrics import WeightedMetric
-from .html import format_value
+from .html import format_range
 from .slices import Slice, measure_slices
 
 FILE = "evidence.json"  # of the test split
@@ -68,7 +68,7 @@ class Evidence:
             low, high = self.intervals[name].low, self.intervals[name].high
         if low is None or high is None:
             return ""
-        return f"{format_value(low)} to {format_value(high)}"
+        return format_range(low, high)
 
     @property
     def headline(self) -> str:

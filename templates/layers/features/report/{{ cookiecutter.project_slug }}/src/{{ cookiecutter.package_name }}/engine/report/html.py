@@ -127,6 +127,11 @@ def format_value(value: Any) -> str:
     return str(value)
 
 
+def format_range(low: float, high: float) -> str:
+    """Return an interval as a person reads it."""
+    return f"{format_value(low)} to {format_value(high)}"
+
+
 def _cell(value: Any) -> Markup:
     if isinstance(value, Markup):
         return Markup("<td>{}</td>").format(value)

@@ -3,7 +3,7 @@
 import math
 
 from ..evidence import Evidence, Rival
-from ..html import Section, format_value, join, paragraph, table
+from ..html import Section, format_range, format_value, join, paragraph, table
 
 
 def make(evidence: Evidence) -> Section:
@@ -51,7 +51,7 @@ def _compare(best: Rival) -> str:
     if not math.isfinite(difference.low):
         return f"{reaches}; whether the difference is more than noise cannot be told"
     by = f"{format_value(abs(difference.value))}; 95 % interval of the difference "
-    by += _format(difference.low, difference.high)
+    by += format_range(difference.low, difference.high)
     if not difference.excludes_zero:
         return f"{reaches}, and the difference is within noise ({by})"
     place = "ahead of" if difference.value > 0 else "behind"
@@ -62,12 +62,8 @@ def _row(evidence: Evidence, rival: Rival) -> tuple[str | float, ...]:
     if rival.difference is None:
         return rival.name, rival.value, "", ""
     low, high = rival.difference.low, rival.difference.high
-    return rival.name, rival.value, rival.difference.value, _format(low, high)
+    return rival.name, rival.value, rival.difference.value, format_range(low, high)
 
 
 def _value(evidence: Evidence) -> float:
     return next(iter(evidence.evaluation.metrics.values()))
-
-
-def _format(low: float, high: float) -> str:
-    return f"{format_value(low)} to {format_value(high)}"

@@ -2,7 +2,6 @@
 found."""
 
 import ast
-import hashlib
 import json
 import os
 import re
@@ -98,25 +97,22 @@ def contents(folder: Path) -> dict[str, tuple[int, bytes]]:
 
 
 @pytest.mark.slow
-def test_tests_of_every_pair_of_options_are_collected(aistart: Callable, isolated: Path) -> None:
-    """Once for all variants that have the same code."""
-    hashes: set[str] = set()
-    for number, variant in enumerate(variants()):
-        output = isolated / str(number)
-        output.mkdir()
-        words = ["--no-git", *variant.words, "-o", str(output)]
-        assert aistart("new", variant.template, "demo", "-y", *words).exit_code == 0
-        project = output / "demo"
-        code = b"".join(path.read_bytes() for path in sorted(project.rglob("*.py")))
-        digest = hashlib.sha256(code).hexdigest()
-        if digest in hashes:
-            continue
-        hashes.add(digest)
+@pytest.mark.parametrize("template", find_templates())
+def test_tests_are_collected_with_all_features_and_with_none(
+    template: str, aistart: Callable, isolated: Path
+) -> None:
+    """Answers change no code of a project, but features do."""
+    features = find_templates()[template].features
+    every = [word for name in features for word in ("--with", name)]
+    for name, words in (("none", ["--minimal"]), ("every", every)):
+        project = isolated / name / "demo"
+        project.parent.mkdir()
+        options = ("-y", "--no-git", "-o", str(project.parent), *words)
+        assert aistart("new", template, "demo", *options).exit_code == 0
         command = [str(project_python()), "-m", "pytest", "-q", "--collect-only"]
         done = subprocess.run(command, cwd=project, capture_output=True, text=True, env=SOURCES)
         assert done.returncode == 0, done.stdout
         assert " tests collected" in done.stdout
-    assert len(hashes) == len(find_templates())
 
 
 @pytest.mark.slow

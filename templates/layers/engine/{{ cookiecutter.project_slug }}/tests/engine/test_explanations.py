@@ -43,7 +43,7 @@ def linear() -> tuple[keras.Model, np.ndarray]:
     return network, kernel
 
 
-def curved() -> keras.Model:
+def make_curve() -> keras.Model:
     """Return a network whose gradients change a lot on the way to an example."""
     keras.utils.set_random_seed(0)
     number = keras.Input((6,))
@@ -66,7 +66,7 @@ def test_values_of_a_linear_network_are_weight_times_input() -> None:
 
 
 def test_values_add_up_to_the_difference_of_outputs() -> None:
-    network = curved()
+    network = make_curve()
     inputs = (3 * RANDOM.normal(size=(30, 6))).astype("float32")
     weights = class_weights(np.arange(30) % 2, 2, exclusive=True)
     found = integrate_gradients(Probe(network), inputs, np.zeros(6), inputs, weights)
@@ -82,7 +82,7 @@ def test_what_is_not_reached_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(explanations, "MIN_STEPS", 1)
     inputs = (5 * RANDOM.normal(size=(20, 6))).astype("float32")
     weights = class_weights(np.zeros(20, int), 2, exclusive=False)
-    found = integrate_gradients(Probe(curved()), inputs, np.zeros(6), inputs, weights)
+    found = integrate_gradients(Probe(make_curve()), inputs, np.zeros(6), inputs, weights)
     missed = np.abs(found.values.sum(axis=1) - found.difference)
     np.testing.assert_allclose(found.error, missed / np.abs(found.difference), rtol=1e-6)
     assert found.error.max() > TOLERANCE
@@ -138,7 +138,7 @@ def test_weights_that_change_later_count() -> None:
         np.testing.assert_allclose(gradients[0], factor * kernel[:, 0], rtol=1e-6)
 
 
-def planted(size: int = 16) -> keras.Model:
+def make_patch_detector(size: int = 16) -> keras.Model:
     """Return a network whose first class is a bright patch anywhere, its second a dark one."""
     image = keras.Input((size, size, 1))
     x = keras.layers.Conv2D(2, 3, padding="same", activation="relu", name="find")(image)
@@ -150,7 +150,7 @@ def planted(size: int = 16) -> keras.Model:
 
 
 def test_a_heatmap_lies_on_the_planted_patch() -> None:
-    network = planted()
+    network = make_patch_detector()
     images = np.zeros((2, 16, 16, 1), "float32")
     images[0, 2:6, 10:14], images[1, 2:6, 10:14] = 1, -1
     images[0, 10:14, 2:6], images[1, 10:14, 2:6] = -1, 1

@@ -27,7 +27,9 @@ LENIENT = "metrics: {headline: {not_worse_by: 0.9}}"
 
 
 @pytest.fixture(scope="module")
-def registered(project_with_a_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project_with_versions(
+    project_with_a_run: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """A folder with two runs, of which the registry beside them has versions 1 and 2."""
     folder = tmp_path_factory.mktemp("promote")
     (folder / "pyproject.toml").touch()
@@ -48,10 +50,10 @@ def registered(project_with_a_run: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture
-def registry(registered: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
+def registry(project_with_versions: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
     """The registry of the current project, without a champion."""
-    monkeypatch.chdir(registered)
-    monkeypatch.setenv(STORE, f"sqlite:///{registered / 'mlflow.db'}")
+    monkeypatch.chdir(project_with_versions)
+    monkeypatch.setenv(STORE, f"sqlite:///{project_with_versions / 'mlflow.db'}")
     write_gate(LENIENT)
     opened = Registry(NAME, TrackingFields(uri=os.environ[STORE]))
     if opened.champion_number():

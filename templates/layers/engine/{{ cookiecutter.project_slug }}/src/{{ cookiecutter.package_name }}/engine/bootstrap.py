@@ -53,7 +53,12 @@ def resample(
 
 
 def number_groups(groups: np.ndarray) -> np.ndarray:
-    """Return numbers (size,) from 0 on: one for each group, and for each example without one."""
+    """Return numbers (size,) from 0 on: one for each group, and for each example without one.
+
+    Groups that are numbers already, as this function returns them, stay as they are.
+    """
+    if groups.dtype.kind == "i":
+        return groups
     names = np.asarray(groups, dtype=object).astype(str)
     own = np.array([f"\0{place}" for place in range(len(names))])
     return np.unique(np.where(names == "", own, names), return_inverse=True)[1]
@@ -80,8 +85,8 @@ def estimate(
     """
     from scipy import stats  # takes half a second to import
 
-    units = count_units(size, groups)
-    if units == size and metric.values is not None and is_binary(metric.values):
+    groups = None if groups is None else number_groups(groups)
+    if count_units(size, groups) == size and metric.values is not None and is_binary(metric.values):
         wilson = stats.binomtest(int(metric.values.sum()), size).proportion_ci(method="wilson")
         return Interval(float(metric.values.mean()), float(wilson.low), float(wilson.high))
     return _interval(metric.compute, size, groups, draws, seed)
@@ -112,6 +117,7 @@ def compare(
     Returns:
         The difference, above 0 where the first is better, be the metric a score or a loss.
     """
+    groups = None if groups is None else number_groups(groups)
     sign = -1.0 if first.lower_is_better else 1.0
 
     def difference(weights: np.ndarray) -> np.ndarray:

@@ -114,11 +114,7 @@ def _front_matter(evidence: Evidence) -> str:
     task = {"type": fields.get("pipeline_tag", "other")}
     dataset = {"name": evaluation.data.source, "type": evaluation.data.source}
     dataset |= {"split": evaluation.split_name}
-    metrics = [
-        {"type": name.partition("/")[2], "value": round(value, 6)}
-        for name, value in evaluation.metrics.items()
-        if not name.endswith(("_low", "_high"))
-    ]
+    metrics = [{"type": n, "value": round(value, 6)} for n, value in evidence.values.items()]
     results = [{"task": task, "dataset": dataset, "metrics": metrics}]
     fields["model-index"] = [{"name": PACKAGE, "results": results}]
     return f"---\n{yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)}---\n\n"
@@ -154,16 +150,10 @@ def _describe_data(evidence: Evidence) -> str:
 
 def _describe_evaluation(evidence: Evidence) -> str:
     evaluation, split = evidence.evaluation, evidence.evaluation.split_name
-    rows = [
-        (name, value, evidence.describe_interval(name))
-        for name, value in (
-            (key.partition("/")[2], value) for key, value in evaluation.metrics.items()
-        )
-        if not name.endswith(("_low", "_high"))
-    ]
-    text = f"On the {split} split. Intervals are 95 % bootstrap intervals"
+    rows = [(n, value, evidence.describe_interval(n)) for n, value in evidence.values.items()]
+    text = f"On the {split} split. Intervals hold 95 %"
     groups = evaluation.split.groups
-    text += " over groups." if groups is not None and (groups != "").any() else "."
+    text += ", over groups." if groups is not None and (groups != "").any() else "."
     blocks = [text, table(("metric", "value", "95 % interval"), rows)]
     if evidence.rivals:
         rivals = [

@@ -1,7 +1,6 @@
 """The page of ``runs compare --html``: metrics, configurations and curves of runs side by side."""
 
 import math
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,9 @@ from .. import PACKAGE, strategy
 from ..bootstrap import Interval, compare
 from ..commands import Project
 from ..commands.runs import flat_config
-from ..figures import figure
-from ..files import write_text
-from ..lookup import find
 from ..runs import Run
-from .html import Section, format_range, join, paragraph, table
-from .html import figure as show_figure
-from .page import TABLE, render
+from .html import Section, draw_figure, format_range, join, paragraph, table
+from .page import write_sections
 
 COLORS = ("#1d4ed8", "#c2410c", "#15803d", "#7c3aed", "#be185d", "#0e7490")
 MAX_CURVES = len(COLORS)
@@ -40,7 +35,7 @@ def write_comparison(project: Project, runs: Sequence[Run], path: Path) -> None:
     ]
     made = [section for section in sections if section is not None]
     title = f"{PACKAGE}: {', '.join(run.id for run in runs)}"
-    write_text(path, render(find(TABLE, "template"), title, made))
+    write_sections(path, title, made)
 
 
 def _compare_metrics(runs: Sequence[Run]) -> Section:
@@ -123,22 +118,23 @@ def _compare_curves(runs: Sequence[Run]) -> Section | None:
     names = sorted(name for name in every if name.startswith("validation/"))
     if not names:
         return None
-    drawn = [_draw_curve(name, runs, epochs) for name in names]
+    parts: list[Markup] = []
+    for name in names:
+        _draw_curve(parts, name, runs, epochs)
     text = f"Of more than {MAX_CURVES} runs, the first {MAX_CURVES} are drawn."
-    notes = [paragraph(text, "note")] if len(runs) > MAX_CURVES else []
-    return Section("curves", "Curves", join([*drawn, *notes]))
+    parts += [paragraph(text, "note")] if len(runs) > MAX_CURVES else []
+    return Section("curves", "Curves", join(parts))
 
 
-def _draw_curve(name: str, runs: Sequence[Run], epochs: Sequence[dict[int, Any]]) -> Markup:
+def _draw_curve(
+    parts: list[Markup], name: str, runs: Sequence[Run], epochs: Sequence[dict[int, Any]]
+) -> None:
     description = f"{name} after each epoch of each run."
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "curve.svg"
-        with figure(path, 6.4, 3.6, description=description) as axis:
-            for run, by_epoch, color in zip(runs, epochs, COLORS, strict=False):
-                points = [(e, m[name]) for e, m in by_epoch.items() if name in m]
-                if points:
-                    axis.plot(*zip(*points, strict=True), color=color, marker=".", label=run.id)
-            axis.set(xlabel="epoch", ylabel=name)
-            axis.xaxis.get_major_locator().set_params(integer=True)
-            axis.legend(frameon=False)
-        return show_figure(path, name)
+    with draw_figure(parts, name, 6.4, 3.6, description) as axis:
+        for run, by_epoch, color in zip(runs, epochs, COLORS, strict=False):
+            points = [(e, m[name]) for e, m in by_epoch.items() if name in m]
+            if points:
+                axis.plot(*zip(*points, strict=True), color=color, marker=".", label=run.id)
+        axis.set(xlabel="epoch", ylabel=name)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.legend(frameon=False)

@@ -60,6 +60,12 @@ class Evidence:
             for name, metric in self.metrics.items()
         }
 
+    @property
+    def values(self) -> dict[str, float]:
+        """All metrics by name, without the split and without the ends of intervals."""
+        named = {key.partition("/")[2]: x for key, x in self.evaluation.metrics.items()}
+        return {name: x for name, x in named.items() if not name.endswith(("_low", "_high"))}
+
     def describe_interval(self, name: str) -> str:
         """Return the interval of a metric in words: the domain's own, or ours; '' for none."""
         metrics, split = self.evaluation.metrics, self.evaluation.split_name
@@ -73,7 +79,7 @@ class Evidence:
     @property
     def headline(self) -> str:
         """Name of the metric that matters most, without the split."""
-        return next(iter(self.evaluation.metrics)).partition("/")[2]
+        return next(iter(self.values))
 
     @cached_property
     def rivals(self) -> list[Rival]:
@@ -90,8 +96,7 @@ class Evidence:
         """Metrics of the slices that the domain knows, and of those that were asked for."""
         evaluation, split = self.evaluation, self.evaluation.split
         task, preprocessing = evaluation.model.task, evaluation.model.preprocessing
-        configured = read_slice_columns(task, split, evaluation.config, self.by)
-        columns = {**task.slices(split, preprocessing), **configured}
+        columns = read_slice_columns(task, split, preprocessing, evaluation.config, self.by)
         return measure_slices(self.metrics, columns, split.groups)
 
     def name_file(self, name: str) -> Path:
@@ -104,7 +109,7 @@ class Evidence:
         return folder / (name if split == "test" else f"{split}_{name}")
 
     @cached_property
-    def _recorded(self) -> dict[str, list[float | None]]:
+    def _known_differences(self) -> dict[str, list[float | None]]:
         """Differences to the baselines that ``train`` recorded on the same test split."""
         file = self.evaluation.run.report_dir / FILE if self.evaluation.run else None
         if file is None or not file.is_file():
@@ -122,7 +127,7 @@ class Evidence:
         if metric is None:
             return None
         if "outputs" not in row:
-            known = self._recorded.get(row["name"])
+            known = self._known_differences.get(row["name"])
             if known is None:
                 return None
             return Interval(*(math.nan if end is None else end for end in known))  # JSON's null
@@ -131,16 +136,20 @@ class Evidence:
 
 
 def read_slice_columns(
-    task: Task, split: Split, config: BaseConfig, by: Sequence[str] = ()
+    task: Task, split: Split, preprocessing: Any, config: BaseConfig, by: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Return the columns of the data that a split is to be divided by, name -> (size,).
+    """Return the columns that a split is to be divided by, name -> (size,).
+
+    They are those that the domain knows, and those of the data that are asked for.
 
     Args:
         task: reads them.
         split: its examples.
+        preprocessing: of the model.
         config: names columns in ``data.slice_columns``.
         by: further ones, which come first.
     """
     configured = config.data.slice_columns.split(",")
     names = [name.strip() for name in (*by, *configured) if name.strip()]
-    return dict(task.read_columns(split, names, config)) if names else {}
+    own = task.slices(split, preprocessing)
+    return {**own, **(task.read_columns(split, names, config) if names else {})}

@@ -3,10 +3,8 @@
 import csv
 from pathlib import Path
 
-from ..files import write_text
-from ..lookup import find
 from .html import Section, figure, join, table
-from .page import FILE, TABLE, render
+from .page import FILE, write_sections
 from .sections.curves import find_figures, read_title
 
 
@@ -24,5 +22,4 @@ def write_folder_page(folder: Path, title: str) -> Path:
             header, *rows = csv.reader(file)
         name = read_title(path)
         sections.append(Section(path.stem, name, table(header, rows, f"{name}, all of them")))
-    write_text(folder / FILE, render(find(TABLE, "template"), title, sections))
-    return folder / FILE
+    return write_sections(folder / FILE, title, sections)

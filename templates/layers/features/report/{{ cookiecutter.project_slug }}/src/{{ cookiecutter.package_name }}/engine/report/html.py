@@ -2,7 +2,9 @@
 
 import base64
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from ..figures import read_description
+from .. import figures
 
 MAX_ROWS = 200  # of a table; the file beside it has all
 
@@ -95,7 +97,27 @@ def figure(path: Path, title: str) -> Markup:
         path: SVG or PNG, as ``engine/figures.py`` writes them.
         title: of the figure.
     """
-    return image(path.read_bytes(), KINDS[path.suffix], title, read_description(path))
+    return image(path.read_bytes(), KINDS[path.suffix], title, figures.read_description(path))
+
+
+@contextmanager
+def draw_figure(
+    parts: list[Markup], title: str, width: float, height: float, description: str
+) -> Iterator[Any]:
+    """Yield axes to draw on; the figure is then added to the parts of a section.
+
+    Args:
+        parts: of the section.
+        title: of the figure.
+        width: in inches.
+        height: in inches.
+        description: see ``engine/figures.py``.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "figure.svg"
+        with figures.figure(path, width, height, description=description) as axis:
+            yield axis
+        parts.append(figure(path, title))
 
 
 def image(content: bytes, kind: str, title: str, description: str = "") -> Markup:

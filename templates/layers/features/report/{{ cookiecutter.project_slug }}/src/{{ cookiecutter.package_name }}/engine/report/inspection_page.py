@@ -1,21 +1,16 @@
 """The page about a user's data that ``inspect`` writes, before anything is trained."""
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
 
 from ..errors import DataProblem, UsageProblem
-from ..figures import figure
-from ..files import write_text
 from ..findings import Inspection
 from ..interfaces import DatasetSplits, Split
-from ..lookup import find
-from .html import Section, facts, join, paragraph, table
-from .html import figure as show_figure
+from .html import Section, draw_figure, facts, join, paragraph, table
 from .label_noise import Suspect, find_suspects
-from .page import TABLE, render
+from .page import write_sections
 
 MAX_EXAMPLES = 20_000  # whose labels are checked
 MAX_BARS = 40  # of a figure of classes
@@ -39,9 +34,7 @@ def write_inspection(inspection: Inspection) -> Path:
         sections += [_describe_splits(data), *_describe_counts(data)]
         sections += _describe_suspects(inspection, data)
     path = inspection.output.with_suffix(".html")
-    title = f"Inspection of {inspection.path.name}"
-    write_text(path, render(find(TABLE, "template"), title, sections))
-    return path
+    return write_sections(path, f"Inspection of {inspection.path.name}", sections)
 
 
 def _describe_findings(inspection: Inspection) -> Section:
@@ -66,28 +59,25 @@ def _describe_splits(data: DatasetSplits) -> Section:
 
 def _describe_counts(data: DatasetSplits) -> list[Section]:
     """Return a section with a table, and for few entries a figure, for each table of counts."""
-    parts = []
+    parts: list[Markup] = []
     for name, counts in data.notes.items():
         if not isinstance(counts, dict) or not counts:
             continue
         title = name.replace("_", " ").capitalize()
         if len(counts) <= MAX_BARS and all(isinstance(n, int) for n in counts.values()):
-            parts.append(_draw_counts(title, counts))
+            _draw_counts(parts, title, counts)
         parts.append(table([title.lower(), "value"], list(counts.items()), title))
     return [Section("counts", "Counts", join(parts))] if parts else []
 
 
-def _draw_counts(title: str, counts: dict[str, int]) -> Markup:
+def _draw_counts(parts: list[Markup], title: str, counts: dict[str, int]) -> None:
     names = [str(name)[:30] for name in counts]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "counts.svg"
-        with figure(path, 6.4, 0.3 * len(names) + 1, description="Number of examples.") as axis:
-            bars = axis.barh(range(len(names)), list(counts.values()), color="#1d4ed8")
-            axis.set_yticks(range(len(names)), names)
-            axis.bar_label(bars, padding=3)
-            axis.invert_yaxis()
-            axis.margins(x=0.1)
-        return show_figure(path, title)
+    with draw_figure(parts, title, 6.4, 0.3 * len(names) + 1, "Number of examples.") as axis:
+        bars = axis.barh(range(len(names)), list(counts.values()), color="#1d4ed8")
+        axis.set_yticks(range(len(names)), names)
+        axis.bar_label(bars, padding=3)
+        axis.invert_yaxis()
+        axis.margins(x=0.1)
 
 
 def _describe_suspects(inspection: Inspection, data: DatasetSplits) -> list[Section]:

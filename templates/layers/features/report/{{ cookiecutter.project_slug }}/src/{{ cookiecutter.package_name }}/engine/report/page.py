@@ -23,8 +23,18 @@ def write_page(evidence: Evidence) -> Path:
     table: dict[str, object] = find(TABLE, "sections")
     made = (find(table, name)(evidence) for name in table)
     sections = [section for section in made if section is not None]
-    path = evidence.name_file(FILE)
-    write_text(path, render(find(TABLE, "template"), _title(evidence), sections))
+    return write_sections(evidence.name_file(FILE), _title(evidence), sections)
+
+
+def write_sections(path: Path, title: str, sections: list[Section]) -> Path:
+    """Write sections to a page of the project's layout and return its path.
+
+    Args:
+        path: of the page.
+        title: of the page.
+        sections: in their order.
+    """
+    write_text(path, render(find(TABLE, "template"), title, sections))
     return path
 
 

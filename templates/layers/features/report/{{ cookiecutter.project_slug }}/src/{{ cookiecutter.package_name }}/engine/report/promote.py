@@ -286,8 +286,7 @@ def _collect_facts(
     task, test, trained_at = model.task, data.test, version.trained_at
     columns = {}
     if gate.worst_slice:
-        domain = task.slices(test, model.preprocessing)
-        columns = {**domain, **read_slice_columns(task, test, config)}
+        columns = read_slice_columns(task, test, model.preprocessing, config)
     return Facts(
         size=len(test),
         groups=test.groups,

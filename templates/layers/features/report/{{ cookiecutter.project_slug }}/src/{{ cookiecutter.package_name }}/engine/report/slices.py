@@ -64,7 +64,8 @@ def measure_slices(
     if not metrics:
         return []
     headline = next(iter(metrics.values()))
-    groups = None if groups is None or not (groups != "").any() else groups
+    if groups is not None:
+        groups = number_groups(groups) if (groups != "").any() else None
     slices: list[Slice] = []
     for column, values in columns.items():
         masks = divide(values)
@@ -113,10 +114,10 @@ def _find_small(masks: list[tuple[str, np.ndarray]], groups: np.ndarray | None) 
 
 
 def _count(mask: np.ndarray, groups: np.ndarray | None) -> int:
-    """Count the examples of a mask, or the groups that they belong to."""
+    """Count the examples of a mask, or the groups, by number, that they belong to."""
     if groups is None:
         return int(mask.sum())
-    return len(np.unique(number_groups(groups)[mask]))
+    return len(np.unique(groups[mask]))
 
 
 def _test(metric: WeightedMetric, mask: np.ndarray, groups: np.ndarray | None) -> float:
@@ -142,7 +143,7 @@ def _test_by_permutation(
     Its place among their mean and deviation is read from the normal distribution: a count of draws
     could not fall below what Holm's method asks for. A group is in the slice if most of it is.
     """
-    numbers = np.arange(len(mask)) if groups is None else number_groups(groups)
+    numbers = np.arange(len(mask)) if groups is None else groups
     is_inside = np.bincount(numbers, mask) * 2 > np.bincount(numbers)
 
     def subtract(inside: np.ndarray) -> np.ndarray:

@@ -38,9 +38,7 @@ def write_report(evaluation: Evaluation, by: tuple[str, ...], is_command: bool) 
 def _is_run_itself(evaluation: Evaluation) -> bool:
     """Return whether a finished run is measured on its own test split, which the card is about."""
     run = evaluation.run
-    if run is None or evaluation.summary is None or evaluation.split_name != "test":
-        return False
-    if not run.is_tested:  # its summary has the metrics of another split
+    if run is None or not run.is_tested or evaluation.split_name != "test":
         return False
     return evaluation.report_dir == run.report_dir
 

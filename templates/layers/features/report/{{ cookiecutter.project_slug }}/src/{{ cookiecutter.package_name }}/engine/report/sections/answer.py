@@ -17,16 +17,7 @@ def make(evidence: Evidence) -> Section:
         header = ["model", evidence.headline, "this model is better by", "95 % interval"]
         model = (evaluation.config.model.name + " (this model)", _value(evidence), "", "")
         parts.append(table(header, [model, *rows], "This model and the baselines"))
-    names = [name.partition("/")[2] for name in evaluation.metrics]
-    metrics = [
-        (
-            name,
-            evaluation.metrics[f"{evaluation.split_name}/{name}"],
-            evidence.describe_interval(name),
-        )
-        for name in names
-        if not name.endswith(("_low", "_high"))
-    ]
+    metrics = [(n, value, evidence.describe_interval(n)) for n, value in evidence.values.items()]
     header = ["metric", "value", "95 % interval"]
     parts.append(table(header, metrics, f"Metrics of the {evaluation.split_name} split"))
     return Section("answer", "The answer", join(parts))

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from aistart.answers import resolve
+from aistart.answers import resolve, select_features
 from aistart.catalog import PROJECT_FOLDER, Template, find_templates, templates_root
 from aistart.project import Request, create
 
@@ -23,7 +23,8 @@ def lock(template: Template) -> Path:
     """Resolve the dependencies of a default project, write the lock and return its path."""
     target = templates_root() / template.name / PROJECT_FOLDER / "requirements.lock"
     with tempfile.TemporaryDirectory() as folder:
-        request = Request(template, resolve(template, {}), Path(folder), repository=False)
+        features = tuple(select_features(template))
+        request = Request(template, resolve(template, {}), Path(folder), features, repository=False)
         project = create(request)
         command = [*COMMAND.split(), "--upgrade", "--output-file", "new.lock", "--quiet"]
         subprocess.run(command, cwd=project, check=True)

@@ -7,6 +7,8 @@ from pydantic import Field, SecretStr
 
 from {{ cookiecutter.package_name }} import registry
 from {{ cookiecutter.package_name }}.config import Config, TrainConfig, load_config
+from {{ cookiecutter.package_name }}.engine import config_loader
+from {{ cookiecutter.package_name }}.engine.config_fields import Section
 from {{ cookiecutter.package_name }}.engine.config_loader import iterate_fields, load
 from {{ cookiecutter.package_name }}.engine.errors import UsageProblem
 from {{ cookiecutter.package_name }}.engine.lookup import find
@@ -38,6 +40,33 @@ def test_what_is_so_in_all_runs_of_the_project(
     file.write_text("train:\n  sead: 2\n")
     with pytest.raises(UsageProblem, match="sead"):
         load_config([], environment={})
+
+
+class ShopFields(Section):
+    """What a feature of these tests is told."""
+
+    port: int = Field(80, ge=1, description="of the shop")
+
+
+def test_sections_of_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config_loader, "find_sections", lambda: {"shop": ShopFields})
+    file = tmp_path / "some.yaml"
+    file.write_text("shop:\n  port: 81\ntrain:\n  seed: 2\n")
+    words, environment = ["--config", str(file)], {"APP__SHOP__PORT": "82"}
+    assert load_config(words, sections=["shop"], environment={}).shop.port == 81
+    assert load_config(words, sections=["shop"], environment=environment).shop.port == 82
+    told = [*words, "--shop.port", "83"]
+    assert load_config(told, sections=["shop"], environment=environment).shop.port == 83
+    with pytest.raises(UsageProblem, match=r"shop\.port: '0' is not allowed"):
+        load_config(["--shop.port", "0"], sections=["shop"], environment={})
+
+    passed_over = load_config(words, environment=environment)  # as any other command would
+    assert passed_over == load_config(["--train.seed", "2"], environment={})
+    with pytest.raises(UsageProblem, match=r"APP__SHOP__PART"):
+        load_config([], environment={"APP__SHOP__PART": "1"})
+    file.write_text("shop:\n  part: 81\n")
+    with pytest.raises(UsageProblem, match=r"'shop\.part' is unknown"):
+        load_config(words, environment={})
 
 
 def test_resolved_configuration_reads_back(tmp_path: Path) -> None:

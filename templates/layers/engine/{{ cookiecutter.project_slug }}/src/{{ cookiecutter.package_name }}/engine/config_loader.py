@@ -15,11 +15,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, cast, get_args, get_origin
 
-from pydantic import SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, create_model
 from pydantic.fields import FieldInfo
 
 from .config_fields import BaseConfig, NameIn, Section, without_password
 from .errors import UsageProblem, unknown
+from .extensions import find_sections
 from .files import project_root
 
 ENVIRONMENT_PREFIX = "APP__"
@@ -32,18 +33,24 @@ def load(
     *,
     environment: Mapping[str, str] = os.environ,
     base: Path | None = None,
+    sections: Sequence[str] = (),
 ) -> Any:
     """Read the configuration from its sources.
+
+    Files and the environment may set fields of features (``serve.port``) for all commands: those
+    that do not ask for such a section pass over it.
 
     Args:
         config_type: the project's ``Config``, of which an instance is returned.
         argv: words of the command line: ``--config FILE`` and ``--section.field VALUE``.
         environment: where ``APP__SECTION__FIELD`` is looked up.
         base: a YAML file that ``--config`` overrides, such as that of an earlier run.
+        sections: of features, that the configuration is to have as well.
 
     Raises:
         UsageProblem: a field is unknown or its value is not allowed.
     """
+    config_type = add_sections(config_type, sections)
     words = vars(argument_parser(config_type, "train").parse_args(list(argv)))
     config_file = words.pop("config", None)
     source = _Source(config_type)
@@ -58,6 +65,22 @@ def load(
     source.put(_read_environment(config_type, environment), "the environment")
     source.put(words, "the command line")
     return source.validate()
+
+
+def add_sections(config_type: type[BaseConfig], names: Sequence[str]) -> type[BaseConfig]:
+    """Return the class of a configuration that also has sections of features.
+
+    Args:
+        config_type: the project's ``Config``.
+        names: of sections in ``SECTIONS`` of a feature.
+    """
+    if not names:
+        return config_type
+    found = find_sections()
+    fields: dict[str, Any] = {
+        name: (found[name], Field(default_factory=found[name])) for name in names
+    }
+    return create_model(config_type.__name__, __base__=config_type, **fields)
 
 
 def iterate_fields(config_type: type[BaseConfig]) -> Iterator[tuple[str, FieldInfo]]:
@@ -165,9 +188,10 @@ def _read_yaml(config_type: type[BaseConfig], path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UsageProblem(f"--config: {str(path)!r} must hold sections with fields.")
     flat: dict[str, Any] = {}
+    known = {*config_type.model_fields, *find_sections()}
     for section, values in content.items():
-        if section not in config_type.model_fields:
-            raise unknown(f"{path}: section", str(section), config_type.model_fields)
+        if section not in known:
+            raise unknown(f"{path}: section", str(section), known)
         if not isinstance(values, dict):
             raise UsageProblem(f"{path}: {section} must hold fields, not {values!r}.")
         flat |= {f"{section}.{field}": value for field, value in values.items()}
@@ -178,6 +202,7 @@ def _read_environment(
     config_type: type[BaseConfig], environment: Mapping[str, str]
 ) -> dict[str, Any]:
     names = [name for name, _ in iterate_fields(config_type)]
+    names += _names_of_features()
     known = {f"{ENVIRONMENT_PREFIX}{name.replace('.', '__').upper()}": name for name in names}
     values = {}
     for variable, value in environment.items():
@@ -188,12 +213,21 @@ def _read_environment(
     return values
 
 
+def _names_of_features() -> list[str]:
+    return [
+        f"{section}.{name}"
+        for section, fields in find_sections().items()
+        for name in fields.model_fields
+    ]
+
+
 class _Source:
     """Values of fields from several places, each with the place that it came from last."""
 
     def __init__(self, config_type: type[BaseConfig]) -> None:
         self.config_type = config_type
         self.fields = dict(iterate_fields(config_type))
+        self.passed_over = set(_names_of_features()) - set(self.fields)
         self.values: dict[str, Any] = {}
         self.origins: dict[str, str] = {}
 
@@ -204,6 +238,8 @@ class _Source:
             UsageProblem: a field is unknown.
         """
         for name, value in flat.items():
+            if name in self.passed_over:
+                continue
             if name not in self.fields:
                 raise unknown(f"{origin}: field", name, self.fields)
             section, field = name.split(".")

@@ -3,10 +3,11 @@
 A feature is a subpackage of the engine that a project has or lacks, such as ``report``. In it
 
 - ``commands.py`` holds ``COMMANDS``, further lines of the table in ``engine/commands``;
+- ``sections.py`` holds ``SECTIONS``, further sections of the configuration;
 - ``hooks.py`` has functions with names of ``Hooks``.
 
-Both are found by their place, so that nothing refers to a feature that is left out. Neither file
-may import TensorFlow or Keras, except inside its functions: the help must be instant.
+All are found by their place, so that nothing refers to a feature that is left out. None of them may
+import TensorFlow or Keras, except inside its functions: the help must be instant.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import argparse
 
     from .commands import Command, Project
+    from .config_fields import Section
     from .evaluation import Evaluation
     from .findings import Inspection
     from .runs import Run
@@ -91,6 +93,15 @@ def find_commands() -> dict[str, Command]:
         name: command
         for module in _import_all("commands")
         for name, command in module.COMMANDS.items()
+    }
+
+
+def find_sections() -> dict[str, type[Section]]:
+    """Return the sections of the configuration that features add, by name."""
+    return {
+        name: section
+        for module in _import_all("sections")
+        for name, section in module.SECTIONS.items()
     }
 
 

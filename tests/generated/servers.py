@@ -55,9 +55,14 @@ class Postgres:
         options = f"-p {port} -h 127.0.0.1 -c unix_socket_directories= -c fsync=off"
         self._run("pg_ctl", "start", "--pgdata=data", "--log=log", "--wait", f"--options={options}")
 
-    def dump(self) -> str:
-        """Everything in the database, as SQL."""
-        return self._run("pg_dump", self.uri)
+    def create_database(self, name: str) -> str:
+        """Make a database of its own, and return its URI."""
+        self._run("createdb", f"--maintenance-db={self.uri}", name)
+        return f"{self.uri.rpartition('/')[0]}/{name}"
+
+    def dump(self, uri: str | None = None) -> str:
+        """Everything in the database, or in another one, as SQL."""
+        return self._run("pg_dump", uri or self.uri)
 
     def remove(self) -> None:
         """Stop it and forget its data."""

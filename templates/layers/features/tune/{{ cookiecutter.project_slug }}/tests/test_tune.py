@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -251,6 +252,19 @@ def test_wrong_words_are_refused(
     assert message in error
     assert error.count("\n") == 1
     assert "secret" not in error
+
+
+def test_the_database_of_another_program_is_refused(
+    own_folder: Path, search: Any, capsys: pytest.CaptureFixture
+) -> None:
+    url = f"sqlite:///{own_folder / 'runs.db'}"
+    with sqlite3.connect(own_folder / "runs.db") as store:
+        store.execute("CREATE TABLE alembic_version (version_num TEXT)")
+        before = list(store.iterdump())
+    assert search("--storage", url) == 2
+    assert "is the database of another program, such as MLflow" in capsys.readouterr().err
+    with sqlite3.connect(own_folder / "runs.db") as store:
+        assert list(store.iterdump()) == before
 
 
 def test_without_the_extra(

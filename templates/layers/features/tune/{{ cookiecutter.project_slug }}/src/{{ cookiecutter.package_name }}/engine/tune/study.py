@@ -36,6 +36,7 @@ GRACE = 60  # seconds; longer than a database or a network is usually gone
 RETRIES = 3  # of a trial whose process was killed
 STARTUP = 5  # trials at random before a sampler or a pruner compares
 LOCK_SECONDS = 120
+VERSION_TABLE = "alembic_version"  # of Optuna and of MLflow
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 PROBLEMS = (SQLAlchemyError, optuna.exceptions.StorageInternalError)
 
@@ -285,8 +286,10 @@ def make_pruner(file: SearchFile) -> BasePruner:
 
 
 def _open_storage(url: str, retry: RetryHeartbeatStaleTrialCallback) -> RDBStorage:
-    sqlite = _parse_url(url).get_backend_name() == "sqlite"
+    parsed = _parse_url(url)
+    sqlite = parsed.get_backend_name() == "sqlite"
     options: dict[str, Any] = {"connect_args": {"timeout": 60}} if sqlite else {}
+    _check_is_free(parsed)
     return RDBStorage(
         url,
         engine_kwargs={"pool_pre_ping": True, **options},
@@ -294,6 +297,21 @@ def _open_storage(url: str, retry: RetryHeartbeatStaleTrialCallback) -> RDBStora
         grace_period=GRACE,
         heartbeat_stale_trial_callback=retry,
     )
+
+
+def _check_is_free(url: sqlalchemy.URL) -> None:
+    """Refuse a database in which MLflow keeps runs: both call the table of their version alike.
+
+    Raises:
+        UsageProblem: it is such a database.
+    """
+    engine = sqlalchemy.create_engine(url, poolclass=sqlalchemy.NullPool)
+    tables = sqlalchemy.inspect(engine).get_table_names()
+    if VERSION_TABLE in tables and "studies" not in tables:
+        raise UsageProblem(
+            f"--storage: {without_password(str(url))!r} is the database of another program, such "
+            "as MLflow; a study needs one of its own."
+        )
 
 
 def _parse_url(url: str) -> sqlalchemy.URL:

@@ -60,4 +60,5 @@ if [ ${#selection[@]} -eq 0 ]; then
 fi
 
 # TensorFlow traces on one core, so there is a process for each of them; `-n 0` for a debugger.
-exec .venv/bin/python -m pytest --numprocesses auto --dist worksteal "${selection[@]}" "$@"
+exec .venv/bin/python -m pytest --numprocesses auto --dist worksteal --durations 30 \
+    "${selection[@]}" "$@"

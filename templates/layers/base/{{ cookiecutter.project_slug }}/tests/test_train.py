@@ -12,6 +12,7 @@ from {{ cookiecutter.package_name }}.__main__ import evaluate
 from {{ cookiecutter.package_name }}.__main__ import train as main
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.engine import PACKAGE, artifact, loop
+from {{ cookiecutter.package_name }}.engine.requests import decode_bytes, read_frame
 from {{ cookiecutter.package_name }}.engine.runs import all_runs, find_run
 from {{ cookiecutter.package_name }}.engine.strategy import connect
 from {{ cookiecutter.package_name }}.task import task
@@ -63,10 +64,28 @@ def test_mlflow_serves_the_same_answers(trained: Path) -> None:
     example = served.input_example
     answer = served.predict(example).iloc[0]
     model = artifact.load(find_run("latest").model_file, task)
-    outputs = model.predict_batch(task.from_frame(example, model.preprocessing))
+    requests = task.read_requests(read_frame(example), model.preprocessing, None)
+    assert not requests.problems
+    outputs = model.predict_split(requests.split, 32)
     expected = task.decode_predictions(outputs, model.preprocessing)[0]
     assert answer["prediction"] == expected["prediction"]
     assert answer["scores"] == pytest.approx(expected["scores"])
+
+
+def test_a_request_of_its_schema_is_answered(trained: Path) -> None:
+    model = artifact.load(find_run("latest").model_file, task)
+    schema = task.request_schema(model.preprocessing)
+    rows = [decode_bytes(row, schema) for row in schema["examples"]]
+    assert all(row.keys() <= schema["properties"].keys() for row in rows)
+    wrong = [{}, {"no such field": 1}, {name: float("nan") for name in rows[0]}]
+    requests = task.read_requests([*wrong, *rows, *wrong], model.preprocessing, None)
+    after = len(wrong) + len(rows)
+    assert sorted(requests.problems) == [0, 1, 2, after, after + 1, after + 2]
+    assert len(requests.split) == len(rows)
+    outputs = model.predict_split(requests.split, 2)
+    assert len(task.decode_predictions(outputs, model.preprocessing)) == len(rows)
+    assert len(task.read_requests([], model.preprocessing, None).split) == 0
+    json.dumps(schema, allow_nan=False)
 
 
 def test_evaluate_repeats_what_training_measured(

@@ -1,7 +1,8 @@
 """Inputs of ``predict`` and of a served model: image files and their bytes."""
 
 import sys
-from collections.abc import Iterator
+from base64 import b64encode
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,17 @@ import pandas as pd
 import tensorflow as tf
 
 from .config import Config
-from .datasets.images import find_images, scan
+from .datasets.images import FORMATS, UNDECODABLE, find_header_problem, find_images, scan
 from .engine.errors import DataProblem
-from .engine.interfaces import DatasetSplits, Split
+from .engine.interfaces import DatasetSplits, Requests, Split
+from .engine.requests import check_fields, read_each
 from .engine.tables import iterate_parts
 from .preprocessing import Preprocessing
 
 # A request is a row with the bytes of an image file; a response has a class and scores.
+
+# Of a request, more than most cameras take: decoded, it is 75 MB, and several are at a time.
+MAX_MEGAPIXELS = 25
 
 
 def read(words: list[str], config: Config, size: int) -> Iterator[Split]:
@@ -57,9 +62,55 @@ def example(data: DatasetSplits, preprocessing: Preprocessing) -> pd.DataFrame:
     return pd.DataFrame({"image": [tf.io.encode_png(pixels).numpy()]})
 
 
-def from_frame(frame: pd.DataFrame, preprocessing: Preprocessing) -> tf.Tensor:
-    """Convert the rows of a request to encoded images (batch,) string."""
-    return tf.constant(list(frame["image"]), tf.string)
+def request_schema(preprocessing: Preprocessing) -> dict[str, Any]:
+    """Return the JSON Schema of a row: an image file."""
+    plain = np.full(preprocessing.input_shape, 255 * np.array(preprocessing.mean), "uint8")
+    return {
+        "type": "object",
+        "title": "Image",
+        "properties": {
+            "image": {
+                "type": "string",
+                "title": "Image",
+                "description": f"A {FORMATS} file of at most {MAX_MEGAPIXELS} megapixels.",
+                "contentEncoding": "base64",
+                "contentMediaType": "image/*",
+            }
+        },
+        "required": ["image"],
+        "additionalProperties": False,
+        "examples": [{"image": b64encode(tf.io.encode_png(plain).numpy()).decode()}],
+    }
+
+
+def read_requests(
+    rows: Sequence[Mapping[str, Any]], preprocessing: Preprocessing, config: Config | None
+) -> Requests:
+    """Decode the images of rows to the model's size; a file that is no image is a problem.
+
+    Args:
+        rows: each with the bytes of an image file as ``image``.
+        preprocessing: decodes them.
+        config: part of the engine's interface.
+    """
+
+    def read_row(row: Mapping[str, Any]) -> np.ndarray:
+        check_fields(row, ("image",), required=("image",))
+        encoded = row["image"]
+        if not isinstance(encoded, bytes):
+            raise DataProblem("image: it must be the bytes of a file.")
+        if problem := find_header_problem(encoded, MAX_MEGAPIXELS):
+            raise DataProblem(f"image: {problem}.")
+        try:
+            return preprocessing.decode_one(encoded)
+        except tf.errors.InvalidArgumentError:
+            raise DataProblem(f"image: {UNDECODABLE}.") from None
+
+    def make_split(ids: np.ndarray, images: list[np.ndarray]) -> Split:
+        pixels = np.reshape(np.array(images, "uint8"), (-1, *preprocessing.input_shape))
+        return Split(ids, np.array([]), lambda at: tf.convert_to_tensor(pixels[np.asarray(at)]))
+
+    return read_each(rows, read_row, make_split)
 
 
 def _split(paths: list[str]) -> Split:

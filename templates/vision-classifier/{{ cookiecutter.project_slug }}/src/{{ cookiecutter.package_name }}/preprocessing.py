@@ -1,8 +1,9 @@
 """From images to the model's inputs, the same in tf.data, ``predict`` and serving."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -85,16 +86,33 @@ class Preprocessing:
         """
         if raw.dtype == tf.string:
             spec = tf.TensorSpec(self.input_shape, tf.uint8)
-            return tf.map_fn(
-                lambda encoded: self._resize(decode(encoded, self.channels)),
-                raw,
-                fn_output_signature=spec,
-            )
+            return tf.map_fn(self._decode_and_resize, raw, fn_output_signature=spec)
         if raw.shape[-1] == 1 and self.channels == 3:
             raw = tf.image.grayscale_to_rgb(raw)
         elif raw.shape[-1] == 3 and self.channels == 1:
             raw = tf.image.rgb_to_grayscale(raw)
         return self._resize(raw)
+
+    def decode_one(self, encoded: bytes) -> np.ndarray:
+        """Decode and resize one image, as ``prepare`` does, faster outside tf.data.
+
+        Args:
+            encoded: the bytes of a file.
+
+        Returns:
+            Pixels (*input_shape) uint8, which ``prepare`` leaves as they are.
+
+        Raises:
+            tf.errors.InvalidArgumentError: it is no image, or a damaged one.
+        """
+        return self._decode_one(tf.constant(encoded)).numpy()
+
+    @cached_property
+    def _decode_one(self) -> Callable[[tf.Tensor], tf.Tensor]:
+        return tf.function(self._decode_and_resize, input_signature=[tf.TensorSpec((), tf.string)])
+
+    def _decode_and_resize(self, encoded: tf.Tensor) -> tf.Tensor:
+        return self._resize(decode(encoded, self.channels))
 
     def finish(self, prepared: tf.Tensor) -> tf.Tensor:
         """Scale pixels (batch, *input_shape) in [0, 255] to float32 in [0, 1]."""

@@ -1,5 +1,6 @@
 """A task that trains in a moment: two classes of points that a small network can tell apart."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,9 @@ import pandas as pd
 import tensorflow as tf
 
 from {{ cookiecutter.package_name }}.config import Config
-from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits, Split, Task
+from {{ cookiecutter.package_name }}.engine.errors import DataProblem
+from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits, Requests, Split, Task
+from {{ cookiecutter.package_name }}.engine.requests import check_fields, read_each
 
 FEATURES = 8
 
@@ -90,8 +93,33 @@ def example(data: DatasetSplits, preprocessing: Any) -> pd.DataFrame:
     return pd.DataFrame({"point": [",".join(["0.5"] * FEATURES)]})
 
 
-def from_frame(frame: pd.DataFrame, preprocessing: Any) -> np.ndarray:
-    return np.array([text.split(",") for text in frame["point"]], "float32")
+def request_schema(preprocessing: Any) -> dict[str, Any]:
+    point = {"type": "string", "title": "Point"}
+    return {
+        "type": "object",
+        "title": "Point",
+        "properties": {"point": point},
+        "required": ["point"],
+        "additionalProperties": False,
+        "examples": [{"point": ",".join(["0.5"] * FEATURES)}],
+    }
+
+
+def read_requests(
+    rows: Sequence[Mapping[str, Any]], preprocessing: Any, config: Config | None
+) -> Requests:
+    def read(row: Mapping[str, Any]) -> np.ndarray:
+        check_fields(row, ("point",), required=("point",))
+        try:
+            return np.array(row["point"].split(","), "float32").reshape(FEATURES)
+        except (AttributeError, ValueError):
+            raise DataProblem(f"point: it needs {FEATURES} numbers.") from None
+
+    def make_split(ids: np.ndarray, points: list[np.ndarray]) -> Split:
+        own = np.reshape(np.array(points, "float32"), (-1, FEATURES))
+        return Split(ids, np.array([]), lambda at: tf.convert_to_tensor(own[np.asarray(at)]))
+
+    return read_each(rows, read, make_split)
 
 
 def signature(preprocessing: Any) -> dict[str, Any]:
@@ -134,6 +162,7 @@ def make_task(loss: str, **parts: Any) -> Task:
         "format_predictions": lambda rows: iter(()),
         "signature": signature,
         "example": example,
-        "from_frame": from_frame,
+        "request_schema": request_schema,
+        "read_requests": read_requests,
     }
     return Task(**(usual | parts))

@@ -7,19 +7,28 @@ import hashlib
 import json
 import logging
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from PIL import Image
 
 from ..engine.files import project_root, write_text
 
 log = logging.getLogger(__package__)
 
+# The size is checked below, and a filter for a while would not be safe in several threads.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif"})
+FORMATS = "PNG, JPEG, BMP or GIF"
+HEADERS = ("PNG", "JPEG", "BMP", "GIF")  # as Pillow calls them
+UNDECODABLE = f"not an image that can be decoded ({FORMATS})"
 
 
 @dataclass(frozen=True)
@@ -102,9 +111,34 @@ def scan_bytes(encoded: bytes) -> Scan:
     try:
         pixels = tf.io.decode_image(encoded, expand_animations=False).numpy()
     except (tf.errors.InvalidArgumentError, ValueError):
-        return Scan(error="not an image that can be decoded (PNG, JPEG, BMP, GIF)")
+        return Scan(error=UNDECODABLE)
     height, width, channels = pixels.shape
     return Scan(content_hash(pixels), height, width, channels)
+
+
+def find_header_problem(encoded: bytes, max_megapixels: float) -> str:
+    """Say why a file should not be decoded, or return ''; its pixels are not read for that.
+
+    Args:
+        encoded: the bytes of a file, which anybody may have sent.
+        max_megapixels: that it may have.
+    """
+    if not encoded:
+        return "empty file"
+    try:
+        with Image.open(BytesIO(encoded), formats=HEADERS) as image:
+            # TensorFlow would decode all images of an animation, of any size, for the first one.
+            if getattr(image, "is_animated", False):
+                return "it is animated; send one image"
+            width, height = image.size
+    except Image.DecompressionBombError:
+        return f"more than the {max_megapixels:g} megapixels allowed"
+    except Exception:  # of many types for what is broken on purpose
+        return UNDECODABLE
+    if width * height > max_megapixels * 1e6:
+        size = f"{width} x {height} pixels"
+        return f"{size}, more than the {max_megapixels:g} megapixels allowed"
+    return ""
 
 
 def content_hash(pixels: np.ndarray) -> str:

@@ -95,6 +95,20 @@ def _take(value: Any, positions: np.ndarray, size: int) -> Any:
 
 
 @dataclass(frozen=True)
+class Requests:
+    """Rows to predict that somebody sent, some of which may be wrong.
+
+    Attributes:
+        split: the right ones in their order, without targets; nothing of them can fail later.
+        problems: position of each wrong row -> what is wrong, for whoever sent it, beginning with
+            the field and a colon where it is one field; never a person's value.
+    """
+
+    split: Split
+    problems: Mapping[int, str]
+
+
+@dataclass(frozen=True)
 class DatasetSplits:
     """Training, validation and test split of a source, with facts for the report.
 
@@ -278,8 +292,15 @@ class Task:
         decode_predictions: outputs (batch, …) -> a dict with ``prediction`` and ``scores`` each.
         predict: answers for the arguments of ``predict``, one after the other.
         format_predictions: answers -> lines of the printed table.
-        signature, example, from_frame: a request to the served model: its columns and those of the
-            answer; one request; rows of requests -> raw inputs.
+        signature, example: a request to the model that MLflow serves: its columns and those of the
+            answer; one request.
+        request_schema: JSON Schema (draft 2020-12) of a row to predict, from the preprocessing,
+            with ``examples``. Its texts are for people. Bytes have ``contentEncoding`` base64 and a
+            ``contentMediaType``; numbers a unit as ``x-unit``; a list that may come as one text has
+            the sign between its entries as ``x-separator``.
+        read_requests: rows as JSON gives them, with base64 decoded to bytes; the preprocessing; the
+            configuration of the model's run, which says where the histories of known users are, or
+            None to go by the rows alone. A wrong row is a problem of its own.
         augment: prepared inputs (batch, …) -> the same, changed at random.
         phases: the parts of training.
         vocabularies: name of a layer -> (axis, entries) of weights with an entry for each class or
@@ -321,7 +342,8 @@ class Task:
     format_predictions: Callable[[Iterator[dict[str, Any]]], Iterator[str]]
     signature: Callable[[Any], dict[str, Any]]
     example: "Callable[[DatasetSplits, Any], pd.DataFrame]"
-    from_frame: "Callable[[pd.DataFrame, Any], Any]"
+    request_schema: Callable[[Any], dict[str, Any]]
+    read_requests: Callable[[Sequence[Mapping[str, Any]], Any, Config | None], Requests]
 
     metrics: Mapping[str, Any] = field(default_factory=dict)
     callbacks: Mapping[str, Any] = field(default_factory=dict)
@@ -376,7 +398,8 @@ ARGUMENTS = {
     "format_predictions": 1,
     "signature": 1,
     "example": 2,
-    "from_frame": 2,
+    "request_schema": 1,
+    "read_requests": 3,
     "augment": 3,
     "phases": 1,
     "vocabularies": 1,

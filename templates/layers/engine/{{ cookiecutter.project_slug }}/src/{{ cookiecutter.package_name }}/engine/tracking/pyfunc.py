@@ -7,6 +7,9 @@ import pandas as pd
 
 from ..artifact import Artifact, load
 from ..interfaces import Task
+from ..requests import check_requests, read_frame
+
+BATCH_ROWS = 1_024  # that are predicted at a time
 
 
 class ServedModel:
@@ -16,9 +19,18 @@ class ServedModel:
         self.model = model
 
     def predict(self, frame: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Return a row with the columns of the answer for each row of the request."""
+        """Return a row with the columns of the answer for each row of the request.
+
+        Args:
+            frame: the requests.
+            params: part of MLflow's interface.
+
+        Raises:
+            DataProblem: a row is wrong.
+        """
         task, preprocessing = self.model.task, self.model.preprocessing
-        outputs = self.model.predict_batch(task.from_frame(frame, preprocessing))
+        requests = check_requests(task.read_requests(read_frame(frame), preprocessing, None))
+        outputs = self.model.predict_split(requests, BATCH_ROWS)
         return pd.DataFrame(task.decode_predictions(outputs, preprocessing))
 
 

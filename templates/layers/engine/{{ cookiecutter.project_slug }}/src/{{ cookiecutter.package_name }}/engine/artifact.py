@@ -10,8 +10,8 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from .attachments import read_attachments
 from .errors import DataProblem, UsageProblem
 from .explanations import Explanation, Probe
 from .files import atomic_write
@@ -31,11 +32,17 @@ EXPLAINED_ROWS = 128  # at a time: bounds the memory of embeddings and feature m
 
 @dataclass(frozen=True)
 class Artifact:
-    """A network, its preprocessing, and the task that both are for."""
+    """A network, its preprocessing, and the task that both are for.
+
+    Attributes:
+        preprocessing: of the project's own class.
+        attachments: what features have added to the file that it was loaded from, by name.
+    """
 
     network: keras.Model
-    preprocessing: Any  # of the project's own class
+    preprocessing: Any
     task: Task
+    attachments: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, raw: Any) -> np.ndarray:
         """Return outputs (batch, …) of the network for raw inputs (batch, …)."""
@@ -144,7 +151,7 @@ def load(path: Path, task: Task) -> Artifact:
         # Before the network: layers may be registered by what the preprocessing imports.
         preprocessing = task.preprocessing.from_config(config)
         network = keras.models.load_model(path, compile=False, safe_mode=True)
-        return Artifact(network, preprocessing, task)
+        return Artifact(network, preprocessing, task, read_attachments(path))
     except FileNotFoundError:
         raise DataProblem(f"model file: {str(path)!r} does not exist.") from None
     except (zipfile.BadZipFile, zlib.error, EOFError):

@@ -13,7 +13,7 @@ import TensorFlow or Keras, except inside its functions: the help must be instan
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .config_fields import Section
     from .evaluation import Evaluation
     from .findings import Inspection
+    from .interfaces import Requests
     from .runs import Run
 
 log = logging.getLogger(__name__)
@@ -75,6 +76,16 @@ class Hooks:
             project: loads configurations and the task.
             runs: the compared runs.
             arguments: of the command.
+        """
+
+    @staticmethod
+    def after_answers(model: Any, requests: Requests, answers: Sequence[Mapping[str, Any]]) -> None:
+        """Work with answers that a service has given, which are sent by then.
+
+        Args:
+            model: that has answered: with its ``name``, ``version``, ``artifact`` and ``config``.
+            requests: the rows that were sent.
+            answers: to those of them that were right.
         """
 
     @staticmethod

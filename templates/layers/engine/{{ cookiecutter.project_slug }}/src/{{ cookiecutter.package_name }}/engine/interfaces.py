@@ -251,6 +251,11 @@ def no_slices(split: Split, preprocessing: Any) -> dict[str, np.ndarray]:
     return {}
 
 
+def describe_no_inputs(split: Split, preprocessing: Any) -> dict[str, np.ndarray]:
+    """Return an empty table: nothing is known of the inputs that could be watched."""
+    return {}
+
+
 def read_no_columns(split: Split, names: Sequence[str], config: Config) -> dict[str, np.ndarray]:
     """Refuse all names."""
     raise UsageProblem(f"data.slice_columns: {names[0]!r}: this project's data has no such column.")
@@ -312,6 +317,11 @@ class Task:
             first among them: from them come intervals, slices and comparisons of models.
         slices: columns (size,) of text or numbers, by whose values or bands a split is measured.
         read_columns: further columns (size,) of the source by name, for the examples of a split.
+        describe_inputs: columns (size,) of numbers or text that describe the inputs of examples,
+            with targets or without, such as brightness or length: what is watched once the model is
+            in use. Missing are NaN and ''.
+        read_file: what ``predict`` reads from a file or folder, in parts, wrong rows as problems;
+            None: a file has a row as JSON in each line, see ``read_requests``.
         simple_inputs: the examples of a split as a matrix (size, features), dense or sparse, for
             simple models; None where there is no such thing.
         measure_baselines: rows ``{"name": …, "metrics": {"test/…": …}, "outputs": …}`` of simple
@@ -360,6 +370,8 @@ class Task:
     read_columns: Callable[[Split, Sequence[str], Config], Mapping[str, np.ndarray]] = (
         read_no_columns
     )
+    describe_inputs: Callable[[Split, Any], Mapping[str, np.ndarray]] = describe_no_inputs
+    read_file: "Callable[[Path, Any, Config], Iterator[Requests]] | None" = None
     simple_inputs: Callable[[Split, Any], Any] | None = None
     measure_baselines: Callable[[DatasetSplits, Any, Config], list[dict[str, Any]]] = no_baselines
     draw_figures: "Callable[[Path, str, Split, np.ndarray, Any], None]" = draw_nothing
@@ -386,7 +398,7 @@ class Task:
             raise UsageProblem("task.py: losses is empty; training needs at least one.")
 
 
-OPTIONAL = ("inspect", "explain", "simple_inputs")  # may be None: the command says so
+OPTIONAL = ("inspect", "explain", "read_file", "simple_inputs")  # may be None: the command says so
 
 # Arguments that the engine passes to each function of the task.
 ARGUMENTS = {
@@ -409,6 +421,8 @@ ARGUMENTS = {
     "weighted_metrics": 3,
     "slices": 2,
     "read_columns": 3,
+    "describe_inputs": 2,
+    "read_file": 3,
     "simple_inputs": 2,
     "measure_baselines": 3,
     "draw_figures": 5,

@@ -187,6 +187,8 @@ def select_features(
 ) -> list[str]:
     """Return the names of a project's features, in the template's order.
 
+    What a feature requires comes with it.
+
     Args:
         template: whose features they are.
         selection: the user's choice; with a prompter and without a choice, the person is asked.
@@ -194,7 +196,8 @@ def select_features(
         profile: switches that replace the template's defaults.
 
     Raises:
-        UsageProblem: a feature is unknown, or both included and excluded.
+        UsageProblem: a feature is unknown, or both included and excluded, or another one that is
+            included requires it.
     """
     selection = selection or FeatureSelection()
     for name in sorted(selection.include | selection.exclude):
@@ -211,8 +214,26 @@ def select_features(
 
     names = [name for name in template.features if is_on(name)]
     if prompter and template.features and selection == FeatureSelection():
-        return prompter.ask_features(template, names)
+        names = prompter.ask_features(template, names)
+    names = add_required(template, names)
+    for name in names:
+        if name in selection.exclude:
+            user = next(user for user in names if name in template.features[user].requires)
+            raise UsageProblem(
+                f"feature: {user!r} requires {name!r}, which is given with --without; leave out "
+                "both or none."
+            )
     return names
+
+
+def add_required(template: Template, names: Iterable[str]) -> list[str]:
+    """Return the names of features and of all that they require, in the template's order."""
+    found: set[str] = set()
+    missing = set(names)
+    while missing:
+        found |= missing
+        missing = {other for name in missing for other in template.features[name].requires} - found
+    return [name for name in template.features if name in found]
 
 
 def _validate(question: Question, value: str | None, dependencies: Iterable[str]) -> str:

@@ -103,13 +103,15 @@ class Feature:
     """Optional layers of a template, which users add or leave out together.
 
     Attributes:
-        layers: the feature's own, and what layers of the template add to it.
+        layers: the feature's own, those that it names, and what the template's layers add to it.
+        requires: names of features without which it makes no sense.
     """
 
     name: str
     layers: tuple[Layer, ...]
     summary: str
     default: bool
+    requires: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -176,15 +178,19 @@ class Template:
         """Its features by name."""
         if self.is_plain:
             return {}
-        return {
-            name: Feature(
-                name,
-                self._layers_for_feature(name, self._find_layer(entry["layer"])),
-                entry["summary"],
-                entry["default"],
-            )
-            for name, entry in self.declarations.get("_features", {}).items()
-        }
+        found = {}
+        for name, entry in self.declarations.get("_features", {}).items():
+            own = self._find_layer(entry["layer"])
+            layers = self._layers_for_feature(name, own)
+            requires = tuple(own.manifest.get("_requires", ()))
+            found[name] = Feature(name, layers, entry["summary"], entry["default"], requires)
+        for feature in found.values():
+            for name in feature.requires:
+                if name not in found:
+                    raise UsageProblem(
+                        f"template: the feature {feature.name!r} requires {name!r}, which is none."
+                    )
+        return found
 
     @property
     def distributions(self) -> set[str]:
@@ -216,8 +222,8 @@ class Template:
             if key in by_choice
         ]
         choice_layers = [self._find_layer(name) for name in names if name]
-        feature_layers = (layer for name in features for layer in self.features[name].layers)
-        return (*self.layers, *choice_layers, *feature_layers)
+        layers = (*self.layers, *choice_layers, *self._layers_of_features(list(features)))
+        return tuple(dict.fromkeys(layers))  # features may share some
 
     @property
     def all_layers(self) -> tuple[Layer, ...]:
@@ -225,8 +231,8 @@ class Template:
         by_choice = self._layers_by_choice.values()
         names = {name for by_answer in by_choice for name in by_answer.values()}
         choice_layers = [self._find_layer(name) for name in sorted(filter(None, names))]
-        feature_layers = (layer for feature in self.features.values() for layer in feature.layers)
-        return (*self.layers, *choice_layers, *feature_layers)
+        layers = (*self.layers, *choice_layers, *self._layers_of_features(list(self.features)))
+        return tuple(dict.fromkeys(layers))
 
     @property
     def _layers_by_choice(self) -> dict[str, dict[str, str]]:
@@ -234,15 +240,35 @@ class Template:
         return {} if self.is_plain else by_choice
 
     def _layers_for_feature(self, name: str, own: Layer) -> tuple[Layer, ...]:
-        """Return a feature's own layer and those that the template's layers add to it."""
+        """Return a feature's own layer, those below it, and what the template adds to it."""
         if not is_template_path(name):
             raise UsageProblem(f"template: {name!r} cannot be the name of a feature.")
-        folders = (layer.path / FEATURES_FOLDER / name for layer in self.layers)
-        added = (folder for folder in folders if (folder / MANIFEST).is_file())
-        return (own, *(Layer(folder) for folder in added if folder != own.path))
+        below = [find_layer(layer, own.path) for layer in own.manifest.get("_layers", [])]
+        added = _find_additions(self.layers, name)
+        return (*below, own, *(layer for layer in added if layer.path != own.path))
+
+    def _layers_of_features(self, names: list[str]) -> list[Layer]:
+        """Return the layers of these features, with what they add to each other."""
+        added = [layer for name in names for layer in self.features[name].layers]
+        layers = []
+        while added:  # what two features add together may add to a third
+            layers += added
+            added = [layer for name in names for layer in _find_additions(added, name)]
+        return layers
 
     def _find_layer(self, name: str) -> Layer:
         return find_layer(name, self.own_layer.path)
+
+
+def _find_additions(layers: Iterable[Layer], feature: str) -> list[Layer]:
+    """Return what layers add to a feature.
+
+    Args:
+        layers: those that may add something.
+        feature: its name.
+    """
+    folders = (layer.path / FEATURES_FOLDER / feature for layer in layers)
+    return [Layer(folder) for folder in folders if (folder / MANIFEST).is_file()]
 
 
 def find_layer(name: str, template_folder: Path) -> Layer:

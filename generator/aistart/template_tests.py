@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from aistart.answers import render_question, resolve_defaults, select_features
+from aistart.answers import add_required, render_question, resolve_defaults, select_features
 from aistart.catalog import Template
 from aistart.errors import AistartError, UsageProblem
 from aistart.project import Request, create
@@ -46,11 +46,14 @@ def list_variants(template: Template) -> Iterator[tuple[str, Request]]:
                 request = Request(template, answers, features=features, repository=False)
                 yield f"{question.key}={choice}", request
     for name in template.features:
-        switched = tuple(
-            other for other in template.features if (other in features) != (other == name)
-        )
-        request = Request(template, defaults, features=switched, repository=False)
-        yield f"{'without' if name in features else 'with'} {name}", request
+        if name in features:
+            words = "without"
+            switched = [other for other in features if name not in add_required(template, [other])]
+        else:
+            words = "with"
+            switched = add_required(template, [*features, name])
+        request = Request(template, defaults, features=tuple(switched), repository=False)
+        yield f"{words} {name}", request
 
 
 def run_all(template: Template, python: str | None) -> Iterator[VariantResult]:

@@ -11,13 +11,14 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 from allpairspy import AllPairs
 
-from aistart.catalog import PROJECT_FOLDER, find_templates, templates_root
+from aistart.catalog import PROJECT_FOLDER, Template, find_templates, templates_root
 from aistart.questions import questions
 from tests.environments import project_python
 
@@ -53,8 +54,18 @@ def variants() -> Iterator[Variant]:
             if "*" in layers
         ]
         options += [[("--with", feature), ("--without", feature)] for feature in template.features]
-        for chosen in AllPairs(options):
+        for chosen in AllPairs(options, filter_func=partial(is_allowed, template)):
             yield Variant(name, tuple(word for words in chosen for word in words))
+
+
+def is_allowed(template: Template, chosen: list[tuple[str, str]]) -> bool:
+    """Whether no feature is added without one that it requires."""
+    return not any(
+        ("--without", required) in chosen
+        for switch, name in chosen
+        if switch == "--with"
+        for required in template.features[name].requires
+    )
 
 
 def lint(*folders: Path) -> None:

@@ -559,6 +559,41 @@ def test_features(aistart: Call, isolated: Path) -> None:
         assert message in result.output
 
 
+def test_features_that_require_others_and_add_to_them(aistart: Call, isolated: Path) -> None:
+    team = write_team_template(isolated / "team")
+    chart = team / "features/chart"
+    write(chart / "cookiecutter.json", json.dumps({"_requires": ["docs"]}))
+    for name, place in (("docs", chart), ("store", chart / "features/docs")):
+        write(place / "features" / name / "cookiecutter.json", "{}")
+        write(place / "features" / name / PROJECT / f"with_{name}.md", "")
+    manifest = json.loads((team / "cookiecutter.json").read_text())
+    layer = {"layer": "./features/store", "summary": "a store", "default": False}
+    manifest["_features"]["store"] = layer
+    write(team / "cookiecutter.json", json.dumps(manifest))
+    write(team / "features/store/cookiecutter.json", "{}")
+    write(team / "features/store" / PROJECT / "shelf.md", "")
+
+    def make(name: str, *words: str) -> str:
+        result = aistart("new", "./team", name, "-y", "--trust", "--no-git", *words)
+        if result.exit_code:
+            return result.output.splitlines()[-1]
+        return " ".join(sorted(path.name for path in (isolated / name).glob("*.md")))
+
+    assert make("a", "--minimal", "--with", "chart") == "README.md chart.md docs.md with_docs.md"
+    assert make("b", "--minimal", "--with", "docs", "--with", "store") == (
+        "README.md docs.md shelf.md"
+    )
+    three = "README.md chart.md docs.md shelf.md with_docs.md with_store.md"
+    assert make("c", "--with", "chart", "--with", "store") == three
+    assert make("d", "--with", "chart", "--without", "docs") == (
+        "Error: feature: 'chart' requires 'docs', which is given with --without; leave out both or "
+        "none."
+    )
+    assert make("e", "--without", "docs") == "README.md"
+    write(chart / "cookiecutter.json", json.dumps({"_requires": ["dock"]}))
+    assert make("f") == "Error: template: the feature 'chart' requires 'dock', which is none."
+
+
 def test_aistart_test_runs_what_comes_out(aistart: Call, isolated: Path) -> None:
     write_team_template(isolated / "team", owner=None)
     words = ["test", "./team", "--trust", "--python", sys.executable]

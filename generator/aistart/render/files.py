@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from aistart.catalog import (
+    FEATURES_FOLDER,
     PROJECT_FOLDER,
     Layer,
     Template,
@@ -249,6 +250,8 @@ def _walk_layers(layers: Iterable[Layer]) -> Iterator[tuple[Path, Path]]:
             name = source.relative_to(layer.path)
             if _IGNORED_FOLDERS & set(name.parts) or name == Path(MANIFEST):
                 continue
+            if not layer.is_plain and _is_of_feature(layer, name):
+                continue  # a layer of its own
             if source.is_dir():
                 yield source, name
                 continue
@@ -256,6 +259,14 @@ def _walk_layers(layers: Iterable[Layer]) -> Iterator[tuple[Path, Path]]:
                 raise UsageProblem(f"template: two layers hold the same file {name.as_posix()!r}.")
             files.add(name)
             yield source, name
+
+
+def _is_of_feature(layer: Layer, name: Path) -> bool:
+    """Whether a path of a layer belongs to what the layer adds to a feature."""
+    folder, *parts = name.parts
+    return folder == FEATURES_FOLDER and bool(
+        parts and (layer.path / folder / parts[0] / MANIFEST).is_file()
+    )
 
 
 def _copy(source: Path, target: Path) -> None:

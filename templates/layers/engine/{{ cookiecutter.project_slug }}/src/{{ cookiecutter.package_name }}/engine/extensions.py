@@ -116,6 +116,11 @@ def find_sections() -> dict[str, type[Section]]:
     }
 
 
+def has_hook(name: str) -> bool:
+    """Return whether a feature has a function of this name of ``Hooks``."""
+    return any(hasattr(module, name) for module in _import_all("hooks"))
+
+
 def call_hooks(name: str, *arguments: Any) -> None:
     """Call the functions of this name in the features that have one, in the order of their names.
 

@@ -1,1 +1,15 @@
-""""""
+"""The service for predictions: HTTP in front of batches that one thread per model predicts.
+
+| module | what it is for |
+| --- | --- |
+| `command.py`, `sections.py` | ``serve`` and its fields; ``serve keys`` |
+| `server.py` | uvicorn with bounds on slow clients, and the order of a shutdown |
+| `app.py`, `predictions.py`, `bodies.py`, `openapi.py` | routes, bodies as rows, documents |
+| `guard.py`, `keys.py`, `problems.py` | what every request passes; keys; refusals |
+| `service.py`, `batcher.py`, `models.py`, `fast_path.py` | models, batches, answers |
+| `sources.py`, `loader.py` | finding, loading and following models |
+| `metrics.py`, `request_log.py` | what is measured and logged |
+
+Modules that are needed before a model is loaded import neither TensorFlow nor Keras: the service
+answers ``/healthz`` at once.
+"""

@@ -1,0 +1,136 @@
+"""A model that is ready to answer: loaded, compiled and warm."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from ..artifact import Artifact, load
+from ..errors import DataProblem
+from ..interfaces import Requests, Split, Task
+from ..requests import decode_bytes
+from .fast_path import Predict, make_predict
+from .sources import Files
+
+Answer = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model in memory: whatever happens to its file, its answers stay the same.
+
+    Attributes:
+        name: by which requests name it.
+        version: id of the run or version in the registry.
+        config: of the model's run.
+        schema: JSON Schema of a row, see ``Task.request_schema``.
+        predict: a split -> outputs.
+        example: a row and the model's answer to it.
+    """
+
+    name: str
+    version: str
+    artifact: Artifact
+    config: Any
+    schema: dict[str, Any]
+    predict: Predict
+    example: tuple[dict[str, Any], Answer] = field(default=({}, {}))
+
+    @property
+    def task(self) -> Task:
+        return self.artifact.task
+
+    @property
+    def explains(self) -> bool:
+        return self.task.explain is not None
+
+    @property
+    def header(self) -> str:
+        """Name and version, as they may stand in a header."""
+        return f"{self.name}/{re.sub(r'[^A-Za-z0-9._-]', '_', self.version)}"
+
+    def answer(
+        self, rows: Sequence[Mapping[str, Any]], explain: bool = False
+    ) -> tuple[Requests, list[Answer], list[Answer]]:
+        """Answer rows as ``predict`` does.
+
+        Args:
+            rows: as JSON gives them; binary fields in base64 or as bytes.
+            explain: add ``explanation`` to each.
+
+        Returns:
+            The rows that are right with what is wrong with the others, the answers to the right
+            ones, and an answer or ``{"error": …}`` for each row.
+        """
+        requests = self.read(rows)
+        answers = list[Answer]()
+        if len(requests.split):
+            outputs = self.predict(requests.split)
+            answers = self.task.decode_predictions(outputs, self.artifact.preprocessing)
+            if explain:
+                told = self.artifact.explain(requests.split)
+                for answer, explanation in zip(answers, told, strict=True):
+                    answer["explanation"] = explanation.to_json()
+        right, problems = iter(answers), requests.problems
+        merged = [
+            {"error": problems[position]} if position in problems else next(right)
+            for position in range(len(rows))
+        ]
+        return requests, answers, merged
+
+    def read(self, rows: Sequence[Any]) -> Requests:
+        """Return rows as the task reads them.
+
+        Args:
+            rows: as JSON gives them; binary fields in base64 or as bytes.
+        """
+        decoded, problems = dict[int, Any](), dict[int, str]()
+        for position, row in enumerate(rows):
+            try:
+                if not isinstance(row, Mapping):
+                    raise DataProblem("A row must be an object.")
+                decoded[position] = decode_bytes(row, self.schema)
+            except DataProblem as error:
+                problems[position] = str(error)
+        places = list(decoded)
+        requests = self.task.read_requests(
+            list(decoded.values()), self.artifact.preprocessing, self.config
+        )
+        problems |= {places[place]: text for place, text in requests.problems.items()}
+        return Requests(requests.split, problems)
+
+
+def load_model(name: str, files: Files, task: Task, config: Any, max_batch: int) -> LoadedModel:
+    """Load a model and predict some batches with it, so that the first request finds it warm.
+
+    Args:
+        name: by which requests name it.
+        files: of the model.
+        task: of the project.
+        config: of the model's run.
+        max_batch: largest batch.
+
+    Raises:
+        DataProblem: the file is no model of this project, is damaged, or not what the run wrote.
+    """
+    artifact = load(files.model_file, task)
+    if files.weights_sha256 and artifact.weights_sha256() != files.weights_sha256:
+        raise DataProblem("model file: it was changed after the run had written it.")
+    preprocessing = artifact.preprocessing
+    schema = task.request_schema(preprocessing)
+    row = schema["examples"][0]
+
+    def predict_slowly(split: Split) -> Any:
+        return artifact.predict_split(split, max_batch)
+
+    model = LoadedModel(name, files.version, artifact, config, schema, predict_slowly)
+    requests = model.read([row, row])
+    for problem in requests.problems.values():
+        raise DataProblem(f"task.py: the example of request_schema is wrong: {problem}")
+    model = replace(model, predict=make_predict(artifact, requests.split, max_batch))
+    size = 1
+    while size < max_batch:
+        model.answer([row] * size)
+        size *= 2
+    model.answer([row] * max_batch)
+    return replace(model, example=(row, model.answer([row])[1][0]))

@@ -1,0 +1,78 @@
+"""Refusals: what a client is told, and with which status."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+
+class Refused(Exception):
+    """A request that is not answered.
+
+    Args:
+        status: of HTTP.
+        text: one sentence for the client; nothing of the request, no path.
+        field: the field of the row that is wrong, if it is one.
+        headers: further headers of the answer.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        text: str,
+        field: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.status, self.text, self.field = status, text, field
+        self.headers = dict(headers or {})
+
+    def response(self) -> Response:
+        """Return the answer."""
+        body: dict[str, Any] = {"error": self.text}
+        if self.field:
+            body["field"] = self.field
+        return json_response(body, self.status, self.headers)
+
+
+class Overloaded(Refused):
+    """The queue has no place for the rows."""
+
+    def __init__(self, text: str = "The service is busy; try again later.") -> None:
+        super().__init__(503, text, headers={"Retry-After": "1"})
+
+
+class NotReady(Refused):
+    """The model is not loaded."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(503, text, headers={"Retry-After": "5"})
+
+
+class TimedOut(Refused):
+    """The model has not answered in time."""
+
+    def __init__(self) -> None:
+        super().__init__(504, "The model has not answered in time.")
+
+
+class UnknownModel(Refused):
+    """No model has this name."""
+
+    def __init__(self) -> None:
+        super().__init__(404, "There is no model of this name; /schema lists them.")
+
+
+def json_response(
+    content: Any, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a response with JSON.
+
+    Args:
+        content: may hold arrays and numbers of NumPy; NaN becomes null.
+        status: of HTTP.
+        headers: further ones.
+    """
+    body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
+    return Response(body, status, dict(headers or {}), "application/json")

@@ -1,0 +1,174 @@
+"""The models that are served, and the way from rows to answers.
+
+``app.py`` and the routers of other modules use ``Service.models`` and ``Service.answer`` alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..extensions import call_hooks, has_hook
+from . import request_log
+from .batcher import Batcher
+from .metrics import Metrics
+from .problems import NotReady, Refused, TimedOut, UnknownModel
+from .sections import ServeFields
+
+if TYPE_CHECKING:
+    from .models import LoadedModel
+
+EXPLAINED_ROWS = 8  # at a time: an explanation takes hundreds of predictions
+MAX_NOTES = 1_000  # calls of hooks that may wait; further ones are left out
+
+Answer = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """A model and its two queues: explanations do not make predictions wait."""
+
+    model: LoadedModel
+    predictions: Batcher
+    explanations: Batcher
+
+    async def close(self) -> None:
+        """Answer what waits, and take no more."""
+        await asyncio.gather(self.predictions.close(), self.explanations.close())
+
+
+class Service:
+    """What a process serves; lives in its event loop.
+
+    Attributes:
+        models: loaded ones by name; the first one answers where no name is given.
+        problem: why it is not ready, for people; '' once all models are loaded.
+        is_draining: it is about to stop.
+    """
+
+    def __init__(self, fields: ServeFields, names: Sequence[str] = ()) -> None:
+        self.fields, self.metrics = fields, Metrics()
+        self.names = list(names)  # of all models that are to be loaded, in their order
+        self.problem = "The model is being loaded."
+        self.is_draining = False
+        self.body_bytes = 0  # of requests that are being read or answered
+        self._lanes: dict[str, Lanes] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        self._notes: queue.Queue[partial[None]] = queue.Queue(MAX_NOTES)
+        if has_hook("after_answers"):
+            threading.Thread(target=self._write_notes, daemon=True).start()
+            self._notes_kept = True
+        else:
+            self._notes_kept = False
+
+    @property
+    def models(self) -> dict[str, LoadedModel]:
+        names = [*self.names, *(name for name in self._lanes if name not in self.names)]
+        return {name: self._lanes[name].model for name in names if name in self._lanes}
+
+    @property
+    def is_ready(self) -> bool:
+        return not self.is_draining and not self.problem and bool(self._lanes)
+
+    def find(self, name: str | None) -> LoadedModel:
+        """Return a model by name; None is the first.
+
+        Raises:
+            UnknownModel: there is none of this name.
+            NotReady: it is not loaded yet.
+        """
+        return self._find(name).model
+
+    def put(self, model: LoadedModel) -> None:
+        """Serve a model; the one of the same name before it answers what it has accepted."""
+        fields, metrics = self.fields, self.metrics
+        label = model.name
+        before = self._lanes.get(label)
+        gauge = metrics.queue_rows.labels(label)
+        lanes = Lanes(
+            model,
+            Batcher(
+                partial(self._work, model, False),
+                fields.max_batch,
+                fields.queue,
+                f"predict-{label}",
+                metrics.batch_rows.labels(label).observe,
+            ),
+            Batcher(
+                partial(self._work, model, True), EXPLAINED_ROWS, fields.queue, f"explain-{label}"
+            ),
+        )
+        self._lanes[label] = lanes
+        gauge.set_function(lambda: lanes.predictions.waiting + lanes.explanations.waiting)
+        metrics.set_version(label, before.model.version if before else None, model.version)
+        if before:
+            task = asyncio.create_task(before.close())
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def answer(
+        self, name: str | None, rows: Sequence[Mapping[str, Any]], explain: bool = False
+    ) -> list[Answer]:
+        """Return an answer or ``{"error": …}`` for each row.
+
+        Args:
+            name: of the model; None: the first.
+            rows: as JSON gives them; binary fields in base64 or as bytes.
+            explain: add ``explanation`` to each answer.
+
+        Raises:
+            Refused: no such model, too many rows, a full queue, or no answer in time.
+        """
+        lanes = self._find(name)
+        limit = self.fields.max_rows
+        if len(rows) > limit:
+            raise Refused(413, f"A request may have at most {limit} rows.")
+        if explain and not lanes.model.explains:
+            raise Refused(422, "This model explains nothing.")
+        if facts := request_log.current.get(None):
+            facts.rows += len(rows)
+            facts.model = lanes.model.header
+        lane = lanes.explanations if explain else lanes.predictions
+        try:
+            async with asyncio.timeout(self.fields.timeout_s):
+                return await lane.submit(rows)
+        except TimeoutError:
+            raise TimedOut from None
+
+    async def close(self) -> None:
+        """Answer what was accepted, and take no more."""
+        await asyncio.gather(*(lanes.close() for lanes in self._lanes.values()), *self._closing)
+
+    def _find(self, name: str | None) -> Lanes:
+        known = self.names or list(self._lanes)
+        name = known[0] if name is None and known else name
+        if name in self._lanes:
+            return self._lanes[name]
+        if name in known:
+            raise NotReady(self.problem or "The model is not loaded.")
+        raise UnknownModel
+
+    def _work(self, model: LoadedModel, explain: bool, rows: list[Any]) -> list[Answer]:
+        requests, answers, merged = model.answer(rows, explain)
+        self.metrics.count_answers(model.name, merged)
+        if self._notes_kept and answers:
+            with contextlib.suppress(queue.Full):
+                note = partial(call_hooks, "after_answers", model, requests, answers)
+                self._notes.put_nowait(note)
+        return merged
+
+    def _write_notes(self) -> None:
+        while True:
+            note = self._notes.get()
+            try:
+                note()
+            except Exception as error:
+                request_log.events.warning(
+                    "hook failed", extra={"facts": {"error": request_log.describe(error)}}
+                )

@@ -1,0 +1,112 @@
+"""Where models come from: runs on disk, and MLflow. Must not import TensorFlow."""
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config_fields import BaseConfig
+from ..errors import UsageProblem
+from ..runs import find_run, is_model_uri
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<number>\d+))")
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model that is to be served.
+
+    Attributes:
+        name: by which requests name it.
+        run: ``latest``, a run's id or an MLflow model URI.
+    """
+
+    name: str
+    run: str
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise UsageProblem(
+                f"--model: {self.name!r} is no name; allowed are letters, digits, '.', '_' and '-'."
+            )
+
+    @property
+    def moves(self) -> bool:
+        """Whether it may name another model later."""
+        return self.run == "latest" or "@" in self.run
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files of a model.
+
+    Attributes:
+        version: id of the run or version in the registry.
+        weights_sha256: of the weights as the run wrote them; None: unknown.
+    """
+
+    version: str
+    model_file: Path
+    config_file: Path
+    weights_sha256: str | None = None
+
+
+def find_version(source: Source, config: BaseConfig) -> str:
+    """Return the version that a source names now.
+
+    Args:
+        source: any source.
+        config: says where MLflow is.
+
+    Raises:
+        UsageProblem: there is no such run.
+        ProjectError: the registry does not answer.
+    """
+    if not is_model_uri(source.run):
+        return find_run(source.run).id
+    found = REGISTERED.fullmatch(source.run)
+    if found is None:
+        return source.run.split(":/", 1)[1].strip("/")
+    if not (alias := found["alias"]):
+        return found["number"]
+    from ..tracking.registry import Registry  # MLflow takes a second to import
+
+    number = Registry(found["name"], config.tracking).number_behind(alias)
+    if number is None:
+        raise UsageProblem(f"--run: {source.run!r}: no version has this alias.")
+    return str(number)
+
+
+@contextmanager
+def open_files(source: Source, version: str, config: BaseConfig) -> Iterator[Files]:
+    """Yield the files of a version, which may be gone afterwards.
+
+    Args:
+        source: any source.
+        version: that ``find_version`` has returned.
+        config: says where MLflow is.
+
+    Raises:
+        ProjectError: the files cannot be fetched.
+    """
+    if not is_model_uri(source.run):
+        run = find_run(version)
+        weights = run.summary["weights_sha256"] if run.summary else None
+        yield Files(version, run.model_file, run.config_file, weights)
+        return
+    found = REGISTERED.fullmatch(source.run)
+    if found is None:
+        from ..tracking.sender import fetch_model
+
+        folder = fetch_model(source.run, config, "--run")
+        yield Files(version, folder / "model.keras", folder / "config.yaml")
+        return
+    from ..tracking.registry import Registry, Version
+
+    registry = Registry(found["name"], config.tracking)
+    with tempfile.TemporaryDirectory() as temporary:
+        stored = registry.fetch(Version(int(version), None, {}), Path(temporary))
+        yield Files(version, stored.model_file, stored.config_file)

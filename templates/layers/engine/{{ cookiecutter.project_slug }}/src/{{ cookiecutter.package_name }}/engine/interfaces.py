@@ -147,6 +147,10 @@ class Preprocessing(Protocol):
     @property
     def lengths(self) -> Callable[[Any], Any] | None: ...
 
+    # The length of axis 1 of the longest input; None where all have the same shape.
+    @property
+    def max_length(self) -> int | None: ...
+
     @classmethod
     def fit(cls, train: Any, config: Config) -> Any:
         """Learn what is needed from the training split alone.
@@ -251,6 +255,11 @@ def no_slices(split: Split, preprocessing: Any) -> dict[str, np.ndarray]:
     return {}
 
 
+def keep_labels(texts: np.ndarray, preprocessing: Any) -> np.ndarray:
+    """Return the texts unchanged: that is how the source gives labels."""
+    return texts
+
+
 def describe_no_inputs(split: Split, preprocessing: Any) -> dict[str, np.ndarray]:
     """Return an empty table: nothing is known of the inputs that could be watched."""
     return {}
@@ -322,6 +331,8 @@ class Task:
             in use. Missing are NaN and ''.
         read_file: what ``predict`` reads from a file or folder, in parts, wrong rows as problems;
             None: a file has a row as JSON in each line, see ``read_requests``.
+        parse_labels: labels (size,) that somebody wrote into a file, as text -> targets (size, …) as
+            the source gives them.
         simple_inputs: the examples of a split as a matrix (size, features), dense or sparse, for
             simple models; None where there is no such thing.
         measure_baselines: rows ``{"name": …, "metrics": {"test/…": …}, "outputs": …}`` of simple
@@ -372,6 +383,7 @@ class Task:
     )
     describe_inputs: Callable[[Split, Any], Mapping[str, np.ndarray]] = describe_no_inputs
     read_file: "Callable[[Path, Any, Config], Iterator[Requests]] | None" = None
+    parse_labels: Callable[[np.ndarray, Any], np.ndarray] = keep_labels
     simple_inputs: Callable[[Split, Any], Any] | None = None
     measure_baselines: Callable[[DatasetSplits, Any, Config], list[dict[str, Any]]] = no_baselines
     draw_figures: "Callable[[Path, str, Split, np.ndarray, Any], None]" = draw_nothing
@@ -423,6 +435,7 @@ ARGUMENTS = {
     "read_columns": 3,
     "describe_inputs": 2,
     "read_file": 3,
+    "parse_labels": 2,
     "simple_inputs": 2,
     "measure_baselines": 3,
     "draw_figures": 5,

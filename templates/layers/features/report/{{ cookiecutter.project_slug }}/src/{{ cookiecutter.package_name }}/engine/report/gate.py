@@ -10,18 +10,18 @@ are not exact, and 5 % is what is promised. If several metrics have such a rule,
 pass, which makes the probability smaller, never larger.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from ..bootstrap import TAIL, Interval, compare, count_units, is_binary
-from ..config_fields import Section
 from ..errors import UsageProblem, unknown
 from ..weighted_metrics import WeightedMetric
+from .rules import Rules, read_rules
 
 FILE = Path("configs") / "gate.yaml"
 HEADLINE = "headline"  # stands for the metric that matters most
@@ -32,12 +32,6 @@ INCOMPARABLE = "cannot be compared: task.py has no weighted_metrics"
 
 
 # === The rules ===
-
-
-class Rules(Section):
-    """A group of rules. Numbers are numbers: '5' and true are refused."""
-
-    model_config = ConfigDict(strict=True)
 
 
 class MetricRule(Rules):
@@ -91,42 +85,8 @@ def read_gate(file: Path) -> Gate:
     Raises:
         UsageProblem: there is no such file, a rule is unknown, or its value is not allowed.
     """
-    import yaml
-
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8")) or {}
-    except OSError as error:
-        raise UsageProblem(f"{FILE}: {error.strerror}; it holds the rules of promote.") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageProblem(f"{FILE} is not YAML: {error}") from None
-    if not isinstance(content, dict):
-        raise UsageProblem(f"{FILE} must hold rules by name, not {content!r}.")
-    try:
-        # A heading whose rules are all comments has the value null.
-        return Gate.model_validate({k: v for k, v in content.items() if v is not None})
-    except ValidationError as error:
-        raise _describe(error.errors(include_url=False)[0]) from None
-
-
-def _describe(problem: Any) -> UsageProblem:
-    *place, name = problem["loc"] or ("",)
-    if problem["type"] == "extra_forbidden":
-        fields = _rules_at(place).model_fields
-        return unknown(": ".join([str(FILE), *map(str, place)]), str(name), fields)
-    reason = problem["msg"].removeprefix("Value error, ")
-    path = ".".join(map(str, problem["loc"]))
-    return UsageProblem(
-        f"{FILE}: {path}: {problem['input']!r} is not allowed: {reason[:1].lower()}{reason[1:]}."
-    )
-
-
-def _rules_at(place: Sequence[str | int]) -> type[Rules]:
-    groups: dict[str, type[Rules]] = {
-        "metrics": MetricRule,
-        "worst_slice": SliceRule,
-        "calibration": CalibrationRule,
-    }
-    return groups[str(place[0])] if place else Gate
+    gate: Gate = read_rules(file, FILE, Gate, "the rules of promote")
+    return gate
 
 
 # === The comparison of two models ===

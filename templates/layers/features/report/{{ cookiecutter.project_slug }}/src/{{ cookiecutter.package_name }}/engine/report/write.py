@@ -54,16 +54,17 @@ def as_json(evidence: Evidence) -> dict[str, Any]:
         "rivals": {r.name: _as_list(r.difference) for r in evidence.rivals if r.difference},
         "slices": [asdict(part) for part in evidence.slices],
     }
-    return cast("dict[str, Any]", _drop_nan(found))
+    return cast("dict[str, Any]", drop_nan(found))
 
 
 def _as_list(interval: Interval) -> list[float]:
     return [interval.value, interval.low, interval.high]
 
 
-def _drop_nan(value: Any) -> Any:
+def drop_nan(value: Any) -> Any:
+    """Return a value for JSON, with None for what is undefined."""
     if isinstance(value, dict):
-        return {key: _drop_nan(item) for key, item in value.items()}
+        return {key: drop_nan(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [_drop_nan(item) for item in value]
+        return [drop_nan(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

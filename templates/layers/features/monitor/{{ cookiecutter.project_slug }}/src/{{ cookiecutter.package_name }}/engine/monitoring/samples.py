@@ -1,0 +1,294 @@
+"""Samples of what a service is asked and answers: kept by the service, read by ``monitor``.
+
+Only columns that describe inputs and answers are kept (``features.py``), never the inputs. Where
+examples are of persons, not even those of a row: a line holds the counts of ``ROWS_AT_ONCE`` rows,
+without small cells, and is written once that many have come.
+
+Files are ``FOLDER/MODEL/NUMBER.jsonl`` with older parts beside them. Each process has a number of
+its own; those of processes that have ended are taken again, so that the whole is bounded.
+"""
+
+import json
+import logging
+import math
+import re
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from itertools import count
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..config_loader import load
+from ..errors import DataProblem
+from ..files import project_root
+from ..interfaces import Requests
+from ..locks import Lock, try_lock
+from .bins import add_counts, hide_small
+from .features import Columns, describe_answers, describe_split
+from .profile import INPUTS, PREDICTIONS, Profile, read_profile
+from .sections import MonitorFields
+
+log = logging.getLogger(__name__)
+
+ROWS_AT_ONCE = 500  # of persons, in a line
+PARTS = 4  # files of a process, of which the oldest is dropped when the newest is full
+DIGITS = 6  # of numbers
+MAX_TEXT = 200  # characters
+
+_lock = threading.Lock()
+_keepers: "dict[tuple[str, str], Keeper]" = {}
+
+
+# === The service ===
+
+
+def keep(model: Any, requests: Requests, answers: Sequence[Mapping[str, Any]]) -> None:
+    """Keep what a service was asked and has answered, as configured.
+
+    Args:
+        model: that has answered.
+        requests: the rows that were sent.
+        answers: to those of them that were right.
+    """
+    config_type: Any = type(model.config)
+    fields = _read_fields(config_type)
+    if not fields.samples:
+        return
+    with _lock:
+        key = (model.name, model.version)
+        if key not in _keepers:
+            for earlier in [other for other in _keepers if other[0] == model.name]:
+                _keepers.pop(earlier).close()
+            _keepers[key] = Keeper.open(model, fields)
+        _keepers[key].add(requests, answers)
+
+
+@cache
+def _read_fields(config_type: Any) -> MonitorFields:
+    """Return the fields of monitoring, from ``configs/project.yaml`` and the environment."""
+    return load(config_type, sections=["monitor"]).monitor
+
+
+@dataclass
+class Keeper:
+    """Keeps the samples of one model.
+
+    Attributes:
+        profile: of the model; None: it has none.
+        counts: part -> column -> counts of the rows of persons that wait for their line.
+    """
+
+    model: Any
+    fields: MonitorFields
+    profile: Profile | None
+    lock: Lock
+    handler: RotatingFileHandler
+    random: np.random.Generator = field(default_factory=np.random.default_rng)
+    rows: int = 0
+    rejected: int = 0
+    counts: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+
+    @classmethod
+    def open(cls, model: Any, fields: MonitorFields) -> "Keeper":
+        """Begin to keep samples of a model.
+
+        Args:
+            model: that answers.
+            fields: say where and how much.
+        """
+        folder = samples_folder(str(fields.samples)) / to_file_name(model.name)
+        folder.mkdir(parents=True, exist_ok=True)
+        lock, number = _take_number(folder)
+        size = int(fields.max_mb * 1e6 / PARTS)
+        handler = RotatingFileHandler(
+            folder / f"{number}.jsonl", maxBytes=size, backupCount=PARTS - 1, encoding="utf-8"
+        )
+        profile = read_profile(model.artifact.attachments)
+        if profile is None and model.task.has_private_examples:
+            log.warning(
+                "monitor.samples: none are kept of %s, as it has no profile; train it again.",
+                model.name,
+            )
+        return cls(model, fields, profile, lock, handler)
+
+    def close(self) -> None:
+        """Let another process have the files."""
+        self.handler.close()
+        self.lock.close()
+
+    def add(self, requests: Requests, answers: Sequence[Mapping[str, Any]]) -> None:
+        """Keep some of the rows.
+
+        Args:
+            requests: the rows that were sent.
+            answers: to those of them that were right.
+        """
+        self.rejected += int((self.random.random(len(requests.problems)) < self.fields.rate).sum())
+        chosen = np.flatnonzero(self.random.random(len(answers)) < self.fields.rate)
+        if not len(chosen) or len(answers) != len(requests.split):
+            return
+        task, split = self.model.task, requests.split.take(chosen)
+        inputs = describe_split(task, split, self.model.artifact.preprocessing)
+        predictions = describe_answers([answers[int(place)] for place in chosen])
+        if task.has_private_examples:
+            self._count(len(chosen), {INPUTS: inputs, PREDICTIONS: predictions})
+        else:
+            self._write_rows(len(chosen), inputs, predictions)
+
+    def _write_rows(self, size: int, inputs: Columns, predictions: Columns) -> None:
+        for place in range(size):
+            line = {
+                INPUTS: {name: _to_json(values[place]) for name, values in inputs.items()},
+                PREDICTIONS: {n: _to_json(values[place]) for n, values in predictions.items()},
+            }
+            self._write(1, line)
+
+    def _count(self, size: int, columns: Mapping[str, Columns]) -> None:
+        if self.profile is None:
+            return
+        for part, values in columns.items():
+            totals = self.counts.setdefault(part, {})
+            for name, counts in self.profile.count(part, values).items():
+                totals[name] = totals.get(name, 0) + counts
+        self.rows += size
+        if self.rows < ROWS_AT_ONCE:
+            return
+        line = {
+            part: {name: hide_small(counts).tolist() for name, counts in totals.items()}
+            for part, totals in self.counts.items()
+        }
+        self._write(self.rows, line)
+        self.rows, self.counts = 0, {}
+
+    def _write(self, rows: int, line: Mapping[str, Any]) -> None:
+        head = {
+            "time": datetime.now(UTC).isoformat(timespec="seconds"),
+            "version": self.model.version,
+            "rows": rows,
+            "rejected": self.rejected,
+        }
+        self.rejected = 0
+        text = json.dumps({**head, **line}, ensure_ascii=False, allow_nan=False)
+        self.handler.emit(logging.makeLogRecord({"msg": text}))
+
+
+def samples_folder(name: str) -> Path:
+    """Return the folder that ``monitor.samples`` names, relative to the project."""
+    return project_root() / name
+
+
+def to_file_name(name: str) -> str:
+    """Return the name of a model as that of a folder."""
+    return re.sub(r"[^\w.-]", "_", name).lstrip(".") or "_"
+
+
+def _take_number(folder: Path) -> tuple[Lock, int]:
+    for number in count():
+        lock = try_lock(folder / f".{number}.lock")
+        if lock is not None:
+            return lock, number
+    raise AssertionError
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, str):
+        return value[:MAX_TEXT]
+    number = float(value)
+    return float(f"{number:.{DIGITS}g}") if math.isfinite(number) else None
+
+
+# === ``monitor`` ===
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is compared with a profile.
+
+    Attributes:
+        counts: part -> column -> counts (cells,).
+        rows: the number of rows.
+        rejected: rows that were wrong.
+        source: what it is, for people.
+    """
+
+    counts: Mapping[str, Mapping[str, np.ndarray]]
+    rows: int
+    rejected: int
+    source: str
+
+
+def read_samples(
+    folder: Path, versions: Sequence[str], profile: Profile, days: float | None
+) -> Sample:
+    """Read the samples of a model.
+
+    Args:
+        folder: that ``monitor.samples`` names.
+        versions: by which services may have called the model.
+        profile: of the model.
+        days: of the newest samples; None: all.
+
+    Raises:
+        DataProblem: there are none.
+    """
+    since = datetime.now(UTC) - timedelta(days=days) if days else None
+    lines, others = list[dict[str, Any]](), set[str]()
+    for line in _read_lines(folder):
+        if line["version"] not in versions:
+            others.add(str(line["version"]))
+        elif since is None or datetime.fromisoformat(line["time"]) >= since:
+            lines.append(line)
+    if not lines:
+        known = f"; there are some of {', '.join(sorted(others))}" if others else ""
+        raise DataProblem(
+            f"--logged: there are no samples of {' or '.join(versions)} in {str(folder)!r}{known}."
+        )
+    count_part = _add_lines if profile.is_private else _count_lines
+    return Sample(
+        counts={part: count_part(lines, part, profile) for part in (INPUTS, PREDICTIONS)},
+        rows=sum(line["rows"] for line in lines),
+        rejected=sum(line["rejected"] for line in lines),
+        source=f"samples from {lines[0]['time']} to {lines[-1]['time']}",
+    )
+
+
+def _read_lines(folder: Path) -> Iterator[dict[str, Any]]:
+    for file in sorted(folder.glob("*/*.jsonl*")):
+        with file.open(encoding="utf-8") as opened:
+            for number, text in enumerate(opened, start=1):
+                if not text.endswith("\n"):  # of a service that is writing it, or was killed
+                    continue
+                try:
+                    yield json.loads(text)
+                except ValueError:
+                    raise DataProblem(f"{file}, line {number}: it is no JSON.") from None
+
+
+def _add_lines(
+    lines: Sequence[Mapping[str, Any]], part: str, profile: Profile
+) -> dict[str, np.ndarray]:
+    sums = {}
+    for name, column in profile.parts[part].items():
+        counts = [np.array(line[part][name]) for line in lines if name in line[part]]
+        if counts:
+            sums[name] = add_counts(counts, column.bins.size)
+    return sums
+
+
+def _count_lines(
+    lines: Sequence[Mapping[str, Any]], part: str, profile: Profile
+) -> dict[str, np.ndarray]:
+    columns: Columns = {}
+    for name in profile.parts[part]:
+        values = [line[part][name] for line in lines if name in line[part]]
+        if any(isinstance(value, str) for value in values):
+            columns[name] = np.array(["" if v is None else str(v) for v in values], dtype=object)
+        elif values:
+            columns[name] = np.array([np.nan if v is None else v for v in values], "float64")
+    return profile.count(part, columns)

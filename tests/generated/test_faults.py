@@ -211,7 +211,7 @@ import jax
 address, number, *words = sys.argv[1:]
 jax.distributed.initialize(address, 2, int(number))
 
-from demo.engine.strategy.jax import JaxSteps
+from demo.engine.distribution.jax import JaxSteps
 from demo.__main__ import train as main
 
 code = main(words)

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from aistart.catalog import find_templates
+from aistart.answers import select_features
+from aistart.catalog import find_template, find_templates
 from tests.environments import REPOSITORY
 from tests.generator.foreign import PROJECT, write, write_team_template
 from tests.generator.terminal import (
@@ -248,7 +249,7 @@ def test_completion(aistart: Call, shell: str) -> None:
         ("aistart profile set organ", "organisation"),
         ("aistart profile set license B", "BSD-3-Clause"),
         ("aistart profile set features.ci ", "off on"),
-        ("aistart profile unset features.d", "features.docker"),
+        ("aistart profile unset features.dock", "features.docker"),
     ],
 )
 def test_words_that_bash_completes(typed: str, offered: str) -> None:
@@ -369,7 +370,7 @@ def test_features_that_were_chosen_are_there_after_going_back(isolated: Path) ->
     words = [word for setting in texts for word in ("--set", setting)]
     keys = ["\r", "\r", "\r", f"{DOWN} ", SHIFT_TAB, "\r", "\r"]
     shown = run_on_terminal(keys, "new", "vision-classifier", "demo", *words)
-    assert "with report, tune, docker, ci" in shown
+    assert "with report, tune, distribution, " in " ".join(shown.split())
 
 
 def test_messages_at_a_prompt_are_whole_on_a_narrow_terminal(
@@ -388,8 +389,9 @@ def test_what_was_made_is_said_in_whole_words_on_a_narrow_terminal(
     words = ["demo", "-y", "--no-git", "--profile", "team.toml", "-o", "."]
     lines = aistart("new", "vision-classifier", *words).stdout.partition("\n\n")[0].splitlines()
     assert max(map(len, lines)) <= 40
+    features = select_features(find_template("vision-classifier"))
     assert " ".join(lines) == (
-        "Made demo (Image classifier, with report, docker, ci). "
+        f"Made demo (Image classifier, with {', '.join(features)}). "
         "From the profile team.toml: author, license."
     )
 

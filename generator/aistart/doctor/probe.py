@@ -101,7 +101,6 @@ def resolve_plan(package: str) -> dict[str, Any]:
     sys.path.insert(0, str(Path("src").resolve()))
     config = import_module(f"{package}.config").load_config()
     strategy = import_module(f"{package}.engine.strategy")
-    cluster_of = import_module(f"{package}.engine.strategy.cluster")
     backend = strategy.prepare(config.runtime)
     plan = {
         "backend": backend,
@@ -112,8 +111,7 @@ def resolve_plan(package: str) -> dict[str, Any]:
         **detect_jax_devices(backend),
     }
     # Connecting to a cluster would wait for the other workers, which are not running.
-    cluster = getattr(cluster_of, f"{backend}_cluster")()
-    processes = cluster[-1] if cluster else 1
+    processes = count_processes(package, backend)
     if processes > 1:
         why = f"one of {processes} workers, named by the environment"
         return {**plan, "strategy": "multi_worker", "replicas": processes, "why": why}
@@ -124,6 +122,20 @@ def resolve_plan(package: str) -> dict[str, Any]:
         "replicas": devices.replicas,
         "why": devices.reason,
     }
+
+
+def count_processes(package: str, backend: str) -> int:
+    """Return the number of processes that the environment names.
+
+    Args:
+        package: the project's; one without the feature ``distribution`` trains in one process.
+        backend: ``tensorflow`` or ``jax``.
+    """
+    if find_spec(f"{package}.engine.distribution") is None:
+        return 1
+    cluster_of = import_module(f"{package}.engine.distribution.cluster")
+    cluster = getattr(cluster_of, f"{backend}_cluster")()
+    return int(cluster[-1]) if cluster else 1
 
 
 def detect_jax_devices(backend: str) -> dict[str, Any]:

@@ -74,14 +74,6 @@ def test_every_option_trains(words: str) -> None:
     keras.config.set_dtype_policy("float32")
 
 
-@pytest.mark.slow
-def test_replicas_of_a_network_with_batch_normalisation() -> None:
-    # 140 training images in batches of 23: a rest of 2, for three replicas too few.
-    words = ["--model.name", "resnet", "--runtime.strategy", "mirrored", "--data.batch_size", "23"]
-    assert main([*UNRECORDED, *words]) == 0
-    assert find_run("latest").summary["steps"] == 6
-
-
 @pytest.mark.parametrize("name", ["mlp", "cnn", "resnet"])
 @pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (33, 47, 3)])
 def test_any_size_and_channels(name: str, shape: tuple[int, int, int]) -> None:

@@ -12,12 +12,13 @@ import pytest
 from {{ cookiecutter.package_name }}.__main__ import program
 from {{ cookiecutter.package_name }}.config import Config, load_config
 from {{ cookiecutter.package_name }}.engine.runs import Run
-from {{ cookiecutter.package_name }}.engine.strategy import prepare
+from {{ cookiecutter.package_name }}.engine.strategy import find_strategies, prepare, single
 
 from . import domain
 
-# Before TensorFlow is imported: two virtual devices, for the tests of several replicas.
-prepare(load_config(["--runtime.virtual_devices", "2"], environment={}).runtime)
+# Before TensorFlow is imported: two virtual devices, where a project knows more than one.
+DEVICES = [] if find_strategies() is single else ["--runtime.virtual_devices", "2"]
+prepare(load_config(DEVICES, environment={}).runtime)
 
 inspect = program.script("inspect")
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from scipy.special import logit
 
-from .engine.columns import label_values
+from .engine.bands import label_values
 from .engine.errors import UsageProblem, unknown
 from .engine.figures import figure
 from .engine.interfaces import HIDDEN, DatasetSplits, Split

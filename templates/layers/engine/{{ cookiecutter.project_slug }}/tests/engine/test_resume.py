@@ -68,7 +68,6 @@ OPTIONS = {
     "dropout": ["--model.dropout", "0.5"],
     "early stopping": ["--train.early_stopping_patience", "1", "--train.learning_rate", "1"],
     "two phases": [],
-    "two replicas": ["--runtime.strategy", "mirrored", "--model.dropout", "0.5"],
 }
 
 

@@ -77,10 +77,7 @@ def test_divergence_is_exit_code_4(capsys: pytest.CaptureFixture[str]) -> None:
         (["--train.init_from", "latest"], "there is no finished run", 2),
         (["--resume", "latest"], "--resume: there is no unfinished run.", 2),
         (["--resume", "latest", "--fresh"], "--fresh and --resume contradict each other.", 2),
-        (["--runtime.strategy", "multi_worker"], "launch --workers 2", 2),
-        (["--runtime.strategy", "tpu"], "use --runtime.backend jax", 2),
-        (["--runtime.strategy", "data_parallel"], "use --runtime.strategy mirrored", 2),
-        (["--runtime.devices", "8", "--runtime.strategy", "auto"], "more than there are", 2),
+        (["--runtime.model_devices", "2"], "runtime.model_devices: 2 ", 2),
     ],
 )
 def test_refused(

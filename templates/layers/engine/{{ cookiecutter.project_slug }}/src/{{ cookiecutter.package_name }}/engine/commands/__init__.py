@@ -44,7 +44,6 @@ COMMANDS: dict[str, Command] = {
     "config": Command("engine.commands.config", "Runs", "print the resolved configuration"),
     "runs": Command("engine.commands.runs", "Runs", "list, compare and prune runs"),
     "replay": Command("engine.commands.replay", "Runs", "send to MLflow what is missing of a run"),
-    "launch": Command("engine.commands.launch", "Machines", "train in several processes here"),
     "completion": Command("engine.commands.completion", "Shell", "print a completion script"),
 }
 

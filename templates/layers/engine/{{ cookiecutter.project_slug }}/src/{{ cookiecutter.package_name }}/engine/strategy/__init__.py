@@ -1,35 +1,29 @@
 """Devices, replicas and processes: the one place of the engine that knows of them.
 
-``prepare`` runs before the first tensor; ``connect`` then returns the ``Strategy`` of the run, from
-``tensorflow.py`` or ``jax.py``. A step works on a global batch, wherever its parts are: losses and
-gradients are summed over all its examples, so a batch means the same on any number of devices.
+``prepare`` runs before the first tensor; ``connect`` then returns the ``Strategy`` of the run. A
+step works on a global batch, wherever its parts are: losses and gradients are summed over all its
+examples, so a batch means the same on any number of devices.
+
+What a project can run on is in a module with the functions of ``Strategies``: ``single.py``, or
+``strategies.py`` of a feature that knows more than one device, which is found by its place.
 """
 
 import contextlib
-import json
 import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from ..config_fields import RuntimeFields
-from ..errors import (
-    OutOfDeviceMemory,
-    ProjectError,
-    UsageProblem,
-    WorkerLost,
-    describe,
-    is_out_of_device_memory,
-)
+from ..errors import UsageProblem
 
-MESSAGE_BYTES = 65_536  # of the longest JSON value that can be broadcast
-BACKENDS = {
-    "tensorflow": ("single", "mirrored", "multi_worker"),
-    "jax": ("single", "data_parallel", "model_parallel", "multi_worker", "tpu"),
-}
+BACKENDS = ("tensorflow", "jax")  # of Keras, that the engine is written for
+ENGINE = Path(__file__).parents[1]
+
+ShardingRules = Mapping[str, tuple[str | None, ...]]
 
 
 @dataclass(frozen=True)
@@ -71,7 +65,7 @@ class Steps(Protocol):
 
 @dataclass(frozen=True)
 class Strategy:
-    """The devices of a run and how they work together; each backend has its own subclass.
+    """The devices of a run and how they work together: here, one process.
 
     Attributes:
         name: ``single``, ``mirrored`` and so on.
@@ -103,50 +97,53 @@ class Strategy:
 
     def broadcast(self, value: Any) -> Any:
         """Return the chief's JSON value on every process; all of them must call it."""
-        if self.processes == 1:
-            return value
-        import numpy as np
-
-        text = json.dumps(value).encode() if self.is_chief else b""
-        message = np.frombuffer(
-            text.ljust(MESSAGE_BYTES, b" " if self.is_chief else b"\0"), "uint8"
-        )
-        return json.loads(self.broadcast_bytes(message).astype("uint8").tobytes())
+        return value
 
     def wait_for_all(self) -> None:
         """Return once every process has called it."""
         self.broadcast(None)
 
-    def broadcast_bytes(self, message: Any) -> Any:
-        """Broadcast an array of bytes from the chief; other processes pass zeros."""
-        raise NotImplementedError
-
     def local_copy(self, network: Any) -> Any:
         """Return the network on one device, to be evaluated and saved."""
         return network
 
-    @contextlib.contextmanager
-    def worker_failures(self) -> Iterator[None]:
-        """Tell failures of the communication with other workers from errors of this one.
+    def worker_failures(self) -> contextlib.AbstractContextManager[None]:
+        """Return a context that tells failures of other workers from errors of this one."""
+        return contextlib.nullcontext()
+
+
+class Strategies(Protocol):
+    """The functions of a module with what a project can run on.
+
+    The module may not import TensorFlow or Keras, except inside its functions.
+    """
+
+    def check(self, runtime: RuntimeFields, backend: str) -> None:
+        """Refuse a backend or strategy that this project does not have.
+
+        Args:
+            runtime: may name backend and strategy.
+            backend: the backend of the run.
 
         Raises:
-            WorkerLost: another worker is gone.
-            OutOfDeviceMemory: this one, of several, lacks memory.
+            UsageProblem: it has none of that name.
         """
-        try:
-            yield
-        except ProjectError:
-            raise
-        except Exception as error:
-            if self.processes > 1 and is_out_of_device_memory(error):
-                raise OutOfDeviceMemory(describe(error)[0]) from error
-            if self.processes == 1 or not _is_communication_failure(error):
-                raise
-            reason = " ".join(str(error).split())[:200]
-            raise WorkerLost(
-                "another worker is gone; start all of them again with the same command to resume "
-                f"({reason})"
-            ) from error
+
+    def prepare(self, runtime: RuntimeFields, backend: str) -> None:
+        """Set what the backend reads before the first tensor, such as virtual devices.
+
+        Args:
+            runtime: of the configuration.
+            backend: the backend of the run.
+        """
+
+    def connect(self, runtime: RuntimeFields, sharding_rules: ShardingRules) -> Strategy:
+        """Select devices as ``connect`` of this package says.
+
+        Args:
+            runtime: of the configuration.
+            sharding_rules: see there.
+        """
 
 
 # === Before the first tensor ===
@@ -181,14 +178,7 @@ def prepare(runtime: RuntimeFields, environment: Mapping[str, str] = os.environ)
             f"runtime.backend: {backend!r} was chosen after Keras had been imported with {used!r}; "
             "set KERAS_BACKEND before."
         )
-    if backend == "jax":
-        from . import jax
-
-        jax.prepare(runtime)
-    elif runtime.virtual_devices:
-        from . import tensorflow
-
-        tensorflow.split_cpu(runtime.virtual_devices)
+    find_strategies().prepare(runtime, backend)
     return backend
 
 
@@ -213,15 +203,15 @@ def choose_backend(runtime: RuntimeFields, environment: Mapping[str, str] = os.e
             f"KERAS_BACKEND: {named!r} contradicts runtime.backend {runtime.backend!r}; set one."
         )
     backend = runtime.backend or named or "tensorflow"
-    requested = runtime.strategy
-    if requested != "auto" and requested not in BACKENDS[backend]:
-        instead = {"mirrored": "data_parallel", "data_parallel": "mirrored"}.get(requested)
-        hint = f"use --runtime.strategy {instead}" if instead else "use --runtime.backend jax"
-        raise UsageProblem(
-            f"runtime.strategy: {requested!r} does not exist on the backend {backend!r}, which has "
-            f"{', '.join(BACKENDS[backend])}; {hint}."
-        )
+    find_strategies().check(runtime, backend)
     return backend
+
+
+def find_strategies() -> Strategies:
+    """Return the module with what this project can run on."""
+    feature = next(iter(sorted(ENGINE.glob("*/strategies.py"))), None)
+    place = f"{feature.parent.name}.strategies" if feature else "strategy.single"
+    return cast(Strategies, import_module(f"..{place}", __package__))
 
 
 def add_xla_flag(flag: str) -> None:
@@ -234,9 +224,7 @@ def add_xla_flag(flag: str) -> None:
 # === The strategy of a run ===
 
 
-def connect(
-    runtime: RuntimeFields, sharding_rules: Mapping[str, tuple[str | None, ...]]
-) -> Strategy:
+def connect(runtime: RuntimeFields, sharding_rules: ShardingRules) -> Strategy:
     """Select devices, find the other processes, and set the precision.
 
     Args:
@@ -246,13 +234,7 @@ def connect(
     Raises:
         UsageProblem: the strategy cannot work here.
     """
-    import keras
-
-    if keras.backend.backend() == "jax":
-        from .jax import connect as connect_backend
-    else:
-        from .tensorflow import connect as connect_backend
-    return connect_backend(runtime, sharding_rules)
+    return find_strategies().connect(runtime, sharding_rules)
 
 
 def has_gpu() -> bool:
@@ -283,104 +265,6 @@ def all_gather(rows: Any) -> Any:
     if context is None or context.num_replicas_in_sync == 1:
         return rows
     return context.all_gather(rows, axis=0)
-
-
-# === For the backends ===
-
-
-def refuse_ignored_fields(runtime: RuntimeFields, processes: int) -> None:
-    """Refuse fields that the strategy would ignore.
-
-    Args:
-        processes: number of processes of the run.
-
-    Raises:
-        UsageProblem: such a field is set.
-    """
-    requested = runtime.strategy
-    if runtime.devices and (processes > 1 or requested == "multi_worker"):
-        raise UsageProblem(
-            f"runtime.devices: {runtime.devices} is for one process; of several workers each takes "
-            "all devices that it sees. Unset it, and limit those with CUDA_VISIBLE_DEVICES."
-        )
-    if runtime.devices and runtime.devices > 1 and requested == "single":
-        raise UsageProblem(
-            f"runtime.devices: {runtime.devices} contradicts runtime.strategy 'single', which "
-            "takes one device; use 'auto'."
-        )
-    if runtime.model_devices and requested != "model_parallel":
-        raise UsageProblem(
-            f"runtime.model_devices: {runtime.model_devices} is for runtime.strategy "
-            f"'model_parallel', and not for {requested!r}; unset it."
-        )
-
-
-def select_devices(devices: list[Any], runtime: RuntimeFields, seen: str) -> list[Any]:
-    """Return the first ``runtime.devices`` of the devices, or all.
-
-    Args:
-        seen: the devices in words, for messages.
-
-    Raises:
-        UsageProblem: there are fewer than requested.
-    """
-    if runtime.devices and runtime.devices > len(devices):
-        raise UsageProblem(
-            f"runtime.devices: {runtime.devices} is more than there are: it sees {seen}. To "
-            f"rehearse on a CPU: --runtime.virtual_devices {runtime.devices}."
-        )
-    return devices[: runtime.devices]
-
-
-def too_few_devices_error(strategy: str, seen: str) -> UsageProblem:
-    """Return the error for one device where several are needed; it says what to do.
-
-    Args:
-        strategy: the requested one.
-        seen: the devices in words.
-    """
-    return UsageProblem(
-        f"runtime.strategy: {strategy!r} needs at least two devices and sees {seen}; use 'single', "
-        "or rehearse with --runtime.virtual_devices 2."
-    )
-
-
-def describe_devices(count: int, kind: str) -> str:
-    """Return a number of devices in words: ``1 CPU device``, ``4 GPUs``.
-
-    Args:
-        count: of the devices.
-        kind: ``CPU``, ``GPU`` or ``TPU``.
-    """
-    if kind == "CPU":
-        return f"{count} CPU device{'s' * (count != 1)}"
-    return f"{count} {kind}{'s' * (count != 1)}"
-
-
-def rebuild(network: Any, leave_devices: Callable[[], None] = lambda: None) -> Any:
-    """Return a copy of the network, made from its configuration and its weights.
-
-    The weights go through a file, since some layers save less than they train with, such as
-    low-rank adapters that are added to what they adapt.
-
-    Args:
-        leave_devices: called between saving and building.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "network.weights.h5"
-        network.save_weights(file)
-        leave_devices()
-        copy = type(network).from_config(network.get_config())
-        copy.load_weights(file)
-    return copy
-
-
-def _is_communication_failure(error: Exception) -> bool:
-    names = ("UnavailableError", "AbortedError", "InternalError", "CancelledError")
-    # JAX may raise what its CPU collectives report as a ValueError.
-    return type(error).__name__ in (*names, "XlaRuntimeError", "JaxRuntimeError") or (
-        "Gloo" in str(error)
-    )
 
 
 def _backend_in_use() -> str:

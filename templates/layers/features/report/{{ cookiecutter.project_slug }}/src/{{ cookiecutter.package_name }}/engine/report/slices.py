@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
+from ..bands import label_values
 from ..bootstrap import WEIGHTS_AT_ONCE, number_groups
-from ..columns import label_values
 from ..interfaces import HIDDEN
 from ..weighted_metrics import WeightedMetric
 

@@ -3,7 +3,7 @@
 import importlib.util
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,18 +14,12 @@ import tensorflow as tf
 from ..config_fields import RuntimeFields
 from ..errors import ProjectError, UsageProblem
 from ..metrics import MetricSums
-from ..train_step import JaxStep
-from . import (
-    Shard,
-    Strategy,
-    add_xla_flag,
-    describe_devices,
-    rebuild,
-    refuse_ignored_fields,
-    select_devices,
-    too_few_devices_error,
-)
+from ..strategy import Shard, ShardingRules, Strategy, add_xla_flag
+from ..strategy.tensorflow import describe_devices
 from .cluster import jax_cluster, missing_cluster_error
+from .devices import rebuild, refuse_ignored_fields, select_devices, too_few_devices_error
+from .jax_step import JaxStep
+from .processes import SeveralProcesses
 
 try:
     import jax
@@ -40,7 +34,7 @@ HEARTBEAT_TIMEOUT = 30  # seconds without a sign of life after which a worker co
 
 
 @dataclass(frozen=True)
-class JaxStrategy(Strategy):
+class JaxStrategy(SeveralProcesses):
     """Devices of a ``keras.distribution``; without shardings it is one device.
 
     Attributes:
@@ -153,10 +147,12 @@ def prepare(runtime: RuntimeFields) -> None:
         jax.config.update("jax_platforms", "cpu")
 
 
-def connect(
-    runtime: RuntimeFields, sharding_rules: Mapping[str, tuple[str | None, ...]]
-) -> Strategy:
+def connect(runtime: RuntimeFields, sharding_rules: ShardingRules) -> Strategy:
     """Select devices and set the precision as ``strategy.connect`` says.
+
+    Args:
+        runtime: names strategy, devices and precision.
+        sharding_rules: how large weights are divided, for ``model_parallel``.
 
     Raises:
         UsageProblem: the strategy cannot work here.
@@ -291,7 +287,7 @@ def _count_model_devices(runtime: RuntimeFields, devices: int) -> int:
     return across
 
 
-def _distribution(mesh: Any, rules: Mapping[str, tuple[str | None, ...]]) -> Any:
+def _distribution(mesh: Any, rules: ShardingRules) -> Any:
     if not rules:
         return keras.distribution.DataParallel(device_mesh=mesh, auto_shard_dataset=False)
     table = keras.distribution.LayoutMap(mesh)

@@ -118,7 +118,11 @@ class Registry:
         return found
 
     def champion_number(self) -> int | None:
-        """Return the number of the version behind the alias; None if there is none."""
+        """Return the number of the champion; None if there is none."""
+        return self.number_behind(ALIAS)
+
+    def number_behind(self, alias: str) -> int | None:
+        """Return the number of the version behind an alias; None if there is none."""
         with self._translate_errors():
             try:
                 aliases = self._client.get_registered_model(self.name).aliases
@@ -126,7 +130,7 @@ class Registry:
                 if error.error_code in MISSING:
                     return None
                 raise
-        return int(aliases[ALIAS]) if ALIAS in aliases else None
+        return int(aliases[alias]) if alias in aliases else None
 
     def fetch(self, version: Version, folder: Path) -> StoredModel:
         """Download the files of a version.

@@ -7,12 +7,12 @@ import signal
 import sys
 
 from .. import PACKAGE
+from ..commands import Project
+from ..commands.train import split_flags
 from ..config_loader import Parser, positive
 from ..errors import Interrupted, ProjectError
 from ..strategy import choose_backend
-from ..strategy.launch import Workers, describe_cluster
-from . import Project
-from .train import split_flags
+from .workers import Workers, describe_cluster
 
 
 def run(project: Project, words: list[str]) -> None:

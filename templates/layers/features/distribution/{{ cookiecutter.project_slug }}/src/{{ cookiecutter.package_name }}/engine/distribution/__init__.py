@@ -1,0 +1,1 @@
+"""Several devices and machines, on TensorFlow and JAX."""

@@ -72,7 +72,11 @@ class Images:
 
 @dataclass(frozen=True)
 class ImageSplit(Split):
-    """A split of images; ``shapes`` (size, 3) are their heights, widths and channels."""
+    """A split of images.
+
+    Attributes:
+        shapes: (size, 3) their heights, widths and channels; (size, 2) without channels.
+    """
 
     shapes: np.ndarray | None = None
 

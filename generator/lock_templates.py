@@ -1,36 +1,91 @@
-"""Regenerate the lock file of each template: python generator/lock_templates.py [TEMPLATE …].
+"""Regenerate the lock files of each template: python generator/lock_templates.py [TEMPLATE …].
 
-A lock covers the default project with its tests and tools, on a CPU, for every platform and Python
-that the project supports. It has hashes, and no address of a package index.
+``requirements.lock`` covers the default project with its tests and tools, on a CPU, for every
+platform and Python that the project supports. ``requirements-serve.lock`` covers what the image of
+its service needs, with the same versions: the project's dependencies, with others in the place of
+those that ``_service_dependencies`` of a manifest names. ``requirements-mlflow.lock`` is for the
+image of an MLflow server, one for all templates. They have hashes, and no address of a package
+index.
 """
 
 import subprocess
 import sys
 import tempfile
+import tomllib
 from pathlib import Path
 
 from aistart.answers import resolve, select_features
-from aistart.catalog import PROJECT_FOLDER, Template, find_templates, templates_root
+from aistart.catalog import PROJECT_FOLDER, Template, find_templates, merge_manifests, templates_root
 from aistart.project import Request, create
 
-COMMAND = (
-    "uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 "
-    "--generate-hashes --no-emit-index-url --no-header --no-annotate"
+COMPILE = (
+    "uv pip compile {} --universal --python-version 3.11 --generate-hashes --no-emit-index-url "
+    "--no-header --no-annotate"
 )
+COMMAND = COMPILE.format("pyproject.toml --extra dev")
+PINNED_COMMAND = COMPILE.format("requirements.in --constraint requirements.lock")
+SERVICE_LAYER = Path("features/docker/features/serve")
+MLFLOW_LAYER = Path("layers/features/compose")
+MLFLOW_SERVER = ["mlflow", "psycopg[binary]>=3.2,<4"]
 
 
-def lock(template: Template) -> Path:
-    """Resolve the dependencies of a default project, write the lock and return its path."""
-    target = templates_root() / template.name / PROJECT_FOLDER / "requirements.lock"
-    with tempfile.TemporaryDirectory() as folder:
+def lock(template: Template) -> list[Path]:
+    """Resolve the dependencies of a default project, write its locks and return their paths."""
+    folder = templates_root() / template.name
+    target = folder / PROJECT_FOLDER / "requirements.lock"
+    with tempfile.TemporaryDirectory() as output:
         features = tuple(select_features(template))
-        request = Request(template, resolve(template, {}), Path(folder), features, repository=False)
+        request = Request(template, resolve(template, {}), Path(output), features, repository=False)
         project = create(request)
-        command = [*COMMAND.split(), "--upgrade", "--output-file", "new.lock", "--quiet"]
-        subprocess.run(command, cwd=project, check=True)
-        packages = (project / "new.lock").read_text(encoding="utf-8")
-    target.write_text(format_header(template) + packages, encoding="utf-8")
-    return target
+        packages = compile_lock(project, f"{COMMAND} --upgrade")
+        target.write_text(format_header(template) + packages, encoding="utf-8")
+        service = list_service_dependencies(request, project)
+        of_service = folder / SERVICE_LAYER / PROJECT_FOLDER / "requirements-serve.lock"
+        lock_pinned(of_service, target, service, f"What the service of {template.name} projects")
+    return [target, of_service]
+
+
+def list_service_dependencies(request: Request, project: Path) -> list[str]:
+    """Return the requirements of a project's service.
+
+    Args:
+        request: the project, which has the features ``docker`` and ``serve``.
+        project: its folder.
+    """
+    replacements = merge_manifests(request.layers)["_service_dependencies"]
+    declared = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+    requirements = []
+    for requirement in declared["project"]["dependencies"]:
+        name = requirement.split(">=")[0]
+        requirements += replacements.get(name, [requirement])
+    return requirements
+
+
+def lock_pinned(target: Path, lock_file: Path, requirements: list[str], what: str) -> None:
+    """Write a lock whose versions are those of another one, as far as that has them.
+
+    Args:
+        target: the lock to write.
+        lock_file: the other one.
+        requirements: what the lock is for.
+        what: needs it; the beginning of a sentence.
+    """
+    header = f"# {what} needs, in the versions of requirements.lock. Made by:\n#   {PINNED_COMMAND}\n"
+    header += "".join(f"#     {line}\n" for line in ["requirements.in:", *requirements])
+    with tempfile.TemporaryDirectory() as output:
+        folder = Path(output)
+        (folder / "requirements.in").write_text("\n".join(requirements), encoding="utf-8")
+        (folder / "requirements.lock").write_bytes(lock_file.read_bytes())
+        packages = compile_lock(folder, PINNED_COMMAND)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(header + packages, encoding="utf-8")
+
+
+def compile_lock(folder: Path, command: str) -> str:
+    """Run uv in a folder and return the lock that it writes."""
+    words = [*command.split(), "--output-file", "new.lock", "--quiet"]
+    subprocess.run(words, cwd=folder, check=True)
+    return (folder / "new.lock").read_text(encoding="utf-8")
 
 
 def format_header(template: Template) -> str:
@@ -46,4 +101,9 @@ if __name__ == "__main__":
     names = sys.argv[1:]
     for name, template in find_templates().items():
         if not names or name in names:
-            print(lock(template))
+            print(*lock(template), sep="\n")
+    first = next(iter(find_templates()))
+    mlflow = templates_root() / MLFLOW_LAYER / PROJECT_FOLDER / "requirements-mlflow.lock"
+    main_lock = templates_root() / first / PROJECT_FOLDER / "requirements.lock"
+    lock_pinned(mlflow, main_lock, MLFLOW_SERVER, "What a server of MLflow with PostgreSQL")
+    print(mlflow)

@@ -76,6 +76,8 @@ class Layer:
                 f"template: {str(self.path)!r} holds several templates; choose one with "
                 f"--directory: {', '.join(self.subtemplates)}."
             )
+        if not folders and not self.is_plain and "_template" not in self.manifest:
+            return self.path / PROJECT_FOLDER  # a layer may only add to features
         if not folders:
             raise UsageProblem(
                 f"template: {str(self.path)!r} has no folder {PROJECT_FOLDER!r}, or another that "

@@ -64,7 +64,6 @@ class Guard:
             return
         exchange = Exchange(scope, Headers(scope=scope), Facts(), time.perf_counter())
         request_log.current.set(exchange.facts)
-        bounded = self._bound(exchange, receive)
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -73,7 +72,7 @@ class Guard:
             await send(message)
 
         try:
-            await self._pass(exchange, bounded, answer)
+            await self._pass(exchange, receive, answer)
         except Refused as refusal:
             await refusal.response()(scope, receive, answer)
         except ClientDisconnect:
@@ -96,7 +95,7 @@ class Guard:
         except Refused:
             await self._discard(exchange, receive)
             raise
-        await self.app(exchange.scope, receive, answer)
+        await self.app(exchange.scope, self._bound(exchange, receive), answer)
 
     # === Who may ask ===
 
@@ -163,12 +162,14 @@ class Guard:
             exchange.size += size
             self.service.body_bytes += size
             if exchange.size > self.max_body:
+                refusal: Refused = self._too_large()
+            elif self.service.body_bytes > BODIES * self.max_body:
+                refusal = Overloaded()
+            else:
+                return message
+            if not is_complete:
                 await self._discard(exchange, receive)
-                raise self._too_large()
-            if self.service.body_bytes > BODIES * self.max_body:
-                await self._discard(exchange, receive)
-                raise Overloaded
-            return message
+            raise refusal
 
         return receive_within
 
@@ -180,7 +181,7 @@ class Guard:
             async with asyncio.timeout(DISCARD_SECONDS):
                 while (await receive()).get("more_body", False):
                     pass
-        except (TimeoutError, Refused):
+        except TimeoutError:
             return
 
     # === Answers ===

@@ -7,6 +7,7 @@ import time
 from types import FrameType
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -51,6 +52,19 @@ class BoundedProtocol(H11Protocol):
         """Wait for the next request."""
         self._arm(self.read_seconds)
         super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, as JSON."""
+        body = b'{"error":"This is no HTTP request."}'
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+        ]
+        parts = (h11.Response(status_code=400, headers=headers), h11.Data(data=body))
+        for event in (*parts, h11.EndOfMessage()):
+            self.transport.write(self.conn.send(event))
+        self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""

@@ -1,22 +1,27 @@
 """Rows to predict, from files and from requests to a served model."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 
+from .config import Config
 from .data import Visits, build_visits
 from .datasets.frames import read_chunks
 from .datasets.schema import Column, Records, Schema
 from .engine.errors import DataProblem
-from .engine.interfaces import DatasetSplits
+from .engine.interfaces import DatasetSplits, Requests
+from .engine.requests import check_fields
+from .objective import NOTICE
 from .preprocessing import Preprocessing
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 BATCH_ROWS = 4_096  # rows that are predicted at a time
+MAX_CHARACTERS = 200  # of a cell of a request; values and dates are shorter
+MAX_NUMBER = 1e30  # of a cell of a request: the model computes in 32 bits
 MAX_MISSING_RATE = 0.5  # in training, up to which a column without any value is worth a warning
 
 
@@ -84,12 +89,82 @@ def signature(preprocessing: Preprocessing) -> dict[str, Any]:
 
 
 def example(data: DatasetSplits, preprocessing: Preprocessing) -> pd.DataFrame:
-    """Return a synthetic request: mean numbers and first values, so that it reveals no patient.
+    """Return a synthetic request, see ``_average_row``.
 
     Args:
         data: part of the engine's interface.
-        preprocessing: of the model, with its means and schema.
+        preprocessing: of the model.
     """
+    return pd.DataFrame([_average_row(preprocessing)])
+
+
+def request_schema(preprocessing: Preprocessing) -> dict[str, Any]:
+    """Return the JSON Schema of a row: its columns, where null is a missing value."""
+    columns = _input_columns(preprocessing.schema)
+    return {
+        "type": "object",
+        "title": "Patient",
+        "description": NOTICE,
+        "properties": {name: _describe_column(name, column) for name, column in columns.items()},
+        "required": list(columns),
+        "additionalProperties": False,
+        "examples": [_average_row(preprocessing)],
+    }
+
+
+def read_requests(
+    rows: Sequence[Mapping[str, Any]], preprocessing: Preprocessing, config: Config | None
+) -> Requests:
+    """Parse rows, all at once; one that breaks the schema is a problem, which shows no value.
+
+    Args:
+        rows: each with all columns, None where a value is missing.
+        preprocessing: of the model, with its schema.
+        config: part of the engine's interface.
+    """
+    schema = preprocessing.schema
+    columns = _input_columns(schema)
+    problems: dict[int, str] = {}
+    for position, row in enumerate(rows):
+        try:
+            check_fields(row, columns)
+            _check_cells(row, columns)
+        except DataProblem as error:
+            problems[position] = str(error)
+    at = np.array([i for i in range(len(rows)) if i not in problems], "int64")
+    cells = {name: [_replace_surrogates(rows[i][name]) for i in at] for name in columns}
+    frame = pd.DataFrame(cells, columns=list(columns), dtype=object)
+    records = schema.parse(frame, for_prediction=True, suspect_units=False)
+    for number, (name, reason) in records.breaches.items():
+        problems[int(at[number - 1])] = f"{name}: it {reason}." if name else f"{reason}."
+    visits = build_visits(replace(records, rows=at[records.rows - 1] + 1), schema)
+    return Requests(visits, problems)
+
+
+def _check_cells(row: Mapping[str, Any], columns: Mapping[str, Column]) -> None:
+    """Check that a row has a value of a table, or None, for each column.
+
+    Raises:
+        DataProblem: one is missing or not such a value.
+    """
+    for name in columns:
+        if name not in row:
+            raise DataProblem(f"{name}: it is missing; null says that it was not measured.")
+        value = row[name]
+        is_number = isinstance(value, int | float) and abs(value) <= MAX_NUMBER  # not NaN either
+        if not (value is None or is_number or isinstance(value, str)):
+            raise DataProblem(f"{name}: it must be a number, a text or null.")
+        if isinstance(value, str) and len(value) > MAX_CHARACTERS:
+            raise DataProblem(f"{name}: more than the {MAX_CHARACTERS} characters allowed.")
+
+
+def _replace_surrogates(value: Any) -> Any:
+    """Return a cell without halves of characters, which pandas cannot hold."""
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+
+
+def _average_row(preprocessing: Preprocessing) -> dict[str, float | str]:
+    """Return a row of mean numbers and first values, so that it reveals no patient."""
     row: dict[str, float | str] = {}
     means = dict(zip(preprocessing.schema.numbers, preprocessing.mean, strict=True))
     for name, column in _input_columns(preprocessing.schema).items():
@@ -102,22 +177,22 @@ def example(data: DatasetSplits, preprocessing: Preprocessing) -> pd.DataFrame:
             row[name] = column.no or column.yes
         else:
             row[name] = "2020-01-01"
-    return pd.DataFrame([row])
+    return row
 
 
-def from_frame(frame: pd.DataFrame, preprocessing: Preprocessing) -> dict[str, tf.Tensor]:
-    """Turn the rows of a request into raw inputs, see ``Visits``.
-
-    Args:
-        frame: one row for each patient.
-        preprocessing: of the model, with its schema.
-
-    Raises:
-        DataProblem: a row breaks the schema.
-    """
-    records = _parse_rows(frame, preprocessing.schema)
-    visits = build_visits(records, preprocessing.schema)
-    return visits.fetch(tf.range(len(records), dtype=tf.int64))
+def _describe_column(name: str, column: Column) -> dict[str, Any]:
+    """Return the JSON Schema of a cell."""
+    title = {"title": name.replace("_", " ")}
+    if column.kind == "number":
+        limits = {"minimum": column.min, "maximum": column.max, "x-unit": column.unit or None}
+        known = {key: value for key, value in limits.items() if value is not None}
+        return {"type": ["number", "null"], **title, **known}
+    if column.kind == "time":
+        return {"type": "string", "format": "date", **title}
+    if column.kind == "date":
+        return {"type": ["string", "null"], "format": "date", **title}
+    values = column.values if column.kind == "category" else (column.yes, column.no)
+    return {"type": ["string", "null"], "enum": [*values, None], **title}
 
 
 def _parse_rows(

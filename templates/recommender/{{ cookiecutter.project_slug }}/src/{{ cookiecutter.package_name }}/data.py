@@ -5,10 +5,11 @@ add a line to ``SOURCES`` in ``registry.py``.
 """
 
 import hashlib
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, TypedDict
 
 import numpy as np
@@ -246,27 +247,45 @@ def load(config: Config, preprocessing: Preprocessing | None = None) -> DatasetS
     )
 
 
-def load_histories(users: list[str], config: Config) -> list[list[str]]:
-    """Read the item ids that each user interacted with, the oldest first.
+class UserHistories:
+    """The items that each user of the configured source interacted with, by the user's id."""
 
-    Args:
-        users: user ids; unknown ones get an empty history.
+    def __init__(self, data: DataConfig) -> None:
+        """Read the source.
+
+        Raises:
+            DataProblem: it cannot be read.
+        """
+        source = find(SOURCES, data.source)(data)
+        self._interactions, _, _ = _clean(source, data.model_copy(update={"limit": None}))
+        self._offsets = self._interactions.user_offsets()
+        self._index = {name: i for i, name in enumerate(self._interactions.user_ids)}
+
+    def find(self, user: str) -> list[str]:
+        """Return the item ids of a user, the oldest first; [] of one who is not there."""
+        number = self._index.get(user)
+        if number is None:
+            return []
+        items = self._interactions.items[self._offsets[number] : self._offsets[number + 1]]
+        return [str(item) for item in self._interactions.item_ids[items]]
+
+
+_histories_lock = threading.Lock()
+
+
+@lru_cache(maxsize=1)
+def _load_once(data: DataConfig) -> UserHistories:
+    return UserHistories(data)
+
+
+def load_histories(config: Config) -> UserHistories:
+    """Read the histories of users, once for each configuration.
 
     Raises:
         DataProblem: the source cannot be read.
     """
-    interactions, _, _ = _clean(
-        find(SOURCES, config.data.source)(config.data),
-        config.data.model_copy(update={"limit": None}),
-    )
-    index = {name: i for i, name in enumerate(interactions.user_ids)}
-    offsets = interactions.user_offsets()
-    histories = []
-    for name in users:
-        user = index.get(name)
-        rows = slice(0, 0) if user is None else slice(offsets[user], offsets[user + 1])
-        histories.append([str(item) for item in interactions.item_ids[interactions.items[rows]]])
-    return histories
+    with _histories_lock:  # the threads of a service would all read it at first
+        return _load_once(config.data)
 
 
 def _clean(source: SourceData, data: DataConfig) -> tuple[Interactions, dict[str, Any], int]:

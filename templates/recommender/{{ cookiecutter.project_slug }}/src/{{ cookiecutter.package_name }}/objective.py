@@ -69,7 +69,8 @@ def postprocess(
     """Reduce scores of the catalogue to the best recommendations, as all of them take much memory.
 
     Args:
-        raw: inputs of the preprocessing, with the ``history`` (batch, …).
+        raw: inputs of the preprocessing, with the ``history`` (batch, …); of a request also
+            ``only`` (batch, …), the ids to recommend, '' behind them, and ``top_k`` (batch,).
         outputs: (batch, items) scores.
 
     Returns:
@@ -79,7 +80,15 @@ def postprocess(
     if preprocessing.exclude_seen:
         seen = preprocessing.catalogue_indices(np.asarray(raw["history"]))
         scores = mask_items(scores, seen)
-    return top_k(scores, MAX_RECOMMENDATIONS)
+    if "only" in raw:
+        only = preprocessing.catalogue_indices(np.asarray(raw["only"]))
+        has_any = (only >= 0).any(axis=1, keepdims=True)
+        others = np.isneginf(mask_items(np.zeros_like(scores), only))
+        scores = np.where(has_any & ~others, -np.inf, scores)
+    best = top_k(scores, MAX_RECOMMENDATIONS)
+    if "top_k" in raw:
+        best[np.arange(MAX_RECOMMENDATIONS) >= np.asarray(raw["top_k"])[:, None]] = (-1, 0)
+    return best
 
 
 def decode_predictions(outputs: np.ndarray, preprocessing: Preprocessing) -> list[dict[str, Any]]:

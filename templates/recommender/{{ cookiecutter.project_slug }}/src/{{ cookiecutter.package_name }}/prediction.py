@@ -154,7 +154,8 @@ def _read_histories(
         return ["(history)"], [history]
     from .data import load_histories
 
-    return arguments.user, load_histories(arguments.user, config)
+    histories = load_histories(config)
+    return arguments.user, [histories.find(user) for user in arguments.user]
 
 
 def _parse_allowed(only: str | None, preprocessing: "Preprocessing") -> "np.ndarray | None":

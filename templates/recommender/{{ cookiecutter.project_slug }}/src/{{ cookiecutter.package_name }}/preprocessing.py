@@ -115,6 +115,11 @@ class Preprocessing:
         """Items with training interactions; they come first in the catalogue."""
         return int(np.count_nonzero(self.item_counts))
 
+    @property
+    def max_length(self) -> int:
+        """Number of items of the longest input: START and the history."""
+        return 1 + self.max_history
+
     def prepare(self, raw: dict[str, tf.Tensor]) -> tf.Tensor:
         """Encode histories and next items.
 
@@ -204,6 +209,16 @@ class Preprocessing:
             "cold_start_items": len(self.items) - self.num_warm_items,
             "max_history": self.max_history,
         }
+
+    @cached_property
+    def known_users(self) -> frozenset[str]:
+        """Users that training has seen."""
+        return frozenset(self.users)
+
+    @cached_property
+    def known_items(self) -> frozenset[str]:
+        """Items of the catalogue."""
+        return frozenset(self.items)
 
     def catalogue_indices(self, ids: np.ndarray) -> np.ndarray:
         """Look up ids of any shape in the catalogue; -1 for ids outside it."""

@@ -11,7 +11,9 @@ import pandas as pd
 import tensorflow as tf
 
 from .config import Config
-from .datasets.images import FORMATS, UNDECODABLE, find_header_problem, find_images, scan
+from .data import ImageSplit
+from .datasets.image_headers import Header
+from .datasets.images import FORMATS, UNDECODABLE, check_header, find_images, scan
 from .engine.errors import DataProblem
 from .engine.interfaces import DatasetSplits, Requests, Split
 from .engine.requests import check_fields, read_each
@@ -42,7 +44,7 @@ def read(words: list[str], config: Config, size: int) -> Iterator[Split]:
         if found.error:
             raise DataProblem(f"input: {path!r}: {found.error}.")
     for part in iterate_parts(paths, size):
-        yield _split(part)
+        yield make_file_split(part)
 
 
 def signature(preprocessing: Preprocessing) -> dict[str, Any]:
@@ -94,32 +96,45 @@ def read_requests(
         config: part of the engine's interface.
     """
 
-    def read_row(row: Mapping[str, Any]) -> np.ndarray:
+    def read_row(row: Mapping[str, Any]) -> tuple[np.ndarray, Header]:
         check_fields(row, ("image",), required=("image",))
         encoded = row["image"]
         if not isinstance(encoded, bytes):
             raise DataProblem("image: it must be the bytes of a file.")
-        if problem := find_header_problem(encoded, MAX_MEGAPIXELS):
-            raise DataProblem(f"image: {problem}.")
         try:
-            return preprocessing.decode_one(encoded)
+            header = check_header(encoded, MAX_MEGAPIXELS)
+            return preprocessing.decode_one(encoded), header
+        except DataProblem as problem:
+            raise DataProblem(f"image: {problem}.") from None
         except tf.errors.InvalidArgumentError:
             raise DataProblem(f"image: {UNDECODABLE}.") from None
 
-    def make_split(ids: np.ndarray, images: list[np.ndarray]) -> Split:
-        pixels = np.reshape(np.array(images, "uint8"), (-1, *preprocessing.input_shape))
-        return Split(ids, np.array([]), lambda at: tf.convert_to_tensor(pixels[np.asarray(at)]))
+    def make_split(ids: np.ndarray, images: list[tuple[np.ndarray, Header]]) -> Split:
+        pixels = np.array([image for image, _ in images], "uint8")
+        pixels = pixels.reshape(-1, *preprocessing.input_shape)
+        shapes = np.array([header.shape for _, header in images], dtype=int).reshape(-1, 3)
+
+        def fetch(positions: Any) -> tf.Tensor:
+            return tf.convert_to_tensor(pixels[np.asarray(positions)])
+
+        return ImageSplit(ids, np.array([]), fetch, in_memory=True, shapes=shapes)
 
     return read_each(rows, read_row, make_split)
 
 
-def _split(paths: list[str]) -> Split:
-    constant = tf.constant(paths)
-    return Split(
-        ids=np.array(paths),
-        targets=np.array([]),
-        fetch=lambda positions: tf.map_fn(tf.io.read_file, tf.gather(constant, positions)),
-    )
+def make_file_split(paths: list[str], shapes: np.ndarray | None = None) -> ImageSplit:
+    """Return image files as a split without targets.
+
+    Args:
+        paths: (size,) of the files.
+        shapes: (size, 3) their heights, widths and channels, where known.
+    """
+    constant = tf.constant(paths, tf.string)
+
+    def fetch(positions: tf.Tensor) -> tf.Tensor:
+        return tf.map_fn(tf.io.read_file, tf.gather(constant, positions))
+
+    return ImageSplit(np.array(paths), np.array([]), fetch, shapes=shapes)
 
 
 def _paths(word: str) -> list[Path]:

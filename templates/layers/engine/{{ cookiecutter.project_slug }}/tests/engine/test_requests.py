@@ -50,4 +50,5 @@ def test_base64_is_decoded_strictly() -> None:
 
 def test_empty_cells_of_a_table_are_no_values() -> None:
     frame = pd.DataFrame({"a": [1.0, np.nan], "b": ["x", None], "c": [b"1", b"2"]})
-    assert read_frame(frame) == [{"a": 1.0, "b": "x", "c": b"1"}, {"c": b"2"}]
+    second = {"a": None, "b": None, "c": b"2"}
+    assert read_frame(frame) == [{"a": 1.0, "b": "x", "c": b"1"}, second]

@@ -7,8 +7,8 @@ enforce it. Messages about a row name its number, the column and the rule, never
 import difflib
 import hashlib
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Self
 
@@ -36,8 +36,9 @@ MAX_OUTSIDE_SHARE = 0.2  # a larger share of a column outside its range suggests
 MIN_VALUES = 20  # a share of fewer values says little
 DAY = np.timedelta64(1, "D")
 
-# Marks rows (size,) bool as invalid for a reason; the first reason of a row counts.
-Reject = Callable[[np.ndarray, str], None]
+# Marks rows (size,) bool as invalid: a column, '' for several, and what it breaks. The first breach
+# of a row counts.
+Reject = Callable[[np.ndarray, str, str], None]
 
 
 class Column(BaseModel):
@@ -101,7 +102,7 @@ class Records:
         outcome: (size,) float32, 1 for yes; (0,) if the table has no outcome.
         patients, sites, splits: (size,) text; '' if the schema has no such column.
         times: (size,) float64 days since 1970; NaN if the schema has no such column.
-        problems: ``(row, reason)`` of each rejected row.
+        breaches: row number -> the column, '' for several, and the rule that a rejected row breaks.
     """
 
     rows: np.ndarray
@@ -112,10 +113,18 @@ class Records:
     sites: np.ndarray
     splits: np.ndarray
     times: np.ndarray
-    problems: tuple[tuple[str, str], ...] = ()
+    breaches: Mapping[int, tuple[str, str]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def problems(self) -> tuple[tuple[str, str], ...]:
+        """``(row, reason)`` of each rejected row."""
+        return tuple(
+            (f"row {row}", f"{name} {reason}".strip())
+            for row, (name, reason) in self.breaches.items()
+        )
 
 
 class Schema(BaseModel):
@@ -202,7 +211,11 @@ class Schema(BaseModel):
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
     def parse(
-        self, frame: pd.DataFrame, for_prediction: bool = False, row_offset: int = 0
+        self,
+        frame: pd.DataFrame,
+        for_prediction: bool = False,
+        row_offset: int = 0,
+        suspect_units: bool = True,
     ) -> Records:
         """Parse a table and reject the rows that break a rule.
 
@@ -211,6 +224,7 @@ class Schema(BaseModel):
             for_prediction: whether the rows are to be predicted; they need no outcome, patient,
                 site or split then.
             row_offset: number of rows of the table before these.
+            suspect_units: whether many values outside a range are an error of the whole table.
 
         Returns:
             The valid rows, and for each rejected row the first rule that it breaks.
@@ -226,38 +240,40 @@ class Schema(BaseModel):
         _check_columns(required, self.columns, frame, for_prediction)
         cells = {name: self._read_cells(name, frame[name]) for name in required}
         size = len(frame)
-        reasons = np.full(size, "", dtype=object)
+        valid = np.ones(size, dtype=bool)
+        breaches: dict[int, tuple[str, str]] = {}
 
-        def reject(invalid: np.ndarray, reason: str) -> None:
-            reasons[invalid & (reasons == "")] = reason
+        def reject(invalid: np.ndarray, name: str, reason: str) -> None:
+            for i in np.flatnonzero(invalid & valid):
+                breaches[row_offset + int(i) + 1] = (name, reason)
+            valid[invalid] = False
 
         times = np.full(size, np.nan)
         if self.time in cells:
             times = to_days(cells[self.time])
-            reject(cells[self.time] == "", f"{self.time} is missing")
-            reject(np.isnan(times), f"{self.time} is not a date")
-            reject(times > _today() + 1, f"{self.time} lies in the future")
+            reject(cells[self.time] == "", self.time, "is missing")
+            reject(np.isnan(times), self.time, "is not a date")
+            reject(times > _today() + 1, self.time, "lies in the future")
         numbers = np.full((size, len(self.numbers)), np.nan, "float32")
         for i, name in enumerate(self.numbers):
-            numbers[:, i] = self._parse_numbers(name, cells[name], times, reject)
+            numbers[:, i] = self._parse_numbers(name, cells[name], times, reject, suspect_units)
         categories = np.full((size, len(self.categories)), "", dtype=object)
         for i, name in enumerate(self.categories):
             values, present = cells[name], cells[name] != ""
             unknown = present & ~np.isin(values, self.columns[name].values)
-            reject(unknown, f"{name} is not in values")
+            reject(unknown, name, "is not in values")
             categories[:, i] = values
         if size and not for_prediction:
             self._check_not_empty(numbers, categories)
         no_number, no_category = np.isnan(numbers).all(axis=1), (categories == "").all(axis=1)
-        reject(no_number & no_category, "every value is missing")
+        reject(no_number & no_category, "", "every value is missing")
         outcome = np.zeros(0, "float32")
         if self.outcome in cells:
             outcome = self._parse_boolean(self.outcome, cells[self.outcome], reject)
-            reject(np.isnan(outcome), f"{self.outcome} is missing")
+            reject(np.isnan(outcome), self.outcome, "is missing")
         if self.patient in cells:
-            reject(cells[self.patient] == "", f"{self.patient} is missing")
+            reject(cells[self.patient] == "", self.patient, "is missing")
         no_texts = np.full(size, "", dtype=object)
-        valid = reasons == ""
         return Records(
             rows=row_offset + np.arange(1, size + 1)[valid],
             numbers=numbers[valid],
@@ -267,9 +283,7 @@ class Schema(BaseModel):
             sites=cells.get(self.site, no_texts)[valid],
             splits=cells.get(self.split, no_texts)[valid],
             times=times[valid],
-            problems=tuple(
-                (f"row {row_offset + i + 1}", reasons[i]) for i in np.flatnonzero(~valid)
-            ),
+            breaches=dict(sorted(breaches.items())),
         )
 
     def _read_cells(self, name: str, values: pd.Series) -> np.ndarray:
@@ -288,7 +302,12 @@ class Schema(BaseModel):
         return kind != "ignored"
 
     def _parse_numbers(
-        self, name: str, cells: np.ndarray, times: np.ndarray, reject: Reject
+        self,
+        name: str,
+        cells: np.ndarray,
+        times: np.ndarray,
+        reject: Reject,
+        suspect_units: bool,
     ) -> np.ndarray:
         column = self.columns[name]
         present = cells != ""
@@ -296,28 +315,30 @@ class Schema(BaseModel):
             return self._parse_boolean(name, cells, reject)
         if column.kind == "date":
             days = to_days(cells)
-            reject(present & np.isnan(days), f"{name} is not a date")
-            reject(times - days < 0, f"{name} lies after {self.time}")
+            reject(present & np.isnan(days), name, "is not a date")
+            reject(times - days < 0, name, f"lies after {self.time}")
             return times - days
         values = pd.to_numeric(pd.Series(cells), errors="coerce").to_numpy("float64")
-        reject(present & ~np.isfinite(values), f"{name} is not a number")
+        reject(present & ~np.isfinite(values), name, "is not a number")
         low = -np.inf if column.min is None else column.min
         high = np.inf if column.max is None else column.max
         outside = (values < low) | (values > high)
         # Rows of another unit are no outliers: leaving them out would train on the rest.
-        if present.sum() >= MIN_VALUES and outside.sum() > MAX_OUTSIDE_SHARE * present.sum():
+        many = present.sum() >= MIN_VALUES and outside.sum() > MAX_OUTSIDE_SHARE * present.sum()
+        if suspect_units and many:
             raise DataProblem(
                 f"column {name!r}: {outside.sum() / present.sum():.0%} of its values are outside "
                 f"the plausible range, {column.range}; it may be in another unit."
             )
-        reject(outside, f"{name} is outside {column.range}")
+        reject(outside, name, f"is outside {column.range}")
         return values
 
     def _parse_boolean(self, name: str, cells: np.ndarray, reject: Reject) -> np.ndarray:
         """Return (size,) float32: 1 for yes, 0 for no, NaN where missing."""
         column = self.columns[name]
         values = np.where(cells == column.yes, 1.0, np.where(cells == column.no, 0.0, np.nan))
-        reject(np.isnan(values) & (cells != ""), f"{name} is neither {column.yes} nor {column.no}")
+        neither = f"is neither {column.yes} nor {column.no}"
+        reject(np.isnan(values) & (cells != ""), name, neither)
         return values.astype("float32")
 
     def _check_not_empty(self, numbers: np.ndarray, categories: np.ndarray) -> None:

@@ -7,27 +7,22 @@ import hashlib
 import json
 import logging
 import os
-import warnings
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from PIL import Image
 
+from ..engine.errors import DataProblem
 from ..engine.files import project_root, write_text
+from .image_headers import Header, read_header
 
 log = logging.getLogger(__package__)
 
-# The size is checked below, and a filter for a while would not be safe in several threads.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif"})
 FORMATS = "PNG, JPEG, BMP or GIF"
-HEADERS = ("PNG", "JPEG", "BMP", "GIF")  # as Pillow calls them
 UNDECODABLE = f"not an image that can be decoded ({FORMATS})"
 
 
@@ -116,29 +111,29 @@ def scan_bytes(encoded: bytes) -> Scan:
     return Scan(content_hash(pixels), height, width, channels)
 
 
-def find_header_problem(encoded: bytes, max_megapixels: float) -> str:
-    """Say why a file should not be decoded, or return ''; its pixels are not read for that.
+def check_header(encoded: bytes, max_megapixels: float) -> Header:
+    """Return the header of a file that may be decoded.
 
     Args:
         encoded: the bytes of a file, which anybody may have sent.
         max_megapixels: that it may have.
+
+    Raises:
+        DataProblem: it should not be decoded.
     """
     if not encoded:
-        return "empty file"
+        raise DataProblem("empty file")
     try:
-        with Image.open(BytesIO(encoded), formats=HEADERS) as image:
-            # TensorFlow would decode all images of an animation, of any size, for the first one.
-            if getattr(image, "is_animated", False):
-                return "it is animated; send one image"
-            width, height = image.size
-    except Image.DecompressionBombError:
-        return f"more than the {max_megapixels:g} megapixels allowed"
-    except Exception:  # of many types for what is broken on purpose
-        return UNDECODABLE
-    if width * height > max_megapixels * 1e6:
-        size = f"{width} x {height} pixels"
-        return f"{size}, more than the {max_megapixels:g} megapixels allowed"
-    return ""
+        header = read_header(encoded)
+    except ValueError:
+        raise DataProblem(UNDECODABLE) from None
+    # TensorFlow would decode all images of an animation for the first one.
+    if header.is_animated:
+        raise DataProblem("it is animated; send one image")
+    if header.height * header.width > max_megapixels * 1e6:
+        size = f"{header.width} x {header.height} pixels"
+        raise DataProblem(f"{size}, more than the {max_megapixels:g} megapixels allowed")
+    return header
 
 
 def content_hash(pixels: np.ndarray) -> str:

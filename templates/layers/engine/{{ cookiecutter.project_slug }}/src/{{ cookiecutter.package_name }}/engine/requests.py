@@ -95,9 +95,9 @@ def shorten(text: str) -> str:
 
 
 def read_frame(frame: "pd.DataFrame") -> list[dict[str, Any]]:
-    """Return the rows of a table of requests, without the cells that are missing."""
+    """Return the rows of a table of requests, with None for the cells that are missing."""
     return [
-        {name: value for name, value in row.items() if not _is_missing(value)}
+        {str(name): None if _is_missing(value) else value for name, value in row.items()}
         for row in frame.to_dict("records")
     ]
 

@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 MAX_REASON = 4_000  # characters of the reason in a tag
 
 
+class Refused(ProjectError):
+    """A rule of the gate failed; nothing was moved."""
+
+
 def run(project: Project, words: list[str]) -> None:
     """Compare a model with the champion, apply the rules, and move the alias."""
     parser = Parser(
@@ -325,7 +329,7 @@ def _refuse_if_failed(rows: Sequence[Row], champion: "Version | None") -> None:
     if failed:
         reasons = "; ".join(map(_explain, failed))
         still = f"The champion is still version {champion.number}" if champion else ""
-        raise ProjectError(f"refused: {reasons}. {still or 'There is no champion'}.")
+        raise Refused(f"refused: {reasons}. {still or 'There is no champion'}.")
 
 
 def _explain(row: Row) -> str:

@@ -5,6 +5,7 @@ from functools import partial
 from . import baselines, data, inputs, model, objective, prediction, preprocessing, registry, report
 from .engine.interfaces import Task
 from .engine.tracking import pyfunc
+from .evaluation import monitoring
 from .evaluation.explanations import explain
 from .inspection.interactions import inspect
 
@@ -20,6 +21,8 @@ task = Task(
     weighted_metrics=report.weighted_metrics,
     slices=report.slices,
     read_columns=report.read_columns,
+    describe_inputs=monitoring.describe_inputs,
+    parse_labels=monitoring.parse_labels,
     decode_predictions=objective.decode_predictions,
     predict=prediction.predict,
     format_predictions=prediction.format_predictions,

@@ -5,7 +5,7 @@ from functools import partial
 from . import baselines, data, inputs, model, objective, prediction, preprocessing, registry, report
 from .engine.interfaces import Task
 from .engine.tracking import pyfunc
-from .evaluation import slices
+from .evaluation import monitoring, slices
 from .evaluation.explanations import explain
 from .inspection.texts import inspect
 
@@ -21,6 +21,8 @@ task = Task(
     weighted_metrics=report.weighted_metrics,
     slices=slices.describe,
     read_columns=slices.read_columns,
+    describe_inputs=monitoring.describe_inputs,
+    read_file=monitoring.read_file,
     decode_predictions=objective.decode_predictions,
     predict=prediction.predict,
     format_predictions=prediction.format_predictions,

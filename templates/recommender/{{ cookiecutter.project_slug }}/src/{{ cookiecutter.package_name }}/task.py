@@ -4,9 +4,9 @@ from functools import partial
 
 from . import baselines, data, inputs, model, objective, prediction, preprocessing, registry, report
 from .engine.interfaces import Task
+from .engine.lookup import find_optional
 from .engine.tracking import pyfunc
 from .evaluation import monitoring
-from .evaluation.explanations import explain
 from .inspection.interactions import inspect
 
 task = Task(
@@ -33,7 +33,7 @@ task = Task(
     measure_baselines=baselines.measure,
     draw_figures=report.draw,
     inspect=inspect,
-    explain=explain,
+    explain=find_optional("evaluation.explanations:explain"),
     sharding_rules=model.SHARDING_RULES,
     augment=preprocessing.augment,
     sample_weights=objective.sample_weights,

@@ -7,6 +7,7 @@ import pytest
 from {{ cookiecutter.package_name }} import task as task_module
 from {{ cookiecutter.package_name }}.engine.errors import UsageProblem
 from {{ cookiecutter.package_name }}.engine.interfaces import ARGUMENTS, Task
+from {{ cookiecutter.package_name }}.engine.lookup import find_optional
 
 from .tiny import make_task
 
@@ -41,3 +42,11 @@ def test_the_engine_passes_what_the_check_expects() -> None:
     functions = {name for name, value in vars(make_task("any")).items() if callable(value)}
     assert functions - {"preprocessing"} <= set(ARGUMENTS)
     assert isinstance(task_module.task, Task)
+
+
+def test_parts_whose_module_is_left_out() -> None:
+    assert find_optional("task:task") is task_module.task
+    assert find_optional("no_such_module:task") is None
+    assert find_optional("engine.no_such_module:task") is None
+    with pytest.raises(AttributeError, match="no_such"):
+        find_optional("task:no_such")

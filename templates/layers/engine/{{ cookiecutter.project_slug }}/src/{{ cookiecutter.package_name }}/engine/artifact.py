@@ -22,9 +22,8 @@ import tensorflow as tf
 
 from .attachments import read_attachments
 from .errors import DataProblem, UsageProblem
-from .explanations import Explanation, Probe
 from .files import atomic_write
-from .interfaces import Preprocessing, Split, Task
+from .interfaces import Explanation, Preprocessing, Split, Task
 
 PREPROCESSING = "preprocessing.json"
 EXPLAINED_ROWS = 128  # at a time: bounds the memory of embeddings and feature maps
@@ -94,14 +93,9 @@ class Artifact:
             found += self.task.explain(self, split, positions[part], own)
         return found
 
-    def probe(self, layer: keras.layers.Layer | None = None) -> Probe:
-        """Return the network as a function of what a layer, or None for its input, returns."""
-        if layer not in self._probes:
-            self._probes[layer] = Probe(self.network, layer)
-        return self._probes[layer]
-
     @cached_property
-    def _probes(self) -> dict[keras.layers.Layer | None, Probe]:
+    def memo(self) -> dict[Any, Any]:
+        """What other modules make once for this model, such as compiled functions, by key."""
         return {}
 
     @cached_property

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from .artifact import Artifact
-    from .explanations import Explanation
     from .findings import Findings
     from .runs import Summary
 
@@ -29,10 +28,6 @@ if TYPE_CHECKING:
 Uniform = Callable[[int], tf.Tensor]
 
 Config = Any  # the project's own: it has more fields than ``BaseConfig``
-# See ``Task.explain``: (model, split, positions, names or None) -> an explanation each.
-Explain = Callable[
-    ["Artifact", "Split", np.ndarray, "Sequence[str] | None"], "Sequence[Explanation]"
-]
 Metrics = dict[str, float]
 HIDDEN = "(too few)"  # as a value of ``Task.slices``: of these examples nothing may be said
 
@@ -212,6 +207,20 @@ class Phase:
 
 
 # === The task ===
+
+
+class Explanation(Protocol):
+    """Why a model scored a class or an item as it did."""
+
+    def summarize(self) -> str:
+        """Return what matters most, in a few words."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON, with ``target``, the class or item, and ``summary`` at least."""
+
+
+# See ``Task.explain``: (model, split, positions, names or None) -> an explanation each.
+Explain = Callable[["Artifact", Split, np.ndarray, "Sequence[str] | None"], Sequence[Any]]
 
 
 def keep_inputs(prepared: Any, uniform: Uniform, config: Config) -> Any:

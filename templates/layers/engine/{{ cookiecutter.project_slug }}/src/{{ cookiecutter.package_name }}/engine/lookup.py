@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from . import PACKAGE
@@ -32,3 +33,17 @@ def find(table: Mapping[str, Any], name: str) -> Any:
         raise UsageProblem(
             f"registry.py: {key!r} is {value!r}, but {module}.py has no {attribute!r}."
         ) from None
+
+
+def find_optional(place: str) -> Any:
+    """Return an object of the project's package, or None if it has no such module.
+
+    So ``task.py`` names parts whose modules come with a feature, and are left out with it.
+
+    Args:
+        place: ``module:attribute``.
+    """
+    module, _, attribute = place.partition(":")
+    if find_spec(f".{module}", PACKAGE) is None:
+        return None
+    return getattr(import_module(f".{module}", PACKAGE), attribute)

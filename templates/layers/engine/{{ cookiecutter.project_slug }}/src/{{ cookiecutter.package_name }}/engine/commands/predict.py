@@ -34,7 +34,8 @@ def run(project: Project, words: list[str]) -> None:
     task = project.load_task()
     if arguments.explain and task.explain is None:
         raise UsageProblem(
-            "--explain: task.py has no function 'explain' for this project's models."
+            "--explain: task.py has no function 'explain' for this project's models; aistart's "
+            "feature 'report' brings one."
         )
     from ..trained_models import find_artifact
 

@@ -17,11 +17,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import keras
 import numpy as np
 from keras import ops
+
+if TYPE_CHECKING:
+    from .artifact import Artifact
 
 # Points of the way from baseline to example; doubled until values add up to the difference.
 MIN_STEPS, MAX_STEPS = 16, 1024
@@ -291,6 +294,17 @@ class Probe:
                 return function(*arguments)
 
         return lambda *arguments: run([variable.value for variable in variables], arguments)
+
+
+def get_probe(model: "Artifact", layer: keras.layers.Layer | None = None) -> Probe:
+    """Return a model's network as a function of what one of its layers returns, compiled once.
+
+    Args:
+        model: the trained model.
+        layer: see ``Probe``.
+    """
+    probe: Probe = model.memo.setdefault(("probe", layer), Probe(model.network, layer))
+    return probe
 
 
 def _in_chunks(function: Callable[..., Any], arguments: tuple[Any, ...]) -> list[np.ndarray]:

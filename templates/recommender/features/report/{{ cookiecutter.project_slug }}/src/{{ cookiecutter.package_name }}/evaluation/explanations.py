@@ -13,7 +13,7 @@ from scipy.special import log_softmax
 
 from ..engine.artifact import Artifact
 from ..engine.errors import DataProblem
-from ..engine.explanations import Contributions, Part, shapley_values
+from ..engine.explanations import Contributions, Part, get_probe, shapley_values
 from ..engine.interfaces import Split
 from ..preprocessing import PADDING, START, Preprocessing
 from ..ranking import rows_at_once
@@ -48,7 +48,7 @@ def explain(
     raw = {name: np.asarray(part) for name, part in split.fetch(users).items()}
     prepared = {name: np.asarray(part) for name, part in model.preprocessing(raw).items()}
     prepared["items"] = _pad(prepared["items"], model.preprocessing)
-    scores = model.probe().outputs(prepared)  # (users, catalogue)
+    scores = get_probe(model).outputs(prepared)  # (users, catalogue)
     if names is None:
         best = model.task.postprocess(raw, scores, model.preprocessing)[:, 0, 0]
         items = best[rows].astype("int64")  # -1 where none is left
@@ -78,7 +78,7 @@ def attribute(
         Values (parts, items), and differences to no history (items,), which they add up to.
     """
     parts = int(groups.max(initial=-1)) + 1
-    probe = model.probe()
+    probe = get_probe(model)
 
     def log_prob(kept: np.ndarray) -> np.ndarray:
         rows = np.full((len(kept), 1 + len(history)), PADDING, "int32")

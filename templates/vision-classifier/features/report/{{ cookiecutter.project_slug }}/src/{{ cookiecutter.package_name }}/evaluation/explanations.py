@@ -12,6 +12,7 @@ from ..engine.explanations import (
     Heatmap,
     class_weights,
     find_feature_map,
+    get_probe,
     grad_cam,
     integrate_gradients,
     scale_to_one,
@@ -45,7 +46,7 @@ def explain(
         grids, errors = _attribute_pixels(model, inputs, weights)
     else:
         method, errors = GRAD_CAM, np.zeros(len(inputs))
-        grids = grad_cam(model.probe(layer), inputs, weights)
+        grids = grad_cam(get_probe(model, layer), inputs, weights)
     parts = (classes, scores, grids, np.asarray(pixels), errors)
     return [
         Heatmap(
@@ -66,5 +67,5 @@ def _attribute_pixels(
     """Return heatmaps (batch, height, width) of pixels, and by how much they are rough (batch,)."""
     # An image without anything on it: the mean of each channel over the training split.
     plain = np.array(model.preprocessing.mean, "float32")
-    found = integrate_gradients(model.probe(), inputs, plain, inputs, weights)
+    found = integrate_gradients(get_probe(model), inputs, plain, inputs, weights)
     return scale_to_one(found.values.sum(axis=-1)), found.error

@@ -20,6 +20,7 @@ from ..engine.explanations import (
     Part,
     class_weights,
     find_embedding,
+    get_probe,
     integrate_gradients,
 )
 from ..engine.interfaces import Split
@@ -87,7 +88,7 @@ def attribute(model: Artifact, tokens: np.ndarray, weights: np.ndarray) -> tuple
         methods.append(LINEAR)
     if embedding is not None and shares[1]:
         unknown = np.where(tokens == PADDING, PADDING, UNKNOWN).astype(tokens.dtype)
-        probe = model.probe(embedding)
+        probe = get_probe(model, embedding)
         ends = (probe.read(tokens), probe.read(unknown))
         found = integrate_gradients(probe, *ends, tokens, weights)
         # Around the tokens, a preset has special ones, which are the same in both.

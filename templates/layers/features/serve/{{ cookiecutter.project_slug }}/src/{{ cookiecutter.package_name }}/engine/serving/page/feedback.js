@@ -4,7 +4,7 @@ import { cloneIcon, make, makeButton } from "./dom.js";
 import { encodeFiles, sendFeedback } from "./service.js";
 import { t } from "./texts.js";
 
-export function drawFeedback(asked) {
+export function drawFeedback(asked, isVerdictOnly) {
   const { model, answer } = asked;
   const status = make("p", { className: "hint", role: "status" });
   const up = makeThumb("right", () => send("up"));
@@ -12,12 +12,12 @@ export function drawFeedback(asked) {
   const more = make("div", { className: "correction", hidden: true });
   const drawn = make("section", { className: "feedback", "aria-label": t("rightQuestion") },
     make("div", { className: "row" }, make("span", {}, t("rightQuestion")), make("span", { className: "actions" }, up, down)),
-    model.private ? make("p", { className: "hint" }, t("privateHint")) : "", more, status);
+    isVerdictOnly ? make("p", { className: "hint" }, t("privateHint")) : "", more, status);
   if (asked.verdict) showKept();
 
   /** Ask what would have been right; of patients, that is kept nowhere. */
   function openForm() {
-    if (model.private) return send("down");
+    if (isVerdictOnly) return send("down");
     const others = Object.keys(answer.scores).filter(name => name !== answer.prediction);
     const choice = make("select", { id: "correction" }, make("option", { value: "" }, t("iDoNotKnow")),
       others.map((name, place) => make("option", { value: String(place) }, name)));
@@ -31,7 +31,7 @@ export function drawFeedback(asked) {
 
   async function send(verdict, right) {
     const content = { verdict };
-    if (!model.private) {
+    if (!isVerdictOnly) {
       Object.assign(content, { prediction: answer.prediction, row: await encodeFiles(asked.row) });
       if (right !== undefined) content.answer = right;
     }
@@ -51,7 +51,7 @@ export function drawFeedback(asked) {
     up.disabled = down.disabled = true;
     more.hidden = true;
     status.className = "hint";
-    status.textContent = t(model.private ? "keptPrivate" : "kept");
+    status.textContent = t(isVerdictOnly ? "keptPrivate" : "kept");
   }
   return drawn;
 }

@@ -1,7 +1,7 @@
 // A field of the form for each property of a model's row, by what its JSON Schema says it is.
 //
 // Each has `element`, `name`, `value()` (undefined: not given), `isNullable`, `problem()` ('' if there
-// is none), `write(value)`, `showProblem(text)` and `focus()`.
+// is none), `write(value)`, `showProblem(text)`, `focus()`, and where it is a list `suggest(values)`.
 
 import { make } from "./dom.js";
 import { makeImageControl } from "./image_field.js";
@@ -35,6 +35,7 @@ export function makeField(name, schema, isListed) {
   return {
     name, element, showProblem, problem, isNullable,
     value: control.value,
+    suggest: control.suggest,
     write: value => { control.write(value); showProblem(""); },
     focus: () => control.input.focus(),
   };
@@ -134,7 +135,7 @@ function makeWordControl({ id, schema }) {
   if (options.children.length) input.setAttribute("list", options.id);
   if (schema.maxLength) input.maxLength = schema.maxLength;
   return {
-    input, element: make("div", {}, input, options),
+    input, element: make("div", {}, input, options), wide: true,
     value: () => input.value.trim() || undefined,
     write: value => { input.value = value ?? ""; },
   };

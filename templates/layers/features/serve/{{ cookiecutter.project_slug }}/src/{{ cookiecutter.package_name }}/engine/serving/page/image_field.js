@@ -83,12 +83,14 @@ export function makeImageControl({ id, schema }) {
 /** Show what the camera sees; return a picture once the button is pressed, or null. */
 async function photograph() {
   const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment" } });
-  const dialog = byId("camera-dialog"), video = byId("video");
+  const dialog = byId("camera-dialog"), video = byId("video"), shutter = byId("shutter");
+  shutter.disabled = true; // until there is something to take
+  video.onloadeddata = () => { shutter.disabled = false; shutter.focus(); };
   video.srcObject = stream;
   dialog.showModal();
   try {
     return await new Promise(resolve => {
-      byId("shutter").onclick = () => resolve(draw(video));
+      shutter.onclick = () => resolve(draw(video));
       byId("camera-cancel").onclick = dialog.onclose = () => resolve(null);
     });
   } finally {

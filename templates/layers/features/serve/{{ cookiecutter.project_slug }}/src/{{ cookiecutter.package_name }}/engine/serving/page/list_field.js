@@ -3,18 +3,17 @@
 import { isolate, make, makeButton } from "./dom.js";
 import { t } from "./texts.js";
 
-const SHOWN = 10; // suggestions as buttons; the rest appears while typing
+const SHOWN = 12; // suggestions as buttons; the rest appears while typing
 
 const findKnown = schema => schema.items?.enum ?? schema.items?.examples ?? [...new Set((schema.examples ?? []).flat())];
 
 export function makeListControl({ id, schema }) {
-  const items = [], known = findKnown(schema);
-  const options = make("datalist", { id: `${id}-options` }, known.map(value => make("option", { value })));
+  const items = [];
+  const options = make("datalist", { id: `${id}-options` });
   const input = make("input", { id, type: "text", autocomplete: "off", spellcheck: false, list: options.id });
   const list = make("ol", { className: "chips", "aria-labelledby": `${id}-label` });
   const empty = make("p", { className: "hint" }, t("emptyList"));
-  const suggestions = make("div", { className: "chips", role: "group", "aria-label": t("suggestions") },
-    known.slice(0, SHOWN).map(value => makeButton(["+ ", isolate(value)], () => add(value), { className: "chip" })));
+  const suggestions = make("div", { className: "chips", role: "group", "aria-label": t("suggestions") });
   const element = make("div", { className: "list" },
     make("div", { className: "row" }, input, makeButton(t("add"), addTyped, { className: "firm" }), options), list, empty, suggestions);
 
@@ -23,6 +22,12 @@ export function makeListControl({ id, schema }) {
       makeButton("×", () => remove(place), { "aria-label": t("remove", { item }) }))));
     list.hidden = !items.length;
     empty.hidden = Boolean(items.length);
+  }
+  function suggest(values) {
+    const known = [...new Set([...values, ...findKnown(schema)])];
+    options.replaceChildren(...known.map(value => make("option", { value })));
+    suggestions.replaceChildren(...known.slice(0, SHOWN).map(value =>
+      makeButton(["+ ", isolate(value)], () => add(value), { className: "chip" })));
   }
   function add(item) {
     items.push(item);
@@ -45,8 +50,9 @@ export function makeListControl({ id, schema }) {
     if (event.key === "Backspace" && !input.value && items.length) remove(items.length - 1);
   });
   show();
+  suggest([]);
   return {
-    input, element, wide: true,
+    input, element, wide: true, suggest,
     value: () => { if (input.value.trim()) addTyped(); return items.length ? [...items] : undefined; },
     write: value => { items.splice(0, items.length, ...(value ?? [])); show(); },
   };

@@ -1,6 +1,6 @@
 // The page: it makes a form from the schema of a model, asks the service, and draws the answer.
 
-import { drawAnswer, summarize } from "./answer.js";
+import { drawAnswer, summarize, viewOf } from "./answer.js";
 import { byId, make, makeButton, showText } from "./dom.js";
 import { drawFeedback } from "./feedback.js";
 import { makeField } from "./fields.js";
@@ -14,7 +14,7 @@ let models = [];
 let model = null; // the chosen one
 let fields = []; // of the form
 let shown = null; // the answer on the page, with what was asked
-let keepsFeedback = false;
+let feedback = { enabled: false };
 let nextExample = 0;
 
 async function start() {
@@ -31,12 +31,22 @@ async function start() {
   drawLanguage();
   drawShown();
   try {
-    models = await withKey(loadModels);
-    keepsFeedback = await withKey(loadFeedback);
+    models = await waitForModels();
+    feedback = await withKey(loadFeedback);
     chooseModel(models[0]);
   } catch (error) {
     showText(byId("form-error"), describe(error));
   }
+}
+
+async function waitForModels() {
+  let found = await withKey(loadModels);
+  while (!found.length) {
+    showText(byId("form-error"), t("loading"));
+    await new Promise(resolve => setTimeout(resolve, 1000));
+    found = await withKey(loadModels);
+  }
+  return found;
 }
 
 // === The form ===
@@ -124,6 +134,7 @@ async function submit() {
     shown = remember(asked);
     drawShown();
     showHistory();
+    suggestAnswers();
     byId("status").textContent = `${t("answer")}: ${summarize(shown)}`;
     revealAnswer();
   } catch (error) {
@@ -138,6 +149,12 @@ function setBusy(busy) {
   byId("form").setAttribute("aria-busy", String(busy));
   byId("predict").textContent = t(busy ? "predicting" : "predict");
   if (busy) byId("status").textContent = t("predicting");
+}
+
+/** What was recommended can be taken into a history. */
+function suggestAnswers() {
+  if (viewOf(model) !== "items") return;
+  for (const field of fields) field.suggest?.(Object.keys(shown.answer.scores));
 }
 
 /** Show an error beside the field that it speaks of. */
@@ -194,7 +211,7 @@ function drawShown() {
     return;
   }
   const parts = [drawAnswer(shown)];
-  if (keepsFeedback) parts.push(drawFeedback(shown));
+  if (feedback.enabled) parts.push(drawFeedback(shown, feedback.verdictOnly));
   parts.push(make("div", { className: "actions" }, makeButton(t("copyCurl"), copyCurl, { className: "quiet" })));
   place.replaceChildren(...parts);
 }

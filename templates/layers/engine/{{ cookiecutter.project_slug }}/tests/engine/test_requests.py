@@ -1,5 +1,7 @@
 """Rows that somebody sends: fields, bytes, and tables of MLflow."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,8 +21,8 @@ SCHEMA = {"properties": {"file": {"type": "string", "contentEncoding": "base64"}
 
 def test_a_wrong_row_is_left_out_and_named() -> None:
     good = {"point": ",".join(["1"] * tiny.FEATURES)}
-    rows = [good, {"point": "1,2"}, good, {"point": 3}, [], {**good, "more": 1}]
-    requests = tiny.read_requests(rows, None, None)  # type: ignore[list-item]
+    rows: list[Any] = [good, {"point": "1,2"}, good, {"point": 3}, [], {**good, "more": 1}]
+    requests = tiny.read_requests(rows, None, None)
     assert list(requests.split.ids) == ["1", "3"]
     assert requests.problems == {
         1: "point: it needs 8 numbers.",

@@ -49,7 +49,8 @@ def _read_png(encoded: bytes) -> Header:
 
 
 def _read_jpeg(encoded: bytes) -> Header:
-    return Header(*map(int, tf.image.extract_jpeg_shape(encoded)))
+    height, width, channels = tf.image.extract_jpeg_shape(encoded).numpy().tolist()
+    return Header(height, width, channels)
 
 
 def _read_bmp(encoded: bytes) -> Header:

@@ -341,6 +341,11 @@ class CatalogueScorer(layers.Layer):
         super().__init__(**options)
         self.network, self.num_followers = network, num_followers
 
+    @property
+    def needs_float32(self) -> bool:
+        """Whether weights hold indices, of which rounding would make others."""
+        return bool(self.num_followers)
+
     def build(self, shape: dict[str, Shape]) -> None:
         def add_constant(shape: Shape, name: str) -> keras.Variable:
             return self.add_weight(shape, "zeros", trainable=False, name=name)
@@ -383,8 +388,11 @@ class CatalogueScorer(layers.Layer):
         # Scattered: a dense matrix (items, items) of transitions would not fit into memory.
         batch = ops.shape(last_item)[0]
         row = ops.zeros_like(index, "int32") + ops.arange(batch)[:, None, None]
-        cells = ops.reshape(ops.concatenate([row, ops.cast(index, "int32")], -1), (-1, 2))
-        found = ops.scatter(cells, ops.reshape(prob, (-1,)), (batch, self.network.num_items))
+        # Padding goes to a column of its own, so that no cell is written twice: ONNX does not add.
+        index = ops.where(prob > 0, ops.cast(index, "int32"), self.network.num_items)
+        cells = ops.reshape(ops.concatenate([row, index], -1), (-1, 2))
+        shape = (batch, self.network.num_items + 1)
+        found = ops.scatter(cells, ops.reshape(prob, (-1,)), shape)[:, :-1]
         rest = 1 - ops.sum(prob, axis=1)  # (batch, 1)
         return found + rest * ops.exp(self.network.log_popularity)
 

@@ -9,7 +9,7 @@ from .config import Config
 from .engine import evaluation, logs, loop, tracking
 from .engine.artifact import Artifact
 from .engine.determinism import set_seeds
-from .engine.extensions import call_hooks_at_end
+from .engine.extensions import adapt_task, call_hooks_at_end
 from .engine.progress import report_end, report_start
 from .engine.resume import start_or_resume
 from .engine.runs import Run, Summary
@@ -43,21 +43,22 @@ def train(
     """
     started_at = time.perf_counter()
     prepare(config.runtime)
+    own_task = adapt_task(task, config)
     set_seeds(config.train)
-    strategy = connect(config.runtime, task.sharding_rules)
+    strategy = connect(config.runtime, own_task.sharding_rules)
     with strategy.worker_failures():
-        data = task.load(config, None)
-        preprocessing = task.preprocessing.fit(data.train, config)
-        network = loop.build(task, config, preprocessing, strategy)
+        data = own_task.load(config, None)
+        preprocessing = own_task.preprocessing.fit(data.train, config)
+        network = loop.build(own_task, config, preprocessing, strategy)
         # What can be wrong with the request was found by now: from here on there is a run.
         start = start_or_resume(config, data, strategy, resume, fresh)
     run = start.run
-    parts = (task, network, data, preprocessing, config, strategy, run, start.checkpoint)
+    parts = (own_task, network, data, preprocessing, config, strategy, run, start.checkpoint)
 
     if not strategy.is_chief:
         with strategy.worker_failures():
             loop.fit(*parts)
-            digest = Artifact(network, preprocessing, task).weights_sha256()
+            digest = Artifact(network, preprocessing, own_task).weights_sha256()
             log.info("Weights of this worker: %s", digest)
             strategy.wait_for_all()  # the chief has saved the model
         return None
@@ -69,8 +70,8 @@ def train(
         report_start(run, config, data, strategy)
         with strategy.worker_failures():
             fit_result = loop.fit(*parts)
-        model = Artifact(strategy.local_copy(network), preprocessing, task)
-        model = task.finalize(model, data, config)
+        model = Artifact(strategy.local_copy(network), preprocessing, own_task)
+        model = own_task.finalize(model, data, config)
         model.save(run.model_file)
         with strategy.worker_failures():
             strategy.wait_for_all()
@@ -79,12 +80,12 @@ def train(
         evaluation.check_reload(model, run.model_file, data.splits[measure])
         tested = evaluation.evaluate(model, data, measure, config, run.report_dir, figures=final)
         evaluation.draw_history(run)
-        baselines = task.measure_baselines(data, preprocessing, config) if final else []
+        baselines = own_task.measure_baselines(data, preprocessing, config) if final else []
         summary = summarize(run, tested, strategy, fit_result, start.checkpoint, baselines)
         summary["seconds"]["total"] = round(time.perf_counter() - started_at, 2)
         if final:
             tracking.write_request(run, model, data)
-            task.write_report(run.report_dir, model, data, summary, config)
+            own_task.write_report(run.report_dir, model, data, summary, config)
         run.write_summary(summary)
         if final:
             tested = replace(tested, run=run, summary=summary, baselines=tuple(baselines))

@@ -3,7 +3,8 @@
 A feature is a subpackage of the engine that a project has or lacks, such as ``report``. In it
 
 - ``commands.py`` holds ``COMMANDS``, further lines of the table in ``engine/commands``;
-- ``sections.py`` holds ``SECTIONS``, further sections of the configuration;
+- ``sections.py`` holds ``SECTIONS``, further sections of the configuration, and may name in
+  ``TRAINING`` those of them that ``train`` reads;
 - ``hooks.py`` has functions with names of ``Hooks``.
 
 All are found by their place, so that nothing refers to a feature that is left out. None of them may
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from .config_fields import Section
     from .evaluation import Evaluation
     from .findings import Inspection
-    from .interfaces import Requests
+    from .interfaces import Requests, Task
     from .runs import Run
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,16 @@ class Hooks:
             command: ``evaluate``, ``predict`` or ``runs compare``.
             parser: its parser, before it has read the words.
         """
+
+    @staticmethod
+    def adapt_task(task: Task, config: Any) -> Task:
+        """Return the task with what a run trains otherwise, such as another loss.
+
+        Args:
+            task: of the project, or as another feature has changed it.
+            config: of the run, with the sections that ``train`` reads.
+        """
+        return task
 
     @staticmethod
     def after_evaluation(evaluation: Evaluation, arguments: argparse.Namespace | None) -> None:
@@ -119,6 +130,19 @@ def find_sections() -> dict[str, type[Section]]:
 def has_hook(name: str) -> bool:
     """Return whether a feature has a function of this name of ``Hooks``."""
     return any(hasattr(module, name) for module in _import_all("hooks"))
+
+
+def find_training_sections() -> list[str]:
+    """Return the names of the sections that ``train`` reads."""
+    return [name for module in _import_all("sections") for name in getattr(module, "TRAINING", ())]
+
+
+def adapt_task(task: Task, config: Any) -> Task:
+    """Return the task as the features change it for a run, see ``Hooks.adapt_task``."""
+    for module in _import_all("hooks"):
+        if function := getattr(module, "adapt_task", None):
+            task = function(task, config)
+    return task
 
 
 def call_hooks(name: str, *arguments: Any) -> None:

@@ -1,12 +1,17 @@
 """Atomic writes, and the root folder of the project."""
 
+import glob
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from .errors import ProjectError
+from .locks import try_lock
 
 
 def project_root() -> Path:
@@ -48,3 +53,39 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a folder to write to, which takes the place of ``path`` once it is complete.
+
+    Whatever interrupts it, ``path`` is the old folder or the new one; what a killed process has
+    left beside it is removed by the next one.
+
+    Args:
+        path: of the folder; one that is there is replaced.
+
+    Raises:
+        ProjectError: another process is writing it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = try_lock(path.parent / f".{path.name}.lock")
+    if lock is None:
+        raise ProjectError(f"{path}: another process is writing it.")
+    old = path.parent / f".{path.name}.old"
+    with lock:
+        for left in path.parent.glob(f".{glob.escape(path.name)}.new-*"):
+            shutil.rmtree(left)
+        if old.exists() and not path.exists():  # a process was killed between the two renames
+            old.rename(path)
+        beside = Path(tempfile.mkdtemp(prefix=f".{path.name}.new-", dir=path.parent))
+        try:
+            yield beside
+            beside.chmod(0o777 & ~_umask())
+            shutil.rmtree(old, ignore_errors=True)
+            if path.exists():
+                path.rename(old)
+            beside.rename(path)
+            shutil.rmtree(old, ignore_errors=True)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)

@@ -10,6 +10,7 @@ import yaml
 from .checkpoints import Checkpoint, checkpoint_path, read, read_newest
 from .config_fields import BaseConfig
 from .errors import DataProblem, ProjectError, UsageProblem
+from .extensions import find_training_sections
 from .interfaces import DatasetSplits
 from .locks import Lock
 from .provenance import environment_tags
@@ -140,11 +141,13 @@ def _difference(run: Run, config: BaseConfig, facts: dict[str, Any]) -> str | No
     record = run.read("record")
     before = yaml.safe_load(run.config_file.read_text(encoding="utf-8"))
     now = config.without_secrets()
-    for section in COMPARED:
-        for field, value in now[section].items():
-            old = before.get(section, {}).get(field)
-            if old != value:
-                return f"{section}.{field}={old!r}, not {value!r}"
+    for section in (*COMPARED, *find_training_sections()):
+        # Commands other than ``train`` may start runs without the sections of features.
+        fields = now.get(section, before.get(section, {}))
+        for field in fields:
+            old, new = (values.get(section, {}).get(field) for values in (before, now))
+            if old != new:
+                return f"{section}.{field}={old!r}, not {new!r}"
     if record is None:
         return "no record of its data yet"
     if record["backend"] != facts["backend"]:

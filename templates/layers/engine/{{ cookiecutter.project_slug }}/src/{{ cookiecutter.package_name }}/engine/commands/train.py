@@ -4,20 +4,24 @@
 import argparse
 
 from .. import logs, strategy
-from ..config_loader import Parser, argument_parser
+from ..config_loader import Parser, add_sections, argument_parser
 from ..errors import ProjectError, UsageProblem
+from ..extensions import find_training_sections
 from ..runs import find_unfinished
 from . import Project
 
 
 def run(project: Project, words: list[str]) -> None:
     """Train as the words say."""
+    sections = find_training_sections()
     if {"-h", "--help"} & set(words):
-        argument_parser(project.config, "train", parents=[_run_flags()]).print_help()
+        config_type = add_sections(project.config, sections)
+        argument_parser(config_type, "train", parents=[_run_flags()]).print_help()
         return
     flags, fields = split_flags(words)
     resume = find_unfinished(flags.resume) if flags.resume else None
-    config = project.load_config(fields, base=resume and resume.config_file)
+    base = resume and resume.config_file
+    config = project.load_config(fields, base=base, sections=sections)
     with logs.log_to_console():
         # Before `train.py` is imported: with it comes Keras, which then has its backend.
         strategy.prepare(config.runtime)

@@ -1,0 +1,136 @@
+"""The formats, and what each of them can hold.
+
+What cannot work is refused by what is known of a network's layers, before anything is written. That
+is all in this file, so that ``--help``, the refusals and the table of the README agree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ProjectError, UsageProblem
+
+if TYPE_CHECKING:
+    import keras
+
+QUANTIZATIONS = ("int8", "float16", "dynamic")
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format that models are exported to.
+
+    Attributes:
+        module: of this package, with ``write(source, path, quantization, samples)`` and
+            ``load(source, path)``, which returns a function from inputs to outputs.
+        file: name of the file or folder.
+        runtime: what runs it.
+        quantizations: those that it can have.
+        packages: modules of the extra ``export`` that it needs.
+    """
+
+    module: str
+    file: str
+    runtime: str
+    quantizations: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
+
+    @property
+    def functions(self) -> Any:
+        """The module, whose libraries are imported with it."""
+        return import_module(f"{__package__}.{self.module}")
+
+
+FORMATS = {
+    "savedmodel": Format("savedmodel", "saved_model", "TensorFlow"),
+    "litert": Format("litert", "model.tflite", "LiteRT", QUANTIZATIONS, ("ai_edge_litert",)),
+    "onnx": Format(
+        "onnx_file",
+        "model.onnx",
+        "ONNX Runtime",
+        QUANTIZATIONS,
+        ("onnx", "onnxruntime", "tf2onnx"),
+    ),
+    "keras": Format("keras_file", "model.keras", "Keras", ("dynamic",)),
+}
+
+
+def find_format(name: str, quantization: str | None) -> Format:
+    """Return the format that a user named.
+
+    Args:
+        name: of the format.
+        quantization: that it is to have, or None.
+
+    Raises:
+        UsageProblem: the format cannot be quantised so.
+        ProjectError: packages are missing.
+    """
+    found = FORMATS[name]
+    if quantization and quantization not in found.quantizations:
+        others = [other for other in FORMATS if quantization in FORMATS[other].quantizations]
+        raise UsageProblem(
+            f"--quantize: {name} holds {_join(('float32', *found.quantizations))}, not "
+            f"{quantization}; {_join(others)} can."
+        )
+    missing = [package for package in found.packages if find_spec(package) is None]
+    if missing:
+        raise ProjectError(
+            f"--format {name}: {_join(missing)} is not installed: pip install '.[export]'."
+        )
+    return found
+
+
+# === What networks a format cannot hold ===
+
+
+def check_network(network: keras.Model, name: str, quantization: str | None) -> None:
+    """Refuse a network that the format is known not to hold.
+
+    Args:
+        network: the trained one.
+        name: of the format.
+        quantization: that it is to have, or None.
+
+    Raises:
+        UsageProblem: it says why, and what to use instead.
+    """
+    if reason := find_obstacle(network, name, quantization):
+        what = f"--format {name} --quantize {quantization}" if quantization else f"--format {name}"
+        raise UsageProblem(f"{what}: {reason}")
+
+
+def find_obstacle(network: keras.Model, name: str, quantization: str | None) -> str | None:
+    """Return why a format cannot hold a network, and what to use instead; None: it can."""
+    import keras
+
+    layers = list(find_layers(network))
+    has_attention = any(type(layer).__name__.endswith("Attention") for layer in layers)
+    is_recurrent = any(isinstance(layer, keras.layers.RNN) for layer in layers)
+    if quantization and any(getattr(layer, "needs_float32", False) for layer in layers):
+        return (
+            "a layer looks numbers up in its weights, which rounding would change; leave out "
+            "--quantize."
+        )
+    if name == "litert" and quantization == "int8" and is_recurrent:
+        return "LiteRT has no int8 of recurrent layers with masks; use dynamic or float16."
+    if quantization == "int8" and has_attention:
+        return "masks of attention leave int8 no range for anything else; use dynamic or float16."
+    if name == "keras" and quantization and has_attention:
+        return "Keras does not load quantised attention again; use litert or onnx."
+    return None
+
+
+def find_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
+    """Yield a layer and all layers inside it."""
+    yield from layer._flatten_layers()
+
+
+def _join(names: Any) -> str:
+    """Return names as in a sentence: ``a, b and c``."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last

@@ -6,7 +6,6 @@ service keeps of persons, are counts: nobody's value can be read from them.
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -154,15 +153,6 @@ def hide_small(counts: np.ndarray) -> np.ndarray:
             break
         hidden[place] = True
     return np.where(hidden, 0, counts)
-
-
-def label_cells(bins: Bins) -> list[str]:
-    """Return the cells in words."""
-    if isinstance(bins, CategoryBins):
-        return [*bins.names, OTHER, MISSING]
-    shown = [f"{edge:.4g}" for edge in bins.edges]
-    between = [f"{low} to {high}" for low, high in pairwise(shown)]
-    return [f"under {shown[0]}", *between, f"{shown[-1]} and more", MISSING]
 
 
 def bins_to_json(bins: Bins) -> dict[str, Any]:

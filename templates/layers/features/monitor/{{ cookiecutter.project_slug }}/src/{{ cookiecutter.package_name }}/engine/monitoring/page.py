@@ -17,7 +17,7 @@ from ..report.html import (
     table,
 )
 from ..report.page import FILE, write_sections
-from .bins import SMALL, CategoryBins, label_cells
+from .bins import MISSING, OTHER, SMALL, CategoryBins, NumberBins
 from .drift import ERROR_RATE, TITLES, ColumnDrift, Measure
 from .performance import Performance
 from .profile import INPUTS, PREDICTIONS
@@ -70,7 +70,7 @@ def summarize(verdict: Verdict) -> str:
         )
     if verdict.outcome == "unchanged":
         return "Nothing has changed beyond its limit and beyond what chance explains."
-    return f"Changed: {'; '.join(verdict.reasons)}."
+    return f"Changed beyond its limit: {'; '.join(verdict.reasons)}."
 
 
 def _make_answer(verdict: Verdict, title: str) -> Section:
@@ -129,8 +129,9 @@ def _make_part(part: str, text: str, columns: list[ColumnDrift], is_private: boo
         for column in columns
     ]
     body = [paragraph(text), table(header, rows, f"Effect sizes of {part}, with their noise")]
-    shown = columns[:MAX_FIGURES]
-    if len(columns) > len(shown):
+    varying = [column for column in columns if len(_select_bars(column)[0]) > 1]
+    shown = varying[:MAX_FIGURES]
+    if len(varying) > len(shown):
         body.append(heading(f"The {len(shown)} columns with the largest effects"))
     for column in shown:
         _draw(body, column)
@@ -161,7 +162,7 @@ def _draw(body: list[Markup], column: ColumnDrift) -> None:
         axis.set_yticks(places, labels)
         axis.invert_yaxis()
         axis.set_xlabel("% of the rows")
-        axis.legend()
+        axis.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, frameon=False)
 
 
 def _describe(measures: tuple[Measure, ...]) -> str:
@@ -172,23 +173,33 @@ def _select_bars(column: ColumnDrift) -> tuple[list[str], np.ndarray, np.ndarray
     """Return labels and shares of the bars: cells of numbers are taken together, if many."""
     pair = np.stack([column.reference, column.counts]).astype("float64")
     shares = pair / np.maximum(pair.sum(axis=1, keepdims=True), 1)
-    labels = label_cells(column.bins)
     if isinstance(column.bins, CategoryBins):
+        labels = [*column.bins.names, OTHER, MISSING]
         order = np.argsort(-shares.max(axis=0)[:-2], kind="stable")
         kept, rest = np.sort(order[: MAX_BARS - 2]), order[MAX_BARS - 2 :]
         shares[:, -2] += shares[:, rest].sum(axis=1)
         places = [*kept, len(labels) - 2, len(labels) - 1]
         return _keep_filled([labels[i][:30] for i in places], shares[:, places])
-    step = -(-(len(labels) - 1) // MAX_BARS)
-    edges = column.bins.edges
-    texts, bars = [], []
-    for start in range(0, len(labels) - 1, step):
-        stop = min(start + step, len(labels) - 1)
-        low = f"{edges[start - 1]:.4g}" if start else ""
-        high = f"{edges[stop - 1]:.4g}" if stop <= len(edges) else ""
-        texts.append(f"{low} to {high}" if low and high else f"from {low}" if low else f"to {high}")
-        bars.append(shares[:, start:stop].sum(axis=1))
-    return _keep_filled([*texts, labels[-1]], np.stack([*bars, shares[:, -1]], axis=1))
+    texts, places = _group_numbers(column.bins)
+    bars = np.stack([shares[:, cells].sum(axis=1) for cells in places], axis=1)
+    return _keep_filled(texts, bars)
+
+
+def _group_numbers(bins: NumberBins) -> tuple[list[str], list[slice]]:
+    """Return labels and cells of bars: those within the training data's range are few enough."""
+    inside = bins.inside
+    step = -(-(inside.stop - inside.start) // MAX_BARS)
+    starts = range(inside.start, inside.stop, step)
+    places = [slice(start, min(start + step, inside.stop)) for start in starts]
+    texts = [
+        f"{bins.edges[place.start - 1]:.4g} to {bins.edges[place.stop - 1]:.4g}" for place in places
+    ]
+    beyond = [slice(0, inside.start), slice(inside.stop, bins.size - 1)]
+    missing = slice(bins.size - 1, bins.size)
+    return (
+        [f"under {bins.low:.4g}", *texts, f"over {bins.high:.4g}", MISSING],
+        [beyond[0], *places, beyond[1], missing],
+    )
 
 
 def _keep_filled(labels: list[str], shares: np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:

@@ -7,16 +7,18 @@ of another one. Monitoring then needs no training data.
 import math
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..bootstrap import Interval, estimate
 from ..errors import DataProblem
-from ..evaluation import Evaluation
 from ..interfaces import Metrics, Split
 from .bins import Bins, bins_from_json, bins_to_json, fit_bins, hide_small
 from .features import Columns, describe_answers, describe_split
+
+if TYPE_CHECKING:  # with it comes what draws figures, which a service lacks
+    from ..evaluation import Evaluation
 
 NAME = "profile"  # of the attachment
 VERSION = 1
@@ -108,7 +110,7 @@ class Profile:
         return cls(parts, intervals=intervals, **{name: content[name] for name in kept})
 
 
-def make_profile(evaluation: Evaluation) -> Profile:
+def make_profile(evaluation: "Evaluation") -> Profile:
     """Describe the training data of a model, and its answers for the validation split.
 
     Args:
@@ -131,8 +133,8 @@ def make_profile(evaluation: Evaluation) -> Profile:
     }
     return Profile(
         parts={
-            INPUTS: _describe(inputs, is_private),
-            PREDICTIONS: _describe(predictions, is_private),
+            INPUTS: describe_columns(inputs, is_private),
+            PREDICTIONS: describe_columns(predictions, is_private),
         },
         rows={INPUTS: len(train), PREDICTIONS: len(validation)},
         metrics={name.split("/", 1)[1]: value for name, value in evaluation.metrics.items()},
@@ -142,7 +144,7 @@ def make_profile(evaluation: Evaluation) -> Profile:
     )
 
 
-def _estimate_headline(evaluation: Evaluation) -> dict[str, Interval]:
+def _estimate_headline(evaluation: "Evaluation") -> dict[str, Interval]:
     model, split = evaluation.model, evaluation.split
     found = model.task.weighted_metrics(split, evaluation.outputs, model.preprocessing)
     return {
@@ -157,7 +159,13 @@ def _sample(split: Split) -> Split:
     return split.take(np.sort(positions))
 
 
-def _describe(columns: Columns, is_private: bool) -> dict[str, Column]:
+def describe_columns(columns: Columns, is_private: bool) -> dict[str, Column]:
+    """Return columns as counts of bins of their own.
+
+    Args:
+        columns: name -> values (size,).
+        is_private: whether examples are of persons, so that small cells are hidden.
+    """
     described = {}
     for name, values in columns.items():
         bins = fit_bins(values, is_private)

@@ -288,9 +288,7 @@ def _promote(project: Project, progress: Progress) -> None:
     try:
         promote.run(project, ["--run", progress.run, *_leave_out_config(progress)])
     except Refused as refusal:
-        raise NotPromoted(
-            f"retrain: {progress.run} is trained, and not promoted: {refusal}"
-        ) from None
+        raise NotPromoted(f"retrain: {progress.run} is trained, but {refusal}") from None
     _say("promote", f"{progress.run} is the champion")
 
 

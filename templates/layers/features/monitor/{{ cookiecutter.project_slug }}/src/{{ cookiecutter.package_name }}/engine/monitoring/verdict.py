@@ -45,20 +45,18 @@ class Verdict:
         """What is past its limit, in words; empty: nothing has changed."""
         reasons = []
         if self.is_judged:
-            reasons += [
-                f"{column.name}: {TITLES[m.name]} {m.value:.3f}, more than {m.limit:g}"
-                for column in self.columns
-                for m in column.measures
-                if m.is_past
-            ]
+            for column in self.columns:
+                past = [m for m in column.measures if m.is_past]
+                sizes = (f"{TITLES[m.name]} {m.value:.3f} (limit {m.limit:g})" for m in past)
+                reasons += [f"{column.name}: {', '.join(sizes)}"] if past else []
             if self.rules.rejected is not None and self.rejected_share > self.rules.rejected:
-                share = f"{self.rejected_share:.1%} of the rows are wrong"
-                reasons.append(f"{share}, more than {self.rules.rejected:.1%}")
+                share, limit = f"{self.rejected_share:.1%}", f"{self.rules.rejected:.1%}"
+                reasons.append(f"wrong rows: {share} (limit {limit})")
         if self.performance and self.performance.is_past:
-            behind, limit = self.performance.behind, self.performance.limit
+            behind, rule = self.performance.behind, self.performance.limit
             reasons.append(
-                f"{self.performance.headline} is worse by {behind.value:.4f} "
-                f"({behind.low:.4f} to {behind.high:.4f}), more than {limit:g}"
+                f"{self.performance.headline}: worse by {behind.value:.4f} "
+                f"({behind.low:.4f} to {behind.high:.4f}; limit {rule:g})"
             )
         return reasons
 

@@ -1,0 +1,144 @@
+"""What a service keeps of its requests."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from {{ cookiecutter.package_name }}.config import Config
+from {{ cookiecutter.package_name }}.engine.errors import DataProblem
+from {{ cookiecutter.package_name }}.engine.interfaces import Requests, Split
+from {{ cookiecutter.package_name }}.engine.monitoring import samples
+from {{ cookiecutter.package_name }}.engine.monitoring.bins import SMALL
+from {{ cookiecutter.package_name }}.engine.monitoring.profile import (
+    INPUTS,
+    NAME,
+    PREDICTIONS,
+    Profile,
+    describe_columns,
+)
+
+from ..engine import tiny
+
+FOLDER = Path("kept")
+
+
+@pytest.fixture(autouse=True)
+def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Samples are kept in ``FOLDER``."""
+    monkeypatch.setenv("APP__MONITOR__SAMPLES", str(FOLDER))
+    samples._read_fields.cache_clear()
+    yield
+    samples._read_fields.cache_clear()
+    for keeper in samples._keepers.values():
+        keeper.close()
+    samples._keepers.clear()
+
+
+def make_model(is_private: bool, version: str = "1") -> SimpleNamespace:
+    """Return a model as the service has it, whose inputs are described by their ids."""
+    task = tiny.make_task(
+        "any",
+        describe_inputs=lambda split, preprocessing: {"number": split.ids.astype("float64")},
+        has_private_examples=is_private,
+    )
+    columns = {
+        INPUTS: {"number": np.arange(1_000.0)},
+        PREDICTIONS: {"prediction": np.array(["a", "b"] * 500)},
+    }
+    profile = Profile(
+        {part: describe_columns(values, is_private) for part, values in columns.items()},
+        {INPUTS: 1_000, PREDICTIONS: 1_000},
+        is_private=is_private,
+    )
+    artifact = SimpleNamespace(attachments={NAME: profile.to_json()}, preprocessing=None)
+    return SimpleNamespace(
+        name="my model", version=version, artifact=artifact, config=Config(), task=task
+    )
+
+
+def send(model: SimpleNamespace, size: int, wrong: int = 0) -> None:
+    """Answer rows."""
+    ids = np.arange(size).astype(str).astype(object)
+    requests = Requests(
+        Split(ids, np.array([]), lambda at: at), {size + i: "no" for i in range(wrong)}
+    )
+    answers = [{"prediction": "ab"[i % 2], "scores": {"a": 0.6, "b": 0.4}} for i in range(size)]
+    samples.keep(model, requests, answers)
+
+
+def read_lines() -> list[dict]:
+    files = sorted(FOLDER.glob("my_model/*.jsonl"))
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
+def test_nothing_is_kept_unless_a_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("APP__MONITOR__SAMPLES")
+    send(make_model(is_private=False), 5)
+    assert not FOLDER.exists()
+
+
+def test_rows_are_columns_and_not_inputs() -> None:
+    model = make_model(is_private=False)
+    send(model, 3, wrong=1)
+    first, *others = read_lines()
+    assert len(others) == 2
+    assert first.keys() == {"time", "version", "rows", "rejected", INPUTS, PREDICTIONS}
+    assert first[INPUTS] == {"number": 0.0}
+    assert first[PREDICTIONS] == {"prediction": "a", "highest score": 0.6}
+    profile = samples.read_profile(model.artifact.attachments)
+    assert profile is not None
+    sample = samples.read_samples(FOLDER, ["1"], profile, days=1)
+    assert (sample.rows, sample.rejected) == (3, 1)
+    assert sample.counts[PREDICTIONS]["prediction"].tolist() == [2, 1, 0, 0]
+    with pytest.raises(DataProblem, match=r"no samples of 2 in .*/kept'; there are some of 1\."):
+        samples.read_samples(FOLDER, ["2"], profile, None)
+
+
+def test_a_share_of_the_rows_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP__MONITOR__RATE", "0.1")
+    send(make_model(is_private=False), 1_000)
+    assert 50 < len(read_lines()) < 150
+
+
+def test_files_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP__MONITOR__MAX_MB", "0.02")
+    model = make_model(is_private=False)
+    for _ in range(3):
+        send(model, 200)
+    assert len(list(FOLDER.glob("my_model/*.jsonl*"))) == 4
+    assert sum(file.stat().st_size for file in FOLDER.glob("my_model/*")) < 20_000
+
+
+def test_a_new_version_takes_over_the_files() -> None:
+    send(make_model(is_private=False), 2)
+    send(make_model(is_private=False, version="2"), 2)
+    assert [line["version"] for line in read_lines()] == ["1", "1", "2", "2"]
+    assert len(list(FOLDER.glob("my_model/*.jsonl"))) == 1
+
+
+def test_of_persons_only_counts_of_many_rows_are_kept() -> None:
+    model = make_model(is_private=True)
+    send(model, samples.ROWS_AT_ONCE - 1)
+    assert read_lines() == [], "they wait until they are many"
+    send(model, 5)
+    (line,) = read_lines()
+    assert line["rows"] == samples.ROWS_AT_ONCE + 4
+    for part in (INPUTS, PREDICTIONS):
+        for counts in line[part].values():
+            assert all(count == 0 or count >= SMALL for count in counts)
+    profile = samples.read_profile(model.artifact.attachments)
+    assert profile is not None
+    sample = samples.read_samples(FOLDER, ["1"], profile, None)
+    assert sample.counts[INPUTS]["number"].sum() > 480
+
+
+def test_of_persons_nothing_is_kept_without_a_profile(caplog: pytest.LogCaptureFixture) -> None:
+    model = make_model(is_private=True)
+    model.artifact.attachments = {}
+    send(model, samples.ROWS_AT_ONCE)
+    assert read_lines() == []
+    assert "none are kept of my model, as it has no profile" in caplog.text

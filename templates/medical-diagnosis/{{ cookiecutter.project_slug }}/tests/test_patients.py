@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from {{ cookiecutter.package_name }}.__main__ import program
 from {{ cookiecutter.package_name }}.config import Config, DataConfig
 from {{ cookiecutter.package_name }}.datasets.schema import Column, Schema, read_schema
 from {{ cookiecutter.package_name }}.engine.errors import DataProblem
@@ -119,19 +120,18 @@ def test_other_tables(name: str) -> None:
 
 
 def test_it_is_written_beside_the_configuration(capsys: pytest.CaptureFixture[str]) -> None:
-    from .conftest import inspect
-
+    run = program.script("inspect")
     Path("pyproject.toml").touch()
     visits().to_csv("t.csv", index=False)
-    assert inspect(["t.csv"]) == 0
+    assert run(["t.csv"]) == 0
     assert "Written to configs/my_data_schema.yaml" in capsys.readouterr().out
     data = yaml.safe_load(Path("configs/my_data.yaml").read_text())["data"]
     assert Path(data["schema_file"]).name == "my_data_schema.yaml"
     assert read_schema(Path(data["schema_file"])).outcome == "died"
     Path("configs/my_data.yaml").unlink()
-    assert inspect(["t.csv"]) == 2
+    assert run(["t.csv"]) == 2
     assert "my_data_schema.yaml' exists; --force replaces it." in capsys.readouterr().err
-    assert inspect(["t.csv", "--force"]) == 0
+    assert run(["t.csv", "--force"]) == 0
 
 
 # === Kinds of columns ===

@@ -20,8 +20,6 @@ from . import domain
 DEVICES = [] if find_strategies() is single else ["--runtime.virtual_devices", "2"]
 prepare(load_config(DEVICES, environment={}).runtime)
 
-inspect = program.script("inspect")
-
 STORE = "APP__TRACKING__URI"
 QUICK = [
     "--data.limit",

@@ -7,7 +7,6 @@ from .engine.interfaces import Task
 from .engine.lookup import find_optional
 from .engine.tracking import pyfunc
 from .evaluation import monitoring
-from .inspection.interactions import inspect
 
 task = Task(
     name="recommender",
@@ -32,7 +31,7 @@ task = Task(
     read_requests=inputs.read_requests,
     measure_baselines=baselines.measure,
     draw_figures=report.draw,
-    inspect=inspect,
+    inspect=find_optional("inspection.interactions:inspect"),
     explain=find_optional("evaluation.explanations:explain"),
     sharding_rules=model.SHARDING_RULES,
     augment=preprocessing.augment,

@@ -7,7 +7,6 @@ from .engine.interfaces import Task
 from .engine.lookup import find_optional
 from .engine.tracking import pyfunc
 from .evaluation import monitoring, slices
-from .inspection.images import inspect
 
 task = Task(
     name="vision-classifier",
@@ -33,7 +32,7 @@ task = Task(
     measure_baselines=baselines.measure,
     simple_inputs=baselines.simple_inputs,
     draw_figures=report.draw,
-    inspect=inspect,
+    inspect=find_optional("inspection.images:inspect"),
     explain=find_optional("evaluation.explanations:explain"),
     sharding_rules=model.SHARDING_RULES,
     augment=preprocessing.augment,

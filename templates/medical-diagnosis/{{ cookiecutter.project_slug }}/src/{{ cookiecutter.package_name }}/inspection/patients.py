@@ -11,7 +11,8 @@ from ..datasets.frames import concat_chunks, read_chunks
 from ..datasets.schema import MAX_OUTSIDE_SHARE, Column, Schema, to_days, to_text
 from ..datasets.target_leakage import find_giveaways
 from ..engine.errors import DataProblem
-from ..engine.findings import MIN_ROWS, Findings, format_counts
+from ..engine.findings import MIN_ROWS, Findings
+from ..engine.inspection.columns import format_counts
 from .schema_inference import INPUT_KINDS, find_sentinels, infer_columns, parse_numbers
 
 SUFFIXES = (".csv", ".tsv", ".parquet")

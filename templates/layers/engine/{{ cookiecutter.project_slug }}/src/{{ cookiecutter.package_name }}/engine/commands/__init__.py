@@ -37,7 +37,6 @@ class Command:
 
 
 COMMANDS: dict[str, Command] = {
-    "inspect": Command("engine.commands.inspect", "Data", "describe your data, write a config"),
     "train": Command("engine.commands.train", "Models", "train a model, or resume a run"),
     "evaluate": Command("engine.commands.evaluate", "Models", "measure a trained model on a split"),
     "predict": Command("engine.commands.predict", "Models", "predict with a trained model"),

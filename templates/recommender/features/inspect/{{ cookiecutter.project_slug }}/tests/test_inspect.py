@@ -8,14 +8,15 @@ import pandas as pd
 import pytest
 import yaml
 
-from {{ cookiecutter.package_name }}.__main__ import train
+from {{ cookiecutter.package_name }}.__main__ import program, train
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.data import load
 from {{ cookiecutter.package_name }}.engine.errors import DataProblem
 from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
 from {{ cookiecutter.package_name }}.engine.runs import find_run
 
-from .conftest import inspect
+inspect = program.script("inspect")
+
 
 NOON = 1_700_000_000  # 2023-11-14 22:13
 DAY = 86_400

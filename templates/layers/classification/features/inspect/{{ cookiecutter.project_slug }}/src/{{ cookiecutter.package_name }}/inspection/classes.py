@@ -3,7 +3,8 @@
 from collections import Counter
 
 from ..datasets.splits import SPLIT_NAMES, SPLITS, is_split_column
-from ..engine.findings import Findings, find_named, format_counts
+from ..engine.findings import Findings
+from ..engine.inspection.columns import find_named, format_counts
 
 FEW_EXAMPLES = 10  # of a class: with fewer, it can hardly be learnt
 LABEL_NAMES = (

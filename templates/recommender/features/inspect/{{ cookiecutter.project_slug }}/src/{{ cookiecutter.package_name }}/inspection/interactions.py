@@ -22,7 +22,8 @@ from ..datasets.interactions import (
     split_interactions,
 )
 from ..engine.errors import DataProblem
-from ..engine.findings import Findings, find_named, format_counts
+from ..engine.findings import Findings
+from ..engine.inspection.columns import find_named, format_counts
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 USER_NAMES = (

@@ -15,7 +15,8 @@ from ..datasets.rows import SUFFIXES, as_text, find_texts, read_file, read_recor
 from ..datasets.splits import is_split_column
 from ..datasets.texts import content_key
 from ..engine.errors import DataProblem
-from ..engine.findings import Findings, find_giveaways, find_named, format_counts
+from ..engine.findings import Findings
+from ..engine.inspection.columns import find_giveaways, find_named, format_counts
 from .classes import (
     describe_classes,
     describe_splits,

@@ -7,12 +7,13 @@ import pytest
 import tensorflow as tf
 import yaml
 
-from {{ cookiecutter.package_name }}.__main__ import train
+from {{ cookiecutter.package_name }}.__main__ import program, train
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.data import load
 from {{ cookiecutter.package_name }}.engine.runs import find_run
 
-from .conftest import inspect
+inspect = program.script("inspect")
+
 
 TRAIN = ["--train.max_steps", "2", "--model.name", "mlp", "--tracking.enabled", "false"]
 

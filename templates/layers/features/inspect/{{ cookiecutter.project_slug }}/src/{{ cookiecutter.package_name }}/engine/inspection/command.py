@@ -7,12 +7,12 @@ The domain finds what is in the data (``Task.inspect``); the configuration that 
 from pathlib import Path
 
 from .. import strategy
+from ..commands import Project
 from ..config_loader import Parser
 from ..errors import DataProblem, UsageProblem
 from ..extensions import call_hooks
 from ..files import project_root, write_text
 from ..findings import Findings, Inspection
-from . import Project
 
 
 def run(project: Project, words: list[str]) -> None:

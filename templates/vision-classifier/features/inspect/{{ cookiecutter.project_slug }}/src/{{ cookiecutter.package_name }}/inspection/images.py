@@ -11,7 +11,8 @@ from ..datasets.folders import find_class_folders
 from ..datasets.images import SUFFIXES, find_images, scan
 from ..datasets.splits import is_split_column
 from ..engine.errors import DataProblem
-from ..engine.findings import Findings, find_giveaways, find_named, format_counts
+from ..engine.findings import Findings
+from ..engine.inspection.columns import find_giveaways, find_named, format_counts
 from .classes import (
     LABEL_NAMES,
     describe_classes,

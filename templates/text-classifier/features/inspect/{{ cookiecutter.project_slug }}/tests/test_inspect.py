@@ -7,15 +7,16 @@ from pathlib import Path
 import pytest
 import yaml
 
-from {{ cookiecutter.package_name }}.__main__ import train
+from {{ cookiecutter.package_name }}.__main__ import program, train
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.data import load
 from {{ cookiecutter.package_name }}.datasets.languages import languages
-from {{ cookiecutter.package_name }}.engine.findings import predictability
+from {{ cookiecutter.package_name }}.engine.inspection.columns import predictability
 from {{ cookiecutter.package_name }}.engine.runs import find_run
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 
-from .conftest import inspect
+inspect = program.script("inspect")
+
 
 KINDS = ("complaint", "praise", "question")
 WORDS = ("broken and late", "great and the best of all", "what is the price of it")

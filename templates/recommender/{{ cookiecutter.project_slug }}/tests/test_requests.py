@@ -106,7 +106,7 @@ def test_a_source_that_is_gone_is_no_secret_to_tell(
         raise DataProblem("data.path: '/secret/place.csv' is not a file.")
 
     monkeypatch.setattr(inputs, "load_histories", fail)
-    rows = [{"user": "ann"}, {"history": ["tea"]}]
+    rows: list[dict[str, Any]] = [{"user": "ann"}, {"history": ["tea"]}]
     requests = read_requests(rows, PREPROCESSING, load_config([]))
     assert requests.problems == {0: "user: histories of users are not at hand; send the history."}
     assert "/secret/place.csv" in caplog.text
@@ -114,7 +114,12 @@ def test_a_source_that_is_gone_is_no_secret_to_tell(
 
 def test_the_source_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     reads = []
-    monkeypatch.setattr(data, "UserHistories", lambda fields: reads.append(fields) or Purchases())
+
+    def read(fields: Any) -> Purchases:
+        reads.append(fields)
+        return Purchases()
+
+    monkeypatch.setattr(data, "UserHistories", read)
     for epochs in ("1", "2"):
         config = load_config(["--data.max_history", "7", "--train.epochs", epochs])
         read_requests([{"user": "ann"}, {"user": "carl"}], PREPROCESSING, config)

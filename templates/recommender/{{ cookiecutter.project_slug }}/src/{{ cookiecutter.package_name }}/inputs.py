@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -133,15 +132,10 @@ def read_requests(
         return Row(user or NO_USER, history, only, _read_top_k(row))
 
     def make_row_split(ids: np.ndarray, values: list[Row]) -> Split:
-        split = make_split([row.user for row in values], [row.history for row in values])
-        only = _pad([row.only for row in values])
-        top_k = np.array([row.top_k for row in values], "int64")
-
-        def fetch(positions: Any) -> dict[str, Any]:
-            at = np.asarray(positions)
-            return {**split.fetch(positions), "only": only[at], "top_k": top_k[at]}
-
-        return replace(split, ids=ids, fetch=fetch)
+        raw = build_raw_inputs([row.user for row in values], [row.history for row in values])
+        only, top_k = _pad([row.only for row in values]), [row.top_k for row in values]
+        raw |= {"only": tf.constant(only, tf.string), "top_k": tf.constant(top_k, tf.int32)}
+        return _split(ids, raw)
 
     return read_each(rows, read_row, make_row_split)
 
@@ -220,12 +214,14 @@ def build_raw_inputs(users: list[str], histories: list[list[str]]) -> dict[str, 
 
 def make_split(users: list[str], histories: list[list[str]]) -> Split:
     """Return requests, see ``build_raw_inputs``, as a split without targets."""
-    raw = build_raw_inputs(users, histories)
+    return _split(np.array(users, dtype=object), build_raw_inputs(users, histories))
 
-    def fetch(positions: Any) -> dict[str, tf.Tensor]:
+
+def _split(ids: np.ndarray, raw: dict[str, tf.Tensor]) -> Split:
+    def fetch(positions: tf.Tensor) -> dict[str, tf.Tensor]:
         return {name: tf.gather(part, positions) for name, part in raw.items()}
 
-    return Split(np.array(users, dtype=object), np.array([]), fetch)
+    return Split(ids, np.array([]), fetch)
 
 
 def _pad(lists: list[list[str]]) -> np.ndarray:

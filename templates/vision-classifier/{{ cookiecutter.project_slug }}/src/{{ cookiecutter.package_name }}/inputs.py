@@ -111,11 +111,12 @@ def read_requests(
 
     def make_split(ids: np.ndarray, images: list[tuple[np.ndarray, Header]]) -> Split:
         pixels = np.array([image for image, _ in images], "uint8")
-        pixels = pixels.reshape(-1, *preprocessing.input_shape)
+        with tf.device("CPU:0"):
+            constant = tf.constant(pixels.reshape(-1, *preprocessing.input_shape))
         shapes = np.array([header.shape for _, header in images], dtype=int).reshape(-1, 3)
 
-        def fetch(positions: Any) -> tf.Tensor:
-            return tf.convert_to_tensor(pixels[np.asarray(positions)])
+        def fetch(positions: tf.Tensor) -> tf.Tensor:
+            return tf.gather(constant, positions)
 
         return ImageSplit(ids, np.array([]), fetch, in_memory=True, shapes=shapes)
 

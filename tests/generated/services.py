@@ -119,9 +119,7 @@ class RunningService:
         except OSError:
             return False
 
-    def ask(
-        self, method: str, path: str, body: bytes | None = None, **headers: str
-    ) -> Answer:
+    def ask(self, method: str, path: str, body: bytes | None = None, **headers: str) -> Answer:
         """Send a request; underscores of header names are written as dashes."""
         connection = http.client.HTTPConnection(HOST, self.port, timeout=60)
         try:

@@ -9,6 +9,7 @@ import pytest
 
 from {{ cookiecutter.package_name }}.engine.errors import DataProblem, ProjectError, UsageProblem
 from {{ cookiecutter.package_name }}.engine.serving import loader as loading
+from {{ cookiecutter.package_name }}.engine.serving import request_log
 from {{ cookiecutter.package_name }}.engine.serving.command import find_sources
 from {{ cookiecutter.package_name }}.engine.serving.sections import ServeFields
 from {{ cookiecutter.package_name }}.engine.serving.service import Service
@@ -113,7 +114,7 @@ def test_without_a_model_it_is_not_ready_and_looks_again(follow: Callable[..., N
 
 def test_paths_are_left_out_of_messages() -> None:
     text = "model file: '/home/me/runs/1/model.keras' is refused: sqlite:////x/y.db"
-    assert "/home/me" not in loading.FOLDERS.sub("", text)
+    assert "/home/me" not in request_log.FOLDERS.sub("", text)
 
 
 def test_sources() -> None:

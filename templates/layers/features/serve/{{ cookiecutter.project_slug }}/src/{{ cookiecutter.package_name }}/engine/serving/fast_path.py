@@ -1,6 +1,6 @@
 """Preprocessing and network as one program of TensorFlow, where the preprocessing allows it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ TOLERANCE = 1e-4  # of outputs, relative and absolute
 Predict = Callable[[Split], np.ndarray]  # a split -> postprocessed outputs (size, …)
 
 
-def make_predict(model: Artifact, example: Split, max_batch: int) -> Predict:
+def make_predict(model: Artifact, examples: Sequence[Split], max_batch: int) -> Predict:
     """Return the fastest function that gives the outputs of ``model.predict_split``.
 
     A preprocessing that is Python, such as tokens of texts, cannot be part of a program: then it is
@@ -22,7 +22,8 @@ def make_predict(model: Artifact, example: Split, max_batch: int) -> Predict:
 
     Args:
         model: any model.
-        example: some rows, on which the two are compared.
+        examples: some rows each, on which the two are compared; where their raw inputs differ in
+            shape, such as in the length of a history, the program takes any.
         max_batch: rows that ``predict_split`` predicts at once.
     """
 
@@ -30,12 +31,11 @@ def make_predict(model: Artifact, example: Split, max_batch: int) -> Predict:
         return model.predict_split(split, max_batch)
 
     try:
-        program = _compile(model, _fetch(example))
-        expected = predict_slowly(example)
-        found = model.task.postprocess(
-            _fetch(example), program(_fetch(example)), model.preprocessing
-        )
-        np.testing.assert_allclose(found, expected, TOLERANCE, TOLERANCE)
+        raws = [_fetch(example) for example in examples]
+        program = _compile(model, raws)
+        for example, raw in zip(examples, raws, strict=True):
+            found = model.task.postprocess(raw, program(raw), model.preprocessing)
+            np.testing.assert_allclose(found, predict_slowly(example), TOLERANCE, TOLERANCE)
     except Exception:  # whatever a preprocessing raises that is not made for graphs
         return predict_slowly
 
@@ -54,9 +54,9 @@ def _fetch(split: Split) -> Any:
     return split.fetch(tf.range(len(split), dtype=tf.int64))
 
 
-def _compile(model: Artifact, raw: Any) -> Callable[[Any], np.ndarray]:
+def _compile(model: Artifact, raws: Sequence[Any]) -> Callable[[Any], np.ndarray]:
     """Return raw inputs (batch, …) -> outputs (batch, …), for any size of a batch."""
-    specs = tf.nest.map_structure(_spec, raw)
+    specs = tf.nest.map_structure(_spec, *raws)
 
     def run(raw: Any) -> Any:
         return model.network(model.preprocessing(raw), training=False)
@@ -70,6 +70,9 @@ def _compile(model: Artifact, raw: Any) -> Callable[[Any], np.ndarray]:
     return call
 
 
-def _spec(part: Any) -> tf.TensorSpec:
-    tensor = tf.convert_to_tensor(part)
-    return tf.TensorSpec([None, *tensor.shape[1:]], tensor.dtype)
+def _spec(*parts: Any) -> tf.TensorSpec:
+    """Return what tensors have in common; only their first axis is always free."""
+    tensors = [tf.convert_to_tensor(part) for part in parts]
+    sizes = zip(*(tensor.shape[1:] for tensor in tensors), strict=True)
+    common = [size[0] if len(set(size)) == 1 else None for size in sizes]
+    return tf.TensorSpec([None, *common], tensors[0].dtype)

@@ -3,7 +3,6 @@
 import asyncio
 import gc
 import os
-import re
 import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -17,8 +16,6 @@ from .sources import Source, find_version, open_files
 
 if TYPE_CHECKING:
     from .models import LoadedModel
-
-FOLDERS = re.compile(r"(?<![:\w/])/(?:[^/'\s]+/)+")  # of paths in messages, which are left out
 
 
 class Loader:
@@ -109,7 +106,7 @@ class Loader:
             "model": name,
             "version": version,
             "kept": kept.version if kept else None,
-            "reason": FOLDERS.sub("", " ".join(reason.split()))[:500],
+            "reason": " ".join(reason.split())[:500],
         }
         events.error("model not loaded", extra={"facts": facts})
 

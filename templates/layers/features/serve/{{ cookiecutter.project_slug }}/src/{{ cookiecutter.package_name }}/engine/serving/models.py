@@ -124,10 +124,11 @@ def load_model(name: str, files: Files, task: Task, config: Any, max_batch: int)
         return artifact.predict_split(split, max_batch)
 
     model = LoadedModel(name, files.version, artifact, config, schema, predict_slowly)
-    requests = model.read([row, row])
-    for problem in requests.problems.values():
-        raise DataProblem(f"task.py: the example of request_schema is wrong: {problem}")
-    model = replace(model, predict=make_predict(artifact, requests.split, max_batch))
+    examples = [model.read([example] * 2) for example in schema["examples"]]
+    for problem in (text for read in examples for text in read.problems.values()):
+        raise DataProblem(f"task.py: an example of request_schema is wrong: {problem}")
+    splits = [read.split for read in examples]
+    model = replace(model, predict=make_predict(artifact, splits, max_batch))
     size = 1
     while size < max_batch:
         model.answer([row] * size)

@@ -4,6 +4,7 @@ Of an error only its type and the line of code are written: its message may hold
 """
 
 import logging
+import re
 import sys
 import time
 import traceback
@@ -15,6 +16,8 @@ from typing import Any
 import orjson
 
 from .. import PACKAGE
+
+FOLDERS = re.compile(r"(?<![:\w/])/(?:[^/'\s]+/)+")  # of paths in messages, which are left out
 
 requests = logging.getLogger(f"{PACKAGE}.requests")
 events = logging.getLogger(f"{PACKAGE}.service")
@@ -37,12 +40,15 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return a line."""
+        facts = getattr(record, "facts", {})
+        if "reason" in facts:
+            facts = facts | {"reason": FOLDERS.sub("", facts["reason"])}
         line: dict[str, Any] = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
             + f".{int(record.msecs):03d}Z",
             "level": record.levelname.lower(),
-            "event": record.getMessage(),
-            **getattr(record, "facts", {}),
+            "event": FOLDERS.sub("", record.getMessage()),
+            **facts,
         }
         if record.exc_info and record.exc_info[1]:
             line["error"] = describe(record.exc_info[1])

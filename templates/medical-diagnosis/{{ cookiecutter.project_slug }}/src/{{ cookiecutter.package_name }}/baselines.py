@@ -10,7 +10,6 @@ from .data import Visits, VisitSplits
 from .engine.interfaces import DatasetSplits, Split
 from .preprocessing import Preprocessing
 from .report import baseline_row
-from .tuning import BOOSTING_CANDIDATES, tune
 
 
 def measure(
@@ -53,6 +52,8 @@ def predict(data: VisitSplits, preprocessing: Preprocessing) -> dict[str, np.nda
     """
     train, test = preprocessing.transform(data.train), preprocessing.transform(data.test)
     *weights, intercept = preprocessing.logistic_weights
+    from .tuning import BOOSTING_CANDIDATES, tune  # scikit-learn, which a service does without
+
     boosting = tune(BOOSTING_CANDIDATES, train, data.train.targets, data.train.patient_keys)
     return {
         "prevalence": np.full(len(test), data.train.targets.mean()),

@@ -13,7 +13,6 @@ import keras
 import numpy as np
 from keras import ops
 from scipy.special import expit
-from sklearn.utils.class_weight import compute_sample_weight
 
 from .config import Config
 
@@ -94,6 +93,8 @@ def sample_weights(
     """
     if config.train.imbalance != "class_weights":
         return None
+    from sklearn.utils.class_weight import compute_sample_weight
+
     return compute_sample_weight("balanced", targets).astype("float32")
 
 

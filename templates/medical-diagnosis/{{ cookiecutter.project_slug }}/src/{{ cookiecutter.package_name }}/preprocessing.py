@@ -18,7 +18,6 @@ from .data import Visits
 from .datasets.schema import Schema
 from .engine.errors import UsageProblem
 from .networks import additive
-from .tuning import fit_logistic_weights
 
 MIN_SKEWNESS = 1.0  # from which a number is scaled by its logarithm
 MIN_SKEWNESS_ROWS = 20
@@ -66,7 +65,7 @@ class Preprocessing:
     operating_point: float = 0.5
     model_version: str = ""
 
-    lengths = None  # all rows have the same shape
+    lengths = max_length = None  # all rows have the same shape
 
     @classmethod
     def fit(cls, train: Visits, config: Config) -> "Preprocessing":
@@ -114,6 +113,8 @@ class Preprocessing:
 
     def _fit_regressions(self, train: Visits) -> "Preprocessing":
         """Return a copy with the regressions from which networks start."""
+        from .tuning import fit_logistic_weights  # scikit-learn, which a service does without
+
         inputs, patients = self.transform(train), train.patient_keys
         weights = fit_logistic_weights(inputs, train.targets, patients)
         fit = replace(

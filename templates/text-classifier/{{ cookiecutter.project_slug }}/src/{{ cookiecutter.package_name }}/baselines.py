@@ -2,8 +2,6 @@
 
 from typing import Any
 
-from sklearn.feature_extraction.text import TfidfVectorizer
-
 from .config import Config
 from .datasets.splits import shuffle_stratified
 from .engine.interfaces import DatasetSplits, Split
@@ -50,7 +48,10 @@ def simple_inputs(split: Split, preprocessing: Preprocessing) -> Any:
     return _make_vectorizer(preprocessing).fit_transform(texts_of(split))
 
 
-def _make_vectorizer(preprocessing: Preprocessing) -> TfidfVectorizer:
+def _make_vectorizer(preprocessing: Preprocessing) -> Any:
+    """Return scikit-learn's ``TfidfVectorizer`` for the kind of tokens."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     if preprocessing.tokenizer in ("character", "character_ngram"):
         return TfidfVectorizer(analyzer="char", ngram_range=(1, 3), min_df=2, sublinear_tf=True)
     return TfidfVectorizer(

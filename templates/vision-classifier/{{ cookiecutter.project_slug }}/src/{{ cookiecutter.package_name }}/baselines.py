@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 from .config import Config
 from .datasets.splits import shuffle_stratified
@@ -60,6 +58,9 @@ def _logistic_regression(
     data: DatasetSplits, train: np.ndarray, preprocessing: Preprocessing
 ) -> tuple[str, np.ndarray]:
     """Return its name, with what was reduced, and its test probabilities (size, classes)."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
     sample = shuffle_stratified(train, seed=0)[:MAX_EXAMPLES]
     classes = len(preprocessing.classes)
     operations = len(sample) * int(np.prod(preprocessing.input_shape)) * classes

@@ -12,7 +12,6 @@ import keras
 import numpy as np
 from keras import ops
 from scipy.special import expit, logit, softmax
-from sklearn.utils.class_weight import compute_sample_weight
 
 from .config import Config
 from .datasets.labels import decode_labels, encode_labels, predict_classes, strata
@@ -105,6 +104,8 @@ def sample_weights(
     mode = config.train.class_weights
     if mode == "none" or (mode == "auto" and not imbalanced):
         return None
+    from sklearn.utils.class_weight import compute_sample_weight
+
     return compute_sample_weight("balanced", labels).astype("float32")
 
 

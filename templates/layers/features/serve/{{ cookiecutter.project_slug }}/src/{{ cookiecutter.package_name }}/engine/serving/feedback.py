@@ -109,6 +109,6 @@ async def _answer_again(service: Any, model: Any, feedback: Feedback) -> Mapping
         raise Refused(422, str(answer["error"]), "row")
     if feedback.prediction not in (None, answer["prediction"]):
         raise Refused(409, "The model has changed since it gave this answer; ask again.")
-    if feedback.answer is not None and feedback.answer not in answer["scores"]:
+    if feedback.answer is not None and feedback.answer not in answer.get("scores", ()):
         raise Refused(422, "The right answer must be one of those that the model knows.", "answer")
     return answer

@@ -1,7 +1,7 @@
 """Files of feedback, in the form that ``--data.source csv`` reads for the next training.
 
 For each model, ``FOLDER/MODEL/`` holds ``verdicts.jsonl``, with a line for each verdict, and those
-inputs whose right answer is known: ``texts.csv``, ``events.csv`` with users and items, ``rows.csv``,
+inputs whose right answer is known: ``texts.csv``, ``events.csv`` (users and items), ``rows.csv``,
 or ``images.csv`` with the images in a folder for each class.
 
 Whatever was sent is data: names of folders and files are made here.

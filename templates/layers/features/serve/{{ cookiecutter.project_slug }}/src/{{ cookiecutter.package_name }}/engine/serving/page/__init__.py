@@ -10,6 +10,8 @@ from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 
+from ..examples import find_examples
+
 FOLDER = Path(__file__).parent
 KINDS = {
     ".html": "text/html; charset=utf-8",
@@ -76,9 +78,14 @@ def router(service: Any) -> APIRouter:
     """Return the routes of the page.
 
     Args:
-        service: whose page it is; the page asks it over HTTP alone.
+        service: whose models have examples; the page asks it over HTTP alone.
     """
     files, routes = read_files(), APIRouter(include_in_schema=False)
+
+    @routes.get("/models/{name}/examples")
+    async def examples(name: str) -> list[dict[str, Any]]:
+        model = service.find(name)
+        return find_examples(model.artifact.attachments, model.schema)
 
     @routes.get("/")
     async def page(request: Request) -> Response:

@@ -5,7 +5,7 @@ import { byId, make, makeButton, showText } from "./dom.js";
 import { drawFeedback } from "./feedback.js";
 import { makeField } from "./fields.js";
 import { drawHistory, forget, remember } from "./history.js";
-import { loadFeedback, loadModels, predict, ServiceError, useKey, writeCurl } from "./service.js";
+import { loadExamples, loadFeedback, loadModels, predict, ServiceError, useKey, writeCurl } from "./service.js";
 import * as texts from "./texts.js";
 
 const { t } = texts;
@@ -86,8 +86,8 @@ function fillRow(row) {
   showText(byId("form-error"), "");
 }
 
-function fillExample() {
-  const examples = model.schema.examples;
+async function fillExample() {
+  const examples = await findExamples();
   const example = Object.entries(examples[nextExample % examples.length]);
   // A mean has more digits than anybody reads; what is sent is what is shown.
   fillRow(Object.fromEntries(example.map(([name, value]) => [name, typeof value === "number" ? Number(value.toPrecision(6)) : value])));
@@ -99,6 +99,16 @@ function clear() {
   shown = null;
   drawShown();
   fields[0]?.focus();
+}
+
+/** True examples of the model; those of its schema if there are none. */
+async function findExamples() {
+  try {
+    model.examples ??= await withKey(() => loadExamples(model));
+  } catch {
+    model.examples = model.schema.examples;
+  }
+  return model.examples;
 }
 
 /** The row of the form, without what was not given; null if something is wrong with it. */

@@ -20,6 +20,8 @@ export async function loadModels() {
   return found.models;
 }
 
+export const loadExamples = model => send(`models/${encodeURIComponent(model.name)}/examples`);
+
 /** Whether the service keeps feedback, and nothing but the verdict, as of patients. */
 export const loadFeedback = () => send("feedback");
 

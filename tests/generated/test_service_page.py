@@ -86,6 +86,16 @@ def ask_example(page: Page) -> None:
     expect(page.locator(".drawn-answer")).to_be_visible(timeout=60_000)
 
 
+def test_examples_are_true(service: Service) -> None:
+    rows = service.running.ask("GET", "/models/demo/examples").json()
+    assert all(answer.get("scores") for answer in service.running.post(rows).json())
+    schema = service.running.ask("GET", "/schema").json()["models"][0]["schema"]
+    from_data = service.template in ("vision-classifier", "text-classifier")
+    assert (
+        (len(rows) == 4 and rows != schema["examples"]) if from_data else rows == schema["examples"]
+    )
+
+
 @pytest.mark.parametrize(("width", "scheme"), [*zip(WIDTHS, ("light", "dark"), strict=True)])
 def test_an_example_is_answered_and_explained(
     service: Service, browser: Browser, width: int, scheme: str

@@ -61,7 +61,7 @@ function chooseModel(chosen) {
 }
 
 function drawHead() {
-  const title = model.program ?? model.name;
+  const title = model.name;
   document.title = `${title} · ${t("page")}`;
   byId("title").textContent = title;
   byId("version").textContent = t("version", { version: model.version });

@@ -236,7 +236,36 @@ const SENTENCES = {
     "this model does not read the history: it knows users by their id":
       "该模型不读取历史记录，仅通过编号识别用户",
     "no place speaks for it": "没有支持该结果的区域",
+    "Grad-CAM: places of the last feature map that speak for the class":
+      "Grad-CAM：最后一层特征图中支持该类别的位置",
+    "integrated gradients: pixels that speak for the class, compared with a plain image":
+      "积分梯度：与纯色图片相比，支持该类别的像素",
+    "integrated gradients: log-odds added to those of the average patient":
+      "积分梯度：相对于平均患者增加的对数几率",
+    "integrated gradients: log-odds added to those of the average patient, before recalibration":
+      "积分梯度：相对于平均患者增加的对数几率（重新校准之前）",
+    "Shapley values: what an item of the history adds to the logarithm of the probability that the recommended one comes next, compared with no history":
+      "Shapley 值：与没有历史相比，历史中的每个项目使“接下来就是所推荐项目”的概率的对数增加多少",
   },
+};
+
+// Sentences with something of the answer in them.
+const PATTERNS = {
+  zh: [
+    [/^looks at the (top|middle|bottom) (left|centre|right) most \((.+)\)$/,
+      (_, row, column, share) => `主要关注${PLACES[row]}${PLACES[column]}区域（${share}）`],
+    [/^(.+): what a token adds to the class's logit, compared with an unknown one$/,
+      (_, method) => `${TOKENS[method] ?? method}：与未知词相比，每个词使该类别的 logit 增加多少`],
+    [/^A (.+) file of at most (\d+) megapixels\.$/,
+      (_, formats, most) => `${formats.replace(" or ", "、").replaceAll(", ", "、")} 文件，最多 ${100 * most} 万像素。`],
+    [/^At most ([\d,]+) characters; the first (\d+) tokens count\.$/,
+      (_, most, tokens) => `最多 ${most} 个字符；仅使用前 ${tokens} 个词元。`],
+  ],
+};
+const PLACES = { top: "上方", middle: "中部", bottom: "下方", left: "偏左", centre: "居中", right: "偏右" };
+const TOKENS = {
+  "integrated gradients of the tokens' embeddings": "词嵌入的积分梯度",
+  "weights of the n-grams, shared by their tokens": "n 元组的权重，由其中的词分摊",
 };
 
 const TABLES = { en, zh };
@@ -260,7 +289,12 @@ export const t = (name, values = {}) =>
   TABLES[language][name].replace(/\{(\w+)\}/g, (whole, key) => values[key] ?? "").trim();
 
 /** A sentence of the service: translated where it is known. */
-export const translate = (sentence = "") => SENTENCES[language]?.[sentence] ?? sentence;
+export function translate(sentence = "") {
+  const known = SENTENCES[language]?.[sentence];
+  if (known !== undefined) return known;
+  const [pattern, write] = (PATTERNS[language] ?? []).find(([pattern]) => pattern.test(sentence)) ?? [];
+  return pattern ? sentence.replace(pattern, write) : sentence;
+}
 
 /** Put the words of the current language into all elements that name one. */
 export function translatePage() {

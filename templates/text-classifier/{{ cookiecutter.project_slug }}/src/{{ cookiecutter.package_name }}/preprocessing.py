@@ -124,6 +124,11 @@ class Preprocessing:
         """Number of token ids: those of the vocabulary, padding and unknown tokens."""
         return FIRST_ID + len(self.vocabulary)
 
+    @property
+    def max_length(self) -> int:
+        """Number of tokens of the longest input."""
+        return self.sequence_length
+
     def prepare(self, raw: tf.Tensor) -> tf.Tensor:
         """Encode texts (batch,) in UTF-8 as token ids (batch, sequence_length) int32."""
         prepared = tf.numpy_function(self._encode_batch, [raw], tf.int32, stateful=False)

@@ -39,7 +39,7 @@ class Preprocessing:
     mean: tuple[float, ...] = (0.5,)
     std: tuple[float, ...] = (0.25,)
 
-    lengths = None  # all images have the same shape
+    lengths = max_length = None  # all images have the same shape
     separator = ""  # each image has one label
 
     @classmethod

@@ -22,7 +22,7 @@ class Preprocessing:
     """Subtract the mean of the training split."""
 
     mean: tuple[float, ...] = ()
-    lengths = None
+    lengths = max_length = None
 
     @classmethod
     def fit(cls, train: Split, config: Config) -> "Preprocessing":

@@ -34,9 +34,10 @@ def run(project: Project, words: list[str]) -> None:
         raise UsageProblem(f"--format: which one? Allowed: {', '.join(FORMATS)}.")
     chosen = find_format(arguments.format, arguments.quantize)
     requested = project.load_config(fields)
+    if arguments.output:
+        check_target(arguments.output)
     trained = None if is_model_uri(arguments.run) else find_run(arguments.run)
     target = arguments.output or default_folder(arguments, trained)
-    check_target(target)
     # Before Keras is imported. Converters know the graphs of TensorFlow alone.
     os.environ["KERAS_BACKEND"] = "tensorflow"
     strategy.prepare(RuntimeFields(backend="tensorflow"))

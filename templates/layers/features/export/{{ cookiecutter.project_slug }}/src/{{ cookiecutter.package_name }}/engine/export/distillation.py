@@ -18,13 +18,13 @@ from keras import layers, ops
 
 from ..artifact import Artifact
 from ..errors import UsageProblem
-from ..interfaces import DatasetSplits, Task
+from ..interfaces import DatasetSplits, Split, Task
 from ..lookup import find
 from ..trained_models import find_artifact
+from .alike import check_inputs, check_preparation
 
 FIELD = "compress.teacher"
 STUDENT, TEACHER = "student", "teacher"
-COMPARED = 8  # training examples whose inputs are prepared for both
 
 
 class DistillationLoss(keras.losses.Loss):
@@ -103,7 +103,9 @@ def add_teacher(task: Task, config: Any) -> Task:
     def build_model(config: Any, preprocessing: Any) -> keras.Model:
         teacher, _ = find_artifact(compress.teacher, task, config, FIELD)
         student = task.build_model(config, preprocessing)
-        check_teacher(teacher, student, preprocessing)
+        check_inputs(FIELD, teacher, student)
+        check_preparation(FIELD, teacher, preprocessing, found["train"])
+        check_outputs(teacher, student, preprocessing)
         found["columns"] = student.output_shape[-1]
         return join(student, teacher.network)
 
@@ -111,7 +113,7 @@ def add_teacher(task: Task, config: Any) -> Task:
         return DistillationLoss(
             find(task.losses, name)(config, preprocessing),
             found["columns"],
-            is_exclusive(preprocessing, found),
+            is_exclusive(preprocessing, found["train"]),
             compress.teacher_weight,
             compress.temperature,
         )
@@ -121,7 +123,7 @@ def add_teacher(task: Task, config: Any) -> Task:
 
     def load(config: Any, preprocessing: Any) -> DatasetSplits:
         data = task.load(config, preprocessing)
-        found["targets"] = data.train.targets[:1]
+        found["train"] = data.train
         return data
 
     def finalize(trained: Artifact, data: DatasetSplits, config: Any) -> Artifact:
@@ -138,8 +140,8 @@ def add_teacher(task: Task, config: Any) -> Task:
     )
 
 
-def check_teacher(teacher: Artifact, student: keras.Model, preprocessing: Any) -> None:
-    """Refuse a teacher that the student cannot learn from.
+def check_outputs(teacher: Artifact, student: keras.Model, preprocessing: Any) -> None:
+    """Refuse a teacher with other outputs than the student's.
 
     Args:
         teacher: the earlier model.
@@ -147,14 +149,8 @@ def check_teacher(teacher: Artifact, student: keras.Model, preprocessing: Any) -
         preprocessing: of the student.
 
     Raises:
-        UsageProblem: one of them has other inputs, or other outputs.
+        UsageProblem: their number or their classes differ.
     """
-    own, others = (_describe_inputs(network) for network in (student, teacher.network))
-    if own != others:
-        raise UsageProblem(
-            f"{FIELD}: its network takes {others}, and the one that is trained {own}; they must be "
-            "alike."
-        )
     columns, taught = student.output_shape[-1], teacher.network.output_shape[-1]
     if taught not in (columns, 1):
         raise UsageProblem(f"{FIELD}: it has {taught} outputs, and the student {columns}.")
@@ -181,15 +177,15 @@ def take_student(network: keras.Model) -> keras.Model:
     return keras.Model(student.input, student.output, name=network.name)
 
 
-def is_exclusive(preprocessing: Any, found: Mapping[str, Any]) -> bool:
-    """Return whether the targets are numbers of classes, of which each example has one."""
-    targets = preprocessing.encode_targets(found["targets"])
+def is_exclusive(preprocessing: Any, examples: Split) -> bool:
+    """Return whether the targets are numbers of classes, of which each example has one.
+
+    Args:
+        preprocessing: encodes the targets.
+        examples: with targets.
+    """
+    targets = preprocessing.encode_targets(examples.targets[:1])
     return targets.ndim == 1 and np.issubdtype(targets.dtype, np.integer)
-
-
-def _describe_inputs(network: keras.Model) -> str:
-    tensors = keras.tree.flatten(network.input)
-    return ", ".join(f"{tensor.name} {tuple(tensor.shape[1:])}" for tensor in tensors)
 
 
 def _classes(preprocessing: Any) -> Any:

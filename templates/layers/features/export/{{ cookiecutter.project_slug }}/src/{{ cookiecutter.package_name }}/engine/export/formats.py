@@ -122,12 +122,20 @@ def find_obstacle(network: keras.Model, name: str, quantization: str | None) -> 
         return "masks of attention leave int8 no range for anything else; use dynamic or float16."
     if name == "keras" and quantization and has_attention:
         return "Keras does not load quantised attention again; use litert or onnx."
+    if name == "keras" and quantization and any(map(_holds_layers, layers)):
+        return "Keras does not load quantised layers inside a layer again; use litert or onnx."
     return None
 
 
 def find_layers(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
     """Yield a layer and all layers inside it."""
     yield from layer._flatten_layers()
+
+
+def _holds_layers(layer: keras.layers.Layer) -> bool:
+    """Return whether a layer of the project's own is made of others."""
+    is_own = not type(layer).__module__.startswith("keras.")
+    return is_own and len(list(find_layers(layer))) > 1
 
 
 def _join(names: Any) -> str:

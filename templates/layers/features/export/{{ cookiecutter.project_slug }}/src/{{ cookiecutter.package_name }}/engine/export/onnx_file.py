@@ -32,7 +32,10 @@ def write(
         samples: real inputs, from which ``int8`` takes the ranges of values.
     """
     # With the weights as constants: tf2onnx takes what it does not know for further inputs.
-    graph = convert_variables_to_constants_v2(source.function(None))
+    # Loops stay functions: those of recurrent layers.
+    graph = convert_variables_to_constants_v2(
+        source.function(None), lower_control_flow=False, aggressive_inlining=True
+    )
     inputs = [tensor.name for tensor in graph.inputs]
     (output,) = [tensor.name for tensor in graph.outputs]
     tf2onnx.convert.from_graph_def(

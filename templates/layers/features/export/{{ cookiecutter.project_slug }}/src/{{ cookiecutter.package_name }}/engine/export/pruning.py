@@ -17,6 +17,8 @@ from keras import ops
 
 from ..errors import UsageProblem
 from ..interfaces import Phase, Task
+from ..trained_models import find_artifact
+from .alike import check_inputs
 
 MIN_WEIGHTS = 256  # of a kernel: smaller ones are no burden
 
@@ -53,6 +55,8 @@ def add_pruning(task: Task, config: Any) -> Task:
 
     def build_model(config: Any, preprocessing: Any) -> keras.Model:
         network = task.build_model(config, preprocessing)
+        earlier, _ = find_artifact(config.train.init_from, task, config, "train.init_from")
+        check_inputs("train.init_from", earlier, network)
         if not find_kernels(network, task):
             raise UsageProblem(
                 f"compress.sparsity: model.name {config.model.name!r} has no trained kernel of "

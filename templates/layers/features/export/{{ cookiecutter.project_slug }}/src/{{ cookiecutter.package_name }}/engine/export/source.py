@@ -18,6 +18,7 @@ from ..requests import check_requests, decode_bytes
 from .layers import REPLACED
 
 OUTPUT = "outputs"
+GENERATED = re.compile(r"(keras_tensor|input_layer)(_\d+)?")  # names of inputs without one
 Inputs = dict[str, np.ndarray]  # by name, (batch, …) each
 
 
@@ -34,8 +35,10 @@ class Source:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The names of the inputs, in the network's order."""
-        tensors = keras.tree.flatten(self.model.network.input)
-        return tuple(re.sub(r"\W", "_", tensor.name) for tensor in tensors)
+        names = [tensor.name for tensor in keras.tree.flatten(self.model.network.input)]
+        if len(names) == 1 and GENERATED.fullmatch(names[0]):
+            return ("inputs",)
+        return tuple(re.sub(r"\W", "_", name) for name in names)
 
     @cached_property
     def length(self) -> int | None:
@@ -153,8 +156,10 @@ def _use_float32(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def _replace_layer(config: dict[str, Any]) -> dict[str, Any]:
+    if config.get("module") != "keras.layers":  # operations have names of layers, such as Add
+        return config
     for layer in REPLACED:
-        if config.get("class_name") == layer.__base__.__name__ and layer.fits(config["config"]):
+        if config["class_name"] == layer.__base__.__name__ and layer.fits(config["config"]):
             return {**config, **_place_of(layer)}
     return config
 

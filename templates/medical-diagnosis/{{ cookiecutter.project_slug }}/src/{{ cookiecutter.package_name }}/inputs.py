@@ -132,9 +132,10 @@ def read_requests(
         except DataProblem as error:
             problems[position] = str(error)
     at = np.array([i for i in range(len(rows)) if i not in problems], "int64")
-    cells = {name: [_replace_surrogates(rows[i][name]) for i in at] for name in columns}
-    frame = pd.DataFrame(cells, columns=list(columns), dtype=object)
-    records = schema.parse(frame, for_prediction=True, suspect_units=False)
+    cells = {
+        name: np.array([_as_text(rows[i][name]) for i in at], dtype=object) for name in columns
+    }
+    records = schema.parse_texts(cells, for_prediction=True, suspect_units=False)
     for number, (name, reason) in records.breaches.items():
         problems[int(at[number - 1])] = f"{name}: it {reason}." if name else f"{reason}."
     visits = build_visits(replace(records, rows=at[records.rows - 1] + 1), schema)
@@ -158,9 +159,9 @@ def _check_cells(row: Mapping[str, Any], columns: Mapping[str, Column]) -> None:
             raise DataProblem(f"{name}: more than the {MAX_CHARACTERS} characters allowed.")
 
 
-def _replace_surrogates(value: Any) -> Any:
-    """Return a cell without halves of characters, which pandas cannot hold."""
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+def _as_text(value: float | str | None) -> str:
+    """Return a cell as text, without halves of characters, which pandas cannot hold."""
+    return "" if value is None else str(value).strip().encode("utf-8", "replace").decode()
 
 
 def _average_row(preprocessing: Preprocessing) -> dict[str, float | str]:

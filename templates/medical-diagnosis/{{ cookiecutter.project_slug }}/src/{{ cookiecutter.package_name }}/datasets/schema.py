@@ -211,11 +211,7 @@ class Schema(BaseModel):
         return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
 
     def parse(
-        self,
-        frame: pd.DataFrame,
-        for_prediction: bool = False,
-        row_offset: int = 0,
-        suspect_units: bool = True,
+        self, frame: pd.DataFrame, for_prediction: bool = False, row_offset: int = 0
     ) -> Records:
         """Parse a table and reject the rows that break a rule.
 
@@ -224,7 +220,6 @@ class Schema(BaseModel):
             for_prediction: whether the rows are to be predicted; they need no outcome, patient,
                 site or split then.
             row_offset: number of rows of the table before these.
-            suspect_units: whether many values outside a range are an error of the whole table.
 
         Returns:
             The valid rows, and for each rejected row the first rule that it breaks.
@@ -238,8 +233,29 @@ class Schema(BaseModel):
             if self._is_required(column.kind, for_prediction)
         ]
         _check_columns(required, self.columns, frame, for_prediction)
-        cells = {name: self._read_cells(name, frame[name]) for name in required}
-        size = len(frame)
+        cells = {name: to_text(frame[name]) for name in required}
+        return self.parse_texts(cells, for_prediction, row_offset)
+
+    def parse_texts(
+        self,
+        cells: Mapping[str, np.ndarray],
+        for_prediction: bool = False,
+        row_offset: int = 0,
+        suspect_units: bool = True,
+    ) -> Records:
+        """Parse columns that are texts already, see ``parse``.
+
+        Args:
+            cells: column -> (size,) text, '' where missing.
+            for_prediction: whether the rows are to be predicted.
+            row_offset: number of rows of the table before these.
+            suspect_units: whether many values outside a range are an error of the whole table.
+
+        Raises:
+            DataProblem: a column is empty, or seems to be in another unit.
+        """
+        cells = {name: self._blank_missing(name, texts) for name, texts in cells.items()}
+        size = len(next(iter(cells.values())))
         valid = np.ones(size, dtype=bool)
         breaches: dict[int, tuple[str, str]] = {}
 
@@ -286,9 +302,9 @@ class Schema(BaseModel):
             breaches=dict(sorted(breaches.items())),
         )
 
-    def _read_cells(self, name: str, values: pd.Series) -> np.ndarray:
-        """Return the cells (size,) of a column as text, '' where missing."""
-        cells, missing = to_text(values), self.columns[name].missing
+    def _blank_missing(self, name: str, cells: np.ndarray) -> np.ndarray:
+        """Return the cells (size,) of a column with '' for the texts that mean a missing value."""
+        missing = self.columns[name].missing
         return np.where(np.isin(cells, missing), "", cells) if missing else cells
 
     def _name_of(self, kind: Kind) -> str:

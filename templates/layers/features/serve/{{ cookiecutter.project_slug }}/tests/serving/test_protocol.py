@@ -40,6 +40,10 @@ class Scales(EchoModel):
     version: str = "run-7"
     schema: dict[str, Any] = field(default_factory=lambda: SCHEMA)
     rows: list[Any] = field(default_factory=list)
+    example: tuple[dict, dict] = (
+        {"weight": 1.5},
+        {"prediction": "heavy", "scores": {"light": 0.25}, "weight": 1.5, "rank": 3},
+    )
 
     def answer(self, rows: Sequence[Any], explain: bool = False) -> tuple[Any, list, list]:
         self.rows.extend(rows)

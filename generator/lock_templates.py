@@ -15,7 +15,13 @@ import tomllib
 from pathlib import Path
 
 from aistart.answers import resolve, select_features
-from aistart.catalog import PROJECT_FOLDER, Template, find_templates, merge_manifests, templates_root
+from aistart.catalog import (
+    PROJECT_FOLDER,
+    Template,
+    find_templates,
+    merge_manifests,
+    templates_root,
+)
 from aistart.project import Request, create
 
 COMPILE = (
@@ -70,8 +76,9 @@ def lock_pinned(target: Path, lock_file: Path, requirements: list[str], what: st
         requirements: what the lock is for.
         what: needs it; the beginning of a sentence.
     """
-    header = f"# {what} needs, in the versions of requirements.lock. Made by:\n#   {PINNED_COMMAND}\n"
-    header += "".join(f"#     {line}\n" for line in ["requirements.in:", *requirements])
+    lines = [f"{what} needs, in the versions of requirements.lock. Made by:", f"  {PINNED_COMMAND}"]
+    lines += ["    requirements.in:", *(f"    {requirement}" for requirement in requirements)]
+    header = "".join(f"# {line}\n" for line in lines)
     with tempfile.TemporaryDirectory() as output:
         folder = Path(output)
         (folder / "requirements.in").write_text("\n".join(requirements), encoding="utf-8")

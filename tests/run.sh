@@ -2,6 +2,8 @@
 # Set everything up and run the tests:
 #   bash tests/run.sh           all of them
 #   bash tests/run.sh --fast    the inner loop: no TensorFlow, about two minutes with set-up
+#   bash tests/run.sh -m containers   images are built and run, for half an hour, as root; they are in
+#                               none of the above
 # Further words go to pytest. Needs Python 3.11 to 3.13 and git; environments are kept in .venv and
 # build/ and used again.
 set -euo pipefail
@@ -45,11 +47,15 @@ fi
 .venv/bin/ruff format --config pyproject.toml --check
 .venv/bin/mypy
 
-# === PostgreSQL, on which a slow test runs MLflow's server, and Chromium, which opens pages ===
+# === PostgreSQL and Chromium, which slow tests use, and what builds images where they are tested ===
 if [ ${#selection[@]} -eq 0 ]; then
     packages=()
     has_postgresql || packages+=(postgresql)
     [ -x /usr/bin/chromium ] || packages+=(chromium fonts-noto-cjk)
+    if [[ " $* " == *" containers "* ]] && ! command -v buildah >/dev/null; then
+        packages+=(podman buildah crun mmdebstrap containernetworking-plugins iptables)
+        packages+=(golang-github-containernetworking-plugin-dnsname)
+    fi
     [ ${#packages[@]} -eq 0 ] || install_packages "${packages[@]}"
 fi
 

@@ -6,7 +6,7 @@ A foreign template without that object is a plain cookiecutter template, and its
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -250,13 +250,16 @@ class Template:
         return (*below, own, *(layer for layer in added if layer.path != own.path))
 
     def _layers_of_features(self, names: list[str]) -> list[Layer]:
-        """Return the layers of these features, with what they add to each other."""
-        added = [layer for name in names for layer in self.features[name].layers]
-        layers = []
-        while added:  # what two features add together may add to a third
-            layers += added
-            added = [layer for name in names for layer in _find_additions(added, name)]
-        return layers
+        """Return the layers of these features, each followed by what it adds to the others."""
+
+        def follow(layer: Layer) -> Iterator[Layer]:
+            yield layer
+            for name in names:  # what two features add together may add to a third
+                for added in _find_additions([layer], name):
+                    yield from follow(added)
+
+        layers = (layer for name in names for layer in self.features[name].layers)
+        return [found for layer in layers for found in follow(layer)]
 
     def _find_layer(self, name: str) -> Layer:
         return find_layer(name, self.own_layer.path)

@@ -19,8 +19,8 @@ Call = Callable[..., Result]
 
 # What stands at the top of every default project.
 TOP_LEVEL = """\
-.aistart .dockerignore .git .github .gitignore Dockerfile LICENSE Makefile README.md configs docs
-pyproject.toml requirements.lock src tests
+.aistart .dockerignore .git .github .gitignore Dockerfile Dockerfile.serve LICENSE Makefile README.md
+configs docs examples make pyproject.toml requirements-serve.lock requirements.lock src tests
 """
 
 

@@ -1,4 +1,9 @@
-"""Rows to predict that somebody sent: what their readers in all domains share."""
+"""Rows to predict that somebody sent: what their readers in all domains share.
+
+It does not import TensorFlow: a service answers whether it lives before a model is loaded.
+"""
+
+from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -7,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .errors import DataProblem
-from .interfaces import Requests, Split
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from .interfaces import Requests, Split
 
 MAX_SHOWN = 60  # characters of a name in a message
 
@@ -27,6 +33,8 @@ def read_each(
         read: a row -> its raw input. Raises a ``DataProblem`` for a wrong one.
         make_split: names (size,) and raw inputs of the right rows -> their split.
     """
+    from .interfaces import Requests
+
     names, values = list[str](), list[Any]()
     problems = dict[int, str]()
     for position, row in enumerate(rows):
@@ -94,7 +102,7 @@ def shorten(text: str) -> str:
     return repr(shown)[1:-1]
 
 
-def read_frame(frame: "pd.DataFrame") -> list[dict[str, Any]]:
+def read_frame(frame: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the rows of a table of requests, with None for the cells that are missing."""
     return [
         {str(name): None if _is_missing(value) else value for name, value in row.items()}

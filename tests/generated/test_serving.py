@@ -288,11 +288,12 @@ def test_a_new_run_that_does_not_load_leaves_the_old_one(
     metrics = service.ask("GET", "/metrics").body.decode()
     assert 'reloads_total{model="newest",result="failed"} 1.0' in metrics
     # The file of the model in use is changed: nothing happens to its answers.
+    (newest / "model.keras").rename(newest / "kept.keras")
     (newest / "model.keras").write_bytes(b"changed")
     after = service.ask("POST", "/predict", body, Content_Type="image/png")
     assert (after.status, after.body) == (before.status, before.body)
     assert service.is_ready()
-    shutil.copy(project / "runs" / broken.name / "config.yaml", newest)  # same content
+    (newest / "kept.keras").replace(newest / "model.keras")
     shutil.rmtree(broken)
 
 
@@ -332,7 +333,7 @@ def test_sigterm_under_load_loses_no_request(service: RunningService, image: Pat
 
 def make_hostile(project: Path, mark: Path) -> list[str]:
     """Make runs whose model files must not be loaded, and return their ids."""
-    good = services.newest_run(project)
+    good = services.newest_run(project)  # the others are older
     script = HOSTILE.replace("MARK", str(mark))
     names = ["lambda", "foreign", "h5", "pickle", "short", "missing"]
     for name in names:
@@ -386,8 +387,10 @@ Path("runs/20000101-000000-pickle/model.keras").write_bytes(pickle.dumps(Evil())
 """
 
 
-def test_hostile_and_damaged_files_are_refused_and_the_service_stays(tmp_path: Path) -> None:
-    project = services.make_trained("text-classifier")
+def test_hostile_and_damaged_files_are_refused_and_the_service_stays(
+    project: Path, image: Path, tmp_path: Path
+) -> None:
+    body, kind = image.read_bytes(), {"Content_Type": "image/png"}
     mark = tmp_path / "mark"
     runs = make_hostile(project, mark)
     words = [word for run in runs for word in ("--model", f"{run[16:]}={run}")]
@@ -399,7 +402,7 @@ def test_hostile_and_damaged_files_are_refused_and_the_service_stays(tmp_path: P
         assert ready.status == 503
         assert "the service's log says why" in ready.json()["error"]
         for name in ("lambda", "missing"):
-            answer = running.post({"text": "x"}, f"/models/{name}/predict")
+            answer = running.ask("POST", f"/models/{name}/predict", body, **kind)
             assert (answer.status, "retry-after" in answer.headers) == (503, True)
         reasons = {event["model"]: event["reason"] for event in running.events("model not loaded")}
         assert "does not exist" in reasons["missing"]
@@ -409,15 +412,14 @@ def test_hostile_and_damaged_files_are_refused_and_the_service_stays(tmp_path: P
         good = services.newest_run(project) / "model.keras"
         shutil.copy(good, project / "runs" / runs[-1] / "model.keras")
         wait_for(lambda: running.events("model loaded"), "the file that was put back")
-        assert running.post({"text": "x"}, "/models/missing/predict").status == 200
+        assert running.ask("POST", "/models/missing/predict", body, **kind).status == 200
         assert running.stop() == 0
     finally:
         running.process.kill()
         running.process.wait()
 
 
-def test_wrong_words_end_it_at_once() -> None:
-    project = services.make_trained("text-classifier")
+def test_wrong_words_end_it_at_once(project: Path) -> None:
     for words, code, text in (
         (["--run", "nothing"], 2, "--run: 'nothing' is unknown"),
         (["--serve.prt", "1"], 2, "Did you mean '--serve.port'?"),

@@ -3,6 +3,9 @@
 import asyncio
 import json
 import logging
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from {{ cookiecutter.package_name }} import engine
 from {{ cookiecutter.package_name }}.engine.serving import request_log
 from {{ cookiecutter.package_name }}.engine.serving.app import create_app
 from {{ cookiecutter.package_name }}.engine.serving.keys import Keys, add
@@ -42,6 +46,17 @@ def status_of(*words: Any, keys: Keys | None = None, fields: Any = None, **heade
         return answer.status
 
     return run(test, keys=keys, **(fields or {}))
+
+
+def test_the_application_imports_no_tensorflow() -> None:
+    script = (
+        f"import sys; from {engine.__name__}.serving import app, loader, server\n"
+        "from importlib import import_module\n"
+        "for name in app.ROUTERS: import_module('.' + name, app.__package__)\n"
+        "sys.exit('tensorflow' in sys.modules)"
+    )
+    own = {**os.environ, "PYTHONPATH": str(Path(engine.__file__).parents[2])}
+    subprocess.run([sys.executable, "-c", script], check=True, env=own)
 
 
 # === Bodies ===

@@ -9,6 +9,8 @@
 | `service.py`, `batcher.py`, `models.py`, `fast_path.py` | models, batches, answers |
 | `sources.py`, `loader.py` | finding, loading and following models |
 | `metrics.py`, `request_log.py` | what is measured and logged |
+| `protocol.py`, `tensors.py` | the Open Inference Protocol |
+| `page/`, `examples.py`, `feedback.py`, `feedback_files.py` | the page, and what people say |
 
 Modules that are needed before a model is loaded import neither TensorFlow nor Keras: the service
 answers ``/healthz`` at once.

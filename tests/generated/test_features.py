@@ -2,6 +2,7 @@
 
 import fnmatch
 import itertools
+import os
 import re
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import yaml
 
 from aistart.catalog import PROJECT_FOLDER, Template, find_templates, templates_root
-from tests.environments import actionlint
+from tests.environments import actionlint, project_python
 
 NAMES = ("demo", "My_App.v2", "a--b", "p" * 40)
 # The others are kinds that clusters install.
@@ -364,3 +365,48 @@ def test_files_of_features_that_are_there_together(
             assert not (part / file).exists()
             name = Path(file).name
             assert not any(name in path.read_text() for path in part.rglob("*") if path.is_file())
+
+
+IMPORTS = """
+import importlib.metadata, re, sys
+from importlib import import_module
+
+def normal(name):
+    return re.sub("[-_.]+", "-", name).lower()
+
+lines = open("requirements-serve.lock").readlines()
+names = {normal(line.split("==")[0]) for line in lines if line[0].isalpha()}
+names |= {"tensorflow", "demo"}
+absent = {
+    top
+    for top, packages in importlib.metadata.packages_distributions().items()
+    if not names & set(map(normal, packages))
+}
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in absent:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Finder())
+for name in ("__main__", "task", "engine.serving.app", "engine.serving.models",
+             "engine.serving.loader", "engine.tracking.registry", "engine.trained_models"):
+    import_module(f"demo.{name}")
+from demo.task import task
+print("imported", sorted({"sklearn", "matplotlib", "mlflow.server"} & set(sys.modules)))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("template", find_templates())
+def test_the_service_imports_only_what_its_image_has(
+    aistart: Callable, isolated: Path, template: str
+) -> None:
+    assert aistart("new", template, "demo", "-y", "--no-git").exit_code == 0
+    command = [str(project_python()), "-c", IMPORTS]
+    environment = {**os.environ, "PYTHONPATH": "src"}
+    done = subprocess.run(
+        command, cwd=isolated / "demo", capture_output=True, text=True, env=environment
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.splitlines()[-1] == "imported []"

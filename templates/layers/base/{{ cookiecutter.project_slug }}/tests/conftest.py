@@ -12,7 +12,11 @@ import pytest
 from {{ cookiecutter.package_name }}.__main__ import program
 from {{ cookiecutter.package_name }}.config import Config, load_config
 from {{ cookiecutter.package_name }}.engine.runs import Run
-from {{ cookiecutter.package_name }}.engine.strategy import find_strategies, prepare, single
+from {{ cookiecutter.package_name }}.engine.strategy import (
+    find_strategies,
+    prepare,
+    single,
+)
 
 from . import domain
 

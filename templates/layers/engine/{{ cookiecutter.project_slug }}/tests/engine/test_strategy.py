@@ -10,7 +10,11 @@ import tensorflow as tf
 from {{ cookiecutter.package_name }}.__main__ import train as main
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.engine import strategy
-from {{ cookiecutter.package_name }}.engine.errors import UsageProblem, describe, run_command
+from {{ cookiecutter.package_name }}.engine.errors import (
+    UsageProblem,
+    describe,
+    run_command,
+)
 from {{ cookiecutter.package_name }}.engine.metrics import MetricSums
 from {{ cookiecutter.package_name }}.engine.runs import find_run
 from {{ cookiecutter.package_name }}.engine.strategy import single

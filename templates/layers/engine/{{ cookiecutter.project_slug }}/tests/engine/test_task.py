@@ -48,5 +48,6 @@ def test_parts_whose_module_is_left_out() -> None:
     assert find_optional("task:task") is task_module.task
     assert find_optional("no_such_module:task") is None
     assert find_optional("engine.no_such_module:task") is None
+    assert find_optional("no_such_package.module:task") is None
     with pytest.raises(AttributeError, match="no_such"):
         find_optional("task:no_such")

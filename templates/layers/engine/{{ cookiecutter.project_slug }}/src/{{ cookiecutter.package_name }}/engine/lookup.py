@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from importlib import import_module
-from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from . import PACKAGE
 from .errors import UsageProblem
+
+PROJECT = Path(__file__).parents[1]  # the project's package
 
 
 def find(table: Mapping[str, Any], name: str) -> Any:
@@ -44,6 +46,6 @@ def find_optional(place: str) -> Any:
         place: ``module:attribute``.
     """
     module, _, attribute = place.partition(":")
-    if find_spec(f".{module}", PACKAGE) is None:
+    if not (PROJECT / module.replace(".", "/")).with_suffix(".py").is_file():
         return None
     return getattr(import_module(f".{module}", PACKAGE), attribute)

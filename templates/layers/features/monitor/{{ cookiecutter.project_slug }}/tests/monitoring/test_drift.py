@@ -8,9 +8,10 @@ import pytest
 from {{ cookiecutter.package_name }}.engine.errors import UsageProblem
 from {{ cookiecutter.package_name }}.engine.monitoring.bins import (
     SMALL,
+    CategoryBins,
     NumberBins,
     fit_bins,
-    hide_small,
+    merge_small,
 )
 from {{ cookiecutter.package_name }}.engine.monitoring.profile import (
     INPUTS,
@@ -145,10 +146,24 @@ def test_a_profile_of_persons_shows_no_value_of_few() -> None:
     assert "104.75" not in text
 
 
-def test_hidden_cells_cannot_be_had_by_subtraction() -> None:
-    assert hide_small(np.array([300, 150, 47, 3])).tolist() == [300, 150, 0, 0]
-    assert hide_small(np.array([300, 150, 6, 5])).tolist() == [300, 150, 0, 0]
-    assert hide_small(np.array([300, 150, 50, 0])).tolist() == [300, 150, 50, 0]
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ([300, 150, 47, 3], [300, 150, 47, 0]),  # missing ones are left out
+        ([300, 150, 6, 12], [300, 156, 0, 12]),  # few others are added to a value
+        ([300, 6, 47, 12], [300, 0, 53, 12]),
+        ([4, 3, 2, 0], [0, 0, 0, 0]),
+        ([40, 3, 2, 0], [45, 0, 0, 0]),
+    ],
+)
+def test_small_categories_are_merged(counts: list[int], expected: list[int]) -> None:
+    assert merge_small(CategoryBins(("a", "b")), np.array(counts)).tolist() == expected
+
+
+def test_small_bins_of_numbers_are_merged_with_their_neighbours() -> None:
+    bins = NumberBins((0.0, 1.0, 2.0, 3.0, 4.0, 5.0), 1.0)
+    counts = np.array([1, 0, 2, 50, 9, 90, 3, 11])
+    assert merge_small(bins, counts).tolist() == [0, 0, 0, 53, 0, 102, 0, 11]
 
 
 def test_profiles_survive_json() -> None:

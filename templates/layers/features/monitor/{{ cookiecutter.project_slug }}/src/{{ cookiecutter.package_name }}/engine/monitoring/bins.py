@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 
 MAX_BINS = 20  # of the numbers of the training split, with about as many examples each
+MAX_PRIVATE_BINS = 10  # the same of persons, of whom a bin must hold several in small samples, too
 MIN_PER_BIN = 20  # examples of the training split
 MAX_NAMES = 50  # of a category; the others are one
-SMALL = 10  # cells with fewer examples are hidden where examples are of persons
+# Of the training split, of a value with a cell of its own. Of many rare values, those that are more
+# frequent in one sample are so by chance, and would be rarer in any other.
+MIN_SHARE = 0.005
+SMALL = 10  # cells with fewer examples are merged where examples are of persons
 OUTER = (1.0, 3.0)  # standard deviations beyond the range, where bins end too
 DIGITS = 3  # of the borders of bins where examples are of persons
 
@@ -106,7 +110,7 @@ def fit_bins(values: np.ndarray, is_private: bool) -> Bins:
         return _fit_numbers(values.astype("float64"), is_private)
     names, counts = np.unique(values.astype(str), return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    least = SMALL if is_private else 1
+    least = max(MIN_SHARE * len(values), SMALL if is_private else 1)
     frequent = [str(names[i]) for i in order if names[i] != "" and counts[i] >= least]
     return CategoryBins(tuple(frequent[:MAX_NAMES]))
 
@@ -115,7 +119,8 @@ def _fit_numbers(numbers: np.ndarray, is_private: bool) -> NumberBins:
     numbers = numbers[np.isfinite(numbers)]
     if not len(numbers):
         numbers = np.zeros(1)
-    bins = int(np.clip(len(numbers) // MIN_PER_BIN, 1, MAX_BINS))
+    most = MAX_PRIVATE_BINS if is_private else MAX_BINS
+    bins = int(np.clip(len(numbers) // MIN_PER_BIN, 1, most))
     shares = np.linspace(0, 1, bins + 1)
     if is_private:
         # The ends of the range are those of several persons.
@@ -141,18 +146,40 @@ def _round(numbers: np.ndarray) -> np.ndarray:
     return np.where(numbers == 0, 0.0, np.round(numbers / unit) * unit)
 
 
-def hide_small(counts: np.ndarray) -> np.ndarray:
-    """Return counts (cells,) with 0 for those of which nothing may be said.
+def merge_small(bins: Bins, counts: np.ndarray) -> np.ndarray:
+    """Return counts (cells,) of which none is of a few persons.
 
-    Small cells are hidden, then the next smallest, until what is hidden is enough together, or it
-    could be had by subtraction.
+    Small cells of numbers are added to a neighbour, those of categories to the other values: to
+    leave them out would shift the whole, and a single one could be had by subtraction. A small
+    number of missing values is left out.
+
+    Args:
+        bins: of the column.
+        counts: (cells,) of a sample.
     """
-    hidden = counts < SMALL
-    for place in np.argsort(counts, kind="stable"):
-        if not 0 < counts[hidden].sum() < SMALL:
-            break
-        hidden[place] = True
-    return np.where(hidden, 0, counts)
+    merged = np.array(counts)
+    if merged[-1] < SMALL:
+        merged[-1] = 0
+    present = merged[:-1]  # a view
+    if present.sum() < SMALL:
+        present[:] = 0
+    while (small := np.flatnonzero((present > 0) & (present < SMALL))).size:
+        place = int(small[np.argmin(present[small])])
+        count, present[place] = present[place], 0
+        present[_find_partner(bins, present, place)] += count
+    return merged
+
+
+def _find_partner(bins: Bins, present: np.ndarray, place: int) -> int:
+    """Return the cell that takes the rows of a small one: the nearest with rows, or the others."""
+    if isinstance(bins, CategoryBins) and place != len(present) - 1:
+        return len(present) - 1
+    filled = np.flatnonzero(present)
+    if isinstance(bins, CategoryBins):
+        return int(filled[np.argmin(present[filled])])
+    distance = np.abs(filled - place)
+    nearest = filled[distance == distance.min()]
+    return int(nearest[np.argmax(present[nearest])])
 
 
 def bins_to_json(bins: Bins) -> dict[str, Any]:

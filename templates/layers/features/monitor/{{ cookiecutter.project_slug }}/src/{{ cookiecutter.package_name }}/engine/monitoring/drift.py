@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .bins import Bins, CategoryBins
+from .bins import Bins, CategoryBins, merge_small
 
 DRAWS = 400  # pairs of samples, from whose mean and deviation the quantile of the noise follows
 ERROR_RATE = 0.01  # of any alarm at all although nothing has changed
@@ -101,6 +101,7 @@ def compare_column(
     counts: np.ndarray,
     limits: Mapping[str, float | None],
     error_rate: float,
+    is_private: bool = False,
 ) -> ColumnDrift:
     """Compare a column of a sample with that of the training data.
 
@@ -112,7 +113,9 @@ def compare_column(
         counts: (cells,) of the sample.
         limits: by keys of ``TITLES``.
         error_rate: of each effect being past its noise although nothing has changed.
+        is_private: whether rows are of persons: no share, and no count that is kept, is of a few.
     """
+    shown = merge_small(bins, counts) if is_private else counts
     values: dict[str, tuple[float, float]] = {}
     is_present = reference[:-1].sum() > 0 and counts[:-1].sum() > 0
     for key, statistic in list_statistics(bins, reference).items() if is_present else ():
@@ -120,12 +123,12 @@ def compare_column(
         noise = estimate_noise(statistic, reference[:-1], counts[:-1].sum(), error_rate)
         values[key] = (float(statistic(*pair)[0]), noise)
     for key, cells in list_shares(bins).items():
-        own = (reference[cells].sum(), reference.sum(), counts[cells].sum(), counts.sum())
+        own = (reference[cells].sum(), reference.sum(), shown[cells].sum(), shown.sum())
         values[key] = _compare_shares(*own, error_rate)
     if MISSING in values:  # fewer missing values are a change, too
         values[MISSING] = (abs(values[MISSING][0]), values[MISSING][1])
     measures = (Measure(key, *pair, limits.get(key)) for key, pair in values.items())
-    return ColumnDrift(part, name, bins, reference, counts, tuple(measures))
+    return ColumnDrift(part, name, bins, reference, shown, tuple(measures))
 
 
 def list_statistics(bins: Bins, reference: np.ndarray) -> dict[str, Statistic]:

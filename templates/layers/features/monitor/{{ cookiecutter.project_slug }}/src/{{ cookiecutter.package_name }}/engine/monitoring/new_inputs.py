@@ -14,7 +14,7 @@ from ..config_fields import BaseConfig
 from ..errors import DataProblem
 from ..interfaces import Requests, Split
 from ..requests import decode_bytes, name_row
-from .bins import add_counts, hide_small
+from .bins import add_counts
 from .features import describe_answers, describe_split
 from .profile import INPUTS, PREDICTIONS, Profile
 from .samples import Sample
@@ -75,16 +75,13 @@ def answer_file(
 def _add(
     counts: dict[str, dict[str, list[np.ndarray]]], profile: Profile
 ) -> dict[str, dict[str, np.ndarray]]:
-    sums = {
+    return {
         part: {
             name: add_counts(found, profile.parts[part][name].bins.size)
             for name, found in columns.items()
         }
         for part, columns in counts.items()
     }
-    if not profile.is_private:
-        return sums
-    return {part: {n: hide_small(c) for n, c in columns.items()} for part, columns in sums.items()}
 
 
 def read_requests(path: Path, model: Artifact, config: BaseConfig) -> Iterator[Requests]:

@@ -89,7 +89,7 @@ def _make_answer(verdict: Verdict, title: str) -> Section:
     }
     body.append(facts(shown))
     if profile.is_private:
-        text = f"Cells with fewer than {SMALL} persons are hidden, and count as 0."
+        text = f"Bins with fewer than {SMALL} persons are merged with others."
         body.append(paragraph(text, "note"))
     return Section("answer", "Has anything changed?", join(body))
 

@@ -14,7 +14,7 @@ import numpy as np
 from ..bootstrap import Interval, estimate
 from ..errors import DataProblem
 from ..interfaces import Metrics, Split
-from .bins import Bins, bins_from_json, bins_to_json, fit_bins, hide_small
+from .bins import Bins, bins_from_json, bins_to_json, fit_bins, merge_small
 from .features import Columns, describe_answers, describe_split
 
 if TYPE_CHECKING:  # with it comes what draws figures, which a service lacks
@@ -48,7 +48,7 @@ class Profile:
         rows: the number of examples of each part.
         metrics: of the test split, the one that matters most first.
         intervals: of those metrics that have one.
-        is_private: whether examples are of persons, so that small cells are hidden.
+        is_private: whether examples are of persons, so that small cells are merged.
         notice: what must stand wherever answers are shown.
     """
 
@@ -164,13 +164,13 @@ def describe_columns(columns: Columns, is_private: bool) -> dict[str, Column]:
 
     Args:
         columns: name -> values (size,).
-        is_private: whether examples are of persons, so that small cells are hidden.
+        is_private: whether examples are of persons, so that small cells are merged.
     """
     described = {}
     for name, values in columns.items():
         bins = fit_bins(values, is_private)
         counts = bins.count(values)
-        described[name] = Column(bins, hide_small(counts) if is_private else counts)
+        described[name] = Column(bins, merge_small(bins, counts) if is_private else counts)
     return described
 
 

@@ -2,7 +2,7 @@
 
 Only columns that describe inputs and answers are kept (``features.py``), never the inputs. Where
 examples are of persons, not even those of a row: a line holds the counts of ``ROWS_AT_ONCE`` rows,
-without small cells, and is written once that many have come.
+in which small cells are merged, and is written once that many have come.
 
 Files are ``FOLDER/MODEL/NUMBER.jsonl`` with older parts beside them. Each process has a number of
 its own; those of processes that have ended are taken again, so that the whole is bounded.
@@ -29,7 +29,7 @@ from ..errors import DataProblem
 from ..files import project_root
 from ..interfaces import Requests
 from ..locks import Lock, try_lock
-from .bins import add_counts, hide_small
+from .bins import SMALL, add_counts, merge_small
 from .features import Columns, describe_answers, describe_split
 from .profile import INPUTS, PREDICTIONS, Profile, read_profile
 from .sections import MonitorFields
@@ -160,10 +160,13 @@ class Keeper:
         if self.rows < ROWS_AT_ONCE:
             return
         line = {
-            part: {name: hide_small(counts).tolist() for name, counts in totals.items()}
+            part: {
+                name: merge_small(self.profile.parts[part][name].bins, counts).tolist()
+                for name, counts in totals.items()
+            }
             for part, totals in self.counts.items()
         }
-        self._write(self.rows, line)
+        self._write(self.rows // SMALL * SMALL, line)  # or missing ones could be had from it
         self.rows, self.counts = 0, {}
 
     def _write(self, rows: int, line: Mapping[str, Any]) -> None:

@@ -102,6 +102,7 @@ def judge(
             sample.counts[part][name],
             rules.limits_of(part, name),
             error_rate,
+            profile.is_private,
         )
         for part, name, column in pairs
     ]

@@ -30,7 +30,7 @@ from tests.environments import REPOSITORY, project_python
 from tests.generated.servers import free_port, wait_for
 
 HOST, CLIENTS, SECONDS = "127.0.0.1", 32, 8.0
-MEMORY_REQUESTS = 20_000
+MEMORY_REQUESTS, SHUTDOWN_REQUESTS = 20_000, 800
 
 PLAIN = """
 import sys
@@ -163,12 +163,19 @@ class Client(asyncio.Protocol):
 
 
 async def send(
-    port: int, path: str, kind: str, body: bytes, clients: int, may_go_on: Callable[[], bool]
+    port: int,
+    path: str,
+    kind: str,
+    body: bytes,
+    clients: int,
+    may_go_on: Callable[[], bool],
+    result: Result | None = None,
 ) -> Result:
     """Let clients send the same request until they may not go on."""
     head = f"POST {path} HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: {kind}\r\n"
     request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
-    result, loop, start = Result(), asyncio.get_running_loop(), time.perf_counter()
+    result = result or Result()
+    loop, start = asyncio.get_running_loop(), time.perf_counter()
 
     async def go_on() -> None:
         while may_go_on():
@@ -329,8 +336,10 @@ async def measure_shutdown(
 ) -> None:
     """Send SIGTERM under load; the clients stop when the service is not ready."""
     is_stopping = False
-    load = asyncio.create_task(send(*request, CLIENTS, lambda: not is_stopping))
-    await asyncio.sleep(2)
+    seen = Result()
+    load = asyncio.create_task(send(*request, CLIENTS, lambda: not is_stopping, seen))
+    while len(seen.seconds) < SHUTDOWN_REQUESTS:
+        await asyncio.sleep(0.05)
     server.send_signal(signal.SIGTERM)
 
     def is_not_ready() -> bool:

@@ -51,10 +51,12 @@ def create_app(service: Service, keys: Keys | None = None) -> FastAPI:
 
 
 def _add_own_routes(app: FastAPI, service: Service) -> None:
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", summary="Whether the process lives", tags=["health"])
     async def healthz() -> Response:
         return json_response({"status": "alive"})
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", summary="Whether it answers now", tags=["health"])
     async def readyz() -> Response:
         versions = {model.name: model.version for model in service.models.values()}

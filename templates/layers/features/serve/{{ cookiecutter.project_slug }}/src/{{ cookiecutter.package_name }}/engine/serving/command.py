@@ -7,10 +7,13 @@ import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+from pydantic import create_model
 
 from .. import PROGRAM
 from ..commands import Project
+from ..config_fields import BaseConfig, Section
 from ..config_loader import Parser, add_sections, argument_parser
 from ..errors import ProjectError, UsageProblem
 from ..files import project_root
@@ -19,6 +22,7 @@ from . import keys as key_file
 from .sources import Source
 
 DEFAULT_KEYS_FILE = ".env.keys.json"  # which .gitignore and .dockerignore cover
+SHOWN = ("serve", "tracking")  # sections in the help
 SUMMARY = "Answer requests over HTTP with trained models. API keys: serve keys --help."
 
 
@@ -36,7 +40,7 @@ def run(project: Project, words: list[str]) -> None:
         metavar="NAME=RUN",
         help="a model by name, for /models/NAME/predict; may be repeated",
     )
-    full = argument_parser(add_sections(project.config, ["serve"]), "serve", SUMMARY, [parser])
+    full = argument_parser(_shown_fields(project), "serve", SUMMARY, [parser])
     full.parse_args(words)  # help, and unknown flags
     arguments, fields = parser.parse_known_args(words)
     config = project.load_config(fields, sections=["serve"])
@@ -51,6 +55,13 @@ def run(project: Project, words: list[str]) -> None:
     if code:
         # A model is still being loaded, in a thread that the interpreter cannot end cleanly.
         os._exit(0)
+
+
+def _shown_fields(project: Project) -> type[BaseConfig]:
+    """Return the sections that matter to a service; those of training are the run's own."""
+    fields = add_sections(project.config, ["serve"]).model_fields
+    shown: dict[str, Any] = {name: (fields[name].annotation, fields[name]) for name in SHOWN}
+    return cast("type[BaseConfig]", create_model("Shown", __base__=Section, **shown))
 
 
 def find_sources(run: str | None, models: Sequence[str]) -> list[Source]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from {{ cookiecutter.package_name }} import baselines
+from {{ cookiecutter.package_name }} import tuning
 from {{ cookiecutter.package_name }}.__main__ import program
 from {{ cookiecutter.package_name }}.engine.runs import all_runs
 
@@ -16,7 +16,7 @@ from .clinic import make_patients, write_table
 def test_each_row_is_held_out_once(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(baselines, "BOOSTING_CANDIDATES", baselines.BOOSTING_CANDIDATES[:1])
+    monkeypatch.setattr(tuning, "BOOSTING_CANDIDATES", tuning.BOOSTING_CANDIDATES[:1])
     words = [*write_table(make_patients(120)), "--tracking.enabled", "false"]
     words += ["--train.max_steps", "3", "--model.name", "logistic"]
     words += ["--runtime.strategy", "single"]

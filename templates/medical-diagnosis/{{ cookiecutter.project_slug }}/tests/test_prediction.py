@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from mlflow.pyfunc import scoring_server
 
-from {{ cookiecutter.package_name }} import baselines, inputs, objective
+from {{ cookiecutter.package_name }} import inputs, objective, tuning
 from {{ cookiecutter.package_name }}.__main__ import evaluate, predict, train
 from {{ cookiecutter.package_name }}.datasets.schema import Column
 from {{ cookiecutter.package_name }}.engine.artifact import Artifact
@@ -32,7 +32,7 @@ ELSEWHERE = ["--data.path", "elsewhere.csv", "--data.split", "external", "--data
 def few_candidates() -> Iterator[None]:
     """Tune boosting over one setting: all of them take longer than the runs of these tests."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(baselines, "BOOSTING_CANDIDATES", baselines.BOOSTING_CANDIDATES[:1])
+        patch.setattr(tuning, "BOOSTING_CANDIDATES", tuning.BOOSTING_CANDIDATES[:1])
         yield
 
 

@@ -305,6 +305,7 @@ def test_a_feature_adds_its_files_and_a_section(
         ("tune", "## Better settings"),
         ("distribution", "## Several devices and machines"),
         ("inspect", "## A look at your data"),
+        ("export", "## Export"),
     ):
         if name not in find_templates()[template].features:
             continue

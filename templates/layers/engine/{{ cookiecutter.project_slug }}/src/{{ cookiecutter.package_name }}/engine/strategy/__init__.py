@@ -169,7 +169,7 @@ def prepare(runtime: RuntimeFields, environment: Mapping[str, str] = os.environ)
     os.environ["KERAS_BACKEND"] = backend
     if runtime.threads_per_operation:
         os.environ["TF_NUM_INTRAOP_THREADS"] = str(runtime.threads_per_operation)
-    with _silence_stderr():
+    with silence_stderr():
         import tensorflow as tf
 
         tf.config.list_physical_devices()
@@ -274,7 +274,8 @@ def _backend_in_use() -> str:
 
 
 @contextlib.contextmanager
-def _silence_stderr() -> Iterator[None]:
+def silence_stderr() -> Iterator[None]:
+    """Return a context that hides what TensorFlow's C++ part writes past Python."""
     # TensorFlow's C++ part reports at length that there is no GPU, whatever its log level.
     copy, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)

@@ -18,6 +18,7 @@ from ..artifact import PREPROCESSING, Artifact
 from ..errors import ProjectError
 from ..files import atomic_folder
 from ..interfaces import DatasetSplits, Split
+from ..strategy import silence_stderr
 from . import savedmodel
 from .check import FLOAT32_TOLERANCE, Comparison, compare
 from .command import MARK
@@ -105,7 +106,7 @@ def silent_libraries() -> Iterator[None]:
     disabled = logging.root.manager.disable
     logging.disable(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with silence_stderr(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:

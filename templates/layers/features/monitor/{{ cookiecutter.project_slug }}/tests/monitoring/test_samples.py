@@ -94,7 +94,7 @@ def test_rows_are_columns_and_not_inputs() -> None:
     sample = samples.read_samples(FOLDER, ["1"], profile, days=1)
     assert (sample.rows, sample.rejected) == (3, 1)
     assert sample.counts[PREDICTIONS]["prediction"].tolist() == [2, 1, 0, 0]
-    with pytest.raises(DataProblem, match=r"no samples of 2 in .*/kept'; there are some of 1\."):
+    with pytest.raises(DataProblem, match=r"no samples of 2 in 'kept'; there are some of 1\."):
         samples.read_samples(FOLDER, ["2"], profile, None)
 
 
@@ -126,7 +126,7 @@ def test_of_persons_only_counts_of_many_rows_are_kept() -> None:
     assert read_lines() == [], "they wait until they are many"
     send(model, 5)
     (line,) = read_lines()
-    assert line["rows"] == samples.ROWS_AT_ONCE + 4
+    assert line["rows"] == samples.ROWS_AT_ONCE, "rounded, or missing ones could be had from it"
     for part in (INPUTS, PREDICTIONS):
         for counts in line[part].values():
             assert all(count == 0 or count >= SMALL for count in counts)

@@ -7,15 +7,16 @@ that can be guessed, and nobody guesses 256 bits; they would cost each request t
 import hashlib
 import hmac
 import json
+import os
 import re
 import secrets
+import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataProblem, UsageProblem, unknown
-from ..files import atomic_write
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LOOK_SECONDS = 1.0  # after which a change of the file counts
@@ -122,9 +123,17 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 
 def _write(path: Path, entries: list[dict[str, Any]]) -> None:
-    with atomic_write(path) as beside:
-        beside.write_text(json.dumps({"keys": entries}, indent=2) + "\n", encoding="utf-8")
-    path.chmod(0o600)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=".", dir=path.parent)  # nobody else may read it
+    beside = Path(name)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(json.dumps({"keys": entries}, indent=2) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

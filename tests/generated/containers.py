@@ -38,7 +38,7 @@ if [ "$(id -u)" = 0 ]; then
 fi
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
     echo "$POSTGRES_PASSWORD" > /tmp/password
-    initdb --username "$POSTGRES_USER" --pwfile /tmp/password --auth scram-sha-256
+    initdb --username "$POSTGRES_USER" --pwfile /tmp/password --auth scram-sha-256 --encoding UTF8
     rm /tmp/password
     echo "host all all all scram-sha-256" >> "$PGDATA/pg_hba.conf"
     pg_ctl start -w -o "-c listen_addresses= -c unix_socket_directories=/tmp"

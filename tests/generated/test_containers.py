@@ -123,7 +123,7 @@ def test_the_serving_image_is_small(engine: Engine, images: dict[str, str]) -> N
 def test_the_service_answers_over_the_published_port(service: Service) -> None:
     row = example_row(service.get)
     answer = service.get("/predict?explain=true", row)
-    assert set(answer) >= {"class", "explanation"}
+    assert set(answer) >= {"prediction", "explanation"}
     assert len(service.get("/predict", b"[%s, %s]" % (row, row))) == 2
     assert service.get("/v2/health/ready")["ready"]
 
@@ -222,7 +222,7 @@ def test_compose(engine: Engine, project: Path, images: dict[str, str]) -> None:
         wait_for(lambda: is_ready(service), "the service has the champion", 180)
         url = f"http://127.0.0.1:{service}"
         row = example_row(lambda path: ask(f"{url}{path}"))
-        assert ask(f"{url}/predict", row)["class"]
+        assert ask(f"{url}/predict", row)["prediction"]
         assert ask(f"{url}/schema")["models"][0]["version"] == "1"
     except BaseException:
         for name in containers():

@@ -91,7 +91,7 @@ def measure_model(template: str, model: str, first: bool) -> str:
     with tempfile.TemporaryDirectory() as folder:
         chosen = find_template(template)
         answers = resolve(chosen, {"project_name": "demo"})
-        project = create(Request(chosen, answers, Path(folder), repository=False))
+        project = create(Request(chosen, answers, Path(folder), ("export",), repository=False))
         words = ["--model.name", model, "--train.max_steps", str(STEPS), *WORDS.get(model, [])]
         words += ["--measure", "validation", "--tracking.enabled", "false"]
         run_in(project, "-m", "demo", "train", *words)

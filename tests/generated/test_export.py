@@ -195,7 +195,7 @@ def test_recommendations(shop_demo: Path, run_in: Run) -> None:
     assert errors.count("must be alike") == 2, errors
     assert len(list((shop_demo / "runs").iterdir())) == 1
     readme = (run / "export/savedmodel/README.md").read_text()
-    assert "(`user`, `history`)" in readme
+    assert "(`history`, `user`)" in readme
     check_table(shop_demo, "recommender")
 
 

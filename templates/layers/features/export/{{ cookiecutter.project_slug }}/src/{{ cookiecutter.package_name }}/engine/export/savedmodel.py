@@ -55,20 +55,23 @@ def load(source: Source, path: Path) -> Callable[[Inputs], np.ndarray]:
     return run
 
 
-def load_raw(path: Path) -> Callable[[Any], np.ndarray] | None:
-    """Return the function of a SavedModel from raw inputs to outputs, if it has one."""
+def load_raw(path: Path) -> tuple[Callable[[Any], np.ndarray], list[str]] | None:
+    """Return the function of a SavedModel from raw inputs to outputs, and the names of its inputs.
+
+    Without such a signature, return None.
+    """
     loaded = tf.saved_model.load(str(path))
     signature = loaded.signatures.get(RAW)
     if signature is None:
         return None
-    names = signature.structured_input_signature[1]
+    names = sorted(signature.structured_input_signature[1])
 
     def run(raw: Any) -> np.ndarray:
         assert loaded is not None
         named = raw if isinstance(raw, dict) else dict.fromkeys(names, raw)
         return signature(**{name: named[name] for name in names})[OUTPUT].numpy()
 
-    return run
+    return run, names
 
 
 def find_raw_function(source: Source) -> Any:

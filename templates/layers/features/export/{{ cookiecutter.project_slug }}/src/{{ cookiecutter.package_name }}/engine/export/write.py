@@ -115,9 +115,10 @@ def silent_libraries() -> Iterator[None]:
 
 def _check_raw(source: Source, path: Path) -> list[str]:
     """Compare the signature from raw inputs, if there is one; return the names of its inputs."""
-    run = savedmodel.load_raw(path)
-    if run is None:
+    loaded = savedmodel.load_raw(path)
+    if loaded is None:
         return []
+    run, names = loaded
     raw = source.examples.fetch(tf.range(len(source.examples), dtype=tf.int64))
     difference = np.abs(run(raw) - source.model(raw)).max()
     if not difference <= FLOAT32_TOLERANCE:
@@ -125,7 +126,7 @@ def _check_raw(source: Source, path: Path) -> list[str]:
             f"the exported model's outputs for raw inputs differ by up to {difference:.3g}; "
             f"allowed: {FLOAT32_TOLERANCE:g}. Nothing was kept."
         )
-    return list(raw) if isinstance(raw, dict) else [savedmodel.RAW]
+    return names
 
 
 def _write_rest(

@@ -22,6 +22,7 @@ from aistart.catalog import (
     merge_manifests,
     templates_root,
 )
+from aistart.manifest import MANIFEST
 from aistart.project import Request, create
 
 COMPILE = (
@@ -46,9 +47,27 @@ def lock(template: Template) -> list[Path]:
         packages = compile_lock(project, f"{COMMAND} --upgrade")
         target.write_text(format_header(template) + packages, encoding="utf-8")
         service = list_service_dependencies(request, project)
-        of_service = folder / SERVICE_LAYER / PROJECT_FOLDER / "requirements-serve.lock"
+        of_service = make_layer(folder, SERVICE_LAYER) / "requirements-serve.lock"
         lock_pinned(of_service, target, service, f"What the service of {template.name} projects")
     return [target, of_service]
+
+
+def make_layer(folder: Path, layer: Path) -> Path:
+    """Make a layer of a template and those around it, unless they are there.
+
+    Args:
+        folder: of the template.
+        layer: the layer's place below it.
+
+    Returns:
+        The folder for the layer's files.
+    """
+    for place in (layer.parents[1], layer):
+        manifest = folder / place / MANIFEST
+        manifest.parent.mkdir(parents=True, exist_ok=True)
+        if not manifest.exists():
+            manifest.write_text("{}\n", encoding="utf-8")
+    return folder / layer / PROJECT_FOLDER
 
 
 def list_service_dependencies(request: Request, project: Path) -> list[str]:

@@ -11,7 +11,12 @@ import tensorflow as tf
 
 from {{ cookiecutter.package_name }}.config import Config
 from {{ cookiecutter.package_name }}.engine.errors import DataProblem
-from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits, Requests, Split, Task
+from {{ cookiecutter.package_name }}.engine.interfaces import (
+    DatasetSplits,
+    Requests,
+    Split,
+    Task,
+)
 from {{ cookiecutter.package_name }}.engine.requests import check_fields, read_each
 
 FEATURES = 8

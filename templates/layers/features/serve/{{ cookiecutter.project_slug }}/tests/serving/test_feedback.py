@@ -11,7 +11,10 @@ from typing import Any
 import pytest
 
 from {{ cookiecutter.package_name }}.engine.serving.app import create_app
-from {{ cookiecutter.package_name }}.engine.serving.feedback_files import FeedbackFiles, Opinion
+from {{ cookiecutter.package_name }}.engine.serving.feedback_files import (
+    FeedbackFiles,
+    Opinion,
+)
 from {{ cookiecutter.package_name }}.engine.serving.problems import Refused
 
 from .client import Answer, EchoModel, ask, make_service

@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 
-from {{ cookiecutter.package_name }}.engine.errors import DataProblem, ProjectError, UsageProblem
+from {{ cookiecutter.package_name }}.engine.errors import (
+    DataProblem,
+    ProjectError,
+    UsageProblem,
+)
 from {{ cookiecutter.package_name }}.engine.serving import loader as loading
 from {{ cookiecutter.package_name }}.engine.serving import request_log
 from {{ cookiecutter.package_name }}.engine.serving.command import find_sources

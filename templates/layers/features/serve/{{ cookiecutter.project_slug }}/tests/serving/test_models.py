@@ -14,7 +14,11 @@ from {{ cookiecutter.package_name }}.engine.requests import decode_bytes
 from {{ cookiecutter.package_name }}.engine.runs import find_run
 from {{ cookiecutter.package_name }}.engine.serving.app import create_app
 from {{ cookiecutter.package_name }}.engine.serving.models import LoadedModel, load_model
-from {{ cookiecutter.package_name }}.engine.serving.sources import Files, Source, open_files
+from {{ cookiecutter.package_name }}.engine.serving.sources import (
+    Files,
+    Source,
+    open_files,
+)
 from {{ cookiecutter.package_name }}.task import task
 
 from .client import ask, make_service

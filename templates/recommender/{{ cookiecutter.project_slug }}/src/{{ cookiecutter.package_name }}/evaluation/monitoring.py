@@ -26,15 +26,16 @@ def describe_inputs(split: Split, preprocessing: Preprocessing) -> dict[str, np.
     counts = np.array(preprocessing.item_counts)
     rank = np.empty(len(counts))
     rank[np.argsort(counts, kind="stable")] = np.arange(len(counts)) / max(len(counts) - 1, 1)
-    parts = [np.zeros((0, 3))]
+    parts, users = [np.zeros((0, 3))], [np.zeros(0, dtype=str)]
     for start in range(0, len(split), AT_ONCE):
         raw = split.fetch(np.arange(start, min(start + AT_ONCE, len(split))))
         items = np.concatenate(
             [np.asarray(raw[name]) for name in ("history", "next_items")], axis=1
         )
         parts.append(_describe(items.astype(str), rank, preprocessing))
+        users.append(np.asarray(raw["user"]).astype(str))
     length, unknown, popularity = np.concatenate(parts).T
-    is_known = np.isin(np.asarray(split.ids).astype(str), preprocessing.users)
+    is_known = np.isin(np.concatenate(users), preprocessing.users)
     return {
         "history length": length,
         "unknown items": unknown,

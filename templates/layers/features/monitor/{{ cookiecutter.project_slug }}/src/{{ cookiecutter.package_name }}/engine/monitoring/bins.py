@@ -17,6 +17,7 @@ MAX_NAMES = 50  # of a category; the others are one
 # Of the training split, of a value with a cell of its own. Of many rare values, those that are more
 # frequent in one sample are so by chance, and would be rarer in any other.
 MIN_SHARE = 0.005
+MIN_PRIVATE_SHARE = 0.05  # the same of persons, whose small cells are merged
 SMALL = 10  # cells with fewer examples are merged where examples are of persons
 OUTER = (1.0, 3.0)  # standard deviations beyond the range, where bins end too
 DIGITS = 3  # of the borders of bins where examples are of persons
@@ -110,7 +111,7 @@ def fit_bins(values: np.ndarray, is_private: bool) -> Bins:
         return _fit_numbers(values.astype("float64"), is_private)
     names, counts = np.unique(values.astype(str), return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    least = max(MIN_SHARE * len(values), SMALL if is_private else 1)
+    least = max(MIN_PRIVATE_SHARE * len(values), SMALL) if is_private else MIN_SHARE * len(values)
     frequent = [str(names[i]) for i in order if names[i] != "" and counts[i] >= least]
     return CategoryBins(tuple(frequent[:MAX_NAMES]))
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .bins import Bins, CategoryBins, merge_small
+from .bins import SMALL, Bins, CategoryBins, merge_small
 
 DRAWS = 400  # pairs of samples, from whose mean and deviation the quantile of the noise follows
 ERROR_RATE = 0.01  # of any alarm at all although nothing has changed
@@ -123,7 +123,9 @@ def compare_column(
         noise = estimate_noise(statistic, reference[:-1], counts[:-1].sum(), error_rate)
         values[key] = (float(statistic(*pair)[0]), noise)
     for key, cells in list_shares(bins).items():
-        own = (reference[cells].sum(), reference.sum(), shown[cells].sum(), shown.sum())
+        found = counts[cells].sum()
+        found = 0 if is_private and found < SMALL else found
+        own = (reference[cells].sum(), reference.sum(), found, counts.sum())
         values[key] = _compare_shares(*own, error_rate)
     if MISSING in values:  # fewer missing values are a change, too
         values[MISSING] = (abs(values[MISSING][0]), values[MISSING][1])

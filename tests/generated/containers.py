@@ -87,7 +87,7 @@ class Engine:
         self._namespace.wait()
 
     def make_base_images(self) -> None:
-        """Make the images of Python and PostgreSQL, unless they are there."""
+        """Make the image on which those of the project are built, unless it is there."""
         self._make_base(PYTHON, PYTHON_PACKAGES)
 
     def make_postgres(self) -> None:

@@ -1,6 +1,6 @@
 """Images of a project are built, and train, serve and promote as its documents say.
 
-They take half an hour and 10 GB: bash tests/run.sh -m containers
+They take half an hour and 10 GB, and share what they build: bash tests/run.sh -m containers -n 0
 """
 
 import json

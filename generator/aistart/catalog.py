@@ -45,11 +45,13 @@ class Layer:
     def name(self) -> str:
         """The name by which templates refer to it; for ours, its path below ``layers``.
 
-        What a template adds to a feature has the feature's name.
+        What a template adds to a feature has the feature's name, and what features add to each
+        other those of all of them: ``features/docker+serve``.
         """
         root = templates_root() / LAYERS_FOLDER
         if self.path.is_relative_to(root):
-            return self.path.relative_to(root).as_posix()
+            path = self.path.relative_to(root).as_posix()
+            return path.replace(f"/{FEATURES_FOLDER}/", "+")
         if self.path.parent.name == FEATURES_FOLDER:
             return f"{FEATURES_FOLDER}/{self.path.name}"
         return self.path.name

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import tensorflow as tf
 
 from {{ cookiecutter.package_name }} import registry
 from {{ cookiecutter.package_name }}.__main__ import predict, train

@@ -20,7 +20,8 @@ PREPROCESSING = Preprocessing(
 
 
 def test_texts_are_read_as_they_are() -> None:
-    texts = ["Hello world", "\u202eright to left", "\ud83d alone", "nul \x00", "你好", "x" * MAX_CHARACTERS]
+    texts = ["Hello world", "\u202eright to left", "\ud83d alone", "nul \x00", "你好"]
+    texts.append("x" * MAX_CHARACTERS)
     requests = read_requests([{"text": text} for text in texts], PREPROCESSING, None)
     assert not requests.problems
     fetched = requests.split.fetch(tf.range(len(texts), dtype=tf.int64))

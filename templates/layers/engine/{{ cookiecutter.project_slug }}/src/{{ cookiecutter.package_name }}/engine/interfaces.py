@@ -340,8 +340,8 @@ class Task:
             in use. Missing are NaN and ''.
         read_file: what ``predict`` reads from a file or folder, in parts, wrong rows as problems;
             None: a file has a row as JSON in each line, see ``read_requests``.
-        parse_labels: labels (size,) that somebody wrote into a file, as text -> targets (size, …) as
-            the source gives them.
+        parse_labels: labels (size,) that somebody wrote into a file, as text -> targets (size, …),
+            as the source gives them.
         simple_inputs: the examples of a split as a matrix (size, features), dense or sparse, for
             simple models; None where there is no such thing.
         measure_baselines: rows ``{"name": …, "metrics": {"test/…": …}, "outputs": …}`` of simple

@@ -101,20 +101,27 @@ async def _read_form(headers: Headers, body: bytes, schema: Mapping[str, Any]) -
             content = await value.read()
             is_binary = field.get("contentEncoding") == "base64" or not field
             row[name] = content if is_binary else _parse(_decode_text(content), field, name)
-        elif value != "":  # a form sends fields that nobody has filled in
+        elif value:
             row[name] = _parse(value, field, name)
+        elif "null" in _list_types(field):  # a form sends fields that nobody has filled in
+            row[name] = None
     return row
+
+
+def _list_types(field: Mapping[str, Any]) -> list[str]:
+    allowed = field.get("type", "string")
+    return [allowed] if isinstance(allowed, str) else allowed
 
 
 def _parse(text: str, field: Mapping[str, Any], name: str) -> Any:
     """Return the value of a field of a form as JSON would give it."""
-    allowed = field.get("type", "string")
-    types = {allowed} if isinstance(allowed, str) else set(allowed)
+    types = _list_types(field)
     if "string" in types:
         return text
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
         if "array" in types:
-            return [part.strip() for part in text.split(",") if part.strip()]
+            separator = field.get("x-separator", ",")
+            return [part.strip() for part in text.split(separator) if part.strip()]
     raise Refused(422, f"{name}: it must be of type {' or '.join(sorted(types))}.", name)

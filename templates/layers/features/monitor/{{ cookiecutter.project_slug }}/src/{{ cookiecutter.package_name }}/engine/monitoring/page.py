@@ -38,8 +38,8 @@ HOW_TO_READ = (
     "of the same data differ as well, the more so the fewer rows they have: that is the noise "
     "beside each value, from simulated pairs of samples of these sizes. An effect counts if it is "
     "past its limit and past its noise. If nothing has changed and rows are independent, the "
-    f"probability that any effect of this page counts is {ERROR_RATE:.0%} by design; simulated with "
-    "the default data of the templates it was 0 to 3 %."
+    f"probability that any effect of this page counts is {ERROR_RATE:.0%} by design; simulated "
+    "with the default data of the templates it was 0 to 3 %."
 )
 
 

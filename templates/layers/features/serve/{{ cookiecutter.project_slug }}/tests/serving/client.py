@@ -16,6 +16,8 @@ SCHEMA = {
         "number": {"type": "number"},
         "file": {"type": "string", "contentEncoding": "base64", "contentMediaType": "image/*"},
         "note": {"type": "string", "contentMediaType": "text/plain"},
+        "age": {"type": ["number", "null"]},
+        "parts": {"type": "array", "items": {"type": "string"}, "x-separator": "|"},
     },
     "required": ["number"],
     "additionalProperties": False,

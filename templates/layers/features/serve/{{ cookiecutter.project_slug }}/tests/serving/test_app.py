@@ -67,7 +67,9 @@ def test_one_row_many_rows_files_texts_and_forms() -> None:
         b'--X\r\nContent-Disposition: form-data; name="file"; filename="../a.png"\r\n\r\n'
         + PNG
         + b'\r\n--X\r\nContent-Disposition: form-data; name="number"\r\n\r\n7\r\n'
-        + b'--X\r\nContent-Disposition: form-data; name="note"\r\n\r\n\r\n--X--\r\n'
+        + b'--X\r\nContent-Disposition: form-data; name="note"\r\n\r\n\r\n'
+        + b'--X\r\nContent-Disposition: form-data; name="age"\r\n\r\n\r\n'
+        + b'--X\r\nContent-Disposition: form-data; name="parts"\r\n\r\na, b|c\r\n--X--\r\n'
     )
 
     async def test(app: Any, service: Any) -> None:
@@ -84,7 +86,8 @@ def test_one_row_many_rows_files_texts_and_forms() -> None:
         sent = await ask(
             app, "POST", "/predict", form, content_type="multipart/form-data; boundary=X"
         )
-        assert sent.json() == {"prediction": "7", "number": "7", "file": str(PNG)}
+        lists = {"age": "None", "parts": "['a, b', 'c']"}
+        assert sent.json() == {"prediction": "7", "number": "7", "file": str(PNG), **lists}
         for kind in ("image/png", "text/plain; charset=utf-8"):
             raw = await ask(app, "POST", "/predict", b"abc", content_type=kind)
             assert raw.json()["error"] == "number: it is missing."

@@ -19,8 +19,9 @@ Call = Callable[..., Result]
 
 # What stands at the top of every default project.
 TOP_LEVEL = """\
-.aistart .dockerignore .git .github .gitignore Dockerfile Dockerfile.serve LICENSE Makefile README.md
-configs docs examples make pyproject.toml requirements-serve.lock requirements.lock src tests
+.aistart .dockerignore .git .github .gitignore Dockerfile Dockerfile.serve LICENSE Makefile
+README.md configs docs examples make pyproject.toml requirements-serve.lock
+requirements.lock src tests
 """
 
 

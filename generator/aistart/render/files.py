@@ -26,8 +26,8 @@ from aistart.manifest import MANIFEST
 from aistart.render.context import add_extensions, apply_answers, evaluate_declarations
 from aistart.render.foreign_code import allow_imports_from, convert_errors, use_temporary_folder
 
-# pip byte-compiles the packaged templates: its __pycache__ must not reach a project.
-_IGNORED_FOLDERS = {"__pycache__", ".git"}
+# What pip and tools leave in the templates must not reach a project.
+_IGNORED_FOLDERS = {"__pycache__", ".git", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Bodies of requests as rows: JSON, a file or text by itself, and forms."""
 
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -86,7 +86,7 @@ def _decode_text(content: bytes) -> str:
 
 
 async def _read_form(headers: Headers, body: bytes, schema: Mapping[str, Any]) -> Row:
-    async def stream() -> AsyncGenerator[bytes, None]:
+    async def stream() -> Any:
         yield body
 
     limits = {"max_files": MAX_PARTS, "max_fields": MAX_PARTS, "max_part_size": len(body) + 1}

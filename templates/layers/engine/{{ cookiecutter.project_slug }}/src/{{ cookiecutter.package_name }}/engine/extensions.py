@@ -4,7 +4,7 @@ A feature is a subpackage of the engine that a project has or lacks, such as ``r
 
 - ``commands.py`` holds ``COMMANDS``, further lines of the table in ``engine/commands``;
 - ``sections.py`` holds ``SECTIONS``, further sections of the configuration, and may name in
-  ``TRAINING`` those of them that ``train`` reads;
+  ``TRAINING`` and ``SERVING`` those of them that ``train`` and ``serve`` read;
 - ``hooks.py`` has functions with names of ``Hooks``.
 
 All are found by their place, so that nothing refers to a feature that is left out. None of them may
@@ -90,10 +90,13 @@ class Hooks:
         """
 
     @staticmethod
-    def after_answers(model: Any, requests: Requests, answers: Sequence[Mapping[str, Any]]) -> None:
+    def after_answers(
+        config: Any, model: Any, requests: Requests, answers: Sequence[Mapping[str, Any]]
+    ) -> None:
         """Work with answers that a service has given, which are sent by then.
 
         Args:
+            config: of the service, with the sections in ``SERVING``.
             model: that has answered: with its ``name``, ``version``, ``artifact`` and ``config``.
             requests: the rows that were sent.
             answers: to those of them that were right.
@@ -134,7 +137,12 @@ def has_hook(name: str) -> bool:
 
 def find_training_sections() -> list[str]:
     """Return the names of the sections that ``train`` reads."""
-    return [name for module in _import_all("sections") for name in getattr(module, "TRAINING", ())]
+    return _find_names_in("TRAINING")
+
+
+def find_serving_sections() -> list[str]:
+    """Return the names of the sections that ``serve`` reads for the hooks of its features."""
+    return _find_names_in("SERVING")
 
 
 def adapt_task(task: Task, config: Any) -> Task:
@@ -175,6 +183,10 @@ def call_hooks_at_end(name: str, *arguments: Any) -> None:
             describe(error)[0],
             PROGRAM,
         )
+
+
+def _find_names_in(table: str) -> list[str]:
+    return [name for module in _import_all("sections") for name in getattr(module, table, ())]
 
 
 def _import_all(name: str) -> Iterator[ModuleType]:

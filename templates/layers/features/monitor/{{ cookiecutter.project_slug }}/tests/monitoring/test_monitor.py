@@ -15,6 +15,7 @@ from {{ cookiecutter.package_name }}.engine.monitoring.profile import (
     PREDICTIONS,
     read_profile,
 )
+from {{ cookiecutter.package_name }}.engine.monitoring.sections import MonitorFields
 from {{ cookiecutter.package_name }}.engine.requests import decode_bytes
 from {{ cookiecutter.package_name }}.engine.runs import find_run
 from {{ cookiecutter.package_name }}.engine.trained_models import find_artifact
@@ -30,7 +31,6 @@ def project(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
     shutil.copy(RULES, tmp_path / "configs")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("APP__MONITOR__SAMPLES", "kept")
-    samples._read_fields.cache_clear()
     return tmp_path
 
 
@@ -58,7 +58,7 @@ def test_logged_samples_are_compared(project: Path, capsys: pytest.CaptureFixtur
     model = SimpleNamespace(
         name="default", version=find_run("latest").id, artifact=artifact, config=config, task=task
     )
-    samples.keep(model, requests, answers)
+    samples.keep(MonitorFields(samples="kept"), model, requests, answers)
     capsys.readouterr()
     assert main(["monitor", "--logged", "--output", "out"]) == 1
     shown = capsys.readouterr()

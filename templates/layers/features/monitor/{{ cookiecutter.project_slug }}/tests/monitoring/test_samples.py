@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from {{ cookiecutter.package_name }}.engine.errors import DataProblem
 from {{ cookiecutter.package_name }}.engine.interfaces import Requests, Split
 from {{ cookiecutter.package_name }}.engine.monitoring import samples
 from {{ cookiecutter.package_name }}.engine.monitoring.bins import SMALL
+from {{ cookiecutter.package_name }}.engine.monitoring.hooks import after_answers
 from {{ cookiecutter.package_name }}.engine.monitoring.profile import (
     INPUTS,
     NAME,
@@ -20,6 +22,7 @@ from {{ cookiecutter.package_name }}.engine.monitoring.profile import (
     Profile,
     describe_columns,
 )
+from {{ cookiecutter.package_name }}.engine.monitoring.sections import MonitorFields
 
 from ..engine import tiny
 
@@ -27,12 +30,9 @@ FOLDER = Path("kept")
 
 
 @pytest.fixture(autouse=True)
-def kept(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Samples are kept in ``FOLDER``."""
-    monkeypatch.setenv("APP__MONITOR__SAMPLES", str(FOLDER))
-    samples._read_fields.cache_clear()
+def closed_files() -> Iterator[None]:
+    """Files of samples are closed after each test."""
     yield
-    samples._read_fields.cache_clear()
     for keeper in samples._keepers.values():
         keeper.close()
     samples._keepers.clear()
@@ -60,14 +60,15 @@ def make_model(is_private: bool, version: str = "1") -> SimpleNamespace:
     )
 
 
-def send(model: SimpleNamespace, size: int, wrong: int = 0) -> None:
-    """Answer rows."""
+def send(model: SimpleNamespace, size: int, wrong: int = 0, **fields: Any) -> None:
+    """Answer rows, of which samples are kept in ``FOLDER``, with other ``MonitorFields``."""
     ids = np.arange(size).astype(str).astype(object)
     requests = Requests(
         Split(ids, np.array([]), lambda at: at), {size + i: "no" for i in range(wrong)}
     )
     answers = [{"prediction": "ab"[i % 2], "scores": {"a": 0.6, "b": 0.4}} for i in range(size)]
-    samples.keep(model, requests, answers)
+    given = MonitorFields(**{"samples": str(FOLDER), **fields})
+    after_answers(SimpleNamespace(monitor=given), model, requests, answers)
 
 
 def read_lines() -> list[dict]:
@@ -75,9 +76,8 @@ def read_lines() -> list[dict]:
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
-def test_nothing_is_kept_unless_a_folder_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("APP__MONITOR__SAMPLES")
-    send(make_model(is_private=False), 5)
+def test_nothing_is_kept_unless_a_folder_is_named() -> None:
+    send(make_model(is_private=False), 5, samples=None)
     assert not FOLDER.exists()
 
 
@@ -98,17 +98,15 @@ def test_rows_are_columns_and_not_inputs() -> None:
         samples.read_samples(FOLDER, ["2"], profile, None)
 
 
-def test_a_share_of_the_rows_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("APP__MONITOR__RATE", "0.1")
-    send(make_model(is_private=False), 1_000)
+def test_a_share_of_the_rows_is_kept() -> None:
+    send(make_model(is_private=False), 1_000, rate=0.1)
     assert 50 < len(read_lines()) < 150
 
 
-def test_files_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("APP__MONITOR__MAX_MB", "0.02")
+def test_files_are_bounded() -> None:
     model = make_model(is_private=False)
     for _ in range(3):
-        send(model, 200)
+        send(model, 200, max_mb=0.02)
     assert len(list(FOLDER.glob("my_model/*.jsonl*"))) == 4
     assert sum(file.stat().st_size for file in FOLDER.glob("my_model/*")) < 20_000
 

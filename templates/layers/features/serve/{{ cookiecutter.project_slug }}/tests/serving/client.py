@@ -71,7 +71,8 @@ class EchoModel:
 
 def make_service(*models: Any, **fields: Any) -> Service:
     """A service with these models; to be called inside an event loop."""
-    service = Service(ServeFields(**fields), [model.name for model in models])
+    config = SimpleNamespace(serve=ServeFields(**fields))
+    service = Service(config, [model.name for model in models])
     for model in models:
         service.put(model)
     service.problem = ""

@@ -56,9 +56,10 @@ def follow(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         serve = ServeFields(**({"follow": True, "follow_seconds": 0.02} | fields))
 
         async def main() -> None:
-            service = Service(serve, ["echo"])
+            config = SimpleNamespace(serve=serve)
+            service = Service(config, ["echo"])
             sources = [Source("echo", "models:/echo@champion")]
-            loader = loading.Loader(None, SimpleNamespace(serve=serve), sources, service)  # type: ignore[arg-type]
+            loader = loading.Loader(None, config, sources, service)  # type: ignore[arg-type]
             task = asyncio.create_task(loader.run())
             await test(registry, service)
             task.cancel()

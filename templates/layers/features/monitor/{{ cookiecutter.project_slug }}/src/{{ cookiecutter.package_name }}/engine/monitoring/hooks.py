@@ -19,8 +19,11 @@ def after_evaluation(evaluation: "Evaluation", arguments: argparse.Namespace | N
     attach(evaluation.run.model_file, NAME, make_profile(evaluation).to_json())
 
 
-def after_answers(model: Any, requests: "Requests", answers: Sequence[Mapping[str, Any]]) -> None:
+def after_answers(
+    config: Any, model: Any, requests: "Requests", answers: Sequence[Mapping[str, Any]]
+) -> None:
     """Keep samples of requests and answers, if ``monitor.samples`` names a folder."""
-    from .samples import keep
+    if config.monitor.samples:
+        from .samples import keep
 
-    keep(model, requests, answers)
+        keep(config.monitor, model, requests, answers)

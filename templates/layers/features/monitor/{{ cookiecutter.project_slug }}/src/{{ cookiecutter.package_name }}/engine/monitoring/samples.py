@@ -16,7 +16,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from itertools import count
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -24,7 +23,6 @@ from typing import Any
 
 import numpy as np
 
-from ..config_loader import load
 from ..errors import DataProblem
 from ..files import project_root
 from ..interfaces import Requests
@@ -48,18 +46,17 @@ _keepers: "dict[tuple[str, str], Keeper]" = {}
 # === The service ===
 
 
-def keep(model: Any, requests: Requests, answers: Sequence[Mapping[str, Any]]) -> None:
+def keep(
+    fields: MonitorFields, model: Any, requests: Requests, answers: Sequence[Mapping[str, Any]]
+) -> None:
     """Keep what a service was asked and has answered, as configured.
 
     Args:
+        fields: say where and how much.
         model: that has answered.
         requests: the rows that were sent.
         answers: to those of them that were right.
     """
-    config_type: Any = type(model.config)
-    fields = _read_fields(config_type)
-    if not fields.samples:
-        return
     with _lock:
         key = (model.name, model.version)
         if key not in _keepers:
@@ -67,12 +64,6 @@ def keep(model: Any, requests: Requests, answers: Sequence[Mapping[str, Any]]) -
                 _keepers.pop(earlier).close()
             _keepers[key] = Keeper.open(model, fields)
         _keepers[key].add(requests, answers)
-
-
-@cache
-def _read_fields(config_type: Any) -> MonitorFields:
-    """Return the fields of monitoring, from ``configs/project.yaml`` and the environment."""
-    return load(config_type, sections=["monitor"]).monitor
 
 
 @dataclass

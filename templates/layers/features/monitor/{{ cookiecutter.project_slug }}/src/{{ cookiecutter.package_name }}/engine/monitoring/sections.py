@@ -18,3 +18,4 @@ class MonitorFields(Section):
 
 
 SECTIONS = {"monitor": MonitorFields}
+SERVING = ("monitor",)  # of them those that ``serve`` reads

@@ -16,13 +16,13 @@ from ..commands import Project
 from ..config_fields import BaseConfig, Section
 from ..config_loader import Parser, add_sections, argument_parser
 from ..errors import ProjectError, UsageProblem
+from ..extensions import find_serving_sections
 from ..files import project_root
 from ..runs import find_run, is_model_uri
 from . import keys as key_file
 from .sources import Source
 
 DEFAULT_KEYS_FILE = ".env.keys.json"  # which .gitignore and .dockerignore cover
-SHOWN = ("serve", "tracking")  # sections in the help
 SUMMARY = "Answer requests over HTTP with trained models. API keys: serve keys --help."
 
 
@@ -43,7 +43,7 @@ def run(project: Project, words: list[str]) -> None:
     full = argument_parser(_shown_fields(project), "serve", SUMMARY, [parser])
     full.parse_args(words)  # help, and unknown flags
     arguments, fields = parser.parse_known_args(words)
-    config = project.load_config(fields, sections=["serve"])
+    config = project.load_config(fields, sections=["serve", *find_serving_sections()])
     sources = find_sources(arguments.run, arguments.model)
     keys = key_file.Keys(Path(config.serve.keys_file)) if config.serve.keys_file else None
     for source in sources:
@@ -59,8 +59,11 @@ def run(project: Project, words: list[str]) -> None:
 
 def _shown_fields(project: Project) -> type[BaseConfig]:
     """Return the sections that matter to a service; those of training are the run's own."""
-    fields = add_sections(project.config, ["serve"]).model_fields
-    shown: dict[str, Any] = {name: (fields[name].annotation, fields[name]) for name in SHOWN}
+    own = ["serve", *find_serving_sections()]
+    fields = add_sections(project.config, own).model_fields
+    shown: dict[str, Any] = {
+        name: (fields[name].annotation, fields[name]) for name in (*own, "tracking")
+    }
     return cast("type[BaseConfig]", create_model("Shown", __base__=Section, **shown))
 
 
@@ -107,7 +110,7 @@ def _serve(
         request_log.events.warning(text)
 
     async def main() -> bool:
-        service = Service(config.serve, [source.name for source in sources])
+        service = Service(config, [source.name for source in sources])
         loader = Loader(project, config, sources, service)
         from .app import create_app
 

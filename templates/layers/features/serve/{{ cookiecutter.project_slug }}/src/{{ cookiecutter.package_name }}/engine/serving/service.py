@@ -52,8 +52,9 @@ class Service:
         is_draining: it is about to stop.
     """
 
-    def __init__(self, fields: ServeFields, names: Sequence[str] = ()) -> None:
-        self.fields, self.metrics = fields, Metrics()
+    def __init__(self, config: Any, names: Sequence[str] = ()) -> None:
+        self.config, self.metrics = config, Metrics()
+        self.fields: ServeFields = config.serve
         self.names = list(names)  # of all models that are to be loaded, in their order
         self.problem = "The model is being loaded."
         self.is_draining = False
@@ -159,8 +160,8 @@ class Service:
         self.metrics.count_answers(model.name, merged)
         if self._notes_kept and answers:
             with contextlib.suppress(queue.Full):
-                note = partial(call_hooks, "after_answers", model, requests, answers)
-                self._notes.put_nowait(note)
+                told = (self.config, model, requests, answers)
+                self._notes.put_nowait(partial(call_hooks, "after_answers", *told))
         return merged
 
     def _write_notes(self) -> None:

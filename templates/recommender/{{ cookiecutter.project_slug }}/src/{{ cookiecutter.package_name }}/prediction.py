@@ -70,7 +70,7 @@ def predict(
             ranking.top_k(scores, arguments.top_k), preprocessing
         )
         if arguments.explain:
-            _add_explanations(model, requests, answers)
+            model.add_explanations(requests, answers)
         for name, row in zip(requests.ids, answers, strict=True):
             yield {"id": name, **row}
 
@@ -95,17 +95,6 @@ def _name_reasons(explanation: dict[str, Any]) -> str:
     reasons = sorted(explanation["parts"], key=lambda part: -part["value"])[:MAX_REASONS]
     named = [f"{part['text']} {part['value']:+.2f}" for part in reasons if part["value"] > 0]
     return f"  because of {', '.join(named)}" if named else ""
-
-
-def _add_explanations(model: "Artifact", requests: "Split", answers: list[dict[str, Any]]) -> None:
-    """Explain every recommendation of the answers."""
-    import numpy as np
-
-    positions = np.repeat(np.arange(len(answers)), [len(row["scores"]) for row in answers])
-    names = [item for row in answers for item in row["scores"]]
-    told = iter(model.explain(requests, positions, names))
-    for row in answers:
-        row["explanation"] = [next(told).to_json() for _ in row["scores"]]
 
 
 def _score_similar(

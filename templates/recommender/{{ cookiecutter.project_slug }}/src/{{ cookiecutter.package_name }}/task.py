@@ -33,6 +33,7 @@ task = Task(
     draw_figures=report.draw,
     inspect=find_optional("inspection.interactions:inspect"),
     explain=find_optional("evaluation.explanations:explain"),
+    explains_each_score=True,
     sharding_rules=model.SHARDING_RULES,
     augment=preprocessing.augment,
     sample_weights=objective.sample_weights,

@@ -36,8 +36,7 @@ def predict(
         outputs = model.predict_split(requests, arguments.batch_size)
         answers = objective.decode_predictions(outputs, model.preprocessing)
         if arguments.explain:
-            for answer, explanation in zip(answers, model.explain(requests), strict=True):
-                answer["explanation"] = explanation.to_json()
+            model.add_explanations(requests, answers)
         for key, answer in zip(requests.ids, answers, strict=True):
             yield {"id": str(key), **answer}
 

@@ -93,6 +93,23 @@ class Artifact:
             found += self.task.explain(self, split, positions[part], own)
         return found
 
+    def add_explanations(self, split: Split, answers: Sequence[dict[str, Any]]) -> None:
+        """Add ``explanation`` as JSON to each answer; a list, if ``Task.explains_each_score``.
+
+        Args:
+            split: the examples.
+            answers: to all of them, in their order.
+        """
+        if not self.task.explains_each_score:
+            for answer, told in zip(answers, self.explain(split), strict=True):
+                answer["explanation"] = told.to_json()
+            return
+        positions = np.repeat(np.arange(len(answers)), [len(row["scores"]) for row in answers])
+        names = [name for answer in answers for name in answer["scores"]]
+        each = iter(self.explain(split, positions, names))
+        for answer in answers:
+            answer["explanation"] = [next(each).to_json() for _ in answer["scores"]]
+
     @cached_property
     def memo(self) -> dict[Any, Any]:
         """What other modules make once for this model, such as compiled functions, by key."""

@@ -352,6 +352,8 @@ class Task:
         explain: why the model answers as it does for the examples of a split at positions (batch,),
             an explanation each; of the classes or items with these names (batch,), or of what the
             model predicts where there is None. ``predict --explain`` and the report call it.
+        explains_each_score: whether each of the scores of an answer is explained, as items that
+            are recommended, or the prediction alone.
         sharding_rules: pattern of the path of a weight -> an axis of the mesh or None for each of
             its axes, for ``runtime.strategy model_parallel``.
         weights_from_data: patterns of the paths of weights that ``build_model`` computes from the
@@ -399,6 +401,7 @@ class Task:
     write_report: "Callable[[Path, Artifact, DatasetSplits, Summary, Config], None]" = write_nothing
     inspect: "Callable[[Path, Config, set[str]], Findings] | None" = None
     explain: "Explain | None" = None
+    explains_each_score: bool = False
     sharding_rules: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
     weights_from_data: tuple[str, ...] = ()
     requirements: tuple[str, ...] = ()

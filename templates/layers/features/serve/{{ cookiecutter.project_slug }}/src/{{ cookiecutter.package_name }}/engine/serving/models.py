@@ -68,9 +68,7 @@ class LoadedModel:
             outputs = self.predict(requests.split)
             answers = self.task.decode_predictions(outputs, self.artifact.preprocessing)
             if explain:
-                told = self.artifact.explain(requests.split)
-                for answer, explanation in zip(answers, told, strict=True):
-                    answer["explanation"] = explanation.to_json()
+                self.artifact.add_explanations(requests.split, answers)
         right, problems = iter(answers), requests.problems
         merged = [
             {"error": problems[position]} if position in problems else next(right)

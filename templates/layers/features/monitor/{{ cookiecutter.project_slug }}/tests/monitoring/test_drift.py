@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from {{ cookiecutter.package_name }}.engine.errors import UsageProblem
 from {{ cookiecutter.package_name }}.engine.monitoring.bins import (
@@ -99,6 +100,34 @@ def test_changes_are_found(column: str, measure: str) -> None:
     assert changed.name == column
     assert verdict.columns[0] is changed, "the largest effect comes first"
     assert measure in [m.name for m in changed.measures if m.is_past]
+
+
+@pytest.mark.parametrize("is_private", [False, True])
+@pytest.mark.parametrize("values", [[False, True], [0, 1, 2], [2019.0, 2020.0, 2021.0]])
+def test_few_values_have_cells_of_their_own(values: list[float], is_private: bool) -> None:
+    column = np.repeat(values, 100)
+    bins = fit_bins(column, is_private)
+    assert isinstance(bins, NumberBins)
+    assert bins.count(column)[bins.inside].tolist() == [100] * len(values)
+    profile = Profile(
+        {INPUTS: describe_columns({"flag": column}, is_private)},
+        {INPUTS: len(column)},
+        is_private=is_private,
+    )
+    sample = np.repeat([values[0], values[-1]], [40, 160])
+    counts = {INPUTS: profile.count(INPUTS, {"flag": sample})}
+    verdict = judge(profile, Sample(counts, 200, 0, ""), RULES)
+    assert verdict.outcome == "changed"
+    sizes = {measure.name: measure for measure in verdict.columns[0].measures}
+    assert sizes["psi"].is_past
+    distance = stats.wasserstein_distance(column, sample) / column.std()
+    assert sizes["wasserstein"].value == pytest.approx(distance)
+
+
+def test_a_value_of_few_persons_has_no_cell() -> None:
+    bins = fit_bins(np.array([1.0] * 200 + [2.0] * 200 + [104.75] * 4), is_private=True)
+    assert isinstance(bins, NumberBins)
+    assert bins.edges[2:-2] == (0.5, 1.5, 2.5)
 
 
 def test_few_rows_are_not_judged() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 MAX_BINS = 20  # of the numbers of the training split, with about as many examples each
 MAX_PRIVATE_BINS = 10  # the same of persons, of whom a bin must hold several in small samples, too
-MIN_PER_BIN = 20  # examples of the training split
+MIN_PER_BIN = 20  # examples of the training split, unless there are few values: each has its own
 MAX_NAMES = 50  # of a category; the others are one
 # Of the training split, of a value with a cell of its own. Of many rare values, those that are more
 # frequent in one sample are so by chance, and would be rarer in any other.
@@ -20,7 +20,7 @@ MIN_SHARE = 0.005
 MIN_PRIVATE_SHARE = 0.05  # the same of persons, whose small cells are merged
 SMALL = 10  # cells with fewer examples are merged where examples are of persons
 OUTER = (1.0, 3.0)  # standard deviations beyond the range, where bins end too
-DIGITS = 3  # of the borders of bins where examples are of persons
+DIGITS = 3  # of the borders of bins that are quantiles of persons
 
 MISSING, OTHER = "(missing)", "(other)"
 
@@ -34,7 +34,7 @@ class NumberBins:
 
     Attributes:
         edges: rising borders; the outermost two on each side lie beyond the range of the training
-            split.
+            split. Of few values each has a cell of its own.
         scale: standard deviation in the training split, the unit of distances.
     """
 
@@ -92,8 +92,8 @@ class CategoryBins:
         """Return the counts (cells,) of values (size,)."""
         place = {name: number for number, name in enumerate(self.names)} | {"": self.size - 1}
         other = self.size - 2
-        found = [place.get(str(value), other) for value in values]
-        return np.bincount(np.array(found, dtype=int), minlength=self.size)
+        cells = [place.get(str(value), other) for value in values]
+        return np.bincount(np.array(cells, dtype=int), minlength=self.size)
 
 
 Bins = NumberBins | CategoryBins
@@ -122,6 +122,10 @@ def _fit_numbers(numbers: np.ndarray, is_private: bool) -> NumberBins:
         numbers = np.zeros(1)
     most = MAX_PRIVATE_BINS if is_private else MAX_BINS
     bins = int(np.clip(len(numbers) // MIN_PER_BIN, 1, most))
+    values, sizes = np.unique(numbers, return_counts=True)
+    is_shared = sizes >= (SMALL if is_private else 1)  # else it would show somebody's value
+    if len(values) <= bins + 1 and is_shared.sum() > 1:
+        return _make_bins(_surround(values[is_shared]), float(numbers.std()))
     shares = np.linspace(0, 1, bins + 1)
     if is_private:
         # The ends of the range are those of several persons.
@@ -130,6 +134,23 @@ def _fit_numbers(numbers: np.ndarray, is_private: bool) -> NumberBins:
     scale = float(numbers.std())
     if is_private:
         edges, scale = _round(edges), float(_round(np.array([scale]))[0])
+    return _make_bins(edges, scale)
+
+
+def _surround(values: np.ndarray) -> np.ndarray:
+    """Return edges (size + 1,) between which each of the rising values (size,) is alone."""
+    middles = (values[:-1] + values[1:]) / 2
+    first, last = values[0] - (middles[0] - values[0]), values[-1] + (values[-1] - middles[-1])
+    return np.array([first, *middles, last])
+
+
+def _make_bins(edges: np.ndarray, scale: float) -> NumberBins:
+    """Return bins with edges beyond the range.
+
+    Args:
+        edges: of the range, and within it.
+        scale: standard deviation.
+    """
     edges = np.unique(edges)
     # A column with one value has a range as well, and a unit.
     scale = scale if scale > 1e-12 * max(1.0, abs(edges).max()) else max(1.0, abs(edges).max())
@@ -158,28 +179,28 @@ def merge_small(bins: Bins, counts: np.ndarray) -> np.ndarray:
         bins: of the column.
         counts: (cells,) of a sample.
     """
-    merged = np.array(counts)
-    if merged[-1] < SMALL:
-        merged[-1] = 0
-    present = merged[:-1]  # a view
+    cells = np.array(counts)
+    if cells[-1] < SMALL:
+        cells[-1] = 0
+    present = cells[:-1]  # a view
     if present.sum() < SMALL:
         present[:] = 0
     while (small := np.flatnonzero((present > 0) & (present < SMALL))).size:
         place = int(small[np.argmin(present[small])])
         count, present[place] = present[place], 0
         present[_find_partner(bins, present, place)] += count
-    return merged
+    return cells
 
 
 def _find_partner(bins: Bins, present: np.ndarray, place: int) -> int:
     """Return the cell that takes the rows of a small one: the nearest with rows, or the others."""
     if isinstance(bins, CategoryBins) and place != len(present) - 1:
         return len(present) - 1
-    filled = np.flatnonzero(present)
+    partners = np.flatnonzero(present)
     if isinstance(bins, CategoryBins):
-        return int(filled[np.argmin(present[filled])])
-    distance = np.abs(filled - place)
-    nearest = filled[distance == distance.min()]
+        return int(partners[np.argmin(present[partners])])
+    distance = np.abs(partners - place)
+    nearest = partners[distance == distance.min()]
     return int(nearest[np.argmax(present[nearest])])
 
 

@@ -115,7 +115,7 @@ def compare_column(
         error_rate: of each effect being past its noise although nothing has changed.
         is_private: whether rows are of persons: no share, and no count that is kept, is of a few.
     """
-    shown = merge_small(bins, counts) if is_private else counts
+    safe_counts = merge_small(bins, counts) if is_private else counts
     values: dict[str, tuple[float, float]] = {}
     is_present = reference[:-1].sum() > 0 and counts[:-1].sum() > 0
     for key, statistic in list_statistics(bins, reference).items() if is_present else ():
@@ -123,14 +123,14 @@ def compare_column(
         noise = estimate_noise(statistic, reference[:-1], counts[:-1].sum(), error_rate)
         values[key] = (float(statistic(*pair)[0]), noise)
     for key, cells in list_shares(bins).items():
-        found = counts[cells].sum()
-        found = 0 if is_private and found < SMALL else found
-        own = (reference[cells].sum(), reference.sum(), found, counts.sum())
-        values[key] = _compare_shares(*own, error_rate)
+        part_count = counts[cells].sum()
+        part_count = 0 if is_private and part_count < SMALL else part_count
+        sums = (reference[cells].sum(), reference.sum(), part_count, counts.sum())
+        values[key] = _compare_shares(*sums, error_rate)
     if MISSING in values:  # fewer missing values are a change, too
         values[MISSING] = (abs(values[MISSING][0]), values[MISSING][1])
     measures = (Measure(key, *pair, limits.get(key)) for key, pair in values.items())
-    return ColumnDrift(part, name, bins, reference, shown, tuple(measures))
+    return ColumnDrift(part, name, bins, reference, safe_counts, tuple(measures))
 
 
 def list_statistics(bins: Bins, reference: np.ndarray) -> dict[str, Statistic]:
@@ -227,14 +227,14 @@ def _wasserstein(own: np.ndarray, new: np.ndarray, steps: np.ndarray) -> np.ndar
 
 def _merge_neighbours(reference: np.ndarray) -> np.ndarray:
     """Return which group (cells, groups) each cell of numbers belongs to: none is rare."""
-    places, filled, group = [], 0.0, 0
+    places, size, group = [], 0.0, 0
     least = NUMBER_SHARE * reference.sum() * 0.999
     left = float(reference.sum())
     for count in reference:
         places.append(group)
-        filled, left = filled + count, left - count
-        if filled >= least and left >= least:
-            group, filled = group + 1, 0.0
+        size, left = size + count, left - count
+        if size >= least and left >= least:
+            group, size = group + 1, 0.0
     return np.eye(group + 1)[places]
 
 

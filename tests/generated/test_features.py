@@ -49,6 +49,22 @@ def manifests(project: Path) -> dict[str, dict[str, Any]]:
     return {made["kind"]: made for made in documents}
 
 
+def patch(whole: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Merge changes as ``kubectl patch`` does: lists of objects by their names."""
+    merged = dict(whole)
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            value = patch(merged.get(key, {}), value)
+        elif isinstance(value, list):
+            mark = "mountPath" if key == "volumeMounts" else "name"
+            items = {item[mark]: item for item in merged.get(key, [])}
+            value = list(
+                {**items, **{i[mark]: patch(items.get(i[mark], {}), i) for i in value}}.values()
+            )
+        merged[key] = value
+    return merged
+
+
 def pod_of(manifest: dict[str, Any]) -> dict[str, Any]:
     spec = manifest["spec"]
     if manifest["kind"] == "TFJob":
@@ -268,7 +284,12 @@ def test_manifests_of_the_service(all_features: Callable, name: str) -> None:
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         }
-        assert {"startupProbe", "readinessProbe", "livenessProbe"} < set(container)
+        start, ready, live = (
+            container[f"{kind}Probe"]["httpGet"]["path"]
+            for kind in ("startup", "readiness", "liveness")
+        )
+        assert start == live, "a pod without a champion waits, and is not killed"
+        assert (live, ready) in (("/healthz", "/readyz"), ("/v2/health/live", "/v2/health/ready"))
         assert container["resources"]["requests"].keys() == {"cpu", "memory"}
         assert container["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
         assert "command" not in container
@@ -282,6 +303,67 @@ def test_manifests_of_the_service(all_features: Callable, name: str) -> None:
     assert target["name"] == found["Deployment"]["metadata"]["name"]
     assert "replicas" not in deployed, "the autoscaler's number would be undone"
     assert pods[1]["containers"][0]["name"] == "kserve-container"
+
+
+def test_samples_of_the_service_are_where_retraining_looks(all_features: Callable) -> None:
+    project = all_features("demo", "--with", "monitor")
+    folder = project / "deploy/kubernetes"
+    changes = yaml.safe_load((folder / "patches/samples.yaml").read_text())
+    documents = list(yaml.safe_load_all((folder / "service.yaml").read_text()))
+    documents[0] = patch(documents[0], changes)
+    (folder / "service.yaml").write_text(yaml.safe_dump_all(documents))
+    tool("kubernetes-validate", "--strict", "service.yaml", cwd=folder)
+    service = pod_of(documents[0])
+    cron = yaml.safe_load((folder / "retrain.yaml").read_text())
+    retraining = pod_of({"kind": "Job", **cron["spec"]["jobTemplate"]})
+    samples = {"name": "runs", "mountPath": "/app/samples", "subPath": "samples"}
+    for pod in service, retraining:
+        assert pod["securityContext"]["fsGroup"] == 1000
+        assert retraining["volumes"][0] in pod["volumes"]
+        (container,) = pod["containers"]
+        assert samples in container["volumeMounts"]
+        assert {"name": "APP__MONITOR__SAMPLES", "value": "samples"} in container["env"]
+    (container,) = service["containers"]
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert {"name": "tmp", "mountPath": "/tmp"} in container["volumeMounts"]
+    composed, more = (
+        yaml.safe_load((project / name).read_text())["services"]
+        for name in ("compose.yaml", "compose.override.yaml")
+    )
+    for name in ("service", "train"):
+        place = Path("/app", more[name]["environment"]["APP__MONITOR__SAMPLES"])
+        mounts = [volume.split(":")[1] for volume in composed[name]["volumes"]]
+        assert str(place.parent) in mounts
+    check = ("--builtin-schema", "vendor.compose-spec", "compose.override.yaml")
+    tool("check-jsonschema", *check, cwd=project)
+
+
+def test_sections_stand_where_they_belong(aistart: Callable, isolated: Path) -> None:
+    features = find_templates()["vision-classifier"].features
+    words = [word for name in features for word in ("--with", name)]
+    assert aistart("new", "vision-classifier", "demo", "-y", "--no-git", *words).exit_code == 0
+    readme = (isolated / "demo/README.md").read_text()
+    places = [
+        readme.index(f"\n## {title}\n")
+        for title in (
+            "A look at your data",
+            "Evidence",
+            "Docker",
+            "Kubernetes",
+            "Several nodes of Kubernetes",
+            "Retraining on Kubernetes",
+            "Continuous integration",
+            "On other machines",
+        )
+    ]
+    assert places == sorted(places)
+    assert readme.index("`retrain.yaml` calls") > readme.index("## Continuous integration")
+
+
+@pytest.mark.parametrize("uri", ["", "https://ml.example/a#b"])
+def test_manifests_name_the_server_of_the_answers(all_features: Callable, uri: str) -> None:
+    data = manifests(all_features("demo", "--set", f"tracking_uri={uri}"))["ConfigMap"]["data"]
+    assert data == {"MLFLOW_TRACKING_URI": uri or "http://mlflow:5000"}
 
 
 @pytest.mark.parametrize("template", find_templates())
@@ -310,7 +392,7 @@ def test_a_feature_adds_its_files_and_a_section(
         if name not in find_templates()[template].features:
             continue
         paths, text = made(f"with-{name}", "--with", name)
-        added[name] = paths - minimal
+        added[name] = paths - minimal - (added["docker"] if name == "kubernetes" else set())
         assert added[name]
         assert minimal <= paths
         assert title in text

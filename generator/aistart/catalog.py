@@ -52,9 +52,12 @@ class Layer:
         if self.path.is_relative_to(root):
             path = self.path.relative_to(root).as_posix()
             return path.replace(f"/{FEATURES_FOLDER}/", "+")
-        if self.path.parent.name == FEATURES_FOLDER:
-            return f"{FEATURES_FOLDER}/{self.path.name}"
-        return self.path.name
+        folder = self.path
+        features: list[str] = []
+        while folder.parent.name == FEATURES_FOLDER:
+            features.insert(0, folder.name)
+            folder = folder.parents[1]
+        return f"{FEATURES_FOLDER}/{'+'.join(features)}" if features else folder.name
 
     @cached_property
     def manifest(self) -> dict[str, Any]:
@@ -116,6 +119,13 @@ class Feature:
     summary: str
     default: bool
     requires: tuple[str, ...] = ()
+
+    @property
+    def full_summary(self) -> str:
+        """The summary, and what the feature requires."""
+        return (
+            f"{self.summary} (with {', '.join(self.requires)})" if self.requires else self.summary
+        )
 
 
 @dataclass(frozen=True)
@@ -179,11 +189,17 @@ class Template:
 
     @cached_property
     def features(self) -> dict[str, Feature]:
-        """Its features by name."""
+        """Its features by name: those that later layers declare first, so its own before all's."""
         if self.is_plain:
             return {}
+        entries = self.declarations.get("_features", {})
+        names: list[str] = []
+        for layer in self.layers:
+            declared = layer.manifest.get("_features", {})
+            names = [*(name for name in declared if name not in names), *names]
         found = {}
-        for name, entry in self.declarations.get("_features", {}).items():
+        for name in names:
+            entry = entries[name]
             own = self._find_layer(entry["layer"])
             layers = self._layers_for_feature(name, own)
             requires = tuple(own.manifest.get("_requires", ()))

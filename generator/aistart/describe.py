@@ -43,7 +43,12 @@ def template_as_object(request: Request, files: list[ProjectFile]) -> dict[str, 
         "models": list_models(template),
         "data_sources": list_data_sources(template),
         "features": [
-            {"name": name, "summary": feature.summary, "default": feature.default}
+            {
+                "name": name,
+                "summary": feature.summary,
+                "default": feature.default,
+                "requires": list(feature.requires),
+            }
             for name, feature in template.features.items()
         ],
         "hooks": _hook_names(request),
@@ -73,7 +78,7 @@ def template_as_text(request: Request, files: list[ProjectFile]) -> str:
     if template.features:
         width = max(map(len, template.features))
         rows = [
-            f"{name:<{width}}  {'on ' if feature.default else 'off'}  {feature.summary}"
+            f"{name:<{width}}  {'on ' if feature.default else 'off'}  {feature.full_summary}"
             for name, feature in template.features.items()
         ]
         lines = [wrap(row, 2, width + 9) for row in rows]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from aistart.answers import GoBack
+from aistart.answers import GoBack, add_required
 from aistart.catalog import Template
 from aistart.errors import UsageProblem, format_value
 from aistart.questions import Question
@@ -56,13 +56,15 @@ class Terminal:
 
         selection = preset if self._features is None else self._features
         choices = [
-            questionary.Choice(f"{name:<12} {feature.summary}", name, checked=name in selection)
+            questionary.Choice(
+                f"{name:<12} {feature.full_summary}", name, checked=name in selection
+            )
             for name, feature in template.features.items()
         ]
         hint = "(space: choose, enter: go on, Shift-Tab: back)"
         prompt = questionary.checkbox("Features:", choices, instruction=hint)
         try:
-            names = self._run(prompt, "Features:", lambda names: ", ".join(names) or "none")
+            names = self._run(prompt, "Features:", lambda names: _format_features(template, names))
             return [str(name) for name in names]
         except GoBack:
             self._features = _read_selection(prompt)
@@ -118,6 +120,13 @@ class Terminal:
         print_line(line, application)
         self._answered_lines.append(line)
         return answer
+
+
+def _format_features(template: Template, names: list[str]) -> str:
+    """Format a choice of features, and say which others come with them."""
+    every = add_required(template, names)
+    added = ", ".join(name for name in every if name not in names)
+    return (", ".join(every) or "none") + (f" ({added}: required by others)" if added else "")
 
 
 def _ask(prompt: Any) -> Any:

@@ -180,7 +180,12 @@ def test_show(aistart: Call) -> None:
     assert "license         Proprietary (or MIT, BSD-3-Clause)" in shown
     assert "sasrec_transitions, sasrec" in shown
     assert "src/my_recommender/networks/transitions.py" in shown
+    assert "(with docker, serve, report)" in " ".join(shown.split())
     described = json.loads(aistart("show", "recommender", "--json").output)
+    features = {feature["name"]: feature for feature in described["features"]}
+    assert features["compose"]["requires"] == ["docker", "serve", "report"]
+    assert features["report"]["requires"] == []
+    assert next(iter(features)) == "inspect", "those of the template itself come first"
     assert described["models"][0] == "sasrec_transitions"
     assert described["data_sources"][0] == "shop"
     assert {"key": "project_slug", "prompt": "Folder", "default": "my-recommender", "choices": []
@@ -368,9 +373,23 @@ def test_folder_that_is_taken_is_said_where_it_is_asked_for(isolated: Path) -> N
 def test_features_that_were_chosen_are_there_after_going_back(isolated: Path) -> None:
     texts = ("description=d", "author=a", "organisation=o", "license=MIT", "python_version=3.12")
     words = [word for setting in texts for word in ("--set", setting)]
-    keys = ["\r", "\r", "\r", f"{DOWN} ", SHIFT_TAB, "\r", "\r"]
+    keys = ["\r", "\r", "\r", f"{DOWN}{DOWN} ", SHIFT_TAB, "\r", "\r"]
     shown = run_on_terminal(keys, "new", "vision-classifier", "demo", *words)
-    assert "with report, tune, distribution, " in " ".join(shown.split())
+    assert "with inspect, report, tune, distribution, " in " ".join(shown.split())
+
+
+def test_features_that_come_with_others_are_told(isolated: Path) -> None:
+    texts = ("description=d", "author=a", "organisation=o", "license=MIT", "python_version=3.12")
+    settings = (*texts, "project_slug=demo", "package_name=demo", "tracking_uri=")
+    words = [word for setting in settings for word in ("--set", setting)]
+    names = list(find_template("vision-classifier").features)
+    down = DOWN * names.index("docker")
+    assert names[names.index("docker") + 1] == "compose"
+    shown = run_on_terminal([f"{down} {DOWN} \r"], "new", "vision-classifier", "demo", *words)
+    text = " ".join(shown.split())
+    assert "with one command (with docker, serve, report)" in text
+    assert "docker, compose, ci (docker: required by others)" in text
+    assert (isolated / "demo/Dockerfile").is_file()
 
 
 def test_messages_at_a_prompt_are_whole_on_a_narrow_terminal(

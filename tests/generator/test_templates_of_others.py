@@ -583,6 +583,11 @@ def test_features_that_require_others_and_add_to_them(aistart: Call, isolated: P
     assert make("b", "--minimal", "--with", "docs", "--with", "store") == (
         "README.md docs.md shelf.md"
     )
+    words = ("--trust", "--minimal", "--with", "chart", "--with", "store", "--dry-run")
+    listed = aistart("new", "./team", "l", "-y", *words).output
+    layers = {line.split()[0]: line.split()[-1] for line in listed.splitlines() if ".md " in line}
+    assert layers["with_docs.md"] == "features/chart+docs"
+    assert layers["with_store.md"] == "features/chart+docs+store"
     three = "README.md chart.md docs.md shelf.md with_docs.md with_store.md"
     assert make("c", "--with", "chart", "--with", "store") == three
     assert make("d", "--with", "chart", "--without", "docs") == (

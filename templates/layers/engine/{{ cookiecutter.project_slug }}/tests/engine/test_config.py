@@ -65,7 +65,7 @@ def test_sections_of_features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(UsageProblem, match=r"APP__SHOP__PART"):
         load_config([], environment={"APP__SHOP__PART": "1"})
     file.write_text("shop:\n  part: 81\n")
-    with pytest.raises(UsageProblem, match=r"'shop\.part' is unknown"):
+    with pytest.raises(UsageProblem, match=r"'shop\.part' is unknown. Did you mean 'shop\.port'\?"):
         load_config(words, environment={})
 
 

@@ -241,7 +241,7 @@ class _Source:
             if name in self.passed_over:
                 continue
             if name not in self.fields:
-                raise unknown(f"{origin}: field", name, self.fields)
+                raise unknown(f"{origin}: field", name, {*self.fields, *self.passed_over})
             section, field = name.split(".")
             # Words of a shell have no type: an empty one or "null" leaves an optional field unset.
             empty = isinstance(value, str) and value in ("", "null") and not origin.endswith("yaml")

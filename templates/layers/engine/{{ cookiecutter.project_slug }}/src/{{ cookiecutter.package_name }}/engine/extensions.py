@@ -5,7 +5,9 @@ A feature is a subpackage of the engine that a project has or lacks, such as ``r
 - ``commands.py`` holds ``COMMANDS``, further lines of the table in ``engine/commands``;
 - ``sections.py`` holds ``SECTIONS``, further sections of the configuration, and may name in
   ``TRAINING`` and ``SERVING`` those of them that ``train`` and ``serve`` read;
-- ``hooks.py`` has functions with names of ``Hooks``.
+- ``hooks.py`` has functions with names of ``Hooks``;
+- ``strategies.py`` makes the strategy of a run, where it knows more devices than ``engine/strategy``,
+  which looks for it.
 
 All are found by their place, so that nothing refers to a feature that is left out. None of them may
 import TensorFlow or Keras, except inside its functions: the help must be instant.
@@ -14,7 +16,7 @@ import TensorFlow or Keras, except inside its functions: the help must be instan
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -59,6 +61,17 @@ class Hooks:
             config: of the run, with the sections that ``train`` reads.
         """
         return task
+
+    @staticmethod
+    def adapt_retraining(config: Any, say: Callable[[str], None]) -> Any:
+        """Return the configuration with which a model is trained again.
+
+        Args:
+            config: that the model was trained with; ``train.init_from`` names the model itself, or
+                is None if another one takes its place.
+            say: tells the user what is changed.
+        """
+        return config
 
     @staticmethod
     def after_evaluation(evaluation: Evaluation, arguments: argparse.Namespace | None) -> None:
@@ -130,9 +143,10 @@ def find_sections() -> dict[str, type[Section]]:
     }
 
 
-def has_hook(name: str) -> bool:
-    """Return whether a feature has a function of this name of ``Hooks``."""
-    return any(hasattr(module, name) for module in _import_all("hooks"))
+def find_hooks(name: str) -> list[Callable[..., Any]]:
+    """Return the functions of this name of ``Hooks``, in the order of their features' names."""
+    assert hasattr(Hooks, name), name
+    return [getattr(module, name) for module in _import_all("hooks") if hasattr(module, name)]
 
 
 def find_training_sections() -> list[str]:
@@ -153,6 +167,14 @@ def adapt_task(task: Task, config: Any) -> Task:
     return task
 
 
+def adapt_retraining(config: Any, say: Callable[[str], None]) -> Any:
+    """Return the configuration as the features change it, see ``Hooks.adapt_retraining``."""
+    for module in _import_all("hooks"):
+        if function := getattr(module, "adapt_retraining", None):
+            config = function(config, say)
+    return config
+
+
 def call_hooks(name: str, *arguments: Any) -> None:
     """Call the functions of this name in the features that have one, in the order of their names.
 
@@ -160,10 +182,8 @@ def call_hooks(name: str, *arguments: Any) -> None:
         name: of a function of ``Hooks``.
         arguments: passed on.
     """
-    assert hasattr(Hooks, name), name
-    for module in _import_all("hooks"):
-        if function := getattr(module, name, None):
-            function(*arguments)
+    for function in find_hooks(name):
+        function(*arguments)
 
 
 def call_hooks_at_end(name: str, *arguments: Any) -> None:

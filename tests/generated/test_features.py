@@ -1,5 +1,6 @@
 """What features add, checked by the tools of those who read it."""
 
+import ast
 import fnmatch
 import itertools
 import os
@@ -358,6 +359,29 @@ def test_sections_stand_where_they_belong(aistart: Callable, isolated: Path) -> 
     ]
     assert places == sorted(places)
     assert readme.index("`retrain.yaml` calls") > readme.index("## Continuous integration")
+
+
+def test_every_module_of_the_engine_is_named(aistart: Callable, isolated: Path) -> None:
+    """In the engine's README, or in the first lines of the package of a feature."""
+    features = find_templates()["vision-classifier"].features
+    words = [word for name in features for word in ("--with", name)]
+    assert aistart("new", "vision-classifier", "demo", "-y", "--no-git", *words).exit_code == 0
+    engine = isolated / "demo/src/demo/engine"
+    readme = (engine / "README.md").read_text()
+    by_place = {"commands.py", "sections.py", "hooks.py", "strategies.py"}
+    assert all(f"`{name}`" in readme for name in by_place)
+    for package in sorted(path.parent for path in engine.rglob("__init__.py")):
+        rows = [line for line in readme.splitlines() if f"`{package.name}/`" in line]
+        text = "\n".join(
+            [ast.get_docstring(ast.parse((package / "__init__.py").read_text())), *rows]
+        )
+        text = readme if package == engine else text
+        modules = {path.name for path in package.glob("*.py")} - {"__init__.py"}
+        missing = {name for name in modules if f"`{name}`" not in text}
+        assert not missing - (by_place if package.parent == engine else set()), package
+        if package != engine:
+            named = {row.split("|")[1] for row in text.splitlines() if row.startswith("|")}
+            assert set(re.findall(r"`(\w+\.py)`", " ".join(named))) <= modules, package
 
 
 @pytest.mark.parametrize("uri", ["", "https://ml.example/a#b"])

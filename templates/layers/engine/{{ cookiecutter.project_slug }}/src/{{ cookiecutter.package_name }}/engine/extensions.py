@@ -6,8 +6,8 @@ A feature is a subpackage of the engine that a project has or lacks, such as ``r
 - ``sections.py`` holds ``SECTIONS``, further sections of the configuration, and may name in
   ``TRAINING`` and ``SERVING`` those of them that ``train`` and ``serve`` read;
 - ``hooks.py`` has functions with names of ``Hooks``;
-- ``strategies.py``, which ``engine/strategy`` looks for, makes the strategy of a run on more than one
-  device.
+- ``strategies.py``, which ``engine/strategy`` looks for, makes the strategy of a run on more than
+  one device.
 
 All are found by their place, so that nothing refers to a feature that is left out. None of them may
 import TensorFlow or Keras, except inside its functions: the help must be instant.

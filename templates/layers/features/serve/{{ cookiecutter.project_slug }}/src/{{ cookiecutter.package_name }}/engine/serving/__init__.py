@@ -6,9 +6,10 @@
 | `server.py` | uvicorn with bounds on slow clients, and the order of a shutdown |
 | `app.py`, `predictions.py`, `bodies.py`, `openapi.py` | routes, bodies as rows, documents |
 | `guard.py`, `keys.py`, `problems.py` | what every request passes; keys; refusals |
+| `row_checks.py`, `names.py` | the shape of rows; names that stand in paths, headers and logs |
 | `service.py`, `batcher.py`, `models.py`, `fast_path.py` | models, batches, answers |
 | `sources.py`, `loader.py` | finding, loading and following models |
-| `metrics.py`, `request_log.py` | what is measured and logged |
+| `metrics.py`, `request_log.py`, `notes.py` | what is measured, logged, done with answers later |
 | `protocol.py`, `tensors.py` | the Open Inference Protocol |
 | `page/`, `examples.py`, `feedback.py`, `feedback_files.py` | the page, and what people say |
 

@@ -1,10 +1,11 @@
 """Inputs of ``predict`` and of a served model: image files and their bytes."""
 
+import math
 import sys
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,23 @@ from .preprocessing import Preprocessing
 
 # Of a request, more than most cameras take: decoded, it is 75 MB, and several are at a time.
 MAX_MEGAPIXELS = 25
+# Of each 32 images together, as many as photos of phones have. At 144 megapixels a second, which is
+# what images take that hardly take bytes, a service answers a full queue of 256 in 22 seconds, and
+# gives nobody up (after 30 seconds).
+MAX_BATCH_MEGAPIXELS = 400
+BATCH = 32
+
+
+class CheckedFile(NamedTuple):
+    """The bytes of an image file that is small enough to be decoded."""
+
+    encoded: bytes
+    header: Header
+
+    @property
+    def pixels(self) -> int:
+        """How many it has."""
+        return self.header.height * self.header.width
 
 
 def read(words: list[str], config: Config, size: int) -> Iterator[Split]:
@@ -96,14 +114,11 @@ def read_requests(
         config: part of the engine's interface.
     """
 
-    def read_row(row: Mapping[str, Any]) -> tuple[np.ndarray, Header]:
-        check_fields(row, ("image",), required=("image",))
-        encoded = row["image"]
-        if not isinstance(encoded, bytes):
-            raise DataProblem("image: it must be the bytes of a file.")
+    def read_file(file: CheckedFile | DataProblem) -> tuple[np.ndarray, Header]:
+        if isinstance(file, DataProblem):
+            raise file
         try:
-            header = check_header(encoded, MAX_MEGAPIXELS)
-            return preprocessing.decode_one(encoded), header
+            return preprocessing.decode_one(file.encoded), file.header
         except DataProblem as problem:
             raise DataProblem(f"image: {problem}.") from None
         except tf.errors.InvalidArgumentError:
@@ -120,7 +135,37 @@ def read_requests(
 
         return ImageSplit(ids, np.array([]), fetch, in_memory=True, shapes=shapes)
 
-    return read_each(rows, read_row, make_split)
+    return read_each(_check_files(rows), read_file, make_split)
+
+
+def _check_files(rows: Sequence[Any]) -> list[CheckedFile | DataProblem]:
+    """Return the files of rows that may be decoded; a problem for each other row."""
+    files: list[CheckedFile | DataProblem] = [_check_file(row) for row in rows]
+    sizes = {i: file.pixels for i, file in enumerate(files) if isinstance(file, CheckedFile)}
+    limit = MAX_BATCH_MEGAPIXELS * math.ceil(len(rows) / BATCH)
+    total = 0
+    for position in sorted(sizes, key=sizes.__getitem__):  # the largest are the ones too many
+        total += sizes[position]
+        if total > limit * 1e6:
+            files[position] = DataProblem(
+                f"image: with the others that came at the same time it has more than {limit} "
+                "megapixels; send a smaller one, or send it again."
+            )
+    return files
+
+
+def _check_file(row: Any) -> CheckedFile | DataProblem:
+    try:
+        check_fields(row, ("image",), required=("image",))
+    except DataProblem as problem:
+        return problem
+    encoded = row["image"]
+    if not isinstance(encoded, bytes):
+        return DataProblem("image: it must be the bytes of a file.")
+    try:
+        return CheckedFile(encoded, check_header(encoded, MAX_MEGAPIXELS))
+    except DataProblem as problem:
+        return DataProblem(f"image: {problem}.")
 
 
 def make_file_split(paths: list[str], shapes: np.ndarray | None = None) -> ImageSplit:

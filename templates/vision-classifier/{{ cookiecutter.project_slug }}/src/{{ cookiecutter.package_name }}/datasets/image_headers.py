@@ -44,6 +44,8 @@ def read_header(encoded: bytes) -> Header:
 
 
 def _read_png(encoded: bytes) -> Header:
+    if encoded[12:16] != b"IHDR":  # libpng skips chunks before it, and takes its size from it
+        raise ValueError("the header does not come first")
     width, height, _, color = struct.unpack_from(">IIBB", encoded, 16)
     return Header(height, width, PNG_CHANNELS[color])
 

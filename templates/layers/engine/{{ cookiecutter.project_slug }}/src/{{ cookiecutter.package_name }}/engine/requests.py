@@ -1,4 +1,4 @@
-"""Rows to predict that somebody sent: what their readers in all domains share.
+"""Helpers that validate rows of prediction requests.
 
 It does not import TensorFlow: a service answers whether it lives before a model is loaded.
 """
@@ -22,14 +22,14 @@ MAX_SHOWN = 60  # characters of a name in a message
 
 
 def read_each(
-    rows: Sequence[Mapping[str, Any]],
-    read: Callable[[Mapping[str, Any]], Any],
+    rows: Sequence[Any],
+    read: Callable[[Any], Any],
     make_split: Callable[[np.ndarray, list[Any]], Split],
 ) -> Requests:
     """Read rows one by one; those that ``read`` refuses are problems.
 
     Args:
-        rows: as somebody sent them.
+        rows: as somebody sent them, or what was made of each.
         read: a row -> its raw input. Raises a ``DataProblem`` for a wrong one.
         make_split: names (size,) and raw inputs of the right rows -> their split.
     """

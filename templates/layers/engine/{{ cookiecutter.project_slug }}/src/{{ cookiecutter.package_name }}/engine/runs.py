@@ -7,18 +7,29 @@ A run's folder holds ``config.yaml``, ``record.json`` (what is known from the st
 """
 
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, NamedTuple, TypedDict, cast
 
-from .config_fields import BaseConfig
+from .config_fields import BaseConfig, TrackingFields
 from .errors import ProjectError, UsageProblem, unknown
 from .files import project_root, write_json, write_text
 from .locks import Lock, try_lock
+
+REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<number>\d+))")
+
+
+class RegisteredModel(NamedTuple):
+    """What a URI ``models:/NAME/7`` or ``models:/NAME@ALIAS`` names: one of the two is None."""
+
+    name: str
+    number: int | None
+    alias: str | None
 
 
 class Seconds(TypedDict):
@@ -213,6 +224,40 @@ def all_runs() -> list[Run]:
 def is_model_uri(name: str) -> bool:
     """Return whether an MLflow URI (``models:/NAME/1``) names a model, and not a run's id."""
     return ":/" in name
+
+
+def read_registered(uri: str) -> RegisteredModel | None:
+    """Return what a URI names in the registry; None if it is another MLflow URI."""
+    found = REGISTERED.fullmatch(uri)
+    if found is None:
+        return None
+    number = found["number"]
+    return RegisteredModel(found["name"], None if number is None else int(number), found["alias"])
+
+
+def find_model_version(uri: str, tracking: TrackingFields, field: str = "--run") -> str:
+    """Return the version that an MLflow model URI names now, as services and reports call it.
+
+    Args:
+        uri: see ``is_model_uri``.
+        tracking: says where MLflow is.
+        field: what the URI was given for, for messages.
+
+    Raises:
+        UsageProblem: no version has this alias.
+        ProjectError: the registry does not answer.
+    """
+    model = read_registered(uri)
+    if model is None:
+        return uri.split(":/", 1)[1].strip("/")
+    number = model.number
+    if model.alias:
+        from .tracking.registry import Registry  # MLflow takes a second to import
+
+        number = Registry(model.name, tracking).number_behind(model.alias)
+    if number is None:
+        raise UsageProblem(f"{field}: {uri!r}: no version has this alias.")
+    return str(number)
 
 
 def find_run(name: str, field: str = "--run") -> Run:

@@ -52,6 +52,53 @@ def test_a_removed_key_is_refused_by_a_running_service(
     assert known.find(other) is None
 
 
+def test_a_file_that_nobody_may_read_counts_as_empty(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(keys, "LOOK_SECONDS", 0.0)
+    events = keys.request_log.events
+    monkeypatch.setattr(events, "propagate", True)
+    file = own_folder / "keys.json"
+    key = keys.add(file, "shop")
+    known = keys.Keys(file)
+
+    def refuse(*words: object, **options: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_text", refuse)
+        file.touch()
+        assert known.find(key) is None
+        assert known.find(key) is None
+        assert [record.message for record in caplog.records] == [
+            "no key is valid: the file of keys cannot be read"
+        ]
+        with pytest.raises(DataProblem, match="cannot be read: Permission denied"):
+            keys.Keys(file)
+    assert known.find(key) == "shop"
+
+
+def test_a_file_keeps_its_mode_and_its_owner(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = own_folder / "keys.json"
+    keys.add(file, "shop")
+    assert not keys.Keys(file).is_open
+    file.chmod(0o644)
+    keys.add(file, "app")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o644
+    assert keys.Keys(file).is_open
+
+    def refuse(*words: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(keys.os, "chown", refuse)
+    with pytest.raises(DataProblem, match="belongs to another user"):
+        keys.remove(file, "app")
+    assert keys.names(file) == ["shop", "app"]
+    assert [path.name for path in own_folder.iterdir() if path.name.startswith(".")] == []
+
+
 @pytest.mark.parametrize("content", ["", "[]", "{}", json.dumps({"keys": [{"name": "x"}]})])
 def test_a_damaged_file_is_refused(own_folder: Path, content: str) -> None:
     file = own_folder / "keys.json"

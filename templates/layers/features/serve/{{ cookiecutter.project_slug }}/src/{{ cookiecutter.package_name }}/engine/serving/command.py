@@ -20,6 +20,7 @@ from ..extensions import find_serving_sections
 from ..files import project_root
 from ..runs import find_run, is_model_uri
 from . import keys as key_file
+from .sections import LOOPBACK
 from .sources import Source
 
 DEFAULT_KEYS_FILE = ".env.keys.json"  # which .gitignore and .dockerignore cover
@@ -61,10 +62,10 @@ def _shown_fields(project: Project) -> type[BaseConfig]:
     """Return the sections that matter to a service; those of training are the run's own."""
     own = ["serve", *find_serving_sections()]
     fields = add_sections(project.config, own).model_fields
-    shown: dict[str, Any] = {
+    sections: dict[str, Any] = {
         name: (fields[name].annotation, fields[name]) for name in (*own, "tracking")
     }
-    return cast("type[BaseConfig]", create_model("Shown", __base__=Section, **shown))
+    return cast("type[BaseConfig]", create_model("Shown", __base__=Section, **sections))
 
 
 def find_sources(run: str | None, models: Sequence[str]) -> list[Source]:
@@ -105,8 +106,11 @@ def _serve(
     request_log.start(config.serve.log_level)
     address = "{}:{}".format(*opened.getsockname()[:2])
     request_log.events.info("listening", extra={"facts": {"address": address}})
-    if keys is None and config.serve.host not in ("127.0.0.1", "localhost", "::1"):
+    if keys is None and config.serve.host not in LOOPBACK:
         text = "anyone who reaches this address may ask: there are no keys (serve.keys_file)"
+        request_log.events.warning(text)
+    if keys is not None and keys.is_open:
+        text = "others may read the file of keys: chmod o-r (serve.keys_file)"
         request_log.events.warning(text)
 
     async def main() -> bool:

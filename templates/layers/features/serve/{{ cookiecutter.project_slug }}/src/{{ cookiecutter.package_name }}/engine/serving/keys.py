@@ -8,8 +8,8 @@ import hashlib
 import hmac
 import json
 import os
-import re
 import secrets
+import stat
 import tempfile
 import time
 from datetime import UTC, datetime
@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataProblem, UsageProblem, unknown
+from . import request_log
+from .names import check_name
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 LOOK_SECONDS = 1.0  # after which a change of the file counts
 
 
@@ -31,9 +32,10 @@ class Keys:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._stamp = _stamp(path)  # before it is read: what is written meanwhile is read again
         self._entries = _read(path)
-        self._stamp = _stamp(path)
         self._looked = time.monotonic()
+        self._problem = ""  # that was logged last
 
     def find(self, key: str) -> str | None:
         """Return the name of a key; None if it is no key."""
@@ -50,13 +52,23 @@ class Keys:
         if now - self._looked < LOOK_SECONDS:
             return
         self._looked = now
-        if (stamp := _stamp(self.path)) == self._stamp:
+        stamp = _stamp(self.path)
+        if stamp == self._stamp and not self._problem:
             return
+        self._stamp, problem = stamp, ""
         try:
             self._entries = _read(self.path)
-        except DataProblem:
-            self._entries = []  # of a file that is gone or damaged, no key counts
-        self._stamp = stamp
+        except DataProblem as error:
+            self._entries, problem = [], str(error)  # of a file that cannot be read, no key counts
+        if problem and problem != self._problem:
+            text = "no key is valid: the file of keys cannot be read"
+            request_log.events.error(text, extra={"facts": {"reason": problem}})
+        self._problem = problem
+
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody on this machine may read the file."""
+        return bool(self.path.stat().st_mode & stat.S_IROTH)
 
 
 def add(path: Path, name: str) -> str:
@@ -69,10 +81,7 @@ def add(path: Path, name: str) -> str:
     Raises:
         UsageProblem: the name is not allowed or taken.
     """
-    if not NAME.fullmatch(name):
-        raise UsageProblem(
-            f"keys: {name!r} is no name; allowed are letters, digits, '.', '_' and '-'."
-        )
+    check_name(name, "keys")
     entries = _read(path) if path.exists() else []
     if any(entry["name"] == name for entry in entries):
         raise UsageProblem(f"keys: {name!r} has a key; remove it first: serve keys remove {name}.")
@@ -117,16 +126,36 @@ def _read(path: Path) -> list[dict[str, Any]]:
         raise DataProblem(
             f"serve.keys_file: {str(path)!r} does not exist; make a key: serve keys add NAME."
         ) from None
+    except OSError as error:
+        raise DataProblem(
+            f"serve.keys_file: {str(path)!r} cannot be read: {error.strerror}."
+        ) from None
     except (ValueError, KeyError, TypeError):
         pass
     raise DataProblem(f"serve.keys_file: {str(path)!r} is no file of keys.")
 
 
 def _write(path: Path, entries: list[dict[str, Any]]) -> None:
+    """Write the file in one step; a new one is its owner's alone, an old one keeps its rights.
+
+    Raises:
+        DataProblem: it belongs to another user, who could not read it afterwards.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".", dir=path.parent)  # nobody else may read it
+    handle, name = tempfile.mkstemp(prefix=".", dir=path.parent)
     beside = Path(name)
     try:
+        if path.exists():
+            before = path.stat()
+            beside.chmod(stat.S_IMODE(before.st_mode))
+            try:
+                os.chown(handle, before.st_uid, before.st_gid)
+            except PermissionError:
+                os.close(handle)
+                raise DataProblem(
+                    f"serve.keys_file: {str(path)!r} belongs to another user; "
+                    "change it as that user."
+                ) from None
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(json.dumps({"keys": entries}, indent=2) + "\n")
             file.flush()
@@ -136,9 +165,9 @@ def _write(path: Path, entries: list[dict[str, Any]]) -> None:
         beside.unlink(missing_ok=True)
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def _stamp(path: Path) -> tuple[int, ...] | None:
     try:
         status = path.stat()
     except OSError:
         return None
-    return status.st_mtime_ns, status.st_size
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino

@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from ..config_fields import Section
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")  # hosts that only this machine reaches
+
 
 class ServeFields(Section):
     """How predictions are served."""
@@ -40,7 +42,7 @@ class ServeFields(Section):
     )
     follow_seconds: float = Field(30, gt=0, description="seconds between two looks for a new model")
     feedback: str = Field(
-        "", description="folder for what people say of answers; empty: nothing is kept"
+        "", description="folder for feedback on predictions; empty: nothing is kept"
     )
     log_level: Literal["info", "warning"] = Field(
         "info", description="warning: no line for each request"

@@ -1,6 +1,5 @@
 """Where models come from: runs on disk, and MLflow. Must not import TensorFlow."""
 
-import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,11 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config_fields import BaseConfig
-from ..errors import UsageProblem
-from ..runs import find_run, is_model_uri
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<number>\d+))")
+from ..runs import find_model_version, find_run, is_model_uri, read_registered
+from .names import check_name
 
 
 @dataclass(frozen=True)
@@ -28,10 +24,7 @@ class Source:
     run: str
 
     def __post_init__(self) -> None:
-        if not NAME.fullmatch(self.name):
-            raise UsageProblem(
-                f"--model: {self.name!r} is no name; allowed are letters, digits, '.', '_' and '-'."
-            )
+        check_name(self.name, "--model")
 
     @property
     def moves(self) -> bool:
@@ -46,12 +39,14 @@ class Files:
     Attributes:
         version: id of the run or version in the registry.
         weights_sha256: of the weights as the run wrote them; None: unknown.
+        registered_name: in the registry; '' for a run.
     """
 
     version: str
     model_file: Path
     config_file: Path
     weights_sha256: str | None = None
+    registered_name: str = ""
 
 
 def find_version(source: Source, config: BaseConfig) -> str:
@@ -65,19 +60,9 @@ def find_version(source: Source, config: BaseConfig) -> str:
         UsageProblem: there is no such run.
         ProjectError: the registry does not answer.
     """
-    if not is_model_uri(source.run):
-        return find_run(source.run).id
-    found = REGISTERED.fullmatch(source.run)
-    if found is None:
-        return source.run.split(":/", 1)[1].strip("/")
-    if not (alias := found["alias"]):
-        return found["number"]
-    from ..tracking.registry import Registry  # MLflow takes a second to import
-
-    number = Registry(found["name"], config.tracking).number_behind(alias)
-    if number is None:
-        raise UsageProblem(f"--run: {source.run!r}: no version has this alias.")
-    return str(number)
+    if is_model_uri(source.run):
+        return find_model_version(source.run, config.tracking)
+    return find_run(source.run).id
 
 
 @contextmanager
@@ -97,8 +82,8 @@ def open_files(source: Source, version: str, config: BaseConfig) -> Iterator[Fil
         weights = run.summary["weights_sha256"] if run.summary else None
         yield Files(version, run.model_file, run.config_file, weights)
         return
-    found = REGISTERED.fullmatch(source.run)
-    if found is None:
+    model = read_registered(source.run)
+    if model is None:
         from ..tracking.sender import fetch_model
 
         folder = fetch_model(source.run, config, "--run")
@@ -106,7 +91,7 @@ def open_files(source: Source, version: str, config: BaseConfig) -> Iterator[Fil
         return
     from ..tracking.registry import Registry, Version
 
-    registry = Registry(found["name"], config.tracking)
+    registry = Registry(model.name, config.tracking)
     with tempfile.TemporaryDirectory() as temporary:
         stored = registry.fetch(Version(int(version), None, {}), Path(temporary))
-        yield Files(version, stored.model_file, stored.config_file)
+        yield Files(version, stored.model_file, stored.config_file, registered_name=model.name)

@@ -101,8 +101,8 @@ class Artifact:
             answers: to all of them, in their order.
         """
         if not self.task.explains_each_score:
-            for answer, told in zip(answers, self.explain(split), strict=True):
-                answer["explanation"] = told.to_json()
+            for answer, explanation in zip(answers, self.explain(split), strict=True):
+                answer["explanation"] = explanation.to_json()
             return
         positions = np.repeat(np.arange(len(answers)), [len(row["scores"]) for row in answers])
         names = [name for answer in answers for name in answer["scores"]]

@@ -1,4 +1,4 @@
-"""What people say of answers is kept as data: bounded, whole, and of patients nothing."""
+"""Feedback on predictions is kept as data: bounded, whole, and of patients nothing."""
 
 import asyncio
 import base64
@@ -97,7 +97,7 @@ def test_what_cannot_be_true_is_refused(tmp_path: Path, content: Any, status: in
     answer = send(tmp_path / "kept", content)
     assert answer.status == status
     assert str(tmp_path) not in answer.json()["error"]
-    assert list((tmp_path / "kept").iterdir()) == []
+    assert [path.name for path in (tmp_path / "kept").iterdir()] == [".gitignore"]
 
 
 def test_what_is_no_json_is_refused(tmp_path: Path) -> None:

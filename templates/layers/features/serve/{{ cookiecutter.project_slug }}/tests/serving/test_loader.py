@@ -1,6 +1,9 @@
 """Following a source: a new model beside the old one, and back if it does not load."""
 
 import asyncio
+import gc
+import time
+import weakref
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -101,6 +104,31 @@ def test_it_takes_the_new_version_and_keeps_the_old_one_if_that_does_not_load(
         registry.version = "4"
         await until(lambda: service.models["echo"].version == "4")
         assert count(service, "loaded") == 3
+
+    follow(test)
+
+
+def test_the_old_model_is_gone_before_the_new_one_is_kept_out_of_collections(
+    follow: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    olds = list[weakref.ref[EchoModel]]()
+    are_there = list[bool]()
+
+    def settle() -> None:
+        gc.collect()
+        are_there.extend(old() is not None for old in olds)
+
+    async def test(registry: Registry, service: Service) -> None:
+        monkeypatch.setattr(loading, "settle_memory", settle)
+        await until(lambda: service.is_ready)
+        service.put(EchoModel(version="1", work=lambda rows: time.sleep(0.3)))
+        olds.append(weakref.ref(service.models["echo"]))
+        answer = asyncio.create_task(service.answer("echo", [{"number": 1}]))
+        await asyncio.sleep(0.05)
+        registry.version = "2"
+        await until(lambda: are_there)
+        assert are_there == [False]
+        assert (await answer)[0]["prediction"] == "1"
 
     follow(test)
 

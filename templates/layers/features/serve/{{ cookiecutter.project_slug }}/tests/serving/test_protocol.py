@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from {{ cookiecutter.package_name }}.engine.serving import tensors
 from {{ cookiecutter.package_name }}.engine.serving.app import create_app
 from {{ cookiecutter.package_name }}.engine.serving.protocol import read_inference
 
@@ -222,9 +223,10 @@ WEIGHT = tensor("weight", "FP64", [1], [1.5])
         ({"inputs": [WEIGHT | {"shape": [-1]}]}, "the shape must be a list of whole"),
         ({"inputs": [WEIGHT | {"shape": [True]}]}, "the shape must be a list of whole"),
         ({"inputs": [WEIGHT | {"shape": [2]}]}, "not as many values"),
-        ({"inputs": [WEIGHT | {"shape": [2**62, 2**62]}]}, "not as many values"),
-        ({"inputs": [tensor("tags", "BYTES", [2**60, 0], [])]}, "1 to 100,000 rows"),
-        ({"inputs": [tensor("weight", "FP64", [0], [])]}, "1 to 100,000 rows"),
+        ({"inputs": [WEIGHT | {"shape": [2**62, 2**62]}]}, r"must be \[rows\] or"),
+        ({"inputs": [tensor("tags", "BYTES", [1, 10_001], [""])]}, "at most 10,000 items"),
+        ({"inputs": [tensor("tags", "BYTES", [1, 2], [["a", "b", "c"]])]}, "not as many values"),
+        ({"inputs": [tensor("weight", "FP64", [0], [])]}, "at least 1 row"),
         ({"inputs": [WEIGHT | {"data": ["1.5"]}]}, "not of the datatype FP64"),
         ({"inputs": [WEIGHT | {"data": [True]}]}, "not of the datatype FP64"),
         ({"inputs": [WEIGHT | {"data": {}}]}, "it has no data"),
@@ -266,7 +268,7 @@ def test_wrong_lengths_of_the_header(length: str | None, content: bytes) -> None
         headers[HEADER] = length
     elif length is not None:
         with pytest.raises(Exception, match="no number of bytes"):
-            read_inference(body, length, SCHEMA)
+            read_inference(body, length, SCHEMA, 128)
         return
     assert send(body, **headers)[0].status == 400
 
@@ -294,7 +296,20 @@ def test_wrong_sizes_of_bytes(datatype: str, shape: list[int], size: Any, conten
         [tensor(name, datatype, shape, parameters={"binary_data_size": size})], content
     )
     answer, rows = send(body, **headers)
-    assert (answer.status, rows) == (400, [])
+    assert (answer.status, rows) == (413 if max(shape) > 128 else 400, [])
+
+
+def test_rows_are_counted_before_values_become_objects(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tensors, "read_tensor", pytest.fail)
+    for inputs in (
+        [tensor("weight", "FP64", [129], [1.5] * 129)],
+        [tensor("tags", "BYTES", [2**60, 0], [])],
+    ):
+        answer, _ = send({"inputs": inputs})
+        assert (answer.status, answer.json()["error"]) == (
+            413,
+            "A request may have at most 128 rows.",
+        )
 
 
 def test_texts_must_be_unicode_and_files_need_not() -> None:

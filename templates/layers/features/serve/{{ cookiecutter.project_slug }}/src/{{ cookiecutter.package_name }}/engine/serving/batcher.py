@@ -12,7 +12,8 @@ from typing import Any
 
 from .problems import NotReady, Overloaded
 
-Answers = list[dict[str, Any]]
+Answer = dict[str, Any]
+Answers = list[Answer]
 
 
 @dataclass(frozen=True, eq=False)

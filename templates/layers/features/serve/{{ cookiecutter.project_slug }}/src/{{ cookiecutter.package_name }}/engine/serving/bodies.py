@@ -10,10 +10,12 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from .problems import Refused
+from .row_checks import list_types
 
 Row = dict[str, Any]
 JSON, FORM = "application/json", "multipart/form-data"
 MAX_PARTS = 1_000  # of a form
+MISSING = object()
 
 
 class _Parser(MultiPartParser):
@@ -45,7 +47,8 @@ async def read_rows(
     if content_type == FORM:
         return [await _read_form(headers, body, schema)], False
     for name, field in schema["properties"].items():
-        if fnmatchcase(content_type, field.get("contentMediaType", "")):
+        media_type = field.get("contentMediaType")
+        if media_type and fnmatchcase(content_type, media_type):
             return [{name: _read_raw(body, field, options)}], False
     allowed = ", ".join(list_content_types(schema))
     raise Refused(415, f"The Content-Type must be one of {allowed}.")
@@ -103,25 +106,23 @@ async def _read_form(headers: Headers, body: bytes, schema: Mapping[str, Any]) -
             row[name] = content if is_binary else _parse(_decode_text(content), field, name)
         elif value:
             row[name] = _parse(value, field, name)
-        elif "null" in _list_types(field):  # a form sends fields that nobody has filled in
+        elif "null" in list_types(field):  # a form sends fields that nobody has filled in
             row[name] = None
     return row
 
 
-def _list_types(field: Mapping[str, Any]) -> list[str]:
-    allowed = field.get("type", "string")
-    return [allowed] if isinstance(allowed, str) else allowed
-
-
 def _parse(text: str, field: Mapping[str, Any], name: str) -> Any:
     """Return the value of a field of a form as JSON would give it."""
-    types = _list_types(field)
+    types = list_types(field)
     if "string" in types:
         return text
     try:
-        return orjson.loads(text)
+        value = orjson.loads(text)
     except orjson.JSONDecodeError:
-        if "array" in types:
-            separator = field.get("x-separator", ",")
-            return [part.strip() for part in text.split(separator) if part.strip()]
-    raise Refused(422, f"{name}: it must be of type {' or '.join(sorted(types))}.", name)
+        value = MISSING
+    if "array" in types and not isinstance(value, list):  # 42 is an item, and no number
+        separator = field.get("x-separator", ",")
+        return [part.strip() for part in text.split(separator) if part.strip()]
+    if value is MISSING:
+        raise Refused(422, f"{name}: it must be of type {' or '.join(sorted(types))}.", name)
+    return value

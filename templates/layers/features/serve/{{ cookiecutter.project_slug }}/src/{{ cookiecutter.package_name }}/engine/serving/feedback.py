@@ -1,4 +1,4 @@
-"""What people say of answers: ``POST /feedback``, only where ``serve.feedback`` names a folder."""
+"""Feedback on predictions: ``POST /feedback``, only where ``serve.feedback`` names a folder."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -104,7 +104,7 @@ async def _answer_again(service: Any, model: Any, feedback: Feedback) -> Mapping
     """Return the answer that is meant, so that nothing is kept which the model never said."""
     if not feedback.row:
         raise Refused(422, "Feedback needs the row that was asked.", "row")
-    (answer,) = await service.answer(model.name, [feedback.row])
+    (answer,) = await service.answer(model.name, [feedback.row], is_repeat=True)
     if "error" in answer:
         raise Refused(422, str(answer["error"]), "row")
     if feedback.prediction not in (None, answer["prediction"]):

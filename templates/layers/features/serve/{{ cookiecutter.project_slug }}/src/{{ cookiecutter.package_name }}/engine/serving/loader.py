@@ -46,8 +46,8 @@ class Loader:
             is_complete = len(self.service.models) == len(self.sources)
             if is_complete:
                 self.service.problem = ""
-            followed = fields.follow and any(source.moves for source in self.sources)
-            if is_complete and not followed:
+            may_change = fields.follow and any(source.moves for source in self.sources)
+            if is_complete and not may_change:
                 return
             await asyncio.sleep(fields.follow_seconds)
 
@@ -74,7 +74,8 @@ class Loader:
         self.service.metrics.reloads.labels(name, "loaded").inc()
         facts = {"model": name, "version": version, "before": current.version if current else None}
         events.info("model loaded", extra={"facts": facts})
-        del current
+        del current, model
+        await self.service.wait_for_replaced()  # they would be kept for ever otherwise
         await in_thread(settle_memory)
 
     def _load(self, source: Source, version: str) -> "LoadedModel":
@@ -93,8 +94,8 @@ class Loader:
             self._refused[name] = version  # not again and again
         reason = str(error) if isinstance(error, ProjectError) else describe(error)
         if name not in self.service.models:
-            said = "is refused" if is_file_wrong else "cannot be loaded"
-            self.service.problem = f"The model {name} {said}; the service's log says why."
+            state = "is refused" if is_file_wrong else "cannot be loaded"
+            self.service.problem = f"The model {name} {state}; the service's log says why."
             # Without it nothing is answered: look again, the file may be put back.
             self._refused.pop(name, None)
         if self._problems.get(name) == reason:

@@ -39,6 +39,9 @@ class Metrics:
             "predictions", "Answers by what they predict", ["model", "prediction"], registry=own
         )
         self.wrong_rows = Counter("wrong_rows", "Rows that were refused", ["model"], registry=own)
+        self.dropped_rows = Counter(
+            "dropped_rows", "Rows that monitoring had no time for", ["model"], registry=own
+        )
         self.model = Gauge(
             "model_info", "1 for the version in use", ["model", "version"], registry=own
         )

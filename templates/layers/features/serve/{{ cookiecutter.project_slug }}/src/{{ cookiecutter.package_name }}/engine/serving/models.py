@@ -9,10 +9,10 @@ from ..artifact import Artifact, load
 from ..errors import DataProblem
 from ..interfaces import Requests, Split, Task
 from ..requests import decode_bytes
+from .batcher import Answer
 from .fast_path import Predict, make_predict
+from .row_checks import WrongRow
 from .sources import Files
-
-Answer = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class LoadedModel:
         schema: JSON Schema of a row, see ``Task.request_schema``.
         predict: a split -> outputs.
         example: a row and the model's answer to it.
+        registered_name: in the registry; '' for a run.
     """
 
     name: str
@@ -35,6 +36,7 @@ class LoadedModel:
     schema: dict[str, Any]
     predict: Predict
     example: tuple[dict[str, Any], Answer] = field(default=({}, {}))
+    registered_name: str = ""
 
     @property
     def task(self) -> Task:
@@ -85,6 +87,8 @@ class LoadedModel:
         decoded, problems = dict[int, Any](), dict[int, str]()
         for position, row in enumerate(rows):
             try:
+                if isinstance(row, WrongRow):
+                    raise DataProblem(row.problem)
                 if not isinstance(row, Mapping):
                     raise DataProblem("A row must be an object.")
                 decoded[position] = decode_bytes(row, self.schema)
@@ -116,20 +120,33 @@ def load_model(name: str, files: Files, task: Task, config: Any, max_batch: int)
         raise DataProblem("model file: it was changed after the run had written it.")
     preprocessing = artifact.preprocessing
     schema = task.request_schema(preprocessing)
-    row = schema["examples"][0]
 
     def predict_slowly(split: Split) -> Any:
         return artifact.predict_split(split, max_batch)
 
     model = LoadedModel(name, files.version, artifact, config, schema, predict_slowly)
-    examples = [model.read([example] * 2) for example in schema["examples"]]
-    for problem in (text for read in examples for text in read.problems.values()):
-        raise DataProblem(f"task.py: an example of request_schema is wrong: {problem}")
-    splits = [read.split for read in examples]
-    model = replace(model, predict=make_predict(artifact, splits, max_batch))
+    row, splits = _read_examples(model)
+    predict = make_predict(artifact, splits, max_batch)
+    model = replace(model, predict=predict, registered_name=files.registered_name)
     size = 1
     while size < max_batch:
         model.answer([row] * size)
         size *= 2
     model.answer([row] * max_batch)
     return replace(model, example=(row, model.answer([row])[1][0]))
+
+
+def _read_examples(model: LoadedModel) -> tuple[dict[str, Any], list[Split]]:
+    """Return the first example of the schema that is right, and all that are, as splits of two.
+
+    Examples may need what is not at hand where the model is served, such as histories of users.
+
+    Raises:
+        DataProblem: none is right.
+    """
+    examples = [(row, model.read([row] * 2)) for row in model.schema["examples"]]
+    right = [(row, requests.split) for row, requests in examples if not requests.problems]
+    if not right:
+        problem = next(iter(examples[0][1].problems.values()))
+        raise DataProblem(f"task.py: no example of request_schema is right: {problem}")
+    return right[0][0], [split for _, split in right]

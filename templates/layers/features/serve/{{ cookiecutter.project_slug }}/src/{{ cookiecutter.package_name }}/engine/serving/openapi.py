@@ -44,8 +44,8 @@ def describe(app: FastAPI, service: Service) -> dict[str, Any]:
     for model in models:
         parameters = [p for p in template["parameters"] if p["in"] != "path"]
         own = {"operationId": f"predict_{model.name}", "summary": f"Predict with {model.name}"}
-        described = template | {"parameters": parameters} | own | _describe_prediction(model)
-        paths[f"/models/{model.name}/predict"] = {"post": described}
+        operation = template | {"parameters": parameters} | own | _describe_prediction(model)
+        paths[f"/models/{model.name}/predict"] = {"post": operation}
     document.setdefault("components", {})["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer"},
         "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},

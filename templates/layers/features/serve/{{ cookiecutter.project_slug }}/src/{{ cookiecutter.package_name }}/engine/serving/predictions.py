@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from .batcher import Answer
 from .bodies import read_rows
 from .problems import Refused, json_response
-from .service import Answer, Service
+from .service import Service
 
 if TYPE_CHECKING:
     from .models import LoadedModel
@@ -49,10 +50,11 @@ def describe(model: LoadedModel) -> dict[str, Any]:
 
 
 async def _predict(service: Service, name: str | None, request: Request, explain: bool) -> Response:
-    model = service.find(name)
     if not PARAMETERS.issuperset(request.query_params):
         raise Refused(422, f"The only parameter of the URL is {', '.join(PARAMETERS)}.")
-    rows, is_array = await read_rows(request.headers, await request.body(), model.schema)
+    body = await request.body()
+    model = service.find(name)  # now: another version may have come with the body
+    rows, is_array = await read_rows(request.headers, body, model.schema)
     answers = await service.answer(model.name, rows, explain)
     if is_array:
         status = 422 if all("error" in answer for answer in answers) else 200

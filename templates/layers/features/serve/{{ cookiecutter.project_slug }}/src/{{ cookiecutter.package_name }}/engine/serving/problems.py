@@ -43,6 +43,13 @@ class Overloaded(Refused):
         super().__init__(503, text, headers={"Retry-After": "1"})
 
 
+class TooManyRows(Refused):
+    """A request has more rows than one may have."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, f"A request may have at most {limit} rows.")
+
+
 class NotReady(Refused):
     """The model is not loaded."""
 

@@ -6,6 +6,7 @@ scores of an answer are two tensors: ``labels`` and, in the same order, ``scores
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,17 +18,18 @@ from starlette.responses import Response
 from .. import PROGRAM
 from ..requests import shorten
 from . import tensors
-from .problems import Refused, UnknownModel, json_response
+from .problems import Refused, TooManyRows, UnknownModel, json_response
+from .row_checks import list_types, max_items
 from .tensors import BYTES, DATATYPES, Tensor
 
 if TYPE_CHECKING:
+    from .batcher import Answer
     from .models import LoadedModel
-    from .service import Answer, Service
+    from .service import Service
 
 VERSION = "2"  # of the protocol
 HEADER_LENGTH = "Inference-Header-Content-Length"  # of the JSON in front of the bytes
 MAX_TENSORS = 1_000
-MAX_ROWS = 100_000  # that a shape may claim; the service itself takes fewer
 PLATFORM = "keras"
 
 
@@ -87,10 +89,10 @@ def _add_model_routes(
         parameters: in the path.
     """
     text = {"required": True, "schema": {"type": "string"}}
-    described = {"parameters": [{"name": name, "in": "path", **text} for name in parameters]}
+    extra = {"parameters": [{"name": name, "in": "path", **text} for name in parameters]}
     body = {"requestBody": {"required": True, "content": {"application/json": {}}}}
 
-    @routes.get(path, summary="Inputs and outputs of a model", openapi_extra=described)
+    @routes.get(path, summary="Inputs and outputs of a model", openapi_extra=extra)
     async def metadata(request: Request) -> Response:
         model = _find(service, request)
         _, answer = model.example  # known already, so that nobody counts it as a prediction
@@ -107,20 +109,21 @@ def _add_model_routes(
             }
         )
 
-    @routes.get(f"{path}/ready", summary="Whether a model answers", openapi_extra=described)
+    @routes.get(f"{path}/ready", summary="Whether a model answers", openapi_extra=extra)
     async def ready(request: Request) -> Response:
         return json_response({"name": _find(service, request).name, "ready": True})
 
-    @routes.post(f"{path}/infer", summary="Predict with tensors", openapi_extra=described | body)
+    @routes.post(f"{path}/infer", summary="Predict with tensors", openapi_extra=extra | body)
     async def infer(request: Request) -> Response:
-        model = _find(service, request)
+        body = await request.body()
+        model = _find(service, request)  # now: another version may have come with the body
         length = request.headers.get(HEADER_LENGTH)
-        asked = read_inference(await request.body(), length, model.schema)
-        answers = await service.answer(model.name, asked.rows, asked.explain)
+        inference = read_inference(body, length, model.schema, service.fields.max_rows)
+        answers = await service.answer(model.name, inference.rows, inference.explain)
         for number, answer in enumerate(answers, start=1):
             if "error" in answer:  # the protocol knows no answers to some of the rows
                 raise Refused(400, f"row {number}: {answer['error']}")
-        return _respond(model, asked, make_outputs(answers))
+        return _respond(model, inference, make_outputs(answers))
 
 
 def _find(service: Service, request: Request) -> LoadedModel:
@@ -138,25 +141,34 @@ def _find(service: Service, request: Request) -> LoadedModel:
 # === Requests ===
 
 
-def read_inference(body: bytes, header_length: str | None, schema: Mapping[str, Any]) -> Inference:
+def read_inference(
+    body: bytes, header_length: str | None, schema: Mapping[str, Any], max_rows: int
+) -> Inference:
     """Read a request.
 
     Args:
         body: JSON, and behind it the bytes of tensors.
         header_length: of the JSON; None: all of it.
         schema: of a row.
+        max_rows: that a request may have.
 
     Raises:
         Refused: it is not as the protocol has it, or its fields are not those of the model.
     """
     content, binary = _split_body(body, header_length)
     inputs = _read_list(content, "inputs")
-    read: dict[str, Tensor] = {}
+    headers: dict[str, Tensor] = {}
     for item in inputs:
-        tensor, size = tensors.read_tensor(item, binary)
-        if tensor.name in read:
-            raise Refused(400, f"inputs: {shorten(tensor.name)}: it occurs twice.")
-        read[tensor.name], binary = tensor, binary[size:]
+        header = tensors.read_header(item)
+        if header.name in headers:
+            raise Refused(400, f"inputs: {shorten(header.name)}: it occurs twice.")
+        headers[header.name] = header
+    check_headers(list(headers.values()), schema, max_rows)
+    read = list[Tensor]()
+    for header, item in zip(headers.values(), inputs, strict=True):
+        tensor, size = tensors.read_tensor(header, item, binary)
+        read.append(tensor)
+        binary = binary[size:]
     if binary:
         raise Refused(400, "The body is longer than its tensors.")
     key, parameters = content.get("id", ""), content.get("parameters") or {}
@@ -167,7 +179,7 @@ def read_inference(body: bytes, header_length: str | None, schema: Mapping[str, 
     is_binary = parameters.get("binary_data_output") is True
     return Inference(
         key=key,
-        rows=make_rows(list(read.values()), schema),
+        rows=make_rows(read, schema),
         explain=parameters.get("explain") is True,
         outputs=_read_outputs(content, is_binary),
         binary=is_binary,
@@ -214,36 +226,62 @@ def _read_outputs(content: Mapping[str, Any], is_binary: bool) -> dict[str, bool
     return outputs
 
 
+def check_headers(inputs: Sequence[Tensor], schema: Mapping[str, Any], max_rows: int) -> None:
+    """Check fields, datatypes and shapes, before any value becomes an object.
+
+    Args:
+        inputs: tensors without values.
+        schema: of a row.
+        max_rows: that a request may have.
+
+    Raises:
+        Refused: a field is unknown, of another type or too wide, or the tensors differ in rows.
+    """
+    size, properties = inputs[0].shape[0], schema["properties"]
+    for tensor in inputs:
+        name, field = shorten(tensor.name), properties.get(tensor.name)
+        if field is None:
+            known = ", ".join(properties)
+            raise Refused(400, f"inputs: {name}: there is no such field, only {known}.")
+        kind = _kind(field)
+        if tensor.datatype not in DATATYPES[kind]:
+            raise Refused(400, f"inputs: {name}: its datatype must be {DATATYPES[kind][0]}.")
+        if tensor.shape[0] != size:
+            raise Refused(400, "inputs: all tensors must have as many rows.")
+        width = math.prod(tensor.shape[1:])
+        if kind == "array" and len(tensor.shape) == 2:
+            if width > max_items(field):
+                limit = f"{max_items(field):,}"
+                raise Refused(400, f"inputs: {name}: a row may have at most {limit} items.")
+        elif width != 1:
+            raise Refused(400, f"inputs: {name}: its shape must be [rows] or [rows, 1].")
+    if not size:
+        raise Refused(400, "inputs: the first dimension must be at least 1 row.")
+    if size > max_rows:
+        raise TooManyRows(max_rows)
+
+
 def make_rows(inputs: Sequence[Tensor], schema: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return the rows that tensors hold, a field each.
 
     Args:
-        inputs: with the rows in the first dimension.
+        inputs: with the rows in the first dimension, see ``check_headers``.
         schema: of a row.
 
     Raises:
-        Refused: a field is unknown or of another type, or the tensors differ in their rows.
+        Refused: a text is not UTF-8.
     """
-    size = inputs[0].shape[0]
-    if not 1 <= size <= MAX_ROWS:
-        raise Refused(400, f"inputs: the first dimension must be 1 to {MAX_ROWS:,} rows.")
-    rows: list[dict[str, Any]] = [{} for _ in range(size)]
+    rows: list[dict[str, Any]] = [{} for _ in range(inputs[0].shape[0])]
     for tensor in inputs:
-        if tensor.shape[0] != size:
-            raise Refused(400, "inputs: all tensors must have as many rows.")
-        for row, value in zip(rows, _read_field(tensor, schema["properties"]), strict=True):
+        values = _read_field(tensor, schema["properties"][tensor.name])
+        for row, value in zip(rows, values, strict=True):
             row[tensor.name] = value
     return rows
 
 
-def _read_field(tensor: Tensor, properties: Mapping[str, Any]) -> list[Any]:
+def _read_field(tensor: Tensor, field: Mapping[str, Any]) -> list[Any]:
     """Return the values (rows,) of a field."""
-    name, field = shorten(tensor.name), properties.get(tensor.name)
-    if field is None:
-        raise Refused(400, f"inputs: {name}: there is no such field, only {', '.join(properties)}.")
-    kind = _kind(field)
-    if tensor.datatype not in DATATYPES[kind]:
-        raise Refused(400, f"inputs: {name}: its datatype must be {DATATYPES[kind][0]}.")
+    name, kind = shorten(tensor.name), _kind(field)
     values = list(tensor.values)
     if tensor.datatype == BYTES and field.get("contentEncoding") != "base64":
         values = [_decode(value, name) for value in values]
@@ -253,8 +291,6 @@ def _read_field(tensor: Tensor, properties: Mapping[str, Any]) -> list[Any]:
     if kind == "array" and len(tensor.shape) == 2:  # '' fills shorter lists
         lists = (values[row * width : (row + 1) * width] for row in range(rows))
         return [[value for value in part if value != ""] for part in lists]
-    if width != 1:
-        raise Refused(400, f"inputs: {name}: its shape must be [rows] or [rows, 1].")
     return values
 
 
@@ -267,9 +303,7 @@ def _decode(value: Any, name: str) -> Any:
 
 def _kind(field: Mapping[str, Any]) -> str:
     """Return the type of a field, besides null."""
-    allowed = field.get("type", "string")
-    kinds = [allowed] if isinstance(allowed, str) else [kind for kind in allowed if kind != "null"]
-    return kinds[0]
+    return next(kind for kind in list_types(field) if kind != "null")
 
 
 def _describe_field(name: str, field: Mapping[str, Any]) -> dict[str, Any]:
@@ -303,22 +337,22 @@ def _describe_output(tensor: Tensor) -> dict[str, Any]:
     return {"name": tensor.name, "datatype": tensor.datatype, "shape": [-1] * len(tensor.shape)}
 
 
-def _respond(model: LoadedModel, asked: Inference, outputs: Sequence[Tensor]) -> Response:
+def _respond(model: LoadedModel, inference: Inference, outputs: Sequence[Tensor]) -> Response:
     by_name = {tensor.name: tensor for tensor in outputs}
-    wanted = asked.outputs or dict.fromkeys(by_name, asked.binary)
-    described, contents = list[dict[str, Any]](), list[bytes]()
-    for name, is_binary in wanted.items():
+    formats = inference.outputs or dict.fromkeys(by_name, inference.binary)
+    descriptions, contents = list[dict[str, Any]](), list[bytes]()
+    for name, is_binary in formats.items():
         if name not in by_name:
             known = ", ".join(by_name)
             raise Refused(400, f"outputs: {shorten(name)}: there is no such output, only {known}.")
         description, content = tensors.write_tensor(by_name[name], is_binary)
-        described.append(description)
+        descriptions.append(description)
         contents.append(content)
     answer: dict[str, Any] = {"model_name": model.name, "model_version": model.version}
-    if asked.key:
-        answer["id"] = asked.key
-    answer["outputs"] = described
-    if not any(wanted.values()):
+    if inference.key:
+        answer["id"] = inference.key
+    answer["outputs"] = descriptions
+    if not any(formats.values()):
         return json_response(answer)
     header = orjson.dumps(answer)
     headers = {HEADER_LENGTH: str(len(header))}

@@ -6,41 +6,52 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import queue
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..extensions import call_hooks, has_hook
+from ..extensions import find_hooks
 from . import request_log
-from .batcher import Batcher
+from .batcher import Answer, Batcher
 from .metrics import Metrics
-from .problems import NotReady, Refused, TimedOut, UnknownModel
+from .notes import Notes
+from .problems import NotReady, Refused, TimedOut, TooManyRows, UnknownModel
+from .row_checks import check_rows
 from .sections import ServeFields
 
 if TYPE_CHECKING:
     from .models import LoadedModel
 
 EXPLAINED_ROWS = 8  # at a time: an explanation takes hundreds of predictions
-MAX_NOTES = 1_000  # calls of hooks that may wait; further ones are left out
-
-Answer = dict[str, Any]
+NOTED_BATCHES = 8  # of the largest size whose rows may wait for hooks
 
 
 @dataclass(frozen=True)
 class Lanes:
-    """A model and its two queues: explanations do not make predictions wait."""
+    """A model and its queues: explanations do not make predictions wait.
+
+    Attributes:
+        repeats: of rows that were answered before, which nobody counts or notes again.
+    """
 
     model: LoadedModel
     predictions: Batcher
     explanations: Batcher
+    repeats: Batcher
+
+    @property
+    def waiting(self) -> int:
+        """Rows in all of them."""
+        return sum(batcher.waiting for batcher in self._batchers)
 
     async def close(self) -> None:
         """Answer what waits, and take no more."""
-        await asyncio.gather(self.predictions.close(), self.explanations.close())
+        await asyncio.gather(*(batcher.close() for batcher in self._batchers))
+
+    @property
+    def _batchers(self) -> tuple[Batcher, ...]:
+        return self.predictions, self.explanations, self.repeats
 
 
 class Service:
@@ -61,12 +72,8 @@ class Service:
         self.body_bytes = 0  # of requests that are being read or answered
         self._lanes: dict[str, Lanes] = {}
         self._closing: set[asyncio.Task[None]] = set()
-        self._notes: queue.Queue[partial[None]] = queue.Queue(MAX_NOTES)
-        if has_hook("after_answers"):
-            threading.Thread(target=self._write_notes, daemon=True).start()
-            self._notes_kept = True
-        else:
-            self._notes_kept = False
+        self._hooks = find_hooks("after_answers")
+        self._notes: dict[str, Notes] = {}  # by model
 
     @property
     def models(self) -> dict[str, LoadedModel]:
@@ -104,17 +111,35 @@ class Service:
             Batcher(
                 partial(self._work, model, True), EXPLAINED_ROWS, fields.queue, f"explain-{label}"
             ),
+            Batcher(
+                partial(self._work, model, False, is_repeat=True),
+                fields.max_batch,
+                fields.queue,
+                f"repeat-{label}",
+            ),
         )
+        if label not in self._notes:
+            count_dropped = metrics.dropped_rows.labels(label).inc
+            self._notes[label] = Notes(self._hooks, NOTED_BATCHES * fields.max_batch, count_dropped)
         self._lanes[label] = lanes
-        gauge.set_function(lambda: lanes.predictions.waiting + lanes.explanations.waiting)
+        gauge.set_function(lambda: lanes.waiting)
         metrics.set_version(label, before.model.version if before else None, model.version)
         if before:
             task = asyncio.create_task(before.close())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
+    async def wait_for_replaced(self) -> None:
+        """Return once the models that others have replaced have answered what they accepted."""
+        while self._closing:
+            await asyncio.wait(set(self._closing))
+
     async def answer(
-        self, name: str | None, rows: Sequence[Mapping[str, Any]], explain: bool = False
+        self,
+        name: str | None,
+        rows: Sequence[Mapping[str, Any]],
+        explain: bool = False,
+        is_repeat: bool = False,
     ) -> list[Answer]:
         """Return an answer or ``{"error": …}`` for each row.
 
@@ -122,6 +147,7 @@ class Service:
             name: of the model; None: the first.
             rows: as JSON gives them; binary fields in base64 or as bytes.
             explain: add ``explanation`` to each answer.
+            is_repeat: they were answered before: no metric and no hook counts them again.
 
         Raises:
             Refused: no such model, too many rows, a full queue, or no answer in time.
@@ -129,16 +155,18 @@ class Service:
         lanes = self._find(name)
         limit = self.fields.max_rows
         if len(rows) > limit:
-            raise Refused(413, f"A request may have at most {limit} rows.")
+            raise TooManyRows(limit)
         if explain and not lanes.model.explains:
             raise Refused(422, "This model explains nothing.")
         if facts := request_log.current.get(None):
             facts.rows += len(rows)
             facts.model = lanes.model.header
+        checked = check_rows(rows, lanes.model.schema)
         lane = lanes.explanations if explain else lanes.predictions
+        lane = lanes.repeats if is_repeat else lane
         try:
             async with asyncio.timeout(self.fields.timeout_s):
-                return await lane.submit(rows)
+                return await lane.submit(checked)
         except TimeoutError:
             raise TimedOut from None
 
@@ -155,21 +183,12 @@ class Service:
             raise NotReady(self.problem or "The model is not loaded.")
         raise UnknownModel
 
-    def _work(self, model: LoadedModel, explain: bool, rows: list[Any]) -> list[Answer]:
+    def _work(
+        self, model: LoadedModel, explain: bool, rows: list[Any], is_repeat: bool = False
+    ) -> list[Answer]:
         requests, answers, merged = model.answer(rows, explain)
-        self.metrics.count_answers(model.name, merged)
-        if self._notes_kept and answers:
-            with contextlib.suppress(queue.Full):
-                told = (self.config, model, requests, answers)
-                self._notes.put_nowait(partial(call_hooks, "after_answers", *told))
+        if not is_repeat:
+            self.metrics.count_answers(model.name, merged)
+            # Also where no row was right: hooks count those that were refused.
+            self._notes[model.name].put(len(rows), self.config, model, requests, answers)
         return merged
-
-    def _write_notes(self) -> None:
-        while True:
-            note = self._notes.get()
-            try:
-                note()
-            except Exception as error:
-                request_log.events.warning(
-                    "hook failed", extra={"facts": {"error": request_log.describe(error)}}
-                )

@@ -35,6 +35,7 @@ DATATYPES = {
 }
 LENGTH = struct.Struct("<I")  # in front of each element of a BYTES tensor
 MAX_DIMENSIONS = 3
+WRONG_COUNT = "it has not as many values as its shape says"
 
 
 @dataclass(frozen=True)
@@ -54,11 +55,31 @@ class Tensor:
 # === Reading ===
 
 
-def read_tensor(content: Any, binary: memoryview) -> tuple[Tensor, int]:
-    """Read a tensor of a request.
+def read_header(content: Any) -> Tensor:
+    """Read what the description of a tensor says, without values.
 
     Args:
-        content: its description, from JSON.
+        content: the description, from JSON.
+
+    Raises:
+        Refused: it contradicts the protocol.
+    """
+    if not isinstance(content, dict) or not isinstance(content.get("name"), str):
+        raise Refused(400, "inputs: each must be an object with a name.")
+    name, datatype = content["name"], content.get("datatype")
+    if datatype != BYTES and (not isinstance(datatype, str) or datatype not in DTYPES):
+        raise _refuse(name, f"the datatype must be one of {BYTES}, {', '.join(DTYPES)}")
+    return Tensor(name, datatype, _read_shape(name, content.get("shape")), ())
+
+
+def read_tensor(
+    header: Tensor, content: Mapping[str, Any], binary: memoryview
+) -> tuple[Tensor, int]:
+    """Read the values of a tensor of a request, as many as its shape says.
+
+    Args:
+        header: what its description says; its size is known to be allowed.
+        content: the description.
         binary: the bytes from where those of this tensor begin, if it has some.
 
     Returns:
@@ -67,16 +88,11 @@ def read_tensor(content: Any, binary: memoryview) -> tuple[Tensor, int]:
     Raises:
         Refused: it contradicts itself or the protocol.
     """
-    if not isinstance(content, dict) or not isinstance(content.get("name"), str):
-        raise Refused(400, "inputs: each must be an object with a name.")
-    name, datatype = content["name"], content.get("datatype")
-    if datatype != BYTES and (not isinstance(datatype, str) or datatype not in DTYPES):
-        raise _refuse(name, f"the datatype must be one of {BYTES}, {', '.join(DTYPES)}")
-    shape = _read_shape(name, content.get("shape"))
+    name, datatype, shape = header.name, header.datatype, header.shape
     count = math.prod(shape)
     size = _read_parameters(name, content).get("binary_data_size")
     if size is None:
-        values = _read_data(name, datatype, content.get("data"), len(shape))
+        values = _read_data(name, datatype, content.get("data"), shape)
         size = 0
     elif "data" in content:
         raise _refuse(name, "it has data and binary_data_size; only one may be")
@@ -89,7 +105,7 @@ def read_tensor(content: Any, binary: memoryview) -> tuple[Tensor, int]:
     else:
         values = _to_list(np.frombuffer(binary[:size], DTYPES[datatype]))
     if len(values) != count:
-        raise _refuse(name, "it has not as many values as its shape says")
+        raise _refuse(name, WRONG_COUNT)
     return Tensor(name, datatype, shape, values), size
 
 
@@ -113,13 +129,18 @@ def _read_parameters(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
     return parameters
 
 
-def _read_data(name: str, datatype: str, data: Any, dimensions: int) -> list[Any]:
+def _read_data(name: str, datatype: str, data: Any, shape: Sequence[int]) -> list[Any]:
     """Read the values in JSON, flat or nested as deeply as the shape."""
     if not isinstance(data, list):
         raise _refuse(name, "it has no data, and no binary_data_size")
-    for _ in range(dimensions - 1):
-        if data and all(isinstance(part, list) for part in data):
+    count = math.prod(shape)
+    for _ in shape[1:]:
+        if data and len(data) <= count and all(isinstance(part, list) for part in data):
+            if sum(map(len, data)) > count:
+                raise _refuse(name, WRONG_COUNT)
             data = [value for part in data for value in part]
+    if len(data) != count:
+        raise _refuse(name, WRONG_COUNT)
     allowed = _python_types(datatype)
     for value in data:
         if value is not None and type(value) not in allowed:
@@ -138,9 +159,11 @@ def _python_types(datatype: str) -> tuple[type, ...]:
 def _read_elements(name: str, content: memoryview, count: int) -> list[bytes]:
     """Read the elements of a BYTES tensor, each with its length in front."""
     if count * LENGTH.size > len(content):
-        raise _refuse(name, "it has not as many values as its shape says")
+        raise _refuse(name, WRONG_COUNT)
     values, at = list[bytes](), 0
     while at < len(content):
+        if len(values) == count:
+            raise _refuse(name, WRONG_COUNT)
         if at + LENGTH.size > len(content):
             raise _refuse(name, "its last element is cut off")
         (length,) = LENGTH.unpack_from(content, at)
@@ -200,12 +223,12 @@ def write_tensor(tensor: Tensor, as_binary: bool) -> tuple[dict[str, Any], bytes
         tensor: of the answer.
         as_binary: whether its values come as bytes instead of JSON.
     """
-    described = {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
+    header = {"name": tensor.name, "datatype": tensor.datatype, "shape": list(tensor.shape)}
     if not as_binary:
-        return {**described, "data": list(tensor.values)}, b""
+        return {**header, "data": list(tensor.values)}, b""
     if tensor.datatype == BYTES:
         encoded = [str(value).encode("utf-8", "replace") for value in tensor.values]
         content = b"".join(LENGTH.pack(len(value)) + value for value in encoded)
     else:
         content = np.array(tensor.values, DTYPES[tensor.datatype]).tobytes()
-    return {**described, "parameters": {"binary_data_size": len(content)}}, content
+    return {**header, "parameters": {"binary_data_size": len(content)}}, content

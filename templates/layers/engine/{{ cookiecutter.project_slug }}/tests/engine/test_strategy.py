@@ -57,15 +57,7 @@ def test_what_needs_the_feature_names_it(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    runtime = load_config(words, environment={}).runtime
-
-    def connect() -> None:
-        strategy.choose_backend(runtime, environment)
-        strategy.connect(runtime, {})
-
-    with pytest.raises(UsageProblem) as caught:
-        connect()
-    assert str(caught.value) == (
+    assert find_refusal(words, environment) == (
         f"{message} the feature 'distribution', which this project was made without: "
         "aistart new … --with distribution."
     )
@@ -77,6 +69,24 @@ def test_backends_that_contradict_each_other() -> None:
         strategy.choose_backend(runtime, {"KERAS_BACKEND": "jax"})
     with pytest.raises(UsageProblem, match="KERAS_BACKEND: 'torch' is not supported"):
         strategy.choose_backend(runtime, {"KERAS_BACKEND": "torch"})
+
+
+def find_refusal(words: list[str], environment: Mapping[str, str]) -> str:
+    """Return why a run cannot have its devices.
+
+    Args:
+        words: fields of the configuration.
+        environment: variables, which are set.
+    """
+    runtime = load_config(words, environment={}).runtime
+
+    def connect() -> None:
+        strategy.choose_backend(runtime, environment)
+        strategy.connect(runtime, {})
+
+    with pytest.raises(UsageProblem) as caught:
+        connect()
+    return str(caught.value)
 
 
 def device_error(name: str, module: str, text: str) -> Exception:

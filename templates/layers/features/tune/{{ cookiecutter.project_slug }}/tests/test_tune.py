@@ -16,14 +16,18 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import Field
 
 pytest.importorskip("optuna", reason="the extra 'tune' is not installed")
 
 from {{ cookiecutter.package_name }} import __main__ as package
 from {{ cookiecutter.package_name }}.__main__ import program
 from {{ cookiecutter.package_name }}.config import load_config
+from {{ cookiecutter.package_name }}.engine import config_loader
+from {{ cookiecutter.package_name }}.engine.config_fields import Section
 from {{ cookiecutter.package_name }}.engine.runs import all_runs, find_run
 from {{ cookiecutter.package_name }}.engine.tune import command, parent_run, worker
+from {{ cookiecutter.package_name }}.engine.tune import space as spaces
 from {{ cookiecutter.package_name }}.engine.tune import study as studies
 from {{ cookiecutter.package_name }}.engine.tune import trial as trials
 from {{ cookiecutter.package_name }}.engine.tune.space import SearchSpace, read_space
@@ -509,6 +513,29 @@ def test_fields_of_the_config_file_are_kept(search: Any) -> None:
     assert rows()[0]["train.momentum"] == "0.8"
     line = "train --config configs/tuned.yaml --tracking.enabled false --train.epochs 6\n"
     assert line in Path("configs/tuned.yaml").read_text()
+
+
+class ShopFields(Section):
+    """What a feature of these tests is told in training."""
+
+    port: int = Field(80, ge=1, description="of the shop")
+
+
+def test_fields_of_features_are_those_of_every_trial(
+    search: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(config_loader, "find_sections", lambda: {"shop": ShopFields})
+    for module in (command, spaces):
+        monkeypatch.setattr(module, "find_training_sections", lambda: ["shop"])
+    Path("own.yaml").write_text("shop: {port: 81}\n")
+    words = ("--trials", "1", "--config", "own.yaml")
+    assert search(*words) == 0
+    assert yaml.safe_load(Path("configs/tuned.yaml").read_text())["shop"] == {"port": 81}
+    assert search("--shop.port", "0") == 2
+    assert search(*words, "--shop.port", "82") == 2, "trials of a study have it in common"
+    assert "shop.port" in capsys.readouterr().err
+    assert search("--help") == 0
+    assert "--shop.port" in capsys.readouterr().out
 
 
 def test_what_mlflow_gets_of_a_study(own_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

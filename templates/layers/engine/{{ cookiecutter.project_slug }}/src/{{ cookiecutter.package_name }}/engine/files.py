@@ -20,6 +20,13 @@ def project_root() -> Path:
     return next((f for f in (here, *here.parents) if (f / "pyproject.toml").is_file()), here)
 
 
+def make_untracked_folder(path: Path) -> None:
+    """Make a folder whose files git ignores; one that holds something already stays as it is."""
+    path.mkdir(parents=True, exist_ok=True)
+    if not any(path.iterdir()):
+        (path / ".gitignore").write_text("*\n", encoding="utf-8")
+
+
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Yield a file to write to, which takes the place of ``path`` once it is safely on disk."""

@@ -1,19 +1,27 @@
 """The steps of ``retrain``; the commands that they call are stood in for."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import yaml
+from pydantic import Field
 
 from {{ cookiecutter.package_name }}.__main__ import main
 from {{ cookiecutter.package_name }}.config import load_config
-from {{ cookiecutter.package_name }}.engine.config_fields import BaseConfig
-from {{ cookiecutter.package_name }}.engine.files import write_text
+from {{ cookiecutter.package_name }}.engine import config_loader
+from {{ cookiecutter.package_name }}.engine.config_fields import BaseConfig, Section
+from {{ cookiecutter.package_name }}.engine.files import write_json, write_text
 from {{ cookiecutter.package_name }}.engine.locks import try_lock
 from {{ cookiecutter.package_name }}.engine.monitoring import retrain
 from {{ cookiecutter.package_name }}.engine.monitoring.retrain import Progress
 from {{ cookiecutter.package_name }}.engine.report import promote
 from {{ cookiecutter.package_name }}.engine.runs import Run, start_run
+from {{ cookiecutter.package_name }}.engine.tracking import registry
+from {{ cookiecutter.package_name }}.registry import MODELS
 
 WORDS = ["--train.epochs", "2"]
 
@@ -35,12 +43,17 @@ class Steps:
         """Note a command; ``train`` leaves a run, if it ends well."""
         self.called.append(command)
         code = self.codes.get(command, 0)
+        if command == "monitor" and code in (0, 1):
+            folder = Path(words[words.index("--output") + 1])
+            outcome = {"outcome": "changed" if code else "unchanged"}
+            write_json(folder / "summary.json", outcome)
         if command == "train" and code == 0:
-            finish(load_config(words))
+            finish(load_config(words, sections=retrain.find_training_sections()))
         return code
 
-    def promote(self, *_: object) -> None:
+    def promote(self, project: Any, words: list[str]) -> None:
         """Promote, or refuse."""
+        project.load_config(words[2:])  # after --run ID
         self.called.append("promote")
         if self.refusal:
             raise promote.Refused(self.refusal)
@@ -60,8 +73,8 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     """The commands."""
     steps = Steps()
 
-    def begin(project: object, words: list[str]) -> Progress:
-        write_text(Progress.config_file(), load_config(words).to_yaml())
+    def begin(project: Any, words: list[str]) -> Progress:
+        write_text(Progress.config_file(), project.load_config(words).to_yaml())
         return Progress(words, champion="models:/demo/1", starts_from_it=True).write()
 
     monkeypatch.setattr(retrain, "_call", steps.call)
@@ -132,3 +145,84 @@ def test_one_at_a_time(steps: Steps, capsys: pytest.CaptureFixture[str]) -> None
         assert main(["retrain", *WORDS]) == 1
     assert "another one is at work" in capsys.readouterr().err
     assert steps.called == []
+
+
+@pytest.mark.parametrize(("code", "expected"), [(2, 2), (3, 3), (75, 75)])
+def test_a_check_for_drift_that_fails_does_not_start_training_next_time(
+    steps: Steps, code: int, expected: int
+) -> None:
+    steps.codes["monitor"] = code
+    assert main(["retrain", "--on-drift", *WORDS]) == expected
+    del steps.codes["monitor"]
+    assert main(["retrain", "--on-drift", *WORDS]) == 0
+    assert steps.called == ["monitor", "monitor"]
+    assert not Progress.file().exists()
+
+
+def test_what_was_begun_before_any_step_is_begun_anew(
+    steps: Steps, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Progress(WORDS, champion="models:/demo/0").write()
+    steps.codes["monitor"] = 1
+    assert main(["retrain", "--on-drift", *WORDS]) == 0
+    assert steps.called == ["monitor", "train", "evaluate", "promote"]
+    assert "models:/demo/0" not in capsys.readouterr().out
+
+
+# === Where it begins ===
+
+
+class ShopFields(Section):
+    """What a feature of these tests is told in training."""
+
+    port: int = Field(80, description="of the shop")
+    street: str = Field("", description="of the shop")
+
+
+@pytest.fixture
+def with_shop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a project with a feature that training reads fields of."""
+    monkeypatch.setattr(config_loader, "find_sections", lambda: {"shop": ShopFields})
+    monkeypatch.setattr(retrain, "find_training_sections", lambda: ["shop"])
+
+
+@pytest.mark.usefixtures("with_shop")
+def test_fields_of_features_are_read(steps: Steps) -> None:
+    assert main(["retrain", *WORDS, "--shop.port", "82"]) == 0
+    assert steps.called == ["train", "evaluate", "promote"]
+
+
+@pytest.mark.usefixtures("with_shop")
+@pytest.mark.parametrize("is_other", [False, True])
+def test_the_champion_is_trained_as_it_was(
+    is_other: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load_all = partial(load_config, sections=["shop"])
+    theirs = tmp_path / "config.yaml"
+    theirs.write_text(load_all(["--shop.port", "81", "--train.init_from", "old"]).to_yaml())
+
+    class Registry:
+        name = "demo"
+
+        def __init__(self, *_: object) -> None: ...
+
+        def champion(self) -> SimpleNamespace:
+            return SimpleNamespace(number=3)
+
+        def fetch(self, *_: object) -> SimpleNamespace:
+            return SimpleNamespace(config_file=theirs)
+
+    def adapt(config: Any, say: Any) -> Any:
+        assert config.train.init_from == (None if is_other else "models:/demo/3")
+        return config.model_copy(update={"shop": ShopFields(port=config.shop.port + 1)})
+
+    monkeypatch.setattr(registry, "Registry", Registry)
+    monkeypatch.setattr(retrain, "adapt_retraining", adapt)
+    other = next(name for name in MODELS if name != load_all([]).model.name)
+    words = ["--shop.street", "High", *(["--model.name", other] if is_other else [])]
+    Path("runs").mkdir()
+    progress = retrain._begin(SimpleNamespace(load_config=load_all), words)
+    assert progress.starts_from_it != is_other
+    written = yaml.safe_load(Progress.config_file().read_text())
+    assert written["shop"] == {"port": 82, "street": "High"}
+    assert written["train"]["init_from"] == (None if is_other else "models:/demo/3")

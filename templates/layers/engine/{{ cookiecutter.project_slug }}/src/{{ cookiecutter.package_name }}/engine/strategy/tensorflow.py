@@ -75,8 +75,28 @@ def connect_one_device(runtime: RuntimeFields) -> OneDevice:
     keras.config.set_dtype_policy(choose_precision(runtime.precision))
     kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
     seen = describe_devices(len(tf.config.list_logical_devices(kind)), kind)
-    reason = "as configured" if runtime.strategy != "auto" else f"this machine has {seen}"
-    return OneDevice("tensorflow", "single", 1, f"one device; {reason}")
+    return make_one_device(runtime.strategy, seen)
+
+
+def make_one_device(requested: str, seen: str) -> OneDevice:
+    """Return the strategy of one device.
+
+    Args:
+        requested: ``runtime.strategy``.
+        seen: the devices in words.
+    """
+    reason = explain_choice(requested, f"it sees {seen}")
+    return OneDevice("tensorflow", "single", 1, f"one device, {reason}")
+
+
+def explain_choice(requested: str, finding: str) -> str:
+    """Return why a run has its strategy: the user named it, or something was found.
+
+    Args:
+        requested: ``runtime.strategy``.
+        finding: that decides for ``auto``.
+    """
+    return "as configured" if requested != "auto" else f"because {finding}"
 
 
 def count_processes() -> int:

@@ -15,7 +15,7 @@ from ..config_fields import RuntimeFields
 from ..errors import ProjectError, UsageProblem
 from ..metrics import MetricSums
 from ..strategy import Shard, ShardingRules, Strategy, add_xla_flag
-from ..strategy.tensorflow import describe_devices
+from ..strategy.tensorflow import describe_devices, explain_choice
 from .cluster import jax_cluster, missing_cluster_error
 from .devices import rebuild, refuse_ignored_fields, select_devices, too_few_devices_error
 from .jax_step import JaxStep
@@ -172,7 +172,7 @@ def connect(runtime: RuntimeFields, sharding_rules: ShardingRules) -> Strategy:
         )
     devices = jax.devices()
     devices = select_devices(devices, runtime, seen) if processes == 1 else devices
-    reason = "as configured" if requested != "auto" else f"because it sees {seen}"
+    reason = explain_choice(requested, f"it sees {seen}")
     if processes == 1 and (requested == "single" or (requested == "auto" and len(devices) == 1)):
         return JaxStrategy("jax", "single", 1, f"one device, {reason}", Shard(multiple=1))
     if len(devices) < 2 and requested in ("data_parallel", "model_parallel"):

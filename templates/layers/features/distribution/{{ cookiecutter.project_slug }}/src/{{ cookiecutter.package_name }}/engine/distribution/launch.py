@@ -11,6 +11,7 @@ from ..commands import Project
 from ..commands.train import split_flags
 from ..config_loader import Parser, positive
 from ..errors import Interrupted, ProjectError
+from ..extensions import find_training_sections
 from ..strategy import choose_backend
 from .workers import Workers, describe_cluster
 
@@ -24,7 +25,8 @@ def run(project: Project, words: list[str]) -> None:
     parser = Parser(prog="launch", description="Train in several processes on this machine.")
     parser.add_argument("--workers", type=positive, required=True, metavar="N", help="processes")
     count = parser.parse_args(own).workers
-    runtime = project.load_config(split_flags(train_words)[1]).runtime
+    fields = split_flags(train_words)[1]
+    runtime = project.load_config(fields, sections=find_training_sections()).runtime
     workers = Workers(
         [sys.executable, "-m", PACKAGE, "train", *train_words],
         describe_cluster(count, choose_backend(runtime)),

@@ -12,7 +12,13 @@ from ..config_fields import RuntimeFields
 from ..errors import UsageProblem
 from ..metrics import MetricSums
 from ..strategy import Shard, Strategy
-from ..strategy.tensorflow import OneDevice, TensorFlowSteps, choose_precision, describe_devices
+from ..strategy.tensorflow import (
+    TensorFlowSteps,
+    choose_precision,
+    describe_devices,
+    explain_choice,
+    make_one_device,
+)
 from ..train_step import TensorFlowStep
 from .cluster import missing_cluster_error, tensorflow_cluster
 from .devices import rebuild, refuse_ignored_fields, select_devices, too_few_devices_error
@@ -119,9 +125,8 @@ def connect(runtime: RuntimeFields) -> Strategy:
         raise too_few_devices_error(
             requested, seen if not runtime.devices else f"{runtime.devices} as configured"
         )
-    reason = "as configured" if requested != "auto" else f"because it sees {seen}"
     if requested == "single" or len(names) == 1:
-        return OneDevice("tensorflow", "single", 1, f"one device, {reason}")
+        return make_one_device(requested, seen)
     # Collectives between virtual CPU devices may start in different orders and then fail.
     reduction = tf.distribute.ReductionToOneDevice() if kind == "CPU" else None
     count = len(names)
@@ -129,7 +134,7 @@ def connect(runtime: RuntimeFields) -> Strategy:
         "tensorflow",
         "mirrored",
         count,
-        f"{count} replicas, {reason}",
+        f"{count} replicas, {explain_choice(requested, f'it sees {seen}')}",
         shard=Shard(num_shards=count, count=count, multiple=count),
         distribute=tf.distribute.MirroredStrategy(names, reduction),
     )
@@ -142,7 +147,7 @@ def _connect_workers(requested: str, cluster: tuple[int, int] | None) -> Strateg
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     replicas = strategy.num_replicas_in_sync
     here = replicas // processes
-    reason = "as configured" if requested != "auto" else "because TF_CONFIG names them"
+    reason = explain_choice(requested, "TF_CONFIG names them")
     return Replicas(
         "tensorflow",
         "multi_worker",

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ..commands import Project
 from ..config_fields import BaseConfig
 from ..config_loader import Parser
 from ..errors import DataProblem, Diverged, Interrupted, ProjectError, UsageProblem
+from ..extensions import adapt_retraining, find_training_sections
 from ..files import project_root, write_json, write_text
 from ..locks import try_lock
 from ..report.promote import Refused
@@ -99,6 +101,9 @@ def run(project: Project, words: list[str]) -> None:
         help="only if `monitor --logged` says that something has changed for the champion",
     )
     arguments, fields = parser.parse_known_args(words)
+    # ``train`` reads the sections of features too, and so does whatever is asked of its words here.
+    load_config = partial(project.load_config, sections=find_training_sections())
+    project = replace(project, load_config=load_config)
     project.load_config(fields)  # wrong words fail at once
     runs_dir().mkdir(exist_ok=True)
     lock = try_lock(runs_dir() / ".retrain.lock")
@@ -107,11 +112,11 @@ def run(project: Project, words: list[str]) -> None:
     with lock:
         if arguments.fresh:
             Progress.file().unlink(missing_ok=True)
-        progress = _find_progress(fields) or _begin(project, fields)
-        if arguments.on_drift and not _has_drifted(progress):
-            Progress.file().unlink(missing_ok=True)
-            return
         try:
+            progress = _find_progress(fields) or _begin(project, fields)
+            if arguments.on_drift and not _has_drifted(progress):
+                Progress.file().unlink(missing_ok=True)
+                return
             progress = _inspect(project, progress)
             progress = _train(progress)
             progress = _evaluate(progress)
@@ -126,7 +131,7 @@ def run(project: Project, words: list[str]) -> None:
 
 
 def _find_progress(words: list[str]) -> Progress | None:
-    """Return how far an earlier call with these words came; None: there is none."""
+    """Return how far an earlier call with these words came; None: nothing is done yet."""
     try:
         progress = Progress(**json.loads(Progress.file().read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -136,7 +141,9 @@ def _find_progress(words: list[str]) -> Progress | None:
     if list(progress.words) != words:
         _say("begin", "an earlier retrain with other words was not finished, and is given up")
         return None
-    _say("begin", f"continues after: {', '.join(progress.done) or 'nothing'}")
+    if not progress.done:  # the champion may be another one by now
+        return None
+    _say("begin", f"continues after: {', '.join(progress.done)}")
     return progress
 
 
@@ -162,10 +169,17 @@ def _begin(project: Project, words: list[str]) -> Progress:
     how = "its weights" if starts_from_it else "scratch, as it is another model"
     _say("begin", f"the champion is {uri}; training starts from {how}")
     # The champion may itself have been trained from an earlier one.
-    fields = config.train.model_copy(update={"init_from": uri if starts_from_it else None})
-    config = config.model_copy(update={"train": fields})
+    init_from = uri if starts_from_it else None
+    adapted = adapt_retraining(_start_from(init_from, theirs), partial(_say, "begin"))
+    write_text(Progress.config_file(), adapted.to_yaml())
+    config = _start_from(init_from, project.load_config(words, base=Progress.config_file()))
     write_text(Progress.config_file(), config.to_yaml())
     return replace(progress, champion=uri, starts_from_it=starts_from_it).write()
+
+
+def _start_from(init_from: str | None, config: BaseConfig) -> BaseConfig:
+    fields = config.train.model_copy(update={"init_from": init_from})
+    return config.model_copy(update={"train": fields})
 
 
 # === Steps ===

@@ -22,6 +22,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from ..files import make_untracked_folder
 from ..locks import wait_lock
 from .problems import Refused
 
@@ -61,7 +62,7 @@ class FeedbackFiles:
     """A folder of feedback, to which several processes may add."""
 
     def __init__(self, folder: Path, max_bytes: int = MAX_MEGABYTES * 1_000_000) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_untracked_folder(folder)
         self.folder, self.max_bytes = folder, max_bytes
         self._bytes = _measure(folder)
         self._lock = threading.Lock()

@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 from .. import PACKAGE, PROGRAM
 from ..commands import Project
 from ..config_fields import BaseConfig, without_password
-from ..config_loader import Parser, argument_parser
+from ..config_loader import Parser, add_sections, argument_parser
 from ..errors import ProjectError
-from ..extensions import call_hooks
-from ..files import project_root, write_text
+from ..extensions import call_hooks, find_training_sections
+from ..files import make_untracked_folder, project_root
 from ..signals import StopRequest
 from .space import SearchSpace, read_space
 
@@ -55,13 +56,16 @@ class Request:
 def run(project: Project, words: list[str]) -> None:
     """Search as the words say."""
     summary = "Search for better settings; fields are those of every trial."
-    parser = argument_parser(project.config, "tune", summary, [_flags()])
+    sections = find_training_sections()
+    config_type = add_sections(project.config, sections)
+    parser = argument_parser(config_type, "tune", summary, [_flags()])
     if {"-h", "--help"} & set(words):
         parser.print_help()
         return
     parser.parse_args(words)  # only here an unknown flag is compared with all that there are
     flags, fields = _flags().parse_known_args(words)
-    space = read_space(flags.space, project.load_config, fields)
+    load_config = partial(project.load_config, sections=sections)
+    space = read_space(flags.space, load_config, fields)
     if find_spec("optuna") is None:
         raise ProjectError("tune needs an extra: pip install -e '.[tune]'.")
     request = _read_request(flags, fields)
@@ -121,9 +125,8 @@ def _minutes(text: str) -> float:
 
 def _read_request(flags: argparse.Namespace, fields: Sequence[str]) -> Request:
     folder = project_root() / "studies" / flags.study
-    folder.mkdir(parents=True, exist_ok=True)
-    # What training writes is not for git.
-    write_text(folder.parent / ".gitignore", "*\n")
+    make_untracked_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
     storage = flags.storage or f"sqlite:///{folder / 'study.db'}"
     deadline = None if flags.timeout is None else time.monotonic() + 60.0 * flags.timeout
     return Request(flags.trials, flags.study, storage, fields, folder, deadline)
@@ -200,6 +203,6 @@ def _split_words(space: SearchSpace, words: Sequence[str]) -> tuple[dict[str, An
         f"{section}.{name}": recorded[section][name]
         for section, values in sections.items()
         for name in values
-        if section != "tracking"
+        if section in recorded and section != "tracking"
     }
     return fields, rest

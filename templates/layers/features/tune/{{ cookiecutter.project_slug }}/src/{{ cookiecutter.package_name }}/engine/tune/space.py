@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, model_validator
 from ..config_fields import BaseConfig, Section
 from ..config_loader import iterate_fields
 from ..errors import UsageProblem, unknown
+from ..extensions import find_training_sections
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -139,7 +140,7 @@ class SearchSpace:
         sections = self.config.without_secrets()
         common = {
             f"{section}.{name}": value
-            for section in ("data", "model", "train")
+            for section in ("data", "model", "train", *find_training_sections())
             for name, value in sections[section].items()
         }
         space = {

@@ -25,6 +25,7 @@ from {{ cookiecutter.package_name }}.engine.export import (
 )
 from {{ cookiecutter.package_name }}.engine.export.distillation import DistillationLoss
 from {{ cookiecutter.package_name }}.engine.export.source import make_source
+from {{ cookiecutter.package_name }}.engine.extensions import adapt_retraining
 from {{ cookiecutter.package_name }}.engine.files import atomic_folder
 from {{ cookiecutter.package_name }}.engine.runs import all_runs
 
@@ -122,7 +123,11 @@ def test_half_precision_is_exported_in_float32(tiny_task: Any) -> None:
         (["--format", "keras", "--run", "no"], 2, "--run: 'no' is unknown."),
         (["--format", "keras", "--output", "full"], 2, "--output: 'full' is not empty, and no"),
         (["--prune", "0.5", "--distill", "mlp"], 2, "not allowed with argument"),
-        (["--prune", "1.5"], 2, "--prune"),
+        (["--prune", "1.5"], 2, "--prune: '1.5' is not allowed: a number, more than 0 and less"),
+        (["--prune", "x"], 2, "--prune: 'x' is not allowed: a number, more than 0 and less than 1"),
+        (["--prune", "0.5", "--quantize", "int8"], 2, "--quantize: it needs --format: savedmodel,"),
+        (["--distill", "mlp", "--output", "new"], 2, "--output: it needs --format: savedmodel,"),
+        (["--prune", "0.5", "--format", "keras", "--output", "full"], 2, "'full' is not empty"),
         (["--format", "keras", "--prun", "0.5"], 2, "flag: '--prun' is unknown."),
     ],
 )
@@ -140,7 +145,7 @@ def test_refused(
 def test_missing_tools(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(formats, "find_spec", lambda name: None)
     assert program.main(["export", "--format", "onnx"]) == 1
-    assert "onnx, onnxruntime and tf2onnx is not installed: pip install '.[export]'." in (
+    assert "onnx, onnxruntime and tf2onnx are not installed: pip install -e '.[export]'." in (
         capsys.readouterr().err
     )
 
@@ -220,13 +225,23 @@ def test_a_failing_converter_is_one_line(
     assert not visible(finished / "export")
 
 
-def test_metrics_decide_about_rounded_models() -> None:
-    original = check.Measured({"accuracy": 0.9}, 10, 1.0)
-    worse = check.Measured({"accuracy": 0.8}, 5, 0.5)
-    comparison = check.Comparison("int8", "test", 40, 0.5, 3.0, original, worse)
-    comparison.check(max_drop=0.11)
-    with pytest.raises(ProjectError, match=r"falls from 0\.9000 to 0\.8000 with int8"):
-        comparison.check(max_drop=0.05)
+@pytest.mark.parametrize(
+    ("name", "lower_is_better", "before", "after", "message"),
+    [
+        ("accuracy", False, 0.9, 0.8, r"accuracy falls from 0\.9000 to 0\.8000 with int8"),
+        ("brier", True, 0.1, 0.2, r"brier rises from 0\.1000 to 0\.2000 with int8"),
+    ],
+)
+def test_metrics_decide_about_rounded_models(
+    name: str, lower_is_better: bool, before: float, after: float, message: str
+) -> None:
+    original = check.Measurement({"other": 1.0, name: before}, 10, 1.0)
+    worse = check.Measurement({"other": 1.0, name: after}, 5, 0.5)
+    about = ("int8", "test", 40, name, lower_is_better, 0.5, 3.0)
+    check.Comparison(*about, original, worse).check(max_drop=0.11)
+    with pytest.raises(ProjectError, match=message):
+        check.Comparison(*about, original, worse).check(max_drop=0.05)
+    check.Comparison(*about, worse, original).check(max_drop=0.0)
 
 
 def test_an_interrupted_export_leaves_what_was_there(
@@ -334,6 +349,57 @@ def test_distillation_saves_the_student_alone(finished: Path) -> None:
     assert len(network.weights) == len(keras.models.load_model(finished / "model.keras").weights)
     assert run.is_tested
     assert run.config_file.read_text().count(finished.name) == 1
+
+
+def test_a_student_is_pruned_without_its_teacher(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pruning, "MIN_WEIGHTS", 100)
+    taught = ("--compress.teacher", finished.name)
+    assert program.main(["train", *UNRECORDED, *taught]) == 0
+    student = all_runs()[-1]
+    assert program.main(["export", "--prune", "0.5", "--tracking.enabled", "false"]) == 0
+    pruned = all_runs()[-1]
+    compress = load_config(base=pruned.config_file, sections=["compress"]).compress
+    assert (compress.teacher, compress.sparsity) == (None, 0.5)
+    networks = [keras.models.load_model(run.model_file) for run in (student, pruned)]
+    before, after = (np.array(network.get_layer("hidden").kernel) for network in networks)
+    kept = np.abs(before) > np.median(np.abs(before))
+    step = np.abs(after - before)[kept].max()
+    assert step < np.abs(after).max() / 2, "it starts from the student"
+
+
+def test_a_student_begins_from_scratch(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--compress.teacher", finished.name, "--train.init_from", finished.name]
+    assert program.main(["train", *UNRECORDED, *words]) == 2
+    assert "unset train.init_from or compress.teacher." in capsys.readouterr().err
+    assert len(all_runs()) == 1
+
+
+@pytest.mark.parametrize(
+    ("init_from", "fields", "expected", "said"),
+    [
+        ("models:/demo/1", {"sparsity": 0.5}, (0.5, None), 0),
+        (None, {"sparsity": 0.5}, (None, None), 1),
+        ("models:/demo/1", {"teacher": "gone"}, (None, None), 1),
+    ],
+)
+def test_what_is_trained_again(
+    init_from: str | None, fields: dict[str, Any], expected: tuple[Any, Any], said: int
+) -> None:
+    words = [word for name, value in fields.items() for word in (f"--compress.{name}", str(value))]
+    words += ["--train.init_from", init_from or "null"]
+    texts: list[str] = []
+    config = adapt_retraining(load_config(words, sections=["compress"]), texts.append)
+    assert (config.compress.sparsity, config.compress.teacher) == expected
+    assert len(texts) == said
+
+
+def test_fields_of_training_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert program.main(["config", "--compress.temperature", "3"]) == 0
+    assert "temperature: 3.0" in capsys.readouterr().out
+    assert program.main(["config", "--help"]) == 0
+    assert "--compress.sparsity" in capsys.readouterr().out
 
 
 def test_distillation_loss() -> None:

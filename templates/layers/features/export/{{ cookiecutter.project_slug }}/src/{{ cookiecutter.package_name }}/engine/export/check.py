@@ -24,7 +24,7 @@ SECONDS, CALLS = 1.0, 500  # that the speed is measured for, at most
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """What a model comes to.
 
     Attributes:
@@ -43,6 +43,8 @@ class Comparison:
 
     Attributes:
         split: the name of the split that the examples are of.
+        headline: the name of the metric that matters most.
+        lower_is_better: whether it is a loss or the like.
         difference: the largest one between outputs.
         largest: the largest output of the trained model, as an absolute value.
     """
@@ -50,16 +52,18 @@ class Comparison:
     quantization: str | None
     split: str
     examples: int
+    headline: str
+    lower_is_better: bool
     difference: float
     largest: float
-    original: Measured
-    exported: Measured
+    original: Measurement
+    exported: Measurement
 
     @property
     def drop(self) -> float:
         """How much worse the exported model is in the metric that matters most."""
-        name = next(iter(self.original.metrics))
-        return self.original.metrics[name] - self.exported.metrics[name]
+        fall = self.original.metrics[self.headline] - self.exported.metrics[self.headline]
+        return -fall if self.lower_is_better else fall
 
     def table(self) -> list[str]:
         """Return metrics, size and speed of both as the lines of a Markdown table."""
@@ -113,11 +117,11 @@ class Comparison:
                 f"the trained one; allowed: {bound}. Nothing was kept."
             )
         if self.quantization and not self.drop <= max_drop:
-            name = next(iter(self.original.metrics))
+            before, after = (m.metrics[self.headline] for m in (self.original, self.exported))
             raise ProjectError(
-                f"{self.split}/{name} falls from {self.original.metrics[name]:.4f} to "
-                f"{self.exported.metrics[name]:.4f} with {self.quantization}; allowed is "
-                f"--max-drop {max_drop:g}. Nothing was kept."
+                f"{self.split}/{self.headline} {'rises' if self.lower_is_better else 'falls'} from "
+                f"{before:.4f} to {after:.4f} with {self.quantization}; allowed is --max-drop "
+                f"{max_drop:g}. Nothing was kept."
             )
 
 
@@ -146,21 +150,25 @@ def compare(
     with np.errstate(invalid="ignore"):
         difference = np.abs(found.astype("float64") - expected)
     first = next(source.samples(split, 1))
-    measure = source.model.task.measure
-    preprocessing = source.model.preprocessing
+    task, preprocessing = source.model.task, source.model.preprocessing
+    metrics = task.measure(split, kept, preprocessing)
+    weighted = task.weighted_metrics(split, kept, preprocessing)
+    headline = next((name for name in weighted if name in metrics), next(iter(metrics)))
     return Comparison(
         quantization,
         split_name,
         len(split),
+        headline,
+        headline in weighted and weighted[headline].lower_is_better,
         float(difference.max()) if np.isfinite(difference).all() else float("inf"),
         float(np.abs(expected).max()),
-        Measured(
-            measure(split, kept, preprocessing),
+        Measurement(
+            metrics,
             size_of(original),
             measure_speed(lambda: source.run(first)),
         ),
-        Measured(
-            measure(split, found_kept, preprocessing),
+        Measurement(
+            task.measure(split, found_kept, preprocessing),
             size_of(path),
             measure_speed(lambda: run(first)),
         ),

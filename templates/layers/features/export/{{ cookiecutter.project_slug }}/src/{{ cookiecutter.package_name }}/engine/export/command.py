@@ -17,7 +17,7 @@ from ..config_loader import Parser
 from ..errors import UsageProblem
 from ..files import project_root
 from ..runs import Run, find_run, is_model_uri
-from .formats import FORMATS, QUANTIZATIONS, find_format
+from .formats import FORMATS, QUANTIZATIONS, Format, find_format
 
 MARK = "report.json"  # in a folder that this command has written
 
@@ -25,17 +25,15 @@ MARK = "report.json"  # in a folder that this command has written
 def run(project: Project, words: list[str]) -> None:
     """Export a trained model, or train a smaller one from it, as the words say."""
     arguments, fields = make_parser().parse_known_args(words)
+    target_format = check_arguments(arguments)
     if arguments.prune or arguments.distill:
         from .compress import compress
 
         compress(project, arguments, fields)
         return
-    if arguments.format is None:
+    if target_format is None:
         raise UsageProblem(f"--format: which one? Allowed: {', '.join(FORMATS)}.")
-    chosen = find_format(arguments.format, arguments.quantize)
     requested = project.load_config(fields)
-    if arguments.output:
-        check_target(arguments.output)
     trained = None if is_model_uri(arguments.run) else find_run(arguments.run)
     target = arguments.output or default_folder(arguments, trained)
     # Before Keras is imported. Converters know the graphs of TensorFlow alone.
@@ -54,7 +52,8 @@ def run(project: Project, words: list[str]) -> None:
         quantization=arguments.quantize,
         max_drop=arguments.max_drop,
     )
-    comparison = export(model, task.load(config, model.preprocessing), chosen, request, target)
+    data = task.load(config, model.preprocessing)
+    comparison = export(model, data, target_format, request, target)
     for line in comparison.table():
         print(line)
     print(f"exported: {target}")
@@ -103,6 +102,23 @@ def make_parser() -> Parser:
     return parser
 
 
+def check_arguments(arguments: argparse.Namespace) -> Format | None:
+    """Return the format that is asked for, before anything is trained or written for it.
+
+    Raises:
+        UsageProblem: flags contradict each other, or the target is no place for an export.
+        ProjectError: packages are missing.
+    """
+    if arguments.format is None:
+        for name in ("quantize", "output"):
+            if getattr(arguments, name) is not None:
+                raise UsageProblem(f"--{name}: it needs --format: {', '.join(FORMATS)}.")
+        return None
+    if arguments.output:
+        check_target(arguments.output)
+    return find_format(arguments.format, arguments.quantize)
+
+
 def default_folder(arguments: argparse.Namespace, trained: Run | None) -> Path:
     """Return where an export goes unless the user says it.
 
@@ -130,7 +146,12 @@ def check_target(target: Path) -> None:
 
 
 def _share(text: str) -> float:
-    share = float(text)
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
     if not 0 < share < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not allowed: a number, more than 0 and less than 1"
+        )
     return share

@@ -16,7 +16,6 @@ from ..errors import ProjectError, UsageProblem
 from ..extensions import find_training_sections
 from ..files import write_json
 from ..runs import Run, find_run, is_model_uri
-from .formats import find_format
 
 REPORT = "compression.json"  # in the folder of the new run
 
@@ -34,8 +33,6 @@ def compress(project: Project, arguments: argparse.Namespace, fields: list[str])
     """
     if is_model_uri(arguments.run):
         raise UsageProblem(f"--run: {arguments.run!r} has no run here to compare with; name a run.")
-    if arguments.format:
-        find_format(arguments.format, arguments.quantize)  # before anything is trained
     original = find_run(arguments.run)
     words = [*_words(original, arguments), *fields]
     config = project.load_config(
@@ -57,7 +54,10 @@ def compress(project: Project, arguments: argparse.Namespace, fields: list[str])
 def _words(original: Run, arguments: argparse.Namespace) -> list[str]:
     """Return the fields in which the new run differs from the original."""
     if arguments.prune:
-        return ["--train.init_from", original.id, "--compress.sparsity", str(arguments.prune)]
+        return [
+            *("--train.init_from", original.id, "--compress.teacher", "null"),
+            *("--compress.sparsity", str(arguments.prune)),
+        ]
     return [
         *("--model.name", arguments.distill, "--train.init_from", "null"),
         *("--compress.teacher", original.id, "--compress.sparsity", "null"),

@@ -21,7 +21,7 @@ from ..errors import UsageProblem
 from ..interfaces import DatasetSplits, Split, Task
 from ..lookup import find
 from ..trained_models import find_artifact
-from .alike import check_inputs, check_preparation
+from .compatibility import check_inputs, check_preparation
 
 FIELD = "compress.teacher"
 STUDENT, TEACHER = "student", "teacher"
@@ -71,7 +71,7 @@ class DistillationLoss(keras.losses.Loss):
         return ops.stack([ops.sigmoid(logits), ops.sigmoid(-logits)], axis=-1)
 
 
-class OfStudent(keras.metrics.Metric):
+class StudentMetric(keras.metrics.Metric):
     """A metric of the student's outputs alone.
 
     Args:
@@ -96,7 +96,14 @@ def add_teacher(task: Task, config: Any) -> Task:
     Args:
         task: of the project.
         config: of the run, whose ``compress.teacher`` names the earlier one.
+
+    Raises:
+        UsageProblem: training is to start from a model, whose weights the teacher would take too.
     """
+    if config.train.init_from:
+        raise UsageProblem(
+            f"{FIELD}: a student begins from scratch; unset train.init_from or {FIELD}."
+        )
     compress = config.compress
     found: dict[str, Any] = {}  # what only the built network tells
 
@@ -119,7 +126,7 @@ def add_teacher(task: Task, config: Any) -> Task:
         )
 
     def wrap_metric(name: str, config: Any, preprocessing: Any) -> keras.metrics.Metric:
-        return OfStudent(find(task.metrics, name)(config, preprocessing), found["columns"])
+        return StudentMetric(find(task.metrics, name)(config, preprocessing), found["columns"])
 
     def load(config: Any, preprocessing: Any) -> DatasetSplits:
         data = task.load(config, preprocessing)

@@ -6,18 +6,51 @@ is all in this file, so that ``--help``, the refusals and the table of the READM
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ..errors import ProjectError, UsageProblem
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import keras
+    import numpy as np
+
+    from .source import Inputs, Source
 
 QUANTIZATIONS = ("int8", "float16", "dynamic")
+
+
+class Converter(Protocol):
+    """The functions of a module that knows one format."""
+
+    def write(
+        self,
+        source: Source,
+        path: Path,
+        quantization: str | None,
+        samples: Callable[[], Iterator[Inputs]],
+    ) -> None:
+        """Write a model.
+
+        Args:
+            source: the model.
+            path: of the file or folder.
+            quantization: one of those that the format can have, or None.
+            samples: real inputs, from which ``int8`` takes the ranges of values.
+        """
+
+    def load(self, source: Source, path: Path) -> Callable[[Inputs], np.ndarray]:
+        """Return the function of a written model from inputs (batch, …) to outputs (batch, …).
+
+        Args:
+            source: that it was written from.
+            path: of the file or folder.
+        """
 
 
 @dataclass(frozen=True)
@@ -25,8 +58,7 @@ class Format:
     """A format that models are exported to.
 
     Attributes:
-        module: of this package, with ``write(source, path, quantization, samples)`` and
-            ``load(source, path)``, which returns a function from inputs to outputs.
+        module: of this package, a ``Converter``.
         file: name of the file or folder.
         runtime: what runs it.
         quantizations: those that it can have.
@@ -40,9 +72,9 @@ class Format:
     packages: tuple[str, ...] = ()
 
     @property
-    def functions(self) -> Any:
+    def converter(self) -> Converter:
         """The module, whose libraries are imported with it."""
-        return import_module(f"{__package__}.{self.module}")
+        return cast("Converter", import_module(f"{__package__}.{self.module}"))
 
 
 FORMATS = {
@@ -79,8 +111,9 @@ def find_format(name: str, quantization: str | None) -> Format:
         )
     missing = [package for package in found.packages if find_spec(package) is None]
     if missing:
+        verb = "is" if len(missing) == 1 else "are"
         raise ProjectError(
-            f"--format {name}: {_join(missing)} is not installed: pip install '.[export]'."
+            f"--format {name}: {_join(missing)} {verb} not installed: pip install -e '.[export]'."
         )
     return found
 

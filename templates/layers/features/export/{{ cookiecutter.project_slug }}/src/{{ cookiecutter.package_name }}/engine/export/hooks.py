@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..interfaces import Task
 
 
@@ -27,3 +29,25 @@ def adapt_task(task: Task, config: Any) -> Task:
 
         task = add_teacher(task, config)
     return task
+
+
+def adapt_retraining(config: Any, say: Callable[[str], None]) -> Any:
+    """Return the configuration without a teacher, and pruned only if training starts from weights.
+
+    The weights hold what the teacher had to say, and it may be gone by now. A model that was pruned
+    keeps its zeros.
+
+    Args:
+        config: that the model was trained with.
+        say: tells the user what is left out.
+    """
+    if getattr(config, "compress", None) is None:
+        return config
+    changes: dict[str, None] = {}
+    if config.compress.teacher:
+        changes["teacher"] = None
+        say(f"without the teacher {config.compress.teacher}: a student learns from the data alone")
+    if config.compress.sparsity and not config.train.init_from:
+        changes["sparsity"] = None
+        say("without compress.sparsity: another model has no weights that could be pruned")
+    return config.model_copy(update={"compress": config.compress.model_copy(update=changes)})

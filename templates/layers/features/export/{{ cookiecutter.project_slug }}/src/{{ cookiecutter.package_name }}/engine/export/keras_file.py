@@ -14,14 +14,7 @@ from .source import Inputs, Source, make_source
 def write(
     source: Source, path: Path, quantization: str | None, samples: Callable[[], Iterator[Inputs]]
 ) -> None:
-    """Write network and preprocessing as a Keras file.
-
-    Args:
-        source: the model.
-        path: of the file.
-        quantization: ``dynamic`` or None.
-        samples: not needed.
-    """
+    """Write network and preprocessing as a Keras file."""
     model = source.model
     if quantization:
         model = make_source(model).model  # quantised in place
@@ -30,10 +23,5 @@ def write(
 
 
 def load(source: Source, path: Path) -> Callable[[Inputs], np.ndarray]:
-    """Return the function of a Keras file from inputs to outputs.
-
-    Args:
-        source: that it was written from.
-        path: of the file.
-    """
+    """Return the function of a Keras file from inputs to outputs."""
     return Source(load_artifact(path, source.model.task)).run

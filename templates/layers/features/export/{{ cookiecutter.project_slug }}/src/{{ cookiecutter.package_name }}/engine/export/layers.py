@@ -50,4 +50,4 @@ class PlainAdd(layers.Add):
         return functools.reduce(tf.add, inputs)
 
 
-REPLACED = (MembersDense, PlainAdd)
+REPLACEMENTS = (MembersDense, PlainAdd)

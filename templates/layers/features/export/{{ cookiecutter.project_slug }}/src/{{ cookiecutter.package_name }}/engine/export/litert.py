@@ -17,14 +17,7 @@ SIGNATURE = "serving_default"
 def write(
     source: Source, path: Path, quantization: str | None, samples: Callable[[], Iterator[Inputs]]
 ) -> None:
-    """Write the network as a LiteRT file with inputs (1, …).
-
-    Args:
-        source: the model.
-        path: of the file.
-        quantization: ``int8``, ``float16``, ``dynamic`` or None.
-        samples: real inputs, from which ``int8`` takes the ranges of values.
-    """
+    """Write the network as a LiteRT file with inputs (1, …)."""
     converted = for_converters(source)
     module = tf.Module()
     module.weights = [variable.value for variable in converted.model.network.variables]
@@ -42,12 +35,7 @@ def write(
 
 
 def load(source: Source, path: Path) -> Callable[[Inputs], np.ndarray]:
-    """Return the function of a LiteRT file from inputs (batch, …), one by one, to outputs.
-
-    Args:
-        source: that it was written from.
-        path: of the file.
-    """
+    """Return the function of a LiteRT file from inputs (batch, …), one by one, to outputs."""
     from ai_edge_litert.interpreter import Interpreter
 
     run_one = Interpreter(model_path=str(path)).get_signature_runner()

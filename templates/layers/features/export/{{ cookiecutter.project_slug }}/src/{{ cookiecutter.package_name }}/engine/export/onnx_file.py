@@ -23,14 +23,7 @@ OPSET = 18
 def write(
     source: Source, path: Path, quantization: str | None, samples: Callable[[], Iterator[Inputs]]
 ) -> None:
-    """Write the network as an ONNX file.
-
-    Args:
-        source: the model.
-        path: of the file.
-        quantization: ``int8``, ``float16``, ``dynamic`` or None.
-        samples: real inputs, from which ``int8`` takes the ranges of values.
-    """
+    """Write the network as an ONNX file."""
     # With the weights as constants: tf2onnx takes what it does not know for further inputs.
     # Loops stay functions: those of recurrent layers.
     graph = convert_variables_to_constants_v2(
@@ -62,12 +55,7 @@ def write(
 
 
 def load(source: Source, path: Path) -> Callable[[Inputs], np.ndarray]:
-    """Return the function of an ONNX file from inputs to outputs.
-
-    Args:
-        source: that it was written from.
-        path: of the file.
-    """
+    """Return the function of an ONNX file from inputs to outputs."""
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return lambda inputs: session.run([OUTPUT], inputs)[0]
 

@@ -18,7 +18,7 @@ from keras import ops
 from ..errors import UsageProblem
 from ..interfaces import Phase, Task
 from ..trained_models import find_artifact
-from .alike import check_inputs
+from .compatibility import check_inputs
 
 MIN_WEIGHTS = 256  # of a kernel: smaller ones are no burden
 

@@ -53,7 +53,7 @@ class Example:
 
 
 def describe(
-    source: Source, example: Example, comparison: Comparison, chosen: Format, name: str
+    source: Source, example: Example, comparison: Comparison, target_format: Format, name: str
 ) -> str:
     """Return the README of an export's folder.
 
@@ -61,27 +61,28 @@ def describe(
         source: the trained model.
         example: that lies in the folder.
         comparison: with the trained model.
-        chosen: the format.
+        target_format: of the export.
         name: of the trained model.
     """
     inputs, outputs = example.inputs, example.outputs
-    one_by_one = chosen.module == "litert"
+    one_by_one = target_format.module == "litert"
     rows = [
         f"| `{key}` | {_shape(source, key, value, one_by_one)} | {value.dtype} |"
         for key, value in inputs.items()
     ]
     shape = ", ".join(["1" if one_by_one else "batch", *map(str, outputs.shape[1:])])
     notice = source.model.task.notice
+    snippet = SNIPPETS[target_format.module]
     parts = [
-        f"# {name} for {chosen.runtime}",
+        f"# {name} for {target_format.runtime}",
         *([notice] if notice else []),
-        f"`{chosen.file}` is the network: numbers to numbers.",
+        f"`{target_format.file}` is the network: numbers to numbers.",
         "\n".join(["| input | shape | type |", "| --- | --- | --- |", *rows]),
         f"The output is `{OUTPUT}` ({shape}) {outputs.dtype}"
         + ("; `labels.json` names its columns in their order." if example.has_labels else "."),
-        _preparation(source, chosen, example.raw_names),
+        _preparation(source, target_format, example.raw_names),
         f'```python\nimport numpy as np\n\nexample = dict(np.load("example_input.npz"))\n'
-        f'expected = example.pop("outputs")\ninputs = example\n{SNIPPETS[chosen.module]}\n```',
+        f'expected = example.pop("outputs")\ninputs = example\n{snippet}\n```',
         "The expected outputs are those of the trained model. The answer to the example:",
         f"```json\n{json.dumps(_shorten(example.answer), ensure_ascii=False)}\n```",
         "## Beside the trained model",
@@ -90,7 +91,7 @@ def describe(
     return "\n\n".join(parts) + "\n"
 
 
-def _preparation(source: Source, chosen: Format, raw_names: list[str]) -> str:
+def _preparation(source: Source, target_format: Format, raw_names: list[str]) -> str:
     prepared = (
         f"`{PREPROCESSING}` holds what preparing needs; `preprocessing.py` of the project does it."
     )
@@ -100,9 +101,9 @@ def _preparation(source: Source, chosen: Format, raw_names: list[str]) -> str:
             f" The signature `raw` does it too: it takes what `predict` takes ({names}) and "
             "returns the same outputs."
         )
-    elif chosen.module == "savedmodel":
+    elif target_format.module == "savedmodel":
         prepared += " Python prepares the inputs (tokens of texts), so that no signature can."
-    if source.length and chosen.module == "litert":
+    if source.length and target_format.module == "litert":
         prepared += f" Shorter inputs are filled up with zeros behind them, to {source.length}."
     return prepared
 

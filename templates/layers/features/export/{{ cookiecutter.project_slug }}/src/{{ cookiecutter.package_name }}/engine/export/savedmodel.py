@@ -18,14 +18,7 @@ CALLS_TO_PYTHON = {"PyFunc", "EagerPyFunc", "PyFuncStateless"}
 def write(
     source: Source, path: Path, quantization: str | None, samples: Callable[[], Iterator[Inputs]]
 ) -> None:
-    """Write the network as a SavedModel, with raw inputs too where that can be.
-
-    Args:
-        source: the model.
-        path: of the folder.
-        quantization: None, as there is none.
-        samples: not needed.
-    """
+    """Write the network as a SavedModel, with raw inputs too where that can be."""
     module = tf.Module()
     module.weights = [variable.value for variable in source.model.network.variables]
     signatures = {SERVING: source.function(None)}
@@ -38,12 +31,7 @@ def write(
 
 
 def load(source: Source, path: Path) -> Callable[[Inputs], np.ndarray]:
-    """Return the function of a SavedModel from inputs to outputs.
-
-    Args:
-        source: that it was written from.
-        path: of the folder.
-    """
+    """Return the function of a SavedModel from inputs to outputs."""
     loaded = tf.saved_model.load(str(path))
     signature = loaded.signatures[SERVING]
 

@@ -18,7 +18,7 @@ class CompressFields(Section):
     teacher: str | None = Field(
         None,
         description="a run (latest, an id) or an MLflow model URI, whose outputs are learnt beside "
-        "the labels",
+        "the labels; without train.init_from",
     )
     teacher_weight: float = Field(
         0.5, gt=0, le=1, description="share of the teacher's outputs in the loss"

@@ -15,7 +15,7 @@ import tensorflow as tf
 from ..artifact import Artifact
 from ..interfaces import Split
 from ..requests import check_requests, decode_bytes
-from .layers import REPLACED
+from .layers import REPLACEMENTS
 
 OUTPUT = "outputs"
 GENERATED = re.compile(r"(keras_tensor|input_layer)(_\d+)?")  # names of inputs without one
@@ -158,7 +158,7 @@ def _use_float32(config: dict[str, Any]) -> dict[str, Any]:
 def _replace_layer(config: dict[str, Any]) -> dict[str, Any]:
     if config.get("module") != "keras.layers":  # operations have names of layers, such as Add
         return config
-    for layer in REPLACED:
+    for layer in REPLACEMENTS:
         if config["class_name"] == layer.__base__.__name__ and layer.fits(config["config"]):
             return {**config, **_place_of(layer)}
     return config

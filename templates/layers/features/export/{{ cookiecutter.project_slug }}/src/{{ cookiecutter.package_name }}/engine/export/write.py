@@ -49,14 +49,14 @@ class Request:
 
 
 def export(
-    model: Artifact, data: DatasetSplits, chosen: Format, request: Request, target: Path
+    model: Artifact, data: DatasetSplits, target_format: Format, request: Request, target: Path
 ) -> Comparison:
     """Write a model to a folder, unless it differs too much from the trained one.
 
     Args:
         model: the trained one.
         data: of its run: examples to compare with, and samples of the training split.
-        chosen: the format.
+        target_format: of the export.
         request: what is to be exported.
         target: the folder; it is there as a whole or not at all.
 
@@ -69,26 +69,28 @@ def export(
     split_name = "test" if len(data.test) else "validation"
     split = _take_some(data.splits[split_name])
     with atomic_folder(target) as folder:
-        path = folder / chosen.file
-        run = _convert(source, data.train, chosen, request, path)
+        path = folder / target_format.file
+        run = _convert(source, data.train, target_format, request, path)
         comparison = compare(
             source, run, path, request.original, split_name, split, request.quantization
         )
         comparison.check(request.max_drop)
-        signatures = _check_raw(source, path) if chosen.module == "savedmodel" else []
-        _write_rest(folder, source, split, comparison, chosen, request, signatures)
+        signatures = _check_raw(source, path) if target_format.module == "savedmodel" else []
+        _write_rest(folder, source, split, comparison, target_format, request, signatures)
     return comparison
 
 
-def _convert(source: Source, train: Split, chosen: Format, request: Request, path: Path) -> Any:
+def _convert(
+    source: Source, train: Split, target_format: Format, request: Request, path: Path
+) -> Any:
     """Write the model and return it in its own runtime; converters fail with any exception."""
-    functions = chosen.functions
+    converter = target_format.converter
     try:
         with silent_libraries():
-            functions.write(
+            converter.write(
                 source, path, request.quantization, lambda: source.samples(train, MAX_SAMPLES)
             )
-            run = functions.load(source, path)
+            run = converter.load(source, path)
             run(next(source.samples(train, 1)))
     except (ProjectError, MemoryError):
         raise
@@ -134,7 +136,7 @@ def _write_rest(
     source: Source,
     split: Split,
     comparison: Comparison,
-    chosen: Format,
+    target_format: Format,
     request: Request,
     raw_names: list[str],
 ) -> None:
@@ -154,7 +156,7 @@ def _write_rest(
     report = {"model": request.name, "format": request.format_name, **comparison.to_json()}
     _write_json(folder / MARK, report)
     example = Example(inputs, outputs, answer, bool(labels), raw_names)
-    text = describe(source, example, comparison, chosen, request.name)
+    text = describe(source, example, comparison, target_format, request.name)
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 

@@ -12,7 +12,7 @@ from ..artifact import Artifact
 from ..errors import UsageProblem
 from ..interfaces import Split
 
-COMPARED = 8  # examples whose inputs are prepared for both
+NUM_COMPARED = 8  # examples whose inputs are prepared for both
 
 
 def check_inputs(field: str, earlier: Artifact, network: keras.Model) -> None:
@@ -49,7 +49,7 @@ def check_preparation(field: str, earlier: Artifact, preprocessing: Any, example
     Raises:
         UsageProblem: their sizes, vocabularies or statistics differ.
     """
-    some = examples.take(np.arange(min(len(examples), COMPARED)))
+    some = examples.take(np.arange(min(len(examples), NUM_COMPARED)))
     raw = some.fetch(tf.range(len(some), dtype=tf.int64))
     pairs = (tf.nest.flatten(part(raw)) for part in (earlier.preprocessing, preprocessing))
     for before, now in zip(*pairs, strict=True):

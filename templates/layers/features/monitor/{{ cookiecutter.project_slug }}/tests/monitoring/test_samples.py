@@ -88,6 +88,7 @@ def test_rows_are_columns_and_not_inputs() -> None:
     assert len(others) == 2
     assert first.keys() == {"time", "version", "rows", "rejected", INPUTS, PREDICTIONS}
     assert first[INPUTS] == {"number": 0.0}
+    assert (FOLDER / ".gitignore").read_text() == "*\n"
     assert first[PREDICTIONS] == {"prediction": "a", "highest score": 0.6}
     profile = samples.read_profile(model.artifact.attachments)
     assert profile is not None

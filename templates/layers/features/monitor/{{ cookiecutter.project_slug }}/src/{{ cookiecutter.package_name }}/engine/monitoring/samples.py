@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataProblem
-from ..files import project_root
+from ..files import make_untracked_folder, project_root
 from ..interfaces import Requests
 from ..locks import Lock, try_lock
 from .bins import SMALL, add_counts, merge_small
@@ -93,8 +93,10 @@ class Keeper:
             model: that answers.
             fields: say where and how much.
         """
-        folder = samples_folder(str(fields.samples)) / to_file_name(model.name)
-        folder.mkdir(parents=True, exist_ok=True)
+        samples = samples_folder(str(fields.samples))
+        make_untracked_folder(samples)
+        folder = samples / to_file_name(model.name)
+        folder.mkdir(exist_ok=True)
         lock, number = _take_number(folder)
         size = int(fields.max_mb * 1e6 / PARTS)
         handler = RotatingFileHandler(

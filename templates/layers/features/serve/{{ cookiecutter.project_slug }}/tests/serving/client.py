@@ -103,7 +103,7 @@ async def ask(
     if not isinstance(body, bytes):
         body = json.dumps(body).encode()
         names.setdefault("content-type", "application/json")
-    names.setdefault("host", "testserver")
+    names.setdefault("host", "localhost:8000")
     if parts is None:
         names.setdefault("content-length", str(len(body)))
     waiting = list(parts) if parts is not None else [body]

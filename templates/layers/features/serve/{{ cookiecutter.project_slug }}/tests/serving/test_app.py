@@ -15,6 +15,7 @@ import pytest
 
 from {{ cookiecutter.package_name }} import engine
 from {{ cookiecutter.package_name }}.engine.serving import request_log
+from {{ cookiecutter.package_name }}.engine.serving import service as serving
 from {{ cookiecutter.package_name }}.engine.serving.app import create_app
 from {{ cookiecutter.package_name }}.engine.serving.keys import Keys, add
 
@@ -107,6 +108,7 @@ def test_one_row_many_rows_files_texts_and_forms() -> None:
         (422, b"3", {}),
         (415, b"a,b", {"content_type": "text/csv"}),
         (415, b"{}", {"content_encoding": "gzip"}),
+        (415, b"{}", {"content_type": ""}),
         (415, b"\xff", {"content_type": "text/plain; charset=utf-16"}),
         (400, b"\xff", {"content_type": "text/plain"}),
         (400, b"x", {"content_type": "multipart/form-data"}),
@@ -141,6 +143,46 @@ def test_all_bodies_together_are_bounded() -> None:
     run(test, max_body_mb=1)
 
 
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        ({"number": [[[1]]]}, "number: it must be of type number."),
+        ({"age": {"a": 1}}, "age: it must be of type null or number."),
+        ({"parts": ["a", ["b"]]}, "parts: it must be of type string."),
+        ({"parts": ["a"] * 10_001}, "parts: 10,001 items, more than the 10,000 allowed."),
+        ({"other": [1] * 100}, "other: there is no such field, only "),
+        ([1] * 100, "A row must be an object."),
+    ],
+)
+def test_rows_of_another_shape_never_wait(row: Any, problem: str) -> None:
+    sent = list[Any]()
+
+    async def test(app: Any, service: Any) -> None:
+        answers = (await ask(app, "POST", "/predict", [row, {"number": 1}])).json()
+        assert ["error" in answer for answer in answers] == [True, False]
+
+    run(test, EchoModel(work=sent.extend))
+    (wrong, right) = sent
+    assert wrong.problem.startswith(problem)
+    assert right == {"number": 1}
+
+
+def test_lists_of_forms() -> None:
+    async def test(app: Any, service: Any) -> None:
+        for text, value in (("42", "['42']"), ('["a|b"]', "['a|b']"), ("{a|1}", "['{a', '1}']")):
+            parts = {"number": "1", "parts": text}
+            form = "".join(
+                f'--X\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{part}\r\n'
+                for name, part in parts.items()
+            )
+            kind = "multipart/form-data; boundary=X"
+            body = f"{form}--X--\r\n".encode()
+            answer = await ask(app, "POST", "/predict", body, content_type=kind)
+            assert answer.json()["parts"] == value
+
+    run(test)
+
+
 # === Paths, parameters, origins, keys ===
 
 
@@ -165,12 +207,31 @@ def test_unknown_parameters_are_refused() -> None:
 
 def test_pages_of_other_origins_are_refused_unless_named() -> None:
     words = ("POST", "/predict", {"number": 1})
-    assert status_of(*words, origin="http://testserver") == 200
-    for origin in ("https://evil.example", "null", "http://testserver.evil.example"):
+    assert status_of(*words, origin="http://localhost:8000") == 200
+    similar = "http://localhost:8000.evil.example"
+    for origin in ("https://evil.example", "null", similar, "http://[", "x" * 99):
         assert status_of(*words, origin=origin) == 403
     fields = {"cors": "https://shop.example, https://app.example"}
     assert status_of(*words, origin="https://app.example", fields=fields) == 200
     assert status_of(*words, origin="https://evil.example", fields=fields) == 403
+
+
+@pytest.mark.parametrize(
+    ("status", "host", "fields"),
+    [
+        (200, "127.0.0.1:1", {}),
+        (200, "LOCALHOST", {}),
+        (200, "[::1]:8000", {}),
+        (403, "evil.example", {}),
+        (403, "localhost.evil.example:8000", {}),
+        (403, "[", {}),
+        (200, "shop.example", {"cors": "https://shop.example"}),
+        (200, "evil.example", {"host": "0.0.0.0"}),
+    ],
+)
+def test_hosts(status: int, host: str, fields: dict[str, str]) -> None:
+    headers = {"origin": f"http://{host}", "host": host}
+    assert status_of("POST", "/predict", {"number": 1}, fields=fields, **headers) == status
 
 
 def test_keys(own_folder: Path) -> None:
@@ -328,6 +389,51 @@ def test_a_new_model_takes_over_without_a_lost_request() -> None:
         assert 'version="1"' not in text
 
     run(test, EchoModel(work=lambda rows: time.sleep(0.05)), max_batch=4)
+
+
+@pytest.fixture
+def hook(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the hook for answers is called with."""
+    calls = list[Any]()
+
+    def keep(config: Any, model: Any, requests: Any, answers: Any) -> None:
+        calls.append(answers)
+        time.sleep(0.05)
+
+    monkeypatch.setattr(serving, "find_hooks", lambda name: [keep])
+    return calls
+
+
+def test_hooks_also_get_batches_without_a_right_row(hook: list[Any]) -> None:
+    async def test(app: Any, service: Any) -> None:
+        await ask(app, "POST", "/predict", {})
+        async with asyncio.timeout(5):
+            while not hook:
+                await asyncio.sleep(0.01)
+
+    run(test)
+    assert hook == [[]]
+
+
+def test_rows_that_wait_for_hooks_are_bounded(hook: list[Any]) -> None:
+    async def test(app: Any, service: Any) -> str:
+        for _ in range(20):
+            await ask(app, "POST", "/predict", [{"number": 1}] * 2)
+        return (await ask(app, "GET", "/metrics")).body.decode()
+
+    text = run(test, max_batch=2)
+    dropped = float(text.split('dropped_rows_total{model="echo"} ')[1].split()[0])
+    assert 2 * (20 - len(hook) - 8) <= dropped < 2 * 20
+
+
+def test_repeats_are_neither_counted_nor_noted(hook: list[Any]) -> None:
+    async def test(app: Any, service: Any) -> str:
+        (answer,) = await service.answer("echo", [{"number": 7}], is_repeat=True)
+        assert answer["prediction"] == "7"
+        return (await ask(app, "GET", "/metrics")).body.decode()
+
+    assert 'prediction="7"' not in run(test)
+    assert not hook
 
 
 def test_while_it_drains_it_answers_and_is_not_ready() -> None:

@@ -1,4 +1,4 @@
-"""What every request passes: origin, key, bounds on the body, the log, and metrics."""
+"""Middleware: host, origin, API key, body limits, access log, metrics."""
 
 import asyncio
 import time
@@ -13,6 +13,7 @@ from . import request_log
 from .keys import Keys
 from .problems import Overloaded, Refused
 from .request_log import Facts
+from .sections import LOOPBACK
 from .service import Service
 
 MEGABYTE = 1_000_000
@@ -57,6 +58,10 @@ class Guard:
         self.fields = service.fields
         self.max_body = int(self.fields.max_body_mb * MEGABYTE)
         self.origins = parse_origins(self.fields.cors)
+        self.hosts = frozenset[str]()  # that requests may name; empty: any
+        if self.fields.host in LOOPBACK:
+            names = (_parse_host(_parse_netloc(origin) or "") for origin in self.origins)
+            self.hosts = frozenset(LOOPBACK).union(filter(None, names))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -88,6 +93,7 @@ class Guard:
             self._note(exchange)
 
     async def _pass(self, exchange: Exchange, receive: Receive, answer: Send) -> None:
+        self._check_host(exchange.headers)
         self._check_origin(exchange.headers)
         self._check_key(exchange)
         try:
@@ -99,12 +105,25 @@ class Guard:
 
     # === Who may ask ===
 
+    def _check_host(self, headers: Headers) -> None:
+        """Refuse other names than this machine's where nobody else is to reach the service.
+
+        A page of any site may give its own name the address 127.0.0.1 (DNS rebinding), after which
+        its origin and the host are the same.
+        """
+        host = headers.get("host")
+        if self.hosts and host and _parse_host(host) not in self.hosts:
+            raise Refused(
+                403, "The service is reached as localhost, or as an origin that serve.cors names."
+            )
+
     def _check_origin(self, headers: Headers) -> None:
         """Refuse pages of other origins, which may send forms to any address without asking."""
         origin = headers.get("origin")
         if origin is None or origin in self.origins:
             return
-        if urlsplit(origin).netloc != headers.get("host") or not headers.get("host"):
+        host = headers.get("host")
+        if not host or _parse_netloc(origin) != host:
             raise Refused(403, "Pages of other origins may not call this service (serve.cors).")
 
     def _check_key(self, exchange: Exchange) -> None:
@@ -226,6 +245,22 @@ def is_open(method: str, path: str) -> bool:
         path: of the request.
     """
     return method in ("GET", "HEAD") and (path in OPEN_PATHS or path.startswith(OPEN_FOLDERS))
+
+
+def _parse_netloc(origin: str) -> str | None:
+    """Return host and port of an origin; None if it is malformed."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return None
+
+
+def _parse_host(text: str) -> str | None:
+    """Return the host of ``host:port`` in small letters; None if it is malformed."""
+    try:
+        return urlsplit(f"//{text}").hostname
+    except ValueError:
+        return None
 
 
 def parse_origins(text: str) -> frozenset[str]:

@@ -22,9 +22,9 @@ export function drawAnswer({ model, row, answer }) {
   else if (view === "items") drawn.append(...drawRanking(answer));
   else drawn.append(...drawClasses(answer));
   const explanations = [answer.explanation ?? []].flat();
-  const shown = view === "items" ? explanations.slice(0, 1) : explanations;
+  const selection = view === "items" ? explanations.slice(0, 1) : explanations;
   const image = Object.values(row).find(value => value instanceof Blob);
-  drawn.append(...shown.map(one => drawExplanation(one, view, image)));
+  drawn.append(...selection.map(one => drawExplanation(one, view, image)));
   return drawn;
 }
 
@@ -76,8 +76,8 @@ function drawScore(name, score) {
 function drawRanking(answer) {
   const scores = Object.entries(answer.scores);
   if (!scores.length) return [make("p", { className: "prediction" }, t("nothingLeft"))];
-  const told = [answer.explanation ?? []].flat();
-  const explanations = new Map(told.length > 1 ? told.map(one => [one.target, one]) : []);
+  const list = [answer.explanation ?? []].flat();
+  const explanations = new Map(list.length > 1 ? list.map(one => [one.target, one]) : []);
   const rows = scores.map(([item, score]) => make("li", {},
     make("div", { className: "row" }, isolate(item),
       make("data", { className: "soft", value: score }, t("score", { score: formatNumber(score) }))),

@@ -28,18 +28,18 @@ function heading(view, target) {
 
 /** The image with colours where it speaks for the answer, and a box to see it without them. */
 function drawHeatmap(image, explanation) {
-  const shown = make("img", { alt: "" });
+  const picture = make("img", { alt: "" });
   const canvas = make("canvas", { role: "img", "aria-label": translate(explanation.summary) });
   const box = make("input", { type: "checkbox", checked: true });
   box.addEventListener("change", () => { canvas.hidden = !box.checked; });
-  shown.addEventListener("load", () => {
-    shown.classList.toggle("pixels", Math.max(shown.naturalWidth, shown.naturalHeight) < 128);
-    URL.revokeObjectURL(shown.src);
+  picture.addEventListener("load", () => {
+    picture.classList.toggle("pixels", Math.max(picture.naturalWidth, picture.naturalHeight) < 128);
+    URL.revokeObjectURL(picture.src);
   });
-  shown.src = URL.createObjectURL(image);
+  picture.src = URL.createObjectURL(image);
   paint(canvas, explanation.heatmap);
   return make("figure", {},
-    make("div", { className: "heatmap" }, shown, canvas),
+    make("div", { className: "heatmap" }, picture, canvas),
     make("label", { className: "check" }, box, make("span", {}, t("showHeatmap"))),
     make("figcaption", { className: "hint" }, translate(explanation.summary)));
 }

@@ -4,8 +4,8 @@ import { cloneIcon, make, makeButton } from "./dom.js";
 import { encodeFiles, sendFeedback } from "./service.js";
 import { t } from "./texts.js";
 
-export function drawFeedback(asked, isVerdictOnly) {
-  const { model, answer } = asked;
+export function drawFeedback(result, isVerdictOnly) {
+  const { model, answer } = result;
   const status = make("p", { className: "hint", role: "status" });
   const up = makeThumb("right", () => send("up"));
   const down = makeThumb("wrong", openForm);
@@ -13,7 +13,7 @@ export function drawFeedback(asked, isVerdictOnly) {
   const drawn = make("section", { className: "feedback", "aria-label": t("rightQuestion") },
     make("div", { className: "row" }, make("span", {}, t("rightQuestion")), make("span", { className: "actions" }, up, down)),
     isVerdictOnly ? make("p", { className: "hint" }, t("privateHint")) : "", more, status);
-  if (asked.verdict) showKept();
+  if (result.verdict) showKept();
 
   /** Ask what would have been right; of patients, that is kept nowhere. */
   function openForm() {
@@ -32,12 +32,12 @@ export function drawFeedback(asked, isVerdictOnly) {
   async function send(verdict, right) {
     const content = { verdict };
     if (!isVerdictOnly) {
-      Object.assign(content, { prediction: answer.prediction, row: await encodeFiles(asked.row) });
+      Object.assign(content, { prediction: answer.prediction, row: await encodeFiles(result.row) });
       if (right !== undefined) content.answer = right;
     }
     try {
       await sendFeedback(model, content);
-      asked.verdict = verdict;
+      result.verdict = verdict;
       showKept();
     } catch (error) {
       status.className = "error";
@@ -46,8 +46,8 @@ export function drawFeedback(asked, isVerdictOnly) {
   }
 
   function showKept() {
-    up.setAttribute("aria-pressed", String(asked.verdict === "up"));
-    down.setAttribute("aria-pressed", String(asked.verdict === "down"));
+    up.setAttribute("aria-pressed", String(result.verdict === "up"));
+    down.setAttribute("aria-pressed", String(result.verdict === "down"));
     up.disabled = down.disabled = true;
     more.hidden = true;
     status.className = "hint";

@@ -5,21 +5,21 @@ import { summarize } from "./answer.js";
 import { formatNumber, formatTime, t } from "./texts.js";
 
 const MOST = 20;
-const asked = []; // the newest first
+const results = []; // the newest first
 
 export function remember(one) {
-  asked.unshift({ ...one, time: new Date() });
-  asked.splice(MOST);
-  return asked[0];
+  results.unshift({ ...one, time: new Date() });
+  results.splice(MOST);
+  return results[0];
 }
 
 export function forget() {
-  asked.length = 0;
+  results.length = 0;
 }
 
 export function drawHistory(show) {
-  byId("history").hidden = !asked.length;
-  byId("history-list").replaceChildren(...asked.map(one => {
+  byId("history").hidden = !results.length;
+  byId("history-list").replaceChildren(...results.map(one => {
     const input = describeRow(one.row), prediction = summarize(one);
     const button = makeButton([], () => show(one), { className: "quiet", "aria-label": t("showAgain", { input, prediction }) });
     button.append(make("time", { className: "soft" }, formatTime(one.time)),

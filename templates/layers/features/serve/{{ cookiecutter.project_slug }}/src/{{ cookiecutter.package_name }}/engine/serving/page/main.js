@@ -5,15 +5,15 @@ import { byId, make, makeButton, showText } from "./dom.js";
 import { drawFeedback } from "./feedback.js";
 import { makeField } from "./fields.js";
 import { drawHistory, forget, remember } from "./history.js";
-import { loadExamples, loadFeedback, loadModels, predict, ServiceError, useKey, writeCurl } from "./service.js";
+import { hasKey, loadExamples, loadFeedback, loadModels, predict, ServiceError, useKey, writeCurl } from "./service.js";
 import * as texts from "./texts.js";
 
 const { t } = texts;
 
 let models = [];
-let model = null; // the chosen one
+let model = null; // the selected one
 let fields = []; // of the form
-let shown = null; // the answer on the page, with what was asked
+let result = null; // the answer on the page, with its request
 let feedback = { enabled: false };
 let nextExample = 0;
 
@@ -28,8 +28,9 @@ async function start() {
   byId("forget").addEventListener("click", () => { forget(); showHistory(); byId("predict").focus(); });
   // A file dropped beside the field must not replace the page.
   for (const name of ["dragover", "drop"]) document.addEventListener(name, event => event.preventDefault());
+  byId("api").hidden = hasKey();
   drawLanguage();
-  drawShown();
+  drawResult();
   try {
     models = await waitForModels();
     feedback = await withKey(loadFeedback);
@@ -51,13 +52,13 @@ async function waitForModels() {
 
 // === The form ===
 
-function chooseModel(chosen) {
-  model = chosen;
-  shown = null;
+function chooseModel(next) {
+  model = next;
+  result = null;
   nextExample = 0;
   drawHead();
   drawFields();
-  drawShown();
+  drawResult();
 }
 
 function drawHead() {
@@ -89,15 +90,15 @@ function fillRow(row) {
 async function fillExample() {
   const examples = await findExamples();
   const example = Object.entries(examples[nextExample % examples.length]);
-  // A mean has more digits than anybody reads; what is sent is what is shown.
+  // A mean has more digits than anybody reads; what is sent is what the form has.
   fillRow(Object.fromEntries(example.map(([name, value]) => [name, typeof value === "number" ? Number(value.toPrecision(6)) : value])));
   nextExample += 1;
 }
 
 function clear() {
   fillRow({});
-  shown = null;
-  drawShown();
+  result = null;
+  drawResult();
   fields[0]?.focus();
 }
 
@@ -139,13 +140,13 @@ async function submit() {
   if (!row) return;
   setBusy(true);
   try {
-    const asked = { model, row, explain: model.explains && byId("explain").checked };
-    asked.answer = await withKey(() => predict(model, row, asked.explain));
-    shown = remember(asked);
-    drawShown();
+    const request = { model, row, explain: model.explains && byId("explain").checked };
+    const answer = await withKey(() => predict(model, row, request.explain));
+    result = remember({ ...request, answer });
+    drawResult();
     showHistory();
     suggestAnswers();
-    byId("status").textContent = `${t("answer")}: ${summarize(shown)}`;
+    byId("status").textContent = `${t("answer")}: ${summarize(result)}`;
     revealAnswer();
   } catch (error) {
     showError(error);
@@ -164,7 +165,7 @@ function setBusy(busy) {
 /** What was recommended can be taken into a history. */
 function suggestAnswers() {
   if (viewOf(model) !== "items") return;
-  for (const field of fields) field.suggest?.(Object.keys(shown.answer.scores));
+  for (const field of fields) field.suggest?.(Object.keys(result.answer.scores));
 }
 
 /** Show an error beside the field that it speaks of. */
@@ -194,6 +195,7 @@ async function withKey(call) {
       return await call();
     } catch (error) {
       if (error.status !== 401) throw error;
+      byId("api").hidden = true; // a link sends no key
       const key = await askForKey(isFirst ? "" : t("keyWrong"));
       if (key === null) throw error;
       useKey(key);
@@ -214,14 +216,14 @@ function askForKey(problem) {
 
 // === The answer ===
 
-function drawShown() {
+function drawResult() {
   const place = byId("answer");
-  if (!shown) {
+  if (!result) {
     place.replaceChildren(make("div", { className: "empty soft" }, make("p", {}, t("nothingYet")), make("p", {}, t("tryOne"))));
     return;
   }
-  const parts = [drawAnswer(shown)];
-  if (feedback.enabled) parts.push(drawFeedback(shown, feedback.verdictOnly));
+  const parts = [drawAnswer(result)];
+  if (feedback.enabled) parts.push(drawFeedback(result, feedback.verdictOnly));
   parts.push(make("div", { className: "actions" }, makeButton(t("copyCurl"), copyCurl, { className: "quiet" })));
   place.replaceChildren(...parts);
 }
@@ -237,8 +239,8 @@ function revealAnswer() {
 
 async function copyCurl(event) {
   const button = event.target;
-  const command = writeCurl(shown.model, shown.row, shown.explain);
-  const hasFile = Object.values(shown.row).some(value => value instanceof Blob);
+  const command = writeCurl(result.model, result.row, result.explain);
+  const hasFile = Object.values(result.row).some(value => value instanceof Blob);
   const note = make("pre", { tabIndex: 0, "aria-label": t("curlText") }, command);
   button.parentElement.parentElement.querySelector(".curl")?.remove();
   button.parentElement.after(make("div", { className: "curl" }, note, hasFile ? make("p", { className: "hint" }, t("curlImage")) : ""));
@@ -253,9 +255,9 @@ async function copyCurl(event) {
 function showHistory() {
   drawHistory(one => {
     if (one.model !== model) chooseModel(one.model);
-    shown = one;
+    result = one;
     fillRow(one.row);
-    drawShown();
+    drawResult();
     byId("answer-title").scrollIntoView({ block: "nearest" });
     byId("status").textContent = `${t("answer")}: ${summarize(one)}`;
   });
@@ -273,12 +275,12 @@ function switchLanguage() {
   texts.setLanguage(texts.otherLanguage());
   texts.translatePage();
   drawLanguage();
-  if (!model) return drawShown();
+  if (!model) return drawResult();
   const row = Object.fromEntries(fields.map(field => [field.name, field.value()]));
   drawHead();
   drawFields();
   fillRow(row);
-  drawShown();
+  drawResult();
   showHistory();
 }
 

@@ -14,6 +14,7 @@ export class ServiceError extends Error {
 }
 
 export const useKey = key => sessionStorage.setItem(KEY, key);
+export const hasKey = () => sessionStorage.getItem(KEY) !== null;
 
 export async function loadModels() {
   const found = await send("schema");

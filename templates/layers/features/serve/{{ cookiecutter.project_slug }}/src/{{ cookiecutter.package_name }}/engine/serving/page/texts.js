@@ -272,8 +272,8 @@ const TABLES = { en, zh };
 const LOCALES = { en: "en", zh: "zh-CN" };
 const STORED = "language"; // in sessionStorage
 
-const wanted = sessionStorage.getItem(STORED) ?? navigator.language;
-let language = wanted.startsWith("zh") ? "zh" : "en";
+const preference = sessionStorage.getItem(STORED) ?? navigator.language;
+let language = preference.startsWith("zh") ? "zh" : "en";
 
 export const otherLanguage = () => (language === "en" ? "zh" : "en");
 export const nameOf = name => TABLES[name].name;

@@ -147,6 +147,13 @@ def test_wrong_rows_count() -> None:
     ]
 
 
+def test_wrong_rows_count_where_hardly_any_is_right() -> None:
+    random = np.random.default_rng(3)
+    reference, sample = draw(random, 1_000), draw(random, 5)
+    assert compare(reference, sample, rejected=94).outcome == "too few rows"
+    assert compare(reference, sample, rejected=95).reasons == ["wrong rows: 95.0% (limit 2.0%)"]
+
+
 def test_columns_have_limits_of_their_own() -> None:
     random = np.random.default_rng(4)
     reference, sample = draw(random, 1_000), draw(random, 300)

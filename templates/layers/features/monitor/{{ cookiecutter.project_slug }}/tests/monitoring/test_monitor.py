@@ -10,6 +10,7 @@ import pytest
 from {{ cookiecutter.package_name }}.__main__ import load_task, main
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.engine.monitoring import samples
+from {{ cookiecutter.package_name }}.engine.monitoring.models import find_model
 from {{ cookiecutter.package_name }}.engine.monitoring.profile import (
     INPUTS,
     PREDICTIONS,
@@ -18,6 +19,7 @@ from {{ cookiecutter.package_name }}.engine.monitoring.profile import (
 from {{ cookiecutter.package_name }}.engine.monitoring.sections import MonitorFields
 from {{ cookiecutter.package_name }}.engine.requests import decode_bytes
 from {{ cookiecutter.package_name }}.engine.runs import find_run
+from {{ cookiecutter.package_name }}.engine.tracking.sender import registry_name
 from {{ cookiecutter.package_name }}.engine.trained_models import find_artifact
 
 RULES = Path(__file__).parents[2] / "configs" / "monitor.yaml"
@@ -47,6 +49,13 @@ def test_training_leaves_a_profile(trained: Path) -> None:
     assert len(json.dumps(profile.to_json())) < 100_000
 
 
+def test_a_registered_run_is_known_by_name_and_number(project: Path) -> None:
+    run, config = find_run("latest"), load_config()
+    run.write("tracking", (run.read("tracking") or {}) | {"registered_version": 3})
+    name = registry_name(load_config(base=run.config_file).tracking)
+    assert find_model(run.id, config).versions == [run.id, f"{name}/3"]
+
+
 def test_logged_samples_are_compared(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     task, config = load_task(), load_config(base=find_run("latest").config_file)
     artifact, _ = find_artifact("latest", task, config)
@@ -56,7 +65,12 @@ def test_logged_samples_are_compared(project: Path, capsys: pytest.CaptureFixtur
     outputs = artifact.predict_split(requests.split, 128)
     answers = task.decode_predictions(outputs, artifact.preprocessing)
     model = SimpleNamespace(
-        name="default", version=find_run("latest").id, artifact=artifact, config=config, task=task
+        name="default",
+        version=find_run("latest").id,
+        registered_name="",
+        artifact=artifact,
+        config=config,
+        task=task,
     )
     samples.keep(MonitorFields(samples="kept"), model, requests, answers)
     capsys.readouterr()
@@ -78,7 +92,8 @@ def test_logged_samples_are_compared(project: Path, capsys: pytest.CaptureFixtur
         (["runs", "--logged"], 2, "monitor: name a FILE or --logged, one of the two."),
         (["nowhere.csv"], 3, "FILE: 'nowhere.csv' does not exist."),
         (["--logged", "--labels", "x.csv"], 2, "--labels: goes with a FILE"),
-        (["--logged", "--days", "-1"], 2, "--days: a number above 0, with --logged."),
+        (["--logged", "--days", "-1"], 2, "--days: a number above 0, up to 36,500, with"),
+        (["--logged", "--days", "1e12"], 2, "--days: a number above 0, up to 36,500, with"),
         (["--logged"], 3, "--logged: there are no samples of "),
         (["--logged", "--run", "nothing"], 2, "--run: 'nothing' is unknown."),
     ],

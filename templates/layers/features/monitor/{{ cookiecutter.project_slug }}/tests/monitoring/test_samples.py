@@ -1,6 +1,10 @@
 """What a service keeps of its requests."""
 
+import errno
+import gc
 import json
+import os
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,9 +40,14 @@ def closed_files() -> Iterator[None]:
     for keeper in samples._keepers.values():
         keeper.close()
     samples._keepers.clear()
+    samples._warnings.clear()
 
 
-def make_model(is_private: bool, version: str = "1") -> SimpleNamespace:
+class Artifact(SimpleNamespace):
+    """Stands for one; unlike its base, weak references to it are allowed."""
+
+
+def make_model(is_private: bool, version: str = "1", registered_name: str = "") -> SimpleNamespace:
     """Return a model as the service has it, whose inputs are described by their ids."""
     task = tiny.make_task(
         "any",
@@ -54,10 +63,22 @@ def make_model(is_private: bool, version: str = "1") -> SimpleNamespace:
         {INPUTS: 1_000, PREDICTIONS: 1_000},
         is_private=is_private,
     )
-    artifact = SimpleNamespace(attachments={NAME: profile.to_json()}, preprocessing=None)
+    artifact = Artifact(attachments={NAME: profile.to_json()}, preprocessing=None)
     return SimpleNamespace(
-        name="my model", version=version, artifact=artifact, config=Config(), task=task
+        name="my model",
+        version=version,
+        registered_name=registered_name,
+        artifact=artifact,
+        config=Config(),
+        task=task,
     )
+
+
+def read(model: SimpleNamespace, *versions: str) -> samples.Sample:
+    """Return what ``monitor`` reads of a model."""
+    profile = samples.read_profile(model.artifact.attachments)
+    assert profile is not None
+    return samples.read_samples(FOLDER, versions or ["1"], profile, None)
 
 
 def send(model: SimpleNamespace, size: int, wrong: int = 0, **fields: Any) -> None:
@@ -141,3 +162,113 @@ def test_of_persons_nothing_is_kept_without_a_profile(caplog: pytest.LogCaptureF
     send(model, samples.ROWS_AT_ONCE)
     assert read_lines() == []
     assert "none are kept of my model, as it has no profile" in caplog.text
+
+
+def test_versions_of_other_registered_models_are_left_out() -> None:
+    send(make_model(is_private=False, version="3", registered_name="small"), 2)
+    other = make_model(is_private=False, version="3", registered_name="large")
+    send(other, 5)
+    assert read(other, "large/3").rows == 5
+    with pytest.raises(DataProblem, match=r"no samples of 3 in 'kept'; .* large/3, small/3\."):
+        read(other, "3")
+
+
+@pytest.mark.parametrize("is_private", [False, True])
+def test_rows_that_are_all_wrong_count(is_private: bool) -> None:
+    model = make_model(is_private)
+    for _ in range(samples.ROWS_AT_ONCE):
+        send(model, 0, wrong=1)
+    sample = read(model)
+    assert (sample.rows, sample.rejected) == (0, samples.ROWS_AT_ONCE)
+
+
+def test_a_line_that_a_kill_has_cut_is_passed_over() -> None:
+    model = make_model(is_private=False)
+    send(model, 2)
+    samples._keepers.pop("my model").close()
+    (file,) = FOLDER.glob("my_model/*.jsonl")
+    file.write_bytes(file.read_bytes()[:-20] + "é".encode()[:1])
+    assert read(model).rows == 1, "somebody may be writing it"
+    send(model, 3)
+    sample = read(model)
+    assert sample.rows == 4
+    assert sample.source.endswith("; 1 damaged line passed over")
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '{"time": 3}', '{"time": "x"}', "\0\0"])
+def test_damaged_lines_are_passed_over(text: str) -> None:
+    model = make_model(is_private=False)
+    send(model, 1)
+    (FOLDER / "my_model" / "7.jsonl").write_text(f"{text}\n")
+    assert read(model).rows == 1
+
+
+def test_files_that_are_renamed_meanwhile_are_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make_model(is_private=False)
+    send(model, 3)
+    files = samples._keepers["my model"].files
+    files.doRollover()
+    send(model, 2)
+    open_file, names = Path.open, list[str]()
+
+    def open_and_rename(path: Path, *words: Any, **options: Any) -> Any:
+        names.append(path.name)
+        opened = open_file(path, *words, **options)
+        if len(names) == 1:
+            files.doRollover()
+        return opened
+
+    monkeypatch.setattr(Path, "open", open_and_rename)
+    assert read(model).rows == 5
+    assert names[0] == "0.jsonl"
+    assert "0.jsonl.2" in names
+
+
+def test_source_is_from_the_first_to_the_last_time() -> None:
+    model = make_model(is_private=False)
+    send(model, 1)
+    (file,) = FOLDER.glob("my_model/*.jsonl")
+    line = json.loads(file.read_text()) | {"time": "2020-01-01T00:00:00+00:00"}
+    (FOLDER / "my_model" / "7.jsonl").write_text(f"{json.dumps(line)}\n")
+    assert read(model).source.startswith("samples from 2020-01-01T00:00:00+00:00 to 2")
+
+
+@pytest.mark.parametrize("is_private", [False, True])
+def test_a_full_disk_is_reported_once(
+    is_private: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    model = make_model(is_private)
+    send(model, 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(samples.SampleFiles, "flush", fail)
+        for _ in range(3):
+            send(model, samples.ROWS_AT_ONCE)
+    assert [record.getMessage() for record in caplog.records] == [
+        "monitor.samples: none are kept of my model in 'kept': No space left on device."
+    ]
+    assert capsys.readouterr().err == ""
+    send(model, samples.ROWS_AT_ONCE)
+    assert read(model).rows >= samples.ROWS_AT_ONCE
+
+
+def test_a_folder_that_is_none_is_reported_once(caplog: pytest.LogCaptureFixture) -> None:
+    FOLDER.write_text("")
+    for _ in range(3):
+        send(make_model(is_private=False), 1)
+    (record,) = caplog.records
+    assert record.getMessage().startswith("monitor.samples: none are kept of my model in 'kept': ")
+
+
+def test_nothing_of_the_model_is_held() -> None:
+    model = make_model(is_private=False)
+    send(model, 1)
+    artifact = weakref.ref(model.artifact)
+    del model
+    gc.collect()
+    assert artifact() is None

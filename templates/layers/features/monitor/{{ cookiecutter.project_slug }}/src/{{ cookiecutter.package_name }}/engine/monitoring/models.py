@@ -1,16 +1,13 @@
 """The watched model and its profile. Must not import TensorFlow."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ..attachments import read_attachments
-from ..config_fields import BaseConfig
-from ..runs import find_run, is_model_uri
-
-REGISTERED = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<number>\d+))")
+from ..config_fields import BaseConfig, TrackingFields
+from ..runs import Run, find_model_version, find_run, is_model_uri, read_registered
 
 
 @dataclass(frozen=True)
@@ -19,7 +16,7 @@ class WatchedModel:
 
     Attributes:
         title: for people.
-        versions: by which services may call it: the run's id, the number in the registry.
+        versions: by which samples may call it, see ``name_version``.
     """
 
     title: str
@@ -31,6 +28,16 @@ class WatchedModel:
     def attachments(self) -> dict[str, Any]:
         """Return what features have added to the file."""
         return read_attachments(self.model_file)
+
+
+def name_version(version: str, registered_name: str) -> str:
+    """Return what samples call a model: ``ID`` of its run, or ``NAME/NUMBER`` of the registry.
+
+    Args:
+        version: as a service calls it.
+        registered_name: in the registry; '' for a run.
+    """
+    return f"{registered_name}/{version}" if registered_name else version
 
 
 def find_model(name: str, config: BaseConfig) -> WatchedModel:
@@ -47,17 +54,23 @@ def find_model(name: str, config: BaseConfig) -> WatchedModel:
     if not is_model_uri(name):
         run = find_run(name)
         number = (run.read("tracking") or {}).get("registered_version")
-        versions = [run.id, *([] if number is None else [str(number)])]
+        versions = [run.id]
+        if number is not None:
+            versions.append(name_version(str(number), _find_registered_name(run)))
         return WatchedModel(run.id, run.model_file, run.config_file, versions)
     from ..tracking.sender import fetch_model  # MLflow takes a second to import
 
     folder = fetch_model(name, config, "--run")
-    found = REGISTERED.fullmatch(name)
-    version = name.split(":/", 1)[1].strip("/")
-    if found and found["number"]:
-        version = found["number"]
-    elif found:
-        from ..tracking.registry import Registry
+    model = read_registered(name)
+    version = find_model_version(name, config.tracking)
+    versions = [name_version(version, model.name if model else "")]
+    return WatchedModel(name, folder / "model.keras", folder / "config.yaml", versions)
 
-        version = str(Registry(found["name"], config.tracking).number_behind(found["alias"]))
-    return WatchedModel(name, folder / "model.keras", folder / "config.yaml", [version])
+
+def _find_registered_name(run: Run) -> str:
+    import yaml
+
+    from ..tracking.sender import registry_name  # MLflow takes a second to import
+
+    fields = yaml.safe_load(run.config_file.read_text(encoding="utf-8"))["tracking"]
+    return registry_name(TrackingFields(**fields))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .profile import Profile
     from .verdict import Verdict
 
+MAX_DAYS = 36_500
+
 
 def run(project: Project, words: list[str]) -> None:
     """Compare new inputs and the answers to them with the training data."""
@@ -70,8 +72,8 @@ def _parse(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
         raise UsageProblem(
             "--labels: goes with a FILE: samples of a service have no ids, as they may be persons'."
         )
-    if arguments.days is not None and not (arguments.logged and arguments.days > 0):
-        raise UsageProblem("--days: a number above 0, with --logged.")
+    if arguments.days is not None and not (arguments.logged and 0 < arguments.days <= MAX_DAYS):
+        raise UsageProblem(f"--days: a number above 0, up to {MAX_DAYS:,}, with --logged.")
     if arguments.file is not None and not arguments.file.exists():
         raise DataProblem(f"FILE: {str(arguments.file)!r} does not exist.")
     return arguments, fields

@@ -11,15 +11,17 @@ its own; those of processes that have ended are taken again, so that the whole i
 import json
 import logging
 import math
+import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -29,6 +31,7 @@ from ..interfaces import Requests
 from ..locks import Lock, try_lock
 from .bins import SMALL, add_counts, merge_small
 from .features import Columns, describe_answers, describe_split
+from .models import name_version
 from .profile import INPUTS, PREDICTIONS, Profile, read_profile
 from .sections import MonitorFields
 
@@ -40,7 +43,8 @@ DIGITS = 6  # of numbers
 MAX_TEXT = 200  # characters
 
 _lock = threading.Lock()
-_keepers: "dict[tuple[str, str], Keeper]" = {}
+_keepers: "dict[str, Keeper]" = {}  # by the names of the models
+_warnings: set[tuple[str, str]] = set()  # names of models with reasons, each of which is said once
 
 
 # === The service ===
@@ -58,28 +62,63 @@ def keep(
         answers: to those of them that were right.
     """
     with _lock:
-        key = (model.name, model.version)
-        if key not in _keepers:
-            for earlier in [other for other in _keepers if other[0] == model.name]:
-                _keepers.pop(earlier).close()
-            _keepers[key] = Keeper.open(model, fields)
-        _keepers[key].add(requests, answers)
+        try:
+            _find_keeper(model, fields).add(model, requests, answers)
+        except OSError as error:
+            if keeper := _keepers.pop(model.name, None):  # the next rows may find more space
+                keeper.close()
+            warning = (model.name, error.strerror or type(error).__name__)
+            if warning not in _warnings:
+                _warnings.add(warning)
+                log.warning(
+                    "monitor.samples: none are kept of %s in %r: %s.",
+                    model.name,
+                    fields.samples,
+                    warning[1],
+                )
+
+
+def _find_keeper(model: Any, fields: MonitorFields) -> "Keeper":
+    version = name_version(model.version, model.registered_name)
+    keeper = _keepers.get(model.name)
+    if keeper is None or keeper.version != version:
+        if keeper:
+            _keepers.pop(model.name).close()
+        keeper = _keepers[model.name] = Keeper.open(model, fields)
+    return keeper
+
+
+class SampleFiles(RotatingFileHandler):
+    """Files that replace each other when they are full."""
+
+    def append(self, line: str) -> None:
+        """Write a line at once.
+
+        Raises:
+            OSError: it cannot be written; ``emit`` would print it to stderr.
+        """
+        if self.shouldRollover(logging.makeLogRecord({"msg": line})):
+            self.doRollover()
+        self.stream = self.stream or self._open()
+        self.stream.write(f"{line}\n")
+        self.flush()
 
 
 @dataclass
 class Keeper:
-    """Keeps the samples of one model.
+    """Keeps the samples of one model, which it does not hold: another one may take its place.
 
     Attributes:
+        version: of the model, see ``name_version``.
         profile: of the model; None: it has none.
         counts: part -> column -> counts of the rows of persons that wait for their line.
     """
 
-    model: Any
+    version: str
     fields: MonitorFields
     profile: Profile | None
     lock: Lock
-    handler: RotatingFileHandler
+    files: SampleFiles
     random: np.random.Generator = field(default_factory=np.random.default_rng)
     rows: int = 0
     rejected: int = 0
@@ -92,6 +131,9 @@ class Keeper:
         Args:
             model: that answers.
             fields: say where and how much.
+
+        Raises:
+            OSError: nothing can be written there.
         """
         samples = samples_folder(str(fields.samples))
         make_untracked_folder(samples)
@@ -99,40 +141,46 @@ class Keeper:
         folder.mkdir(exist_ok=True)
         lock, number = _take_number(folder)
         size = int(fields.max_mb * 1e6 / PARTS)
-        handler = RotatingFileHandler(
-            folder / f"{number}.jsonl", maxBytes=size, backupCount=PARTS - 1, encoding="utf-8"
-        )
+        file = folder / f"{number}.jsonl"
+        _end_last_line(file)
+        files = SampleFiles(file, maxBytes=size, backupCount=PARTS - 1, encoding="utf-8")
         profile = read_profile(model.artifact.attachments)
         if profile is None and model.task.has_private_examples:
             log.warning(
                 "monitor.samples: none are kept of %s, as it has no profile; train it again.",
                 model.name,
             )
-        return cls(model, fields, profile, lock, handler)
+        version = name_version(model.version, model.registered_name)
+        return cls(version, fields, profile, lock, files)
 
     def close(self) -> None:
-        """Let another process have the files."""
-        self.handler.close()
+        """Let another process have the files; rows that wait for their line are lost."""
+        with suppress(OSError):  # of a full disk
+            self.files.close()
         self.lock.close()
 
-    def add(self, requests: Requests, answers: Sequence[Mapping[str, Any]]) -> None:
+    def add(self, model: Any, requests: Requests, answers: Sequence[Mapping[str, Any]]) -> None:
         """Keep some of the rows.
 
         Args:
+            model: that has answered.
             requests: the rows that were sent.
             answers: to those of them that were right.
         """
         self.rejected += int((self.random.random(len(requests.problems)) < self.fields.rate).sum())
-        chosen = np.flatnonzero(self.random.random(len(answers)) < self.fields.rate)
-        if not len(chosen) or len(answers) != len(requests.split):
+        places = np.flatnonzero(self.random.random(len(answers)) < self.fields.rate)
+        is_private = model.task.has_private_examples
+        if not len(places) or len(answers) != len(requests.split):
+            if self.rejected >= (ROWS_AT_ONCE if is_private else 1):
+                self._write(0, {INPUTS: {}, PREDICTIONS: {}})
             return
-        task, split = self.model.task, requests.split.take(chosen)
-        inputs = describe_split(task, split, self.model.artifact.preprocessing)
-        predictions = describe_answers([answers[int(place)] for place in chosen])
-        if task.has_private_examples:
-            self._count(len(chosen), {INPUTS: inputs, PREDICTIONS: predictions})
+        split = requests.split.take(places)
+        inputs = describe_split(model.task, split, model.artifact.preprocessing)
+        predictions = describe_answers([answers[int(place)] for place in places])
+        if is_private:
+            self._count(len(places), {INPUTS: inputs, PREDICTIONS: predictions})
         else:
-            self._write_rows(len(chosen), inputs, predictions)
+            self._write_rows(len(places), inputs, predictions)
 
     def _write_rows(self, size: int, inputs: Columns, predictions: Columns) -> None:
         for place in range(size):
@@ -165,13 +213,12 @@ class Keeper:
     def _write(self, rows: int, line: Mapping[str, Any]) -> None:
         head = {
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
-            "version": self.model.version,
+            "version": self.version,
             "rows": rows,
             "rejected": self.rejected,
         }
         self.rejected = 0
-        text = json.dumps({**head, **line}, ensure_ascii=False, allow_nan=False)
-        self.handler.emit(logging.makeLogRecord({"msg": text}))
+        self.files.append(json.dumps({**head, **line}, ensure_ascii=False, allow_nan=False))
 
 
 def samples_folder(name: str) -> Path:
@@ -182,6 +229,16 @@ def samples_folder(name: str) -> Path:
 def to_file_name(name: str) -> str:
     """Return the name of a model as that of a folder."""
     return re.sub(r"[^\w.-]", "_", name).lstrip(".") or "_"
+
+
+def _end_last_line(file: Path) -> None:
+    """End the line that a process was writing when it was killed."""
+    if not file.exists() or not file.stat().st_size:
+        return
+    with file.open("r+b") as part:
+        part.seek(-1, os.SEEK_END)
+        if part.read() != b"\n":
+            part.write(b"\n")
 
 
 def _take_number(folder: Path) -> tuple[Lock, int]:
@@ -226,7 +283,7 @@ def read_samples(
 
     Args:
         folder: that ``monitor.samples`` names.
-        versions: by which services may have called the model.
+        versions: of the model, see ``name_version``.
         profile: of the model.
         days: of the newest samples; None: all.
 
@@ -234,36 +291,70 @@ def read_samples(
         DataProblem: there are none.
     """
     since = datetime.now(UTC) - timedelta(days=days) if days else None
-    lines, others = list[dict[str, Any]](), set[str]()
+    lines, others, damaged = list[dict[str, Any]](), set[str](), 0
     for line in _read_lines(folder):
-        if line["version"] not in versions:
+        if line is None:
+            damaged += 1
+        elif line["version"] not in versions:
             others.add(str(line["version"]))
         elif since is None or datetime.fromisoformat(line["time"]) >= since:
             lines.append(line)
     if not lines:
-        known = f"; there are some of {', '.join(sorted(others))}" if others else ""
+        more = f"; there are some of {', '.join(sorted(others))}" if others else ""
         raise DataProblem(
-            f"--logged: there are no samples of {' or '.join(versions)} in {str(folder)!r}{known}."
+            f"--logged: there are no samples of {' or '.join(versions)} in {str(folder)!r}{more}."
         )
+    times = [line["time"] for line in lines]
+    source = f"samples from {min(times)} to {max(times)}"
+    if damaged:
+        source += f"; {damaged} damaged line{'s' * (damaged > 1)} passed over"
     count_part = _add_lines if profile.is_private else _count_lines
     return Sample(
         counts={part: count_part(lines, part, profile) for part in (INPUTS, PREDICTIONS)},
         rows=sum(line["rows"] for line in lines),
         rejected=sum(line["rejected"] for line in lines),
-        source=f"samples from {lines[0]['time']} to {lines[-1]['time']}",
+        source=source,
     )
 
 
-def _read_lines(folder: Path) -> Iterator[dict[str, Any]]:
-    for file in sorted(folder.glob("*/*.jsonl*")):
-        with file.open(encoding="utf-8") as opened:
-            for number, text in enumerate(opened, start=1):
-                if not text.endswith("\n"):  # of a service that is writing it, or was killed
-                    continue
-                try:
-                    yield json.loads(text)
-                except ValueError:
-                    raise DataProblem(f"{file}, line {number}: it is no JSON.") from None
+def _read_lines(folder: Path) -> Iterator[dict[str, Any] | None]:
+    """Yield the lines of all files; None for one that is damaged, as by a kill or a full disk."""
+    with ExitStack() as stack:
+        for file in _open_files(folder, stack):
+            for text in file:
+                if text.endswith("\n"):  # else a service is writing it
+                    yield _parse_line(text)
+
+
+def _open_files(folder: Path, stack: ExitStack) -> list[TextIO]:
+    """Return each file once, although services may rename them meanwhile.
+
+    Args:
+        folder: of samples.
+        stack: closes them.
+    """
+    files, places, is_complete = list[TextIO](), set[tuple[int, int]](), False
+    while not is_complete:
+        is_complete = True
+        for path in sorted(folder.glob("*/*.jsonl*")):
+            with suppress(FileNotFoundError):
+                file = stack.enter_context(path.open(encoding="utf-8", errors="replace"))
+                status = os.fstat(file.fileno())
+                if (place := (status.st_dev, status.st_ino)) not in places:
+                    places.add(place)
+                    files.append(file)
+                    is_complete = False
+    return files
+
+
+def _parse_line(text: str) -> dict[str, Any] | None:
+    try:
+        line = json.loads(text)
+        datetime.fromisoformat(line["time"])
+    except (ValueError, TypeError, KeyError):
+        return None
+    names = ("version", "rows", "rejected", INPUTS, PREDICTIONS)
+    return line if all(name in line for name in names) else None
 
 
 def _add_lines(

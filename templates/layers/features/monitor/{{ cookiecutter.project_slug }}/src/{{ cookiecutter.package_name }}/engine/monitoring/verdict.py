@@ -32,7 +32,7 @@ class Verdict:
 
     @property
     def is_judged(self) -> bool:
-        """Whether there are enough rows for a verdict on drift."""
+        """Whether there are enough right rows for a verdict on drift."""
         return self.sample.rows >= self.rules.min_rows
 
     @property
@@ -49,9 +49,9 @@ class Verdict:
                 past = [m for m in column.measures if m.is_past]
                 sizes = (f"{TITLES[m.name]} {m.value:.3f} (limit {m.limit:g})" for m in past)
                 reasons += [f"{column.name}: {', '.join(sizes)}"] if past else []
-            if self.rules.rejected is not None and self.rejected_share > self.rules.rejected:
-                share, limit = f"{self.rejected_share:.1%}", f"{self.rules.rejected:.1%}"
-                reasons.append(f"wrong rows: {share} (limit {limit})")
+        limit, sent = self.rules.rejected, self.sample.rows + self.sample.rejected
+        if limit is not None and sent >= self.rules.min_rows and self.rejected_share > limit:
+            reasons.append(f"wrong rows: {self.rejected_share:.1%} (limit {limit:.1%})")
         if self.performance and self.performance.is_past:
             behind, rule = self.performance.behind, self.performance.limit
             reasons.append(
@@ -93,7 +93,7 @@ def judge(
         if name in sample.counts.get(part, {})
     ]
     error_rate = ERROR_RATE / max(NUM_MEASURES * len(pairs), 1)
-    found = [
+    drifts = [
         compare_column(
             part,
             name,
@@ -106,10 +106,10 @@ def judge(
         )
         for part, name, column in pairs
     ]
-    found.sort(key=lambda column: -column.effect)
+    drifts.sort(key=lambda column: -column.effect)
     present = {name for _, name, _ in pairs}
     lacking = tuple(name for name in names if name not in present)
-    return Verdict(profile, sample, rules, tuple(found), tuple(sorted(lacking)), performance)
+    return Verdict(profile, sample, rules, tuple(drifts), tuple(sorted(lacking)), performance)
 
 
 def to_json(verdict: Verdict, title: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ BEGIN, END = "<!-- session: python generator/record_session.py -->\n```\n", "```
 COMMANDS = (
     "aistart list",
     "aistart new vision-classifier my-app --defaults --set license=MIT --with kubernetes",
-    "aistart show recommender | sed -n '5,35p'",
+    "aistart show recommender | sed -n '5,40p'",
     "aistart new recomender shop",
 )
 

@@ -112,18 +112,28 @@ def test_a_source_that_is_gone_is_no_secret_to_tell(
     assert "/secret/place.csv" in caplog.text
 
 
-def test_the_source_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_source_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     reads = []
 
     def read(fields: Any) -> Purchases:
-        reads.append(fields)
+        reads.append(fields.max_history)
         return Purchases()
 
     monkeypatch.setattr(data, "UserHistories", read)
     for epochs in ("1", "2"):
-        config = load_config(["--data.max_history", "7", "--train.epochs", epochs])
-        read_requests([{"user": "ann"}, {"user": "carl"}], PREPROCESSING, config)
-    assert len(reads) == 1
+        for longest in ("7", "8"):  # of two models of a service
+            words = ["--data.max_history", longest, "--train.epochs", epochs]
+            read_requests([{"user": "ann"}, {"user": "carl"}], PREPROCESSING, load_config(words))
+    assert reads == [7, 8]
+
+
+def test_an_example_is_right_where_histories_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(config: Config) -> None:
+        raise DataProblem("data.path: 'events.csv' is not a file.")
+
+    monkeypatch.setattr(inputs, "load_histories", fail)
+    rows = request_schema(PREPROCESSING)["examples"]
+    assert len(read_requests(rows, PREPROCESSING, load_config([])).split) > 0
 
 
 def test_every_example_is_right() -> None:

@@ -40,6 +40,7 @@ DAY = 86_400
 # Times whose median lies between then and now are dates, and may not lie in the future.
 EARLIEST_DATE = 631_152_000  # 1990, in seconds
 UNITS_PER_SECOND = (1, 10**3, 10**6, 10**9)
+MAX_SOURCES = 8  # whose histories stay in memory, as a service may have several models
 
 
 @dataclass(frozen=True)
@@ -273,7 +274,7 @@ class UserHistories:
 _histories_lock = threading.Lock()
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=MAX_SOURCES)
 def _load_once(data: DataConfig) -> UserHistories:
     return UserHistories(data)
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import zipfile
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +88,21 @@ def test_a_file_that_was_changed_is_refused(trained: Path, tmp_path: Path) -> No
         archive.writestr("preprocessing.json", "{}")
     with pytest.raises(DataProblem, match=r"refused|not saved by this project"):
         load(model_file=empty)
+
+
+def test_examples_that_are_wrong_where_a_model_is_served_are_passed_over(trained: Path) -> None:
+    wrong: dict[str, Any] = {"no such field": 1}
+
+    def make_schema(preprocessing: Any, is_all_wrong: bool) -> dict[str, Any]:
+        schema = task.request_schema(preprocessing)
+        return schema | {"examples": [wrong] if is_all_wrong else [wrong, *schema["examples"]]}
+
+    def load_with(is_all_wrong: bool) -> LoadedModel:
+        schema = partial(make_schema, is_all_wrong=is_all_wrong)
+        with open_files(Source("own", "latest"), find_run("latest").id, load_config()) as files:
+            config = load_config(base=files.config_file)
+            return load_model("own", files, replace(task, request_schema=schema), config, 1)
+
+    assert load_with(is_all_wrong=False).example[0] != wrong
+    with pytest.raises(DataProblem, match="no example of request_schema is right: "):
+        load_with(is_all_wrong=True)

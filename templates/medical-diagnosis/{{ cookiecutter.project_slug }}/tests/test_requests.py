@@ -7,6 +7,8 @@ import pytest
 import tensorflow as tf
 
 from {{ cookiecutter.package_name }}.datasets.schema import Schema
+from {{ cookiecutter.package_name }}.engine.errors import DataProblem
+from {{ cookiecutter.package_name }}.evaluation.monitoring import parse_labels
 from {{ cookiecutter.package_name }}.inputs import read_requests, request_schema
 
 SECRET = "zzz-secret"
@@ -118,3 +120,11 @@ def test_the_schema_says_what_a_form_needs() -> None:
     assert schema["properties"]["admitted"]["format"] == "date"
     assert "Not a medical device" in schema["description"]
     assert not read(*schema["examples"]).problems
+
+
+def test_wrong_labels_are_counted_and_not_shown() -> None:
+    labels = np.array(["1", "0"], dtype=object)
+    assert parse_labels(labels, PREPROCESSING).tolist() == [1, 0]
+    with pytest.raises(DataProblem) as caught:
+        parse_labels(np.array(["1", SECRET, "2"], dtype=object), PREPROCESSING)
+    assert str(caught.value) == "--labels: the outcomes of 2 of 3 rows are not '1' or '0'."

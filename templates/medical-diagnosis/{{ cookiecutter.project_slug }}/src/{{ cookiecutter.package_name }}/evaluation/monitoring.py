@@ -1,6 +1,6 @@
 """What of patients is watched once the model is in use, in requests as in the training data.
 
-The engine keeps counts of these columns only, and hides small ones.
+The engine keeps counts of these columns only, and merges small ones.
 """
 
 from collections.abc import Iterator
@@ -68,7 +68,9 @@ def parse_labels(texts: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     """
     column = preprocessing.schema.columns[preprocessing.schema.outcome]
     is_yes, is_no = texts == column.yes, texts == column.no
-    for row in np.flatnonzero(~(is_yes | is_no)):
-        allowed = " or ".join(filter(None, (column.yes, column.no)))
-        raise DataProblem(f"--labels: row {row + 1}: the outcome is not {allowed}.")
+    if wrong := int((~(is_yes | is_no)).sum()):
+        allowed = " or ".join(repr(value) for value in (column.yes, column.no) if value)
+        raise DataProblem(
+            f"--labels: the outcomes of {wrong} of {len(texts)} rows are not {allowed}."
+        )
     return is_yes.astype("float32")

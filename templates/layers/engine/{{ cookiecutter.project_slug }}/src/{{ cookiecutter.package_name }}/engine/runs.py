@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TypedDict, cast
 
-from .config_fields import BaseConfig, TrackingFields
+from .config_fields import BaseConfig
 from .errors import ProjectError, UsageProblem, unknown
 from .files import project_root, write_json, write_text
 from .locks import Lock, try_lock
@@ -233,31 +233,6 @@ def read_registered(uri: str) -> RegisteredModel | None:
         return None
     number = found["number"]
     return RegisteredModel(found["name"], None if number is None else int(number), found["alias"])
-
-
-def find_model_version(uri: str, tracking: TrackingFields, field: str = "--run") -> str:
-    """Return the version that an MLflow model URI names now, as services and reports call it.
-
-    Args:
-        uri: see ``is_model_uri``.
-        tracking: says where MLflow is.
-        field: what the URI was given for, for messages.
-
-    Raises:
-        UsageProblem: no version has this alias.
-        ProjectError: the registry does not answer.
-    """
-    model = read_registered(uri)
-    if model is None:
-        return uri.split(":/", 1)[1].strip("/")
-    number = model.number
-    if model.alias:
-        from .tracking.registry import Registry  # MLflow takes a second to import
-
-        number = Registry(model.name, tracking).number_behind(model.alias)
-    if number is None:
-        raise UsageProblem(f"{field}: {uri!r}: no version has this alias.")
-    return str(number)
 
 
 def find_run(name: str, field: str = "--run") -> Run:

@@ -7,7 +7,8 @@ from typing import Any
 
 from ..attachments import read_attachments
 from ..config_fields import BaseConfig, TrackingFields
-from ..runs import Run, find_model_version, find_run, is_model_uri, read_registered
+from ..runs import Run, find_run, is_model_uri, read_registered
+from ..tracking.model_versions import find_model_version
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config_fields import BaseConfig
-from ..runs import find_model_version, find_run, is_model_uri, read_registered
+from ..runs import find_run, is_model_uri, read_registered
+from ..tracking.model_versions import find_model_version
 from .names import check_name
 
 

@@ -115,8 +115,9 @@ def test_it_continues_where_it_was_stopped(
 def test_a_run_that_was_finished_while_it_was_killed_is_taken(steps: Steps) -> None:
     steps.codes["train"] = 75
     assert main(["retrain", *WORDS]) == 75
-    finish(load_config(WORDS))
-    finish(load_config())  # of somebody else
+    sections = retrain.find_training_sections()
+    finish(load_config(WORDS, sections=sections))
+    finish(load_config(sections=sections))  # of somebody else
     assert main(["retrain", *WORDS]) == 0
     assert steps.called == ["train", "evaluate", "promote"]
 

@@ -30,13 +30,13 @@ def run(project: Project, words: list[str]) -> None:
         raise UsageProblem("--logged: monitor.samples names no folder, so that nothing is kept.")
     if not is_model_uri(arguments.run):
         find_run(arguments.run)  # fails before TensorFlow is imported
-    found = find_model(arguments.run, config)
+    target = find_model(arguments.run, config)
     if arguments.logged:
-        verdict = _judge_samples(project, arguments, fields, found, rules, config)
+        verdict = _judge_samples(project, arguments, fields, target, rules, config)
     else:
-        verdict = _judge_file(project, arguments, fields, found, rules)
+        verdict = _judge_file(project, arguments, fields, target, rules)
     folder = arguments.output or _name_folder()
-    _write(folder, verdict, found.title)
+    _write(folder, verdict, target.title)
     if verdict.reasons:
         raise ProjectError(f"changed beyond {FILE}: {'; '.join(verdict.reasons)}.")
 
@@ -83,7 +83,7 @@ def _judge_samples(
     project: Project,
     arguments: argparse.Namespace,
     fields: list[str],
-    found: WatchedModel,
+    target: WatchedModel,
     rules: MonitorRules,
     config: Any,
 ) -> "Verdict":
@@ -91,21 +91,21 @@ def _judge_samples(
     from .samples import read_samples, samples_folder
     from .verdict import judge
 
-    profile = read_profile(found.attachments)
+    profile = read_profile(target.attachments)
     if profile is None:
-        profile = _compute_profile(project, fields, found, _load(project, fields, found))
+        profile = _compute_profile(project, fields, target, _load(project, fields, target))
     folder = samples_folder(config.monitor.samples)
-    return judge(profile, read_samples(folder, found.versions, profile, arguments.days), rules)
+    return judge(profile, read_samples(folder, target.versions, profile, arguments.days), rules)
 
 
 def _judge_file(
     project: Project,
     arguments: argparse.Namespace,
     fields: list[str],
-    found: WatchedModel,
+    target: WatchedModel,
     rules: MonitorRules,
 ) -> "Verdict":
-    model = _load(project, fields, found)
+    model = _load(project, fields, target)
     from .new_inputs import answer_file
     from .performance import measure_performance, read_labels
     from .profile import read_profile
@@ -113,8 +113,8 @@ def _judge_file(
 
     labels = read_labels(arguments.labels) if arguments.labels else None
     profile = read_profile(model.attachments)
-    profile = profile or _compute_profile(project, fields, found, model)
-    config = project.load_config(fields, base=found.config_file)
+    profile = profile or _compute_profile(project, fields, target, model)
+    config = project.load_config(fields, base=target.config_file)
     sample, parts = answer_file(arguments.file, model, profile, config)
     performance = None
     if labels is not None:
@@ -122,30 +122,30 @@ def _judge_file(
     return judge(profile, sample, rules, performance)
 
 
-def _load(project: Project, fields: list[str], found: WatchedModel) -> "Artifact":
+def _load(project: Project, fields: list[str], target: WatchedModel) -> "Artifact":
     from .. import strategy
 
     strategy.prepare(project.load_config(fields).runtime)
     task = project.load_task()
     from ..artifact import load
 
-    return load(found.model_file, task)
+    return load(target.model_file, task)
 
 
 def _compute_profile(
-    project: Project, fields: list[str], found: WatchedModel, model: "Artifact"
+    project: Project, fields: list[str], target: WatchedModel, model: "Artifact"
 ) -> "Profile":
     """Return the profile of a model that was trained without this feature."""
     from ..evaluation import evaluate
     from .profile import make_profile
 
-    print(f"{found.title} has no profile; it is computed from the data of its configuration.")
-    config = project.load_config(fields, base=found.config_file)
+    print(f"{target.title} has no profile; it is computed from the data of its configuration.")
+    config = project.load_config(fields, base=target.config_file)
     data = model.task.load(config, model.preprocessing)
     if not len(data.test):
         raise UsageProblem("monitor: the test split has no examples.")
-    measured = evaluate(model, data, "test", config, found.model_file.parent, figures=False)
-    return make_profile(measured)
+    evaluation = evaluate(model, data, "test", config, target.model_file.parent, figures=False)
+    return make_profile(evaluation)
 
 
 def _name_folder() -> Path:

@@ -62,8 +62,8 @@ def answer_file(
             PREDICTIONS: describe_answers(answers),
         }
         for part, values in columns.items():
-            for name, found in profile.count(part, values).items():
-                counts[part].setdefault(name, []).append(found)
+            for name, column_counts in profile.count(part, values).items():
+                counts[part].setdefault(name, []).append(column_counts)
         parts.append(AnsweredPart(split, outputs))
     rows = sum(len(part.split) for part in parts)
     if not rows:
@@ -77,8 +77,8 @@ def _add(
 ) -> dict[str, dict[str, np.ndarray]]:
     return {
         part: {
-            name: add_counts(found, profile.parts[part][name].bins.size)
-            for name, found in columns.items()
+            name: add_counts(column_counts, profile.parts[part][name].bins.size)
+            for name, column_counts in columns.items()
         }
         for part, columns in counts.items()
     }

@@ -79,7 +79,7 @@ def _make_answer(verdict: Verdict, title: str) -> Section:
     body = [paragraph(summarize(verdict), "bad" if verdict.reasons else "lead")]
     if profile.notice:
         body.append(paragraph(profile.notice, "note"))
-    shown = {
+    rows = {
         "model": title,
         "compared": sample.source,
         "rows": sample.rows,
@@ -88,7 +88,7 @@ def _make_answer(verdict: Verdict, title: str) -> Section:
         "validation rows": profile.rows[PREDICTIONS],
         "not in the sample": ", ".join(verdict.lacking),
     }
-    body.append(facts(shown))
+    body.append(facts(rows))
     if profile.is_private:
         text = f"Bins with fewer than {SMALL} persons are merged with others."
         body.append(paragraph(text, "note"))
@@ -130,11 +130,11 @@ def _make_part(part: str, text: str, columns: list[ColumnDrift], is_private: boo
         for column in columns
     ]
     body = [paragraph(text), table(header, rows, f"Effect sizes of {part}, with their noise")]
-    varying = [column for column in columns if len(_select_bars(column)[0]) > 1]
-    shown = varying[:MAX_FIGURES]
-    if len(varying) > len(shown):
-        body.append(heading(f"The {len(shown)} columns with the largest effects"))
-    for column in shown:
+    candidates = [column for column in columns if len(_select_bars(column)[0]) > 1]
+    largest = candidates[:MAX_FIGURES]
+    if len(candidates) > len(largest):
+        body.append(heading(f"The {len(largest)} columns with the largest effects"))
+    for column in largest:
         _draw(body, column)
     return Section(part, part.capitalize(), join(body))
 
@@ -177,9 +177,9 @@ def _select_bars(column: ColumnDrift) -> tuple[list[str], np.ndarray, np.ndarray
     if isinstance(column.bins, CategoryBins):
         labels = [*column.bins.names, OTHER, MISSING]
         order = np.argsort(-shares.max(axis=0)[:-2], kind="stable")
-        kept, rest = np.sort(order[: MAX_BARS - 2]), order[MAX_BARS - 2 :]
+        first, rest = np.sort(order[: MAX_BARS - 2]), order[MAX_BARS - 2 :]
         shares[:, -2] += shares[:, rest].sum(axis=1)
-        places = [*kept, len(labels) - 2, len(labels) - 1]
+        places = [*first, len(labels) - 2, len(labels) - 1]
         return _keep_filled([labels[i][:30] for i in places], shares[:, places])
     texts, places = _group_numbers(column.bins)
     bars = np.stack([shares[:, cells].sum(axis=1) for cells in places], axis=1)
@@ -204,5 +204,5 @@ def _group_numbers(bins: NumberBins) -> tuple[list[str], list[slice]]:
 
 
 def _keep_filled(labels: list[str], shares: np.ndarray) -> tuple[list[str], np.ndarray, np.ndarray]:
-    filled = np.flatnonzero(shares.sum(axis=0) > 0)
-    return [labels[i] for i in filled], shares[0, filled], shares[1, filled]
+    places = np.flatnonzero(shares.sum(axis=0) > 0)
+    return [labels[i] for i in places], shares[0, places], shares[1, places]

@@ -99,15 +99,15 @@ def measure_performance(
     Raises:
         DataProblem: no input has a label, or a label is unknown.
     """
-    found = [_take_labelled(part, labels) for part in parts]
-    found = [part for part in found if len(part.split)]
-    rows = sum(len(part.split) for part in found)
+    labelled_parts = [_take_labelled(part, labels) for part in parts]
+    labelled_parts = [part for part in labelled_parts if len(part.split)]
+    rows = sum(len(part.split) for part in labelled_parts)
     if not rows:
         raise DataProblem("--labels: none of the ids is that of an input.")
-    ids = np.concatenate([part.split.ids for part in found]).astype(str)
+    ids = np.concatenate([part.split.ids for part in labelled_parts]).astype(str)
     texts = np.array([labels[name] for name in ids], dtype=object)
     targets = model.task.parse_labels(texts, model.preprocessing)
-    metrics, weighted = _measure(model, found, targets)
+    metrics, weighted = _measure(model, labelled_parts, targets)
     intervals = {name: estimate(metric, rows) for name, metric in weighted.items()}
     headline = next(iter(weighted or metrics))
     is_loss = headline in weighted and weighted[headline].lower_is_better

@@ -105,9 +105,9 @@ class Profile:
             }
             for part, columns in content["parts"].items()
         }
-        kept = ("rows", "metrics", "is_private", "notice")
+        names = ("rows", "metrics", "is_private", "notice")
         intervals = {name: Interval(*ends) for name, ends in content["intervals"].items()}
-        return cls(parts, intervals=intervals, **{name: content[name] for name in kept})
+        return cls(parts, intervals=intervals, **{name: content[name] for name in names})
 
 
 def make_profile(evaluation: "Evaluation") -> Profile:
@@ -146,9 +146,10 @@ def make_profile(evaluation: "Evaluation") -> Profile:
 
 def _estimate_headline(evaluation: "Evaluation") -> dict[str, Interval]:
     model, split = evaluation.model, evaluation.split
-    found = model.task.weighted_metrics(split, evaluation.outputs, model.preprocessing)
+    metrics = model.task.weighted_metrics(split, evaluation.outputs, model.preprocessing)
     return {
-        name: estimate(metric, len(split), split.groups) for name, metric in list(found.items())[:1]
+        name: estimate(metric, len(split), split.groups)
+        for name, metric in list(metrics.items())[:1]
     }
 
 
@@ -166,12 +167,12 @@ def describe_columns(columns: Columns, is_private: bool) -> dict[str, Column]:
         columns: name -> values (size,).
         is_private: whether examples are of persons, so that small cells are merged.
     """
-    described = {}
+    table = {}
     for name, values in columns.items():
         bins = fit_bins(values, is_private)
         counts = bins.count(values)
-        described[name] = Column(bins, merge_small(bins, counts) if is_private else counts)
-    return described
+        table[name] = Column(bins, merge_small(bins, counts) if is_private else counts)
+    return table
 
 
 def read_profile(attachments: Mapping[str, Any]) -> Profile | None:

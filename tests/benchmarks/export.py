@@ -111,7 +111,7 @@ def describe(result: dict) -> str:
         return f"{name}: {result['reason']}"
     report = result["report"]
     original, exported = report["original"], report["exported"]
-    metric = next(iter(original["metrics"]))
+    metric = report["headline"]
     return (
         f"{name}: differs by {report['difference']:.2g} of {report['largest']:.3g}, "
         f"{metric} {original['metrics'][metric]:.4f} -> {exported['metrics'][metric]:.4f}, "

@@ -84,16 +84,18 @@ def print_comparison(comparison: dict[str, Any]) -> None:
     Args:
         comparison: see ``compare``.
     """
-    original, smaller = comparison["original"], comparison["smaller"]
-    rows = [(original["run"], smaller["run"])]
-    print(f"{'':<24}  {rows[0][0]:>22}  {rows[0][1]:>22}")
-    for name, value in original["metrics"].items():
-        if name in smaller["metrics"]:
-            print(f"{name:<24}  {value:>22.4f}  {smaller['metrics'][name]:>22.4f}")
-    for name, title in (("bytes", "size, kB"), ("zipped_bytes", "zipped, kB")):
-        print(f"{title:<24}  {original[name] / 1e3:>22,.0f}  {smaller[name] / 1e3:>22,.0f}")
-    name = "milliseconds"
-    print(f"{'one example, ms':<24}  {original[name]:>22.3g}  {smaller[name]:>22.3g}")
+    models = comparison["original"], comparison["smaller"]
+    names = [name for name in models[0]["metrics"] if name in models[1]["metrics"]]
+    rows = [
+        ("", [model["run"] for model in models]),
+        *((name, [f"{model['metrics'][name]:.4f}" for model in models]) for name in names),
+        ("size, kB", [f"{model['bytes'] / 1e3:,.0f}" for model in models]),
+        ("zipped, kB", [f"{model['zipped_bytes'] / 1e3:,.0f}" for model in models]),
+        ("one example, ms", [f"{model['milliseconds']:.3g}" for model in models]),
+    ]
+    width = max(len(title) for title, _ in rows)
+    for title, (original, smaller) in rows:
+        print(f"{title:<{width}}  {original:>22}  {smaller:>22}")
 
 
 def _measure(project: Project, run: Run) -> dict[str, Any]:

@@ -104,6 +104,7 @@ def test_one_row_many_rows_files_texts_and_forms() -> None:
         (400, b"{", {}),
         (400, b'{"number": NaN}', {}),
         (400, b"[" * 100_000, {}),
+        (413, b"[" + b"[]," * 100_000 + b"[]]", {}),
         (422, b"[]", {}),
         (422, b"3", {}),
         (415, b"a,b", {"content_type": "text/csv"}),

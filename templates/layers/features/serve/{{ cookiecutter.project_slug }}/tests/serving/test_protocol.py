@@ -207,7 +207,7 @@ WEIGHT = tensor("weight", "FP64", [1], [1.5])
     ("body", "reason"),
     [
         (b"[", "not JSON"),
-        (b'{"inputs":' + b"[" * 100_000, "not JSON"),
+        (b'{"inputs":' + b"[" * 50_000, "not JSON"),
         ([], "must be an object"),
         ({}, "inputs: they must be a list"),
         ({"inputs": []}, "inputs: they must be a list"),
@@ -304,12 +304,11 @@ def test_rows_are_counted_before_values_become_objects(monkeypatch: pytest.Monke
     for inputs in (
         [tensor("weight", "FP64", [129], [1.5] * 129)],
         [tensor("tags", "BYTES", [2**60, 0], [])],
+        [tensor("tags", "BYTES", [100, 3_001], [])],
     ):
         answer, _ = send({"inputs": inputs})
-        assert (answer.status, answer.json()["error"]) == (
-            413,
-            "A request may have at most 128 rows.",
-        )
+        assert answer.status == 413
+        assert re.search(r"at most (128 rows|300,000 values)\.", answer.json()["error"])
 
 
 def test_texts_must_be_unicode_and_files_need_not() -> None:

@@ -9,7 +9,7 @@ from python_multipart.multipart import parse_options_header
 from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
-from .problems import Refused
+from .problems import Refused, load_json
 from .row_checks import list_types
 
 Row = dict[str, Any]
@@ -61,10 +61,7 @@ def list_content_types(schema: Mapping[str, Any]) -> list[str]:
 
 
 def _read_json(body: bytes) -> tuple[list[Any], bool]:
-    try:
-        content = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        raise Refused(400, "The body is not JSON, or nests too deeply.") from None
+    content = load_json(body)
     if isinstance(content, dict):
         return [content], False
     if isinstance(content, list) and content:

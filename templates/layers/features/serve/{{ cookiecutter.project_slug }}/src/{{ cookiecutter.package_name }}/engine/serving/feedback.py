@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.concurrency import run_in_threadpool
 
 from .feedback_files import FeedbackFiles, Opinion
-from .problems import Refused
+from .problems import Refused, load_json
 
 
 class Feedback(BaseModel):
@@ -78,8 +78,9 @@ def _parse(content_type: str, body: bytes) -> Feedback:
     # Pages of other origins cannot send this type without asking first, which CORS refuses.
     if content_type.partition(";")[0].strip().lower() != "application/json":
         raise Refused(415, "Feedback is application/json.")
+    content = load_json(body)
     try:
-        return Feedback.model_validate_json(body)
+        return Feedback.model_validate(content)
     except ValidationError as error:
         # Not its text, which repeats what was sent.
         place = error.errors(include_input=False)[0]["loc"]

@@ -1,10 +1,12 @@
-"""Refusals: what a client is told, and with which status."""
+"""Refusals with their status and text, and JSON that is read and written."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
 from starlette.responses import Response
+
+MAX_CONTAINERS = 100_000  # lists and objects of a body
 
 
 class Refused(Exception):
@@ -69,6 +71,22 @@ class UnknownModel(Refused):
 
     def __init__(self) -> None:
         super().__init__(404, "There is no model of this name; /schema lists them.")
+
+
+def load_json(body: bytes) -> Any:
+    """Return the content of a body.
+
+    Raises:
+        Refused: it is not JSON, or has so many lists and objects that it would take seconds and
+            twenty times its own memory.
+    """
+    # Those in texts count too: only a parser could tell them apart.
+    if body.count(b"[") + body.count(b"{") > MAX_CONTAINERS:
+        raise Refused(413, f"The body may have at most {MAX_CONTAINERS:,} brackets.")
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        raise Refused(400, "The body is not JSON, or nests too deeply.") from None
 
 
 def json_response(

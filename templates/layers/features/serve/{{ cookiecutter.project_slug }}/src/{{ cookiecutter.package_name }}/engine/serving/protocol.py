@@ -18,7 +18,7 @@ from starlette.responses import Response
 from .. import PROGRAM
 from ..requests import shorten
 from . import tensors
-from .problems import Refused, TooManyRows, UnknownModel, json_response
+from .problems import Refused, TooManyRows, UnknownModel, json_response, load_json
 from .row_checks import list_types, max_items
 from .tensors import BYTES, DATATYPES, Tensor
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 VERSION = "2"  # of the protocol
 HEADER_LENGTH = "Inference-Header-Content-Length"  # of the JSON in front of the bytes
 MAX_TENSORS = 1_000
+MAX_VALUES = 300_000  # of all tensors: each becomes an object, which takes a microsecond or two
 PLATFORM = "keras"
 
 
@@ -195,10 +196,7 @@ def _split_body(body: bytes, header_length: str | None) -> tuple[dict[str, Any],
         if not digits or len(header_length) > len(str(length)) or int(header_length) > length:
             raise Refused(400, f"{HEADER_LENGTH} is no number of bytes of the body.")
         length = int(header_length)
-    try:
-        content = orjson.loads(memoryview(body)[:length])
-    except orjson.JSONDecodeError:
-        raise Refused(400, "The body is not JSON, or nests too deeply.") from None
+    content = load_json(body[:length])
     if not isinstance(content, dict):
         raise Refused(400, "The body must be an object with inputs.")
     return content, memoryview(body)[length:]
@@ -259,6 +257,8 @@ def check_headers(inputs: Sequence[Tensor], schema: Mapping[str, Any], max_rows:
         raise Refused(400, "inputs: the first dimension must be at least 1 row.")
     if size > max_rows:
         raise TooManyRows(max_rows)
+    if sum(math.prod(tensor.shape) for tensor in inputs) > MAX_VALUES:
+        raise Refused(413, f"inputs: all tensors may have at most {MAX_VALUES:,} values.")
 
 
 def make_rows(inputs: Sequence[Tensor], schema: Mapping[str, Any]) -> list[dict[str, Any]]:

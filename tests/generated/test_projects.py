@@ -22,13 +22,21 @@ pytestmark = pytest.mark.slow
 
 @pytest.mark.parametrize("template", find_templates())
 def test_own_tests_pass(template: str, aistart: Callable, isolated: Path, run_in: Run) -> None:
-    # With the large models, which a user's `make test` leaves out. Tests of the engine and of the
-    # search, which are the same in every project, run in one of them.
-    is_first = template == "vision-classifier"
-    features = ["--with", "tune"] if is_first else []
-    assert aistart("new", template, template, "-y", *features).exit_code == 0
-    words = [] if is_first else ["--ignore", "tests/engine"]
-    done = run_in(isolated / template, "pytest", "-q", "-m", "", "-p", "no:cacheprovider", *words)
+    # With the large models, which a user's `make test` leaves out.
+    assert aistart("new", template, template, "-y", "--with", "monitor").exit_code == 0
+    check_own_tests(run_in, isolated / template, "tests", "--ignore", "tests/engine")
+
+
+@pytest.mark.parametrize("tests", ["tests/engine", "tests/test_tune.py"])
+def test_what_is_the_same_in_every_project(
+    tests: str, aistart: Callable, isolated: Path, run_in: Run
+) -> None:
+    assert aistart("new", "vision-classifier", "demo", "-y", "--with", "tune").exit_code == 0
+    check_own_tests(run_in, isolated / "demo", tests)
+
+
+def check_own_tests(run_in: Run, project: Path, *words: str) -> None:
+    done = run_in(project, "pytest", "-q", "-m", "", "-p", "no:cacheprovider", *words)
     assert done.returncode == 0, done.stdout[-5000:]
     assert "skipped" not in done.stdout.splitlines()[-1]
 

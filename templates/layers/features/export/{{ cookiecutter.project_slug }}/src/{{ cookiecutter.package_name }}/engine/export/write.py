@@ -18,6 +18,7 @@ from ..artifact import PREPROCESSING, Artifact
 from ..errors import ProjectError
 from ..files import atomic_folder
 from ..interfaces import DatasetSplits, Split
+from ..signals import StopRequest
 from ..strategy import silence_stderr
 from . import savedmodel
 from .check import FLOAT32_TOLERANCE, Comparison, compare
@@ -61,6 +62,7 @@ def export(
         target: the folder; it is there as a whole or not at all.
 
     Raises:
+        Interrupted: SIGTERM or Ctrl-C has come; ``target`` is as it was.
         UsageProblem: the format cannot hold the network.
         ProjectError: converting it fails, or the result differs too much.
     """
@@ -68,15 +70,18 @@ def export(
     source = make_source(model)
     split_name = "test" if len(data.test) else "validation"
     split = _take_some(data.splits[split_name])
-    with atomic_folder(target) as folder:
+    # Signals wait for the end of a step: raised inside a converter's callback, they may crash it.
+    with atomic_folder(target) as folder, StopRequest() as stop:
         path = folder / target_format.file
         run = _convert(source, data.train, target_format, request, path)
+        stop.check("while it exported")
         comparison = compare(
             source, run, path, request.original, split_name, split, request.quantization
         )
         comparison.check(request.max_drop)
         signatures = _check_raw(source, path) if target_format.module == "savedmodel" else []
         _write_rest(folder, source, split, comparison, target_format, request, signatures)
+        stop.check("while it exported")
     return comparison
 
 

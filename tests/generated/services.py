@@ -214,7 +214,7 @@ class Load:
         self._thread.join()
 
     @property
-    def answered(self) -> int:
+    def num_answers(self) -> int:
         return sum(self.outcomes.values())
 
     async def _run(self) -> None:

@@ -428,13 +428,13 @@ def test_a_feature_adds_its_files_and_a_section(
 def test_features_add_to_each_other(aistart: Callable, isolated: Path) -> None:
     """What two features need only together is there only with both."""
 
-    def deployed(name: str, *words: str) -> set[str]:
+    def list_manifests(name: str, *words: str) -> set[str]:
         words = ("-y", "--minimal", "--no-git", *words)
         assert aistart("new", "vision-classifier", name, *words).exit_code == 0
         return {path.name for path in (isolated / name).glob("deploy/kubernetes/*.yaml")}
 
-    alone = deployed("alone", "--with", "kubernetes")
-    both = deployed("both", "--with", "kubernetes", "--with", "distribution")
+    alone = list_manifests("alone", "--with", "kubernetes")
+    both = list_manifests("both", "--with", "kubernetes", "--with", "distribution")
     assert both - alone == {"several_nodes.yaml", "tpu_slice.yaml"}
     assert alone < both
 

@@ -319,14 +319,14 @@ def test_log_and_metrics_tell_nothing_of_what_was_sent(
 def test_sigterm_under_load_loses_no_request(service: RunningService, image: Path) -> None:
     body = image.read_bytes()
     with Load(service.port, "/predict", "image/png", body) as load:
-        wait_for(lambda: load.answered >= 800, "requests")
+        wait_for(lambda: load.num_answers >= 800, "requests")
         service.process.send_signal(signal.SIGTERM)
         # As a balancer: it sends nothing more once the service says that it is not ready.
         wait_for(lambda: service.ask("GET", "/readyz").status == 503, "not ready", 5)
         time.sleep(0.2)
     assert service.process.wait(60) == 0
     assert set(load.outcomes) == {"200"}, load.outcomes
-    assert load.answered >= 800
+    assert load.num_answers >= 800
     assert service.events("stopped")
 
 

@@ -27,8 +27,7 @@ def describe_inputs(split: Split, preprocessing: Preprocessing) -> dict[str, np.
     rank = np.empty(len(counts))
     rank[np.argsort(counts, kind="stable")] = np.arange(len(counts)) / max(len(counts) - 1, 1)
     parts, users = [np.zeros((0, 3))], [np.zeros(0, dtype=str)]
-    for start in range(0, len(split), AT_ONCE):
-        raw = split.fetch(np.arange(start, min(start + AT_ONCE, len(split))))
+    for raw in split.batches(AT_ONCE):
         items = np.concatenate(
             [np.asarray(raw[name]) for name in ("history", "next_items")], axis=1
         )

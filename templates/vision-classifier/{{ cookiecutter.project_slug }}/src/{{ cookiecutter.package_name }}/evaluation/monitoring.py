@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 
 from ..config import Config
 from ..data import ImageSplit
@@ -65,9 +64,8 @@ def _read(split: Split, preprocessing: Preprocessing) -> Iterator[np.ndarray]:
     if not split.in_memory:
         yield from read_inputs(split, np.arange(len(split)), preprocessing)
         return
-    for start in range(0, len(split), AT_ONCE):
-        positions = tf.range(start, min(start + AT_ONCE, len(split)), dtype=tf.int64)
-        yield np.asarray(preprocessing(split.fetch(positions)))
+    for raw in split.batches(AT_ONCE):
+        yield np.asarray(preprocessing(raw))
 
 
 def _describe(inputs: np.ndarray) -> np.ndarray:

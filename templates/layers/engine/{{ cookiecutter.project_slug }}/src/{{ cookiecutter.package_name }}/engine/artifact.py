@@ -10,7 +10,7 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -63,9 +63,7 @@ class Artifact:
             split: any split of the task's data.
             batch_size: examples that are predicted at once.
         """
-        return np.concatenate(
-            [self.predict_batch(raw) for raw in _fetch_batches(split, batch_size)]
-        )
+        return np.concatenate([self.predict_batch(raw) for raw in split.batches(batch_size)])
 
     def explain(
         self,
@@ -225,8 +223,3 @@ def copy_weights(network: keras.Model, preprocessing: Preprocessing, earlier: Ar
 
 def _as_spec(tensor: keras.KerasTensor) -> tf.TensorSpec:
     return tf.TensorSpec(tensor.shape, tensor.dtype)
-
-
-def _fetch_batches(split: Split, batch_size: int) -> Iterator[tf.Tensor]:
-    for start in range(0, len(split), batch_size):
-        yield split.fetch(tf.range(start, min(start + batch_size, len(split)), dtype=tf.int64))

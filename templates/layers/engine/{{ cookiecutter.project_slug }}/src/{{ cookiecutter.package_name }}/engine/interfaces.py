@@ -75,6 +75,15 @@ class Split:
         taken |= {"fetch": lambda at: self.fetch(tf.gather(places, at)), "sampled": None}
         return replace(self, **taken)
 
+    def batches(self, size: int) -> Iterator[Any]:
+        """Yield the raw inputs of all examples in their order, so many at a time.
+
+        Args:
+            size: of a batch; the last one may be smaller.
+        """
+        for start in range(0, len(self), size):
+            yield self.fetch(tf.range(start, min(start + size, len(self)), dtype=tf.int64))
+
     def epoch(self) -> "Split":
         """Return what an epoch of training goes through, as a split of its own."""
         return self if self.sampled is None else self.take(self.sampled)

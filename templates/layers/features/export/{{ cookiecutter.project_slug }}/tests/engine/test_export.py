@@ -44,7 +44,7 @@ def shared_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def finished(
+def run_folder(
     shared_runs: Path, fit_alone: None, tiny_task: Any, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """A finished run of the tiny task, in the current folder."""
@@ -57,9 +57,9 @@ def finished(
     return all_runs()[-1].path
 
 
-def test_saved_model(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_saved_model(run_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert program.main(["export", "--format", "savedmodel"]) == 0
-    folder = finished / "export" / "savedmodel"
+    folder = run_folder / "export" / "savedmodel"
     assert {file.name for file in folder.iterdir()} == {
         "saved_model",
         "preprocessing.json",
@@ -86,7 +86,7 @@ def test_saved_model(finished: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert str(folder) in printed
 
 
-def test_keras_file_loads_in_float32(finished: Path) -> None:
+def test_keras_file_loads_in_float32(run_folder: Path) -> None:
     assert program.main(["export", "--format", "keras", "--output", "here"]) == 0
     network = keras.models.load_model("here/model.keras")
     assert {layer.compute_dtype for layer in network.layers} == {"float32"}
@@ -198,7 +198,7 @@ def test_weights_that_are_numbers_are_not_rounded() -> None:
 
 
 def test_a_damaged_result_is_removed(
-    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     load = savedmodel.load
 
@@ -209,11 +209,11 @@ def test_a_damaged_result_is_removed(
     monkeypatch.setattr(savedmodel, "load", load_damaged)
     assert program.main(["export", "--format", "savedmodel"]) == 1
     assert "outputs differ by up to 0.001" in capsys.readouterr().err
-    assert not visible(finished / "export")
+    assert not visible(run_folder / "export")
 
 
 def test_a_failing_converter_is_one_line(
-    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*arguments: Any) -> None:
         raise RuntimeError("no such operation\nat line 3")
@@ -222,7 +222,7 @@ def test_a_failing_converter_is_one_line(
     assert program.main(["export", "--format", "keras"]) == 1
     error = capsys.readouterr().err
     assert error.endswith("this network does not convert: no such operation\n")
-    assert not visible(finished / "export")
+    assert not visible(run_folder / "export")
 
 
 @pytest.mark.parametrize(
@@ -245,19 +245,19 @@ def test_metrics_decide_about_rounded_models(
 
 
 def test_an_interrupted_export_leaves_what_was_there(
-    finished: Path, monkeypatch: pytest.MonkeyPatch
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     words = ["export", "--format", "keras"]
     assert program.main(words) == 0
-    before = (finished / "export" / "keras" / "report.json").read_bytes()
+    before = (run_folder / "export" / "keras" / "report.json").read_bytes()
 
     def interrupt(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(write, "compare", interrupt)
     assert program.main(words) == 75
-    assert visible(finished / "export") == ["keras"]
-    assert (finished / "export" / "keras" / "report.json").read_bytes() == before
+    assert visible(run_folder / "export") == ["keras"]
+    assert (run_folder / "export" / "keras" / "report.json").read_bytes() == before
 
 
 def test_folders_are_whole_or_not_there(tmp_path: Path) -> None:
@@ -284,16 +284,16 @@ def test_folders_are_whole_or_not_there(tmp_path: Path) -> None:
 
 
 def test_pruning_keeps_its_zeros(
-    finished: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["export", "--run", finished.name, "--prune", "0.75", "--tracking.enabled", "false"]
+    words = ["export", "--run", run_folder.name, "--prune", "0.75", "--tracking.enabled", "false"]
     monkeypatch.setattr(pruning, "MIN_WEIGHTS", 100)
     assert program.main(words) == 0
     run = all_runs()[-1]
     network = keras.models.load_model(run.model_file)
     kernel = np.array(network.get_layer("hidden").kernel)
     assert (kernel == 0).mean() == 0.75
-    earlier = keras.models.load_model(finished / "model.keras").get_layer("hidden").kernel
+    earlier = keras.models.load_model(run_folder / "model.keras").get_layer("hidden").kernel
     assert not np.array_equal(kernel[kernel != 0], np.array(earlier)[kernel != 0])
     comparison = json.loads((run.path / "compression.json").read_text())
     assert comparison["smaller"]["zipped_bytes"] < comparison["original"]["zipped_bytes"]
@@ -301,12 +301,12 @@ def test_pruning_keeps_its_zeros(
 
 
 def test_pruning_resumes_exactly(
-    finished: Path, interrupt: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    run_folder: Path, interrupt: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pruning, "MIN_WEIGHTS", 100)
     words = [
         *("train", *UNRECORDED, "--train.log_every_steps", "1"),
-        *("--train.init_from", finished.name, "--compress.sparsity", "0.5"),
+        *("--train.init_from", run_folder.name, "--compress.sparsity", "0.5"),
     ]
     assert program.main([*words, "--fresh"]) == 0
     whole = all_runs()[-1]
@@ -332,30 +332,30 @@ def test_pruning_twice_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_model_without_kernels_is_not_pruned(
-    finished: Path, capsys: pytest.CaptureFixture[str]
+    run_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert program.main(["export", "--prune", "0.5", "--tracking.enabled", "false"]) == 2
     assert "nothing would become smaller" in capsys.readouterr().err
     assert len(all_runs()) == 1
 
 
-def test_distillation_saves_the_student_alone(finished: Path) -> None:
+def test_distillation_saves_the_student_alone(run_folder: Path) -> None:
     config = load_config(UNRECORDED)
-    words = ["export", "--run", finished.name, "--distill", config.model.name]
+    words = ["export", "--run", run_folder.name, "--distill", config.model.name]
     assert program.main([*words, "--tracking.enabled", "false"]) == 0
     run = all_runs()[-1]
     network = keras.models.load_model(run.model_file)
     assert network.output_shape == (None, 2)
-    assert len(network.weights) == len(keras.models.load_model(finished / "model.keras").weights)
+    assert len(network.weights) == len(keras.models.load_model(run_folder / "model.keras").weights)
     assert run.is_tested
-    assert run.config_file.read_text().count(finished.name) == 1
+    assert run.config_file.read_text().count(run_folder.name) == 1
 
 
 def test_a_student_is_pruned_without_its_teacher(
-    finished: Path, monkeypatch: pytest.MonkeyPatch
+    run_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pruning, "MIN_WEIGHTS", 100)
-    taught = ("--compress.teacher", finished.name)
+    taught = ("--compress.teacher", run_folder.name)
     assert program.main(["train", *UNRECORDED, *taught]) == 0
     student = all_runs()[-1]
     assert program.main(["export", "--prune", "0.5", "--tracking.enabled", "false"]) == 0
@@ -369,8 +369,10 @@ def test_a_student_is_pruned_without_its_teacher(
     assert step < np.abs(after).max() / 2, "it starts from the student"
 
 
-def test_a_student_begins_from_scratch(finished: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--compress.teacher", finished.name, "--train.init_from", finished.name]
+def test_a_student_begins_from_scratch(
+    run_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--compress.teacher", run_folder.name, "--train.init_from", run_folder.name]
     assert program.main(["train", *UNRECORDED, *words]) == 2
     assert "unset train.init_from or compress.teacher." in capsys.readouterr().err
     assert len(all_runs()) == 1

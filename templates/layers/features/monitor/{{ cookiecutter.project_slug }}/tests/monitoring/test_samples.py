@@ -34,8 +34,8 @@ FOLDER = Path("kept")
 
 
 @pytest.fixture(autouse=True)
-def closed_files() -> Iterator[None]:
-    """Files of samples are closed after each test."""
+def keepers() -> Iterator[None]:
+    """The open files of samples, which are closed after each test."""
     yield
     for keeper in samples._keepers.values():
         keeper.close()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from ..errors import ProjectError
 from ..interfaces import Metrics, Split
@@ -197,12 +196,7 @@ def measure_speed(call: Callable[[], Any]) -> float:
 def _predict(source: Source, run: Run, split: Split) -> tuple[np.ndarray, np.ndarray]:
     """Return outputs (size, …) for a split, and what the task keeps of them."""
     outputs, kept = list[np.ndarray](), list[np.ndarray]()
-    for raw in _batches(split):
+    for raw in split.batches(BATCH):
         outputs.append(run(source.pad(source.prepare(raw))))
         kept.append(source.model.task.postprocess(raw, outputs[-1], source.model.preprocessing))
     return np.concatenate(outputs), np.concatenate(kept)
-
-
-def _batches(split: Split) -> Iterator[Any]:
-    for start in range(0, len(split), BATCH):
-        yield split.fetch(tf.range(start, min(start + BATCH, len(split)), dtype=tf.int64))

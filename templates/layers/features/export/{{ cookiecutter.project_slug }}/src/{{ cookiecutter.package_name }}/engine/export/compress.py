@@ -116,12 +116,12 @@ def _measure(project: Project, run: Run) -> dict[str, Any]:
         "model": summary["model"],
         "metrics": summary["metrics"],
         "bytes": run.model_file.stat().st_size,
-        "zipped_bytes": zipped_size(run.model_file),
+        "zipped_bytes": measure_zipped_size(run.model_file),
         "milliseconds": measure_speed(lambda: source.run(inputs)),
     }
 
 
-def zipped_size(file: Path) -> int:
+def measure_zipped_size(file: Path) -> int:
     """Return the bytes of a file once it is compressed."""
     packer, size = zlib.compressobj(), 0
     with file.open("rb") as opened:

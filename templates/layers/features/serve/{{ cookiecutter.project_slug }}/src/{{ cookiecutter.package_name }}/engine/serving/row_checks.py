@@ -66,7 +66,7 @@ def _check_value(name: str, value: Any, field: Mapping[str, Any]) -> None:
         if len(value) > max_items(field):
             text = f"{len(value):,} items, more than the {max_items(field):,} allowed"
             raise DataProblem(f"{name}: {text}.")
-        for item in _nested(value):
+        for item in _select_containers(value):
             _check_value(name, item, field.get("items", {}))
     elif isinstance(value, dict):
         if "object" not in list_types(field):
@@ -79,7 +79,7 @@ def _check_value(name: str, value: Any, field: Mapping[str, Any]) -> None:
                 _check_value(name, part, own.get(key, {}))
 
 
-def _nested(values: Iterable[Any]) -> list[Any]:
+def _select_containers(values: Iterable[Any]) -> list[Any]:
     return [value for value in values if isinstance(value, list | dict)]
 
 

@@ -25,6 +25,7 @@ _AISTART_SHAPES: dict[str, Any] = {
     "_features": {"*": {"layer": str, "summary": str, "default": bool}},
     "_only_if": {"*": {"*": [str]}},
     "_requires": [str],
+    "_vscode": {"*": [str]},
     "__prompts__": {"*": (str, dict)},
 }
 _TYPE_NAMES = {str: "a text", bool: "true or false", (str, dict): "a text or an object"}

@@ -166,16 +166,25 @@ def _is_same_folder(path: Path, identity: os.stat_result) -> bool:
 
 def _remove_tree(folder: Path) -> None:
     """Remove a folder with all signals ignored, waiting for programs that still write into it."""
+    with ignore_signals():
+        for _ in range(_REMOVAL_ATTEMPTS):
+            shutil.rmtree(folder, ignore_errors=True)
+            if not folder.exists():
+                break
+            # A signal may arrive while a child such as git starts, before we know its process.
+            time.sleep(_REMOVAL_PAUSE)
+
+
+@contextmanager
+def ignore_signals() -> Iterator[None]:
+    """Ignore Ctrl-C and termination signals for the moment that a step takes to be complete."""
     numbers = (signal.SIGINT, *_TERMINATION_SIGNALS)
     handlers = {number: _set_handler(number, signal.SIG_IGN) for number in numbers}
-    for _ in range(_REMOVAL_ATTEMPTS):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            break
-        # A signal may arrive while a child such as git starts, before we know its process.
-        time.sleep(_REMOVAL_PAUSE)
-    for number, handler in handlers.items():
-        _set_handler(number, handler)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            _set_handler(number, handler)
 
 
 def _set_handler(number: signal.Signals, handler: Any) -> Any:

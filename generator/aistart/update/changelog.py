@@ -1,0 +1,41 @@
+"""The changelog that comes with aistart, by version."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from aistart.doctor.projects import parse_release
+
+_HEADING = re.compile(r"^## (\d\S*) — (\S+)\n", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Release:
+    """A section of the changelog: a version, its date, and what changed."""
+
+    version: str
+    date: str
+    text: str
+
+
+def read_releases() -> list[Release]:
+    """Return the sections of the changelog, the newest first."""
+    path = Path(__file__).parents[1] / "CHANGELOG.md"
+    _, *parts = _HEADING.split(path.read_text(encoding="utf-8"))
+    return [
+        Release(version, date, text.strip())
+        for version, date, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True)
+    ]
+
+
+def find_releases(old: str, new: str) -> list[Release]:
+    """Return the sections after one version up to another.
+
+    Args:
+        old: the version that a project has.
+        new: the version that it gets.
+    """
+    first, last = parse_release(old), parse_release(new)
+    return [
+        release for release in read_releases() if first < parse_release(release.version) <= last
+    ]

@@ -6,16 +6,18 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
 from aistart import __version__, git
-from aistart.answers_file import ANSWERS_PATH, save_in_git
 from aistart.catalog import Layer, Template, find_hooks
 from aistart.errors import AistartError, UsageProblem
 from aistart.render import Rendering, prepare_rendering, project_folder_name, render_text
+from aistart.sources import Source
 from aistart.staging import create_in_place, staging_folder
+from aistart.update.record import build_record, write_record
+from aistart.update.trees import RECORD_PATHS, read_pristine
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,7 @@ class Request:
         output_dir: the folder in which the project's folder is made.
         features: names of its features.
         repository: whether the project becomes a git repository.
+        year: of the licence; default: the present one.
     """
 
     template: Template
@@ -37,6 +40,7 @@ class Request:
     output_dir: Path = Path()
     features: tuple[str, ...] = ()
     repository: bool = True
+    year: int = field(default_factory=lambda: date.today().year)
 
     @property
     def target(self) -> Path:
@@ -54,13 +58,17 @@ class Request:
         return [] if self.template.is_built_in else find_hooks(self.layers)
 
 
-def create(request: Request) -> Path:
+def create(request: Request, source: Source | None = None) -> Path:
     """Create the project and return its folder: it is there whole or not at all.
 
     With hooks of a foreign template it is created where it will lie, as cookiecutter does it: hooks
     may write its path down, as a virtual environment has it, or rename the folder. Everything is
     removed again if a step fails or a signal ends the program, and the returned folder is the one
     that the hooks leave. Only a killed program may leave a part of such a project.
+
+    Args:
+        request: the project.
+        source: of its template, which knows the commit; None: it is in no repository.
 
     Raises:
         UsageProblem: the target exists and is not an empty folder.
@@ -73,8 +81,9 @@ def create(request: Request) -> Path:
         with _make_output_dir(request.output_dir), staging_folder(target.parent) as stage:
             rendering = _prepare(request, stage)
             if rendering.has_hooks:
-                return _create_with_hooks(request, rendering, target)
+                return _create_with_hooks(request, source, rendering, target)
             project = rendering.render_files()
+            _record(request, source, project)
             _make_repository(request, project)
             log.debug("move to %s", target)
             _move(project, target)
@@ -84,29 +93,70 @@ def create(request: Request) -> Path:
     return target
 
 
-def _create_with_hooks(request: Request, rendering: Rendering, target: Path) -> Path:
+def _create_with_hooks(
+    request: Request, source: Source | None, rendering: Rendering, target: Path
+) -> Path:
     with create_in_place(target) as find:
-        mode = target.stat().st_mode
-        rendering.run_hook("pre_gen_project", target)
-        files = rendering.render_files()
-        shutil.copytree(files, target, dirs_exist_ok=True)  # beside what the first hook wrote
-        target.chmod(mode)
-        rendering.run_hook("post_gen_project", target)
+        _render_with_hooks(rendering, target)
         project = find()
         if project is None:  # the hook moved its files elsewhere
             return target.parent
+        _record(request, source, project)
         _make_repository(request, project)
     return project
 
 
+def _render_with_hooks(rendering: Rendering, target: Path) -> None:
+    mode = target.stat().st_mode
+    rendering.run_hook("pre_gen_project", target)
+    files = rendering.render_files()
+    shutil.copytree(files, target, dirs_exist_ok=True)  # beside what the first hook wrote
+    target.chmod(mode)
+    rendering.run_hook("post_gen_project", target)
+
+
+def _record(request: Request, source: Source | None, project: Path) -> None:
+    """Write down what the project was made from, and its files as they are now."""
+    tree = read_pristine(project, has_hooks=bool(request.hooks))
+    write_record(project, build_record(request, source, tree))
+
+
 def _make_repository(request: Request, project: Path) -> None:
-    """Make the project a repository, unless a hook has done so, and save the answers in it."""
-    git_folder = project / ".git"
-    if request.repository and not git_folder.exists():
+    """Make the project a repository, unless a hook has done so."""
+    if request.repository and not (project / ".git").exists():
         name = request.template.name
         git.first_commit(project, f"Start from aistart's {name} template")
-    if git_folder.is_dir() and not (project / ANSWERS_PATH).exists():
-        save_in_git(git_folder, request.template.name, request.answers, request.features)
+
+
+@contextmanager
+def render_in_stage(request: Request) -> Iterator[Path]:
+    """Render a project without its record in a temporary folder, in which its hooks run, too.
+
+    Yields:
+        the project's folder.
+
+    Raises:
+        AistartError: the template does not render, a hook fails, or the disk prevents it.
+    """
+    with _report_full_disk(), staging_folder() as stage:
+        rendering = _prepare(request, stage)
+        if not rendering.has_hooks:
+            yield rendering.render_files()
+            return
+        target = stage / "project" / request.target.name
+        target.parent.mkdir()
+        with create_in_place(target) as find:
+            _render_with_hooks(rendering, target)
+            yield find() or target
+
+
+@contextmanager
+def _report_full_disk() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise AistartError(f"temporary folder: {tempfile.gettempdir()!r}: {reason}.") from error
 
 
 @dataclass(frozen=True)
@@ -121,17 +171,15 @@ class ProjectFile:
 def preview(request: Request) -> list[ProjectFile]:
     """Return the files that ``create`` would make, in order, and leave none of them on the disk."""
     layer_names = _map_paths_to_layers(request)
-    try:
-        with staging_folder() as stage:
-            project = _prepare(request, stage).render_files()
-            sizes = {
-                path.relative_to(project).as_posix(): path.stat().st_size
-                for path in _list_files(project)
-            }
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise AistartError(f"temporary folder: {tempfile.gettempdir()!r}: {reason}.") from error
+    with _report_full_disk(), staging_folder() as stage:
+        project = _prepare(request, stage).render_files()
+        write_record(project, build_record(request, None, read_pristine(project, has_hooks=False)))
+        sizes = {
+            path.relative_to(project).as_posix(): path.stat().st_size
+            for path in _list_files(project)
+        }
     default = request.template.own_layer.name if request.template.is_plain else ""
+    layer_names |= dict.fromkeys(RECORD_PATHS, "aistart")
     return [
         ProjectFile(path, size, layer_names.get(path, default))
         for path, size in sorted(sizes.items())
@@ -163,7 +211,7 @@ def _prepare(request: Request, stage: Path) -> Rendering:
         "_aistart_version": __version__,
         "_answers": answers,
         "_features_chosen": list(request.features),
-        "_year": date.today().year,
+        "_year": request.year,
     }
     layers = request.layers
     log.debug("layers %s in %s", ", ".join(layer.name for layer in layers), stage)

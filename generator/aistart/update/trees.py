@@ -118,7 +118,8 @@ def read_pristine(project: Path, *, has_hooks: bool) -> Tree:
     """
     if has_hooks:
         with suppress(AistartError):  # without git, all files count
-            return _read_paths(project, list_files(project))
+            tree = _read_paths(project, list_files(project))
+            return {path: entry for path, entry in tree.items() if not entry.is_opaque}
     return _read_paths(project, _walk(project))
 
 

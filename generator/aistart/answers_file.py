@@ -161,12 +161,7 @@ def merge_answers(
         # The file's folder and package belong to its own name: the new name gives new ones.
         name_keys = {*_NAME_KEYS, template.folder_key}
         from_file = {key: value for key, value in from_file.items() if key not in name_keys}
-    from_settings: dict[str, str] = {}
-    for setting in settings:
-        key, equals, value = setting.partition("=")
-        if not equals:
-            raise UsageProblem(f"--set: {format_value(setting)} is not of the form KEY=VALUE.")
-        from_settings[key] = value
+    from_settings = parse_settings(settings)
     if name is None:
         return from_file | from_settings
     name_key = template.name_key
@@ -178,6 +173,21 @@ def merge_answers(
     if name_key in from_settings:
         raise UsageProblem(f"{name_key}: given twice, as NAME and with --set.")
     return from_file | from_settings | {name_key: name}
+
+
+def parse_settings(settings: Iterable[str]) -> dict[str, str]:
+    """Parse the values of ``--set``.
+
+    Raises:
+        UsageProblem: one is not of the form KEY=VALUE.
+    """
+    answers: dict[str, str] = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals:
+            raise UsageProblem(f"--set: {format_value(setting)} is not of the form KEY=VALUE.")
+        answers[key] = value
+    return answers
 
 
 def merge_features(

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from aistart.doctor.projects import parse_release
+from aistart.versions import parse_release
 
 _HEADING = re.compile(r"^## (\d\S*) — (\S+)\n", re.MULTILINE)
 

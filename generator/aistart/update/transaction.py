@@ -5,8 +5,8 @@ Everything lies below ``.aistart/update/`` in the project, which git ignores:
 ``preparing/``
     An update that is being written down; swept by the next run.
 ``current/``
-    One that has begun and is not finished. ``preparing/`` becomes it with one rename: before, nothing
-    of the project has changed; after, the next run goes on, or back with ``abort``.
+    One that has begun and is not finished. ``preparing/`` becomes it with one rename: before,
+    nothing of the project has changed; after, the next run goes on, or back with ``abort``.
 ``last/``
     The last one that was finished, kept until the next one is.
 ``yours/``
@@ -32,14 +32,15 @@ from typing import Any, Literal
 
 from aistart.errors import AistartError
 from aistart.staging import ignore_signals
-from aistart.update.trees import EXECUTABLE, FILE, LINK, RECORD_FOLDER, Entry
+from aistart.update.trees import EXECUTABLE, FILE, LINK, STATE_FOLDER, Entry
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-STATE_FOLDER = f"{RECORD_FOLDER}/update"
+_RECORD_FOLDER = ".aistart"
+BACKUP = f"{STATE_FOLDER}/last/backup"  # of the last update, from the project's folder
 _FORMAT = 1
 _FLUSHING_THREADS = 32  # the file system commits what waits together at once
 
@@ -104,7 +105,8 @@ def read_entry(path: Path) -> Entry | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     if stat.S_ISLNK(mode):
-        return Entry(LINK, os.fsencode(os.readlink(path)))
+        target = os.readlink(path)  # noqa: PTH115 - Path.readlink makes ./x to x
+        return Entry(LINK, os.fsencode(target))
     if not stat.S_ISREG(mode):
         return None
     return Entry(EXECUTABLE if mode & stat.S_IXUSR else FILE, path.read_bytes())
@@ -120,7 +122,7 @@ def lock(project: Path) -> Iterator[None]:
     if fcntl is None:
         yield
         return
-    descriptor = os.open(project / RECORD_FOLDER, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(project / _RECORD_FOLDER, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -221,7 +223,7 @@ class Transaction:
             preparing.mkdir()
             _write_down(project, preparing, plan)
             preparing.rename(current)
-            _flush([state, project / RECORD_FOLDER])
+            _flush([state, project / _RECORD_FOLDER])
         except OSError as error:
             reason = f"{error.filename or project}: {error.strerror}; nothing was changed."
             raise AistartError(reason) from error
@@ -249,6 +251,16 @@ class Transaction:
     def conflicts(self) -> list[OpenConflict]:
         """What a person has to decide on."""
         return [OpenConflict(**conflict) for conflict in self._plan["conflicts"]]
+
+    @property
+    def changes_files(self) -> bool:
+        """Whether files of the project change, the record apart."""
+        return bool(self._plan["changes"])
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it is complete, with its record."""
+        return not self._folder.exists()
 
     @property
     def stage(self) -> Stage:
@@ -353,7 +365,8 @@ class Transaction:
         present = _describe(read_entry(target))
         if present == change[wanted]:
             return False
-        if present is not None and present != change[expected]:
+        is_known = any(_has_same_content(present, change[side]) for side in (wanted, expected))
+        if present is not None and not is_known:
             self._keep(path)
         return True
 
@@ -394,7 +407,7 @@ def _write_down(project: Path, folder: Path, plan: Plan) -> None:
     files: list[Path] = []
     for change in [*plan.changes, *plan.record]:
         present = read_entry(project / change.path)
-        if present != change.before:
+        if not _has_same_content(_describe(present), _describe(change.before)):
             raise AistartError(f"{change.path}: it changed while it was read; run it again.")
         permissions = None
         if change.before is not None:
@@ -465,6 +478,14 @@ def _describe(entry: Entry | None) -> dict[str, str] | None:
     if entry is None:
         return None
     return {"mode": entry.mode, "sha256": hashlib.sha256(entry.content).hexdigest()}
+
+
+def _has_same_content(one: dict[str, str] | None, other: dict[str, str] | None) -> bool:
+    """Whether both are the same but for the executable bit, which some file systems do not have."""
+    if one is None or other is None:
+        return one is other
+    is_same_kind = (one["mode"] == LINK) == (other["mode"] == LINK)
+    return is_same_kind and one["sha256"] == other["sha256"]
 
 
 def _describe_change(change: Change) -> dict[str, Any]:

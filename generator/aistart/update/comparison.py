@@ -1,0 +1,127 @@
+"""How a project differs from what its template rendered."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from aistart.errors import AistartError
+from aistart.update.differences import count_lines, format_difference
+from aistart.update.fingerprints import Pristine, blob_id, rebuild, to_crlf, to_lf
+from aistart.update.record import Record
+from aistart.update.scratch import run_git
+from aistart.update.transaction import read_entry
+from aistart.update.trees import Entry, Tree
+
+_PLACEHOLDER = b"\x01"  # a line of the template that is nowhere any more begins with it
+_UNKNOWN_LINE = b"<a line of the template, whose text is nowhere any more>"
+_UNKNOWN_FILE = b"<the template's file, which is nowhere any more>"
+
+
+@dataclass(frozen=True)
+class FileDifference:
+    """A file of a project that is not as its template rendered it.
+
+    Attributes:
+        path: in the project.
+        old: as rendered.
+        new: as it is; None: it was deleted.
+        is_complete: whether all lines of ``old`` are known.
+    """
+
+    path: str
+    old: Entry
+    new: Entry | None
+    is_complete: bool = True
+
+    def format_patch(self) -> str:
+        """Format it like ``git diff``."""
+        return format_difference(self.path, self.old, self.new)
+
+    def format_counts(self) -> str:
+        """Format how much it is, in one line."""
+        if self.new is None:
+            return "deleted"
+        added, removed = count_lines(self.old, self.new)
+        if added or removed:
+            return f"+{added} -{removed}"
+        return "mode" if self.old.content == self.new.content else "binary"
+
+
+def find_edited(project: Path, record: Record) -> dict[str, Entry | None]:
+    """Return the template's files that are not as rendered, as they are now; None: deleted."""
+    edited = {}
+    for path, pristine in record.files.items():
+        entry = read_entry(project / path)
+        if entry is None or (entry.mode, blob_id(entry.content)) != (pristine.mode, pristine.blob):
+            edited[path] = entry
+    return edited
+
+
+def compare(
+    project: Path,
+    record: Record,
+    render: Callable[[], Tree],
+    paths: Iterable[str] = (),
+) -> list[FileDifference]:
+    """Compare a project with what its template rendered.
+
+    The text of a pristine file is that of git's object, which a project has if it was ever
+    committed, else of the present render if that is the same file, else it is put together from the
+    lines that the project still has.
+
+    Args:
+        project: its folder.
+        record: of it.
+        render: returns what the template renders now; called only if it is needed.
+        paths: files and folders to compare; default: all.
+    """
+    wanted = [path.rstrip("/") for path in paths]
+    edited = {
+        path: entry
+        for path, entry in find_edited(project, record).items()
+        if not wanted or any(path == name or path.startswith(f"{name}/") for name in wanted)
+    }
+    contents = _read_objects(project, [record.files[path] for path in edited])
+    if any(record.files[path].blob not in contents for path in edited):
+        contents |= {blob_id(entry.content): entry.content for entry in render().values()}
+    return [
+        _build_difference(path, record.files[path], entry, contents)
+        for path, entry in sorted(edited.items())
+    ]
+
+
+def _build_difference(
+    path: str, pristine: Pristine, entry: Entry | None, contents: dict[bytes, bytes]
+) -> FileDifference:
+    content = contents.get(pristine.blob)
+    if content is not None:
+        return FileDifference(path, Entry(pristine.mode, content), entry)
+    if pristine.lines is None:
+        return FileDifference(path, Entry(pristine.mode, _UNKNOWN_FILE), entry, False)
+    text = rebuild(pristine, [] if entry is None else [to_lf(entry.content)])
+    lines = [_UNKNOWN_LINE if line.startswith(_PLACEHOLDER) else line for line in text.split(b"\n")]
+    text = b"\n".join(lines)
+    text = to_crlf(text) if pristine.has_crlf else text
+    return FileDifference(path, Entry(pristine.mode, text), entry, blob_id(text) == pristine.blob)
+
+
+def _read_objects(project: Path, files: Iterable[Pristine]) -> dict[bytes, bytes]:
+    """Return the contents of files that git's repository of the project holds, by their ids."""
+    ids = list(dict.fromkeys(file.blob for file in files))
+    if not ids:
+        return {}
+    request = "".join(f"{blob.hex()}\n" for blob in ids).encode()
+    try:
+        output = run_git("cat-file", "--batch", folder=project, data=request)
+    except AistartError:  # no repository, or no git
+        return {}
+    contents, position = {}, 0
+    for blob in ids:
+        end = output.index(b"\n", position)
+        words = output[position:end].split()
+        position = end + 1
+        if len(words) == 3 and words[1] == b"blob":
+            size = int(words[2])
+            contents[blob] = output[position : position + size]
+            position += size + 1
+    return contents

@@ -1,0 +1,222 @@
+"""What an update does or did, as text for people."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from aistart.layout import wrap
+from aistart.shell import join_command
+from aistart.update.changelog import find_releases
+from aistart.update.differences import format_difference
+from aistart.update.proposal import Proposal
+from aistart.update.record import Record
+from aistart.update.transaction import BACKUP, OpenConflict, Transaction
+
+_SHOWN = 5  # names in a message of one line
+_TITLES = {
+    "updated": "Updated",
+    "merged": "Merged with your edits",
+    "new": "New",
+    "removed": "Removed",
+    "kept": "Kept as yours",
+}
+
+
+def update_command(project: Path, *words: str) -> str:
+    """Return the command line ``aistart update`` for a project, from the current folder."""
+    place = [] if project.resolve() == Path.cwd().resolve() else [str(project)]
+    return join_command("aistart", "update", *place, *words)
+
+
+def describe_step(old: Record, new: Record) -> str:
+    """Return from which version to which a project goes."""
+    versions = [describe_version(record) for record in (old, new)]
+    return f"{new.template}: {' → '.join(dict.fromkeys(versions))}"
+
+
+def describe_version(record: Record) -> str:
+    """Return the version of a project's template: that of aistart, or its repository's commit."""
+    commit = record.source.commit if record.source else None
+    return f"{record.aistart}" if commit is None else f"commit {commit[:12]}"
+
+
+def format_proposal(proposal: Proposal, *, with_conflicts: bool = True) -> str:
+    """Format an update: versions, then files by what happens to them, then what else to know.
+
+    Args:
+        proposal: the update.
+        with_conflicts: whether to list conflicts; once it is applied they are listed apart.
+    """
+    if not proposal.is_due and not proposal.record_changes:
+        return format_nothing(proposal)
+    blocks = [wrap(describe_step(proposal.old, proposal.new), 0, 2)]
+    blocks += format_groups(proposal, with_conflicts=with_conflicts)
+    blocks += ["\n".join(wrap(note, 0, 2) for note in proposal.notes)] if proposal.notes else []
+    return "\n\n".join(blocks)
+
+
+def format_nothing(proposal: Proposal) -> str:
+    """Return the line for an update that changes nothing."""
+    return f"Nothing to do: {describe_step(proposal.old, proposal.new)} has no changes."
+
+
+def format_check(proposal: Proposal) -> str:
+    """Return the line of ``--check``."""
+    if not proposal.is_due:
+        return f"Up to date: {describe_step(proposal.old, proposal.new)}."
+    count = len(proposal.changes)
+    conflicts = len(proposal.result.conflicts)
+    text = f"An update is due: {describe_step(proposal.old, proposal.new)}, {_count(count, 'file')}"
+    return text + (f", {_count(conflicts, 'conflict')}." if conflicts else ".")
+
+
+def format_notes(proposal: Proposal) -> list[str]:
+    """Return the lines to show when an update is finished."""
+    return format_releases(proposal.old, proposal.new)
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def format_groups(proposal: Proposal, *, with_conflicts: bool = True) -> list[str]:
+    """Format the files of an update by what happens to them: counts, then a block for each group.
+
+    Args:
+        proposal: the update.
+        with_conflicts: whether to list conflicts.
+    """
+    result = proposal.result
+    origins = {new: old for old, new in result.moves.items()}
+    groups = {title: list(getattr(result, name)) for name, title in _TITLES.items()}
+    listed = {path for paths in groups.values() for path in paths}
+    listed |= {conflict.path for conflict in result.conflicts}
+    groups["Moved with their folder"] = [path for path in origins if path not in listed]
+    counts = [
+        f"{len(paths)} {title.split()[0].lower()}" for title, paths in groups.items() if paths
+    ]
+    if result.conflicts:
+        counts.append(_count(len(result.conflicts), "conflict"))
+    blocks = [wrap(f"{', '.join(counts) or 'No file changes; only the record does'}.")]
+    for title, paths in groups.items():
+        if paths:
+            lines = [_describe_path(path, origins) for path in sorted(paths)]
+            blocks.append("\n".join([f"{title} ({len(paths)}):", *lines]))
+    if with_conflicts and result.conflicts:
+        lines = [_describe_conflict(c.path, c.message) for c in result.conflicts]
+        blocks.append("\n".join([f"Conflicts ({len(lines)}):", *lines]))
+    return blocks
+
+
+def _describe_path(path: str, origins: dict[str, str]) -> str:
+    origin = f"\n    was {origins[path]}" if origins.get(path, path) != path else ""
+    return f"  {path}{origin}"
+
+
+def _describe_conflict(path: str, message: str) -> str:
+    return f"  {path}\n{wrap(message, 4)}"
+
+
+def format_open_conflicts(transaction: Transaction, paths: Iterable[str] | None = None) -> str:
+    """Format the conflicts that wait for a decision, and the commands that go on.
+
+    Args:
+        transaction: the update that has begun.
+        paths: of the conflicts to show; default: all.
+    """
+    shown = None if paths is None else set(paths)
+    conflicts = [c for c in transaction.conflicts if shown is None or c.path in shown]
+    verb = "needs" if len(conflicts) == 1 else "need"
+    lines = [f"{_count(len(conflicts), 'file')} {verb} a decision:"]
+    for conflict in conflicts:
+        lines.append(_describe_conflict(conflict.path, _explain(conflict)))
+        if conflict.theirs:
+            lines.append(f"    {transaction.theirs(conflict.path)}")
+    project = transaction.project
+    lines += [
+        "",
+        "Edit them, then:",
+        f"  {update_command(project, '--continue')}",
+        "To go back to the files as they were:",
+        f"  {update_command(project, '--abort')}",
+    ]
+    return "\n".join(lines)
+
+
+def _explain(conflict: OpenConflict) -> str:
+    if conflict.has_markers:
+        return f"{conflict.message} (marked with <<<<<<< and >>>>>>>)"
+    if conflict.theirs:
+        return f"{conflict.message}; yours is in place, the template's is in"
+    return conflict.message
+
+
+def format_waiting(transaction: Transaction) -> str:
+    """Return the message for a command that cannot run while an update waits for decisions."""
+    project = transaction.project
+    if transaction.stage != "undecided":
+        return (
+            f"{transaction.title} was interrupted; go on with "
+            f"`{update_command(project, '--continue')}`, or back with "
+            f"`{update_command(project, '--abort')}`."
+        )
+    paths = ", ".join(conflict.path for conflict in transaction.conflicts[:_SHOWN])
+    rest = len(transaction.conflicts) - _SHOWN
+    more = f" and {rest} more" if rest > 0 else ""
+    return (
+        f"{transaction.title} waits for your decision on {paths}{more}; then "
+        f"`{update_command(project, '--continue')}`, or go back with "
+        f"`{update_command(project, '--abort')}`."
+    )
+
+
+def format_no_update(project: Path) -> str:
+    """Return the message for --continue and --abort where no update has begun."""
+    text = f"{project}: no update has begun that is not finished."
+    if (project / BACKUP).is_dir():
+        text += f" The files before the last one are in {BACKUP}."
+    return text
+
+
+def format_finished(transaction: Transaction) -> str:
+    """Format what to know after an update: what is new, and where the files before it are."""
+    lines = list(transaction.notes)
+    if transaction.changes_files:
+        lines += [""] * bool(lines) + [wrap(f"The files before the update are in {BACKUP}.", 0, 2)]
+    return "\n".join(lines)
+
+
+def format_aborted(kept: list[str]) -> str:
+    """Format the result of --abort.
+
+    Args:
+        kept: where files lie that the user had changed since the update began.
+    """
+    lines = ["All files are as they were before the update."]
+    if kept:
+        lines += ["What you changed since is kept in:", *(f"  {path}" for path in kept)]
+    return "\n".join(lines)
+
+
+def format_releases(old: Record, new: Record) -> list[str]:
+    """Return the changelog between two records of a built-in template, as lines."""
+    if new.source is not None:
+        return []
+    lines: list[str] = []
+    for release in find_releases(old.aistart, new.aistart):
+        lines += ["", f"aistart {release.version} ({release.date}):", *_wrap_markdown(release.text)]
+    return lines[1:]
+
+
+def _wrap_markdown(text: str) -> list[str]:
+    return [
+        wrap(line, 2, 4) if line.startswith("- ") else wrap(line, 2)
+        for line in text.splitlines()
+        if line.strip()
+    ]
+
+
+def format_patch(proposal: Proposal) -> str:
+    """Format all changes of an update as a unified diff."""
+    return "".join(
+        format_difference(change.path, change.before, change.after) for change in proposal.changes
+    )

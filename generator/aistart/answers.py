@@ -33,12 +33,15 @@ class Prompter(Protocol):
             GoBack: the person wants to return to the previous question.
         """
 
-    def ask_features(self, template: Template, preset: list[str]) -> list[str]:
+    def ask_features(
+        self, template: Template, preset: list[str], required: Iterable[str] = ()
+    ) -> list[str]:
         """Ask which features the project gets, and return their names.
 
         Args:
             template: whose features they are.
             preset: names that are selected at first.
+            required: names that cannot be left out.
 
         Raises:
             GoBack: the person wants to return to the previous question.
@@ -63,9 +66,11 @@ def render_question(
         AistartError: an expression does not render.
     """
     choices = render_choices(template, question, answers)
-    preference = profile.answers.get(question.key) if profile else None
-    if profile and preference is not None and (not choices or preference in choices):
-        return replace(question, default=preference, choices=choices, origin=profile.label)
+    layer = profile.find_layer(question.key) if profile else None
+    if layer is not None:
+        preference = layer.content.answers[question.key]
+        if not choices or preference in choices:
+            return replace(question, default=preference, choices=choices, origin=layer.label)
     default = question.default
     text = None if default is None else render_text(template, default, answers)
     return replace(question, default=text, choices=choices)
@@ -193,11 +198,11 @@ def select_features(
         template: whose features they are.
         selection: the user's choice; with a prompter and without a choice, the person is asked.
         prompter: asks a person; None: nobody is asked.
-        profile: switches that replace the template's defaults.
+        profile: switches that replace the template's defaults, and features that it requires.
 
     Raises:
-        UsageProblem: a feature is unknown, or both included and excluded, or another one that is
-            included requires it.
+        UsageProblem: a feature is unknown, or both included and excluded, or excluded though the
+            profile or another feature that is included requires it.
     """
     selection = selection or FeatureSelection()
     for name in sorted(selection.include | selection.exclude):
@@ -205,17 +210,26 @@ def select_features(
             raise unknown_name_error("feature", name, template.features)
     if both := sorted(selection.include & selection.exclude):
         raise UsageProblem(f"feature: {both[0]!r} is given with --with and with --without.")
-    switches = {} if profile is None else profile.features
+    profile = profile or Profile()
+    switches = profile.features
+    required = {n: place for n, place in profile.required.items() if n in template.features}
+    if refused := sorted(selection.exclude & required.keys()):
+        raise UsageProblem(
+            f"feature: {refused[0]!r} cannot be left out: the profile {required[refused[0]]} "
+            "requires it."
+        )
 
     def is_on(name: str) -> bool:
+        if name in required:
+            return True
         if name in selection.include or name in selection.exclude or selection.minimal:
             return name in selection.include
         return switches.get(name, template.features[name].default)
 
     names = [name for name in template.features if is_on(name)]
     if prompter and template.features and selection == FeatureSelection():
-        names = prompter.ask_features(template, names)
-    names = add_required(template, names)
+        names = prompter.ask_features(template, names, required)
+    names = add_required(template, [*names, *required])
     for name in names:
         if name in selection.exclude:
             user = next(user for user in names if name in template.features[user].requires)

@@ -12,10 +12,12 @@ from aistart.cli_new import new
 from aistart.cli_options import (
     foreign_template_options,
     open_trusted_source,
+    profile_option,
     quiet_option,
     verbose_option,
 )
 from aistart.cli_profile import profile
+from aistart.cli_update import add, remove, show_differences, status, update
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 SHELLS = ("bash", "zsh", "fish")
@@ -33,45 +35,53 @@ def main(context: click.Context) -> None:
 
 
 main.add_command(new)
+for command in (update, add, remove, show_differences, status):
+    main.add_command(command)
 main.add_command(profile)
 
 
 @main.command("list")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
+@profile_option
 @verbose_option
-def list_templates(as_json: bool) -> None:
-    """List the templates."""
+def list_templates(as_json: bool, named_profile: str | None) -> None:
+    """List the templates: those of aistart, and those of your team's profile."""
+    from aistart import describe
     from aistart.catalog import find_templates
-    from aistart.layout import is_narrow, wrap
+    from aistart.profile import read
 
-    templates = find_templates().values()
+    templates = [*find_templates().values()]
+    of_team = [*read(named_profile).templates.values()]
     if as_json:
-        keys = ("name", "title", "summary", "domain")
-        _print_json([{key: getattr(template, key) for key in keys} for template in templates])
-        return
-    width = max(len(template.name) for template in templates)
-    for template in templates:
-        if is_narrow():
-            click.echo(f"{template.name}\n  {template.title} ({template.domain})")
-        else:
-            click.echo(f"{template.name:<{width}}  {template.domain:<14}  {template.title}")
-        click.echo(wrap(template.summary, 4 if is_narrow() else width + 2))
+        _print_json(describe.list_as_objects(templates, of_team))
+    else:
+        click.echo(describe.list_as_text(templates, of_team))
 
 
 @main.command()
 @click.argument("template", shell_complete=completion.complete_templates)
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @foreign_template_options
+@profile_option
 @verbose_option
 def show(
-    template: str, as_json: bool, checkout: str | None, directory: str | None, trust: bool
+    template: str,
+    as_json: bool,
+    checkout: str | None,
+    directory: str | None,
+    trust: bool,
+    named_profile: str | None,
 ) -> None:
     """Show the questions, models, data sources, features and files of TEMPLATE."""
     from aistart import describe
     from aistart.answers import resolve_defaults, select_features
+    from aistart.profile import read
     from aistart.project import Request, preview
 
-    with open_trusted_source(template, checkout, directory, trust=trust) as source:
+    catalogue = read(named_profile).templates
+    with open_trusted_source(
+        template, checkout, directory, trust=trust, catalogue=catalogue
+    ) as source:
         defaults = resolve_defaults(source.template)
         features = tuple(select_features(source.template))
         request = Request(source.template, defaults, features=features)
@@ -114,8 +124,14 @@ def test_template(path: Path, python: str | None, trust: bool) -> None:
 )
 @click.argument("project", required=False, type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list of objects.")
+@click.option(
+    "--team",
+    metavar="FILE|URL",
+    shell_complete=completion.complete_files,
+    help="Check what this profile needs as well.  [default: that of `aistart profile use`]",
+)
 @verbose_option
-def doctor(project: Path | None, as_json: bool) -> None:
+def doctor(project: Path | None, as_json: bool, team: str | None) -> None:
     """Check this machine, and PROJECT with its environment.
 
     PROJECT defaults to the project that the current folder is in. Each line is ok, a warning or a
@@ -124,7 +140,7 @@ def doctor(project: Path | None, as_json: bool) -> None:
     """
     from aistart.doctor import examine, print_report
 
-    sys.exit(print_report(examine(project), as_json))
+    sys.exit(print_report(examine(project, team), as_json))
 
 
 @main.command("completion")

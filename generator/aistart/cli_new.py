@@ -10,6 +10,7 @@ from aistart import completion
 from aistart.cli_options import (
     foreign_template_options,
     open_trusted_source,
+    profile_option,
     quiet_option,
     verbose_option,
 )
@@ -57,13 +58,7 @@ Examples:
     type=click.Path(path_type=Path),
     help="Answers from a TOML or YAML file, or from the folder of an existing project.",
 )
-@click.option(
-    "--profile",
-    "profile_file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Take defaults from this profile instead of your own.",
-)
+@profile_option
 @click.option(
     "-y",
     "--defaults",
@@ -103,7 +98,7 @@ def new(
     output_dir: Path,
     settings: tuple[str, ...],
     answers_path: Path | None,
-    profile_file: Path | None,
+    named_profile: str | None,
     defaults: bool,
     include: tuple[str, ...],
     exclude: tuple[str, ...],
@@ -118,7 +113,8 @@ def new(
     """Make a new project from TEMPLATE, called NAME.
 
     TEMPLATE is a name from `aistart list`, a folder, or a git repository: a URL or
-    gh:owner/repository. Without TEMPLATE, you choose from the list on a terminal.
+    gh:owner/repository. Without TEMPLATE, you choose from the list on a terminal. Defaults, and the
+    features that a project must have, come from your profile and your team's: `aistart profile`.
     """
     from aistart import answers_file, describe
     from aistart import profile as profiles
@@ -126,15 +122,16 @@ def new(
     from aistart.project import Request, check_output_dir, check_target, create, preview
 
     terminal = None if defaults or not _is_interactive() else _make_terminal()
-    profile = profiles.read(profile_file)
+    profile = profiles.read(named_profile)
     with open_trusted_source(
-        template or _choose_template(terminal),
+        template or _choose_template(terminal, profile),
         checkout,
         directory,
         terminal,
         trust=trust,
         remember=trust_always,
         choose_subtemplate=True,
+        catalogue=profile.templates,
     ) as source:
         chosen = source.template
         file = answers_file.read(answers_path) if answers_path else answers_file.AnswersFile()
@@ -156,18 +153,20 @@ def new(
             check_target(request.target)
             click.echo(f"{request.target}\n{describe.format_tree(request, preview(request))}")
             return
-        target = create(request)
+        target = create(request, source)
     if not context.obj["quiet"]:
-        command = describe.command_to_repeat(request, profile, profile_file, source.commit)
+        command = describe.command_to_repeat(request, profile, named_profile, source.commit)
         _print_result(request, profile, target, command)
 
 
-def _choose_template(terminal: "Terminal | None") -> str:
+def _choose_template(terminal: "Terminal | None", profile: "Profile") -> str:
     from aistart.catalog import find_templates
 
     if terminal is None:
         raise UsageProblem("TEMPLATE: it is missing; `aistart list` shows what there is.")
-    return terminal.ask_template({t.name: t.title for t in find_templates().values()})
+    titles = {t.name: t.title for t in find_templates().values()}
+    of_team = {t.name: f"{t.name} ({t.summary or t.place})" for t in profile.templates.values()}
+    return terminal.ask_template({**titles, **of_team})
 
 
 def _print_result(request: "Request", profile: "Profile", target: Path, command: str) -> None:
@@ -178,8 +177,9 @@ def _print_result(request: "Request", profile: "Profile", target: Path, command:
     template = request.template
     features = f", with {', '.join(request.features)}" if request.features else ""
     lines = [f"Made {target} ({template.title or template.name}{features})."]
-    if keys := describe.list_profile_keys(profile, request):
-        lines.append(f"From the profile {profile.path}: {', '.join(keys)}.")
+    for layer in profile.layers:
+        if keys := describe.list_profile_keys(profile, layer, request):
+            lines.append(f"From the profile {layer.place}: {', '.join(keys)}.")
     for line in lines:
         click.echo(wrap(line) if is_narrow() else line)
     # Commands are never wrapped, so that they can be copied.

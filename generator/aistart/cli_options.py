@@ -1,15 +1,17 @@
 """Options that several commands share, and what follows from them: output, and trust."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
+from aistart import completion
 from aistart.errors import AistartError
 
 if TYPE_CHECKING:
+    from aistart.profile import TeamTemplate
     from aistart.prompts import Terminal
     from aistart.sources import Source
 
@@ -48,6 +50,15 @@ quiet_option = click.option(
 )
 
 
+profile_option = click.option(
+    "--profile",
+    "named_profile",
+    metavar="FILE|URL",
+    shell_complete=completion.complete_files,
+    help="Use this profile instead of your own and your team's.",
+)
+
+
 def foreign_template_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options for templates that do not come with aistart to a command."""
     for option in (
@@ -73,6 +84,7 @@ def open_trusted_source(
     trust: bool,
     remember: bool = False,
     choose_subtemplate: bool = False,
+    catalogue: "Mapping[str, TeamTemplate] | None" = None,
 ) -> "Iterator[Source]":
     """Find a template, and run its ``pre_prompt`` hook, if its code may run.
 
@@ -85,6 +97,7 @@ def open_trusted_source(
         remember: whether it may run from now on.
         choose_subtemplate: whether to go on to one of a plain template's nested templates: the
             person chooses, or it is the first, as in cookiecutter.
+        catalogue: templates of the profile, by name.
 
     Yields:
         the source; its files exist until the end of the context.
@@ -99,7 +112,10 @@ def open_trusted_source(
     from aistart.render import run_pre_prompt_hook
     from aistart.sources import open_source
 
-    with open_source(reference, checkout, directory) as source, ExitStack() as hooks:
+    with (
+        open_source(reference, checkout, directory, catalogue or {}) as source,
+        ExitStack() as hooks,
+    ):
         _require_trust(source, terminal, trust=trust, remember=remember)
         template = hooks.enter_context(run_pre_prompt_hook(source.template))
         while choose_subtemplate and (titles := template.own_layer.subtemplates):

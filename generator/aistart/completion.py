@@ -52,9 +52,22 @@ def complete_templates(
 ) -> list[CompletionItem[Any]]:
     """Complete the name of a template, or else the path of a folder."""
     from aistart.catalog import find_templates
+    from aistart.errors import AistartError
+    from aistart.profile import read
 
-    items = _match_prefix(find_templates(), incomplete)
+    try:
+        of_team = list(read(context.params.get("named_profile")).templates)
+    except AistartError:  # the command itself will say so
+        of_team = []
+    items = _match_prefix([*find_templates(), *of_team], incomplete)
     return items or [CompletionItem(incomplete, type="dir")]
+
+
+def complete_files(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem[Any]]:
+    """Complete the path of a file."""
+    return [CompletionItem(incomplete, type="file")]
 
 
 def complete_features(
@@ -63,6 +76,48 @@ def complete_features(
     """Complete a feature of the template on the command line, else of any template."""
     names = {name for template in _templates_in(context) for name in template.features}
     return _match_prefix(names, incomplete)
+
+
+def complete_missing_features(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem[Any]]:
+    """Complete a feature that the project does not have."""
+    present = _features_of_project(context)
+    names = {name for template in _templates_of_project(context) for name in template.features}
+    return _match_prefix(names.difference(present), incomplete)
+
+
+def complete_project_features(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem[Any]]:
+    """Complete a feature that the project has."""
+    return _match_prefix(_features_of_project(context), incomplete)
+
+
+def _record_of_project(context: click.Context) -> dict[str, Any]:
+    """Read the record of the project on the command line, or around the current folder."""
+    import tomllib
+    from pathlib import Path
+
+    from aistart.answers_file import ANSWERS_PATH
+
+    folder = Path.cwd() / (context.params.get("project") or "")
+    for path in (folder, *folder.parents):
+        if (path / ANSWERS_PATH).is_file():
+            return tomllib.loads((path / ANSWERS_PATH).read_text(encoding="utf-8"))
+    return {}
+
+
+def _features_of_project(context: click.Context) -> list[str]:
+    return list(map(str, _record_of_project(context).get("features", [])))
+
+
+def _templates_of_project(context: click.Context) -> list["Template"]:
+    from aistart.catalog import find_templates
+
+    templates = find_templates()
+    name = _record_of_project(context).get("template")
+    return [templates[name]] if name in templates else list(templates.values())
 
 
 def complete_settings(
@@ -89,7 +144,7 @@ def complete_profile_values(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem[Any]]:
     """Complete the value of the key on the command line."""
-    from aistart.profile import list_choices
+    from aistart.profile.edit import list_choices
 
     return _match_prefix(list_choices(context.params["key"]), incomplete)
 

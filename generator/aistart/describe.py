@@ -1,7 +1,8 @@
 """Descriptions of templates and projects: text for people, objects for scripts."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,50 @@ from aistart.answers import render_question
 from aistart.catalog import Template
 from aistart.errors import AistartError
 from aistart.inventory import list_data_sources, list_models
-from aistart.layout import terminal_width, wrap
-from aistart.profile import FEATURES_TABLE, Profile
+from aistart.layout import is_narrow, terminal_width, wrap
+from aistart.profile import FEATURES_TABLE, Profile, ProfileLayer, TeamTemplate
 from aistart.project import ProjectFile, Request
 from aistart.questions import Question, questions
 from aistart.shell import join_command
 from aistart.trust import escape_unprintable
+
+TEAM_DOMAIN = "team"  # in place of the domain, for templates of a profile
+
+
+def list_as_objects(
+    templates: Iterable[Template], of_team: Iterable[TeamTemplate]
+) -> list[dict[str, Any]]:
+    """Describe templates for ``aistart list --json``; those of a team say where they come from.
+
+    Args:
+        templates: the built-in ones.
+        of_team: those of the profile.
+    """
+    keys = ("name", "title", "summary", "domain")
+    own = [{key: getattr(template, key) for key in keys} for template in templates]
+    return own + [{"title": t.name, "domain": TEAM_DOMAIN, **asdict(t)} for t in of_team]
+
+
+def list_as_text(templates: Iterable[Template], of_team: Iterable[TeamTemplate]) -> str:
+    """List templates for ``aistart list``, in columns if the terminal is wide enough.
+
+    Args:
+        templates: the built-in ones.
+        of_team: those of the profile.
+    """
+    rows = [(t.name, t.domain, t.title, t.summary) for t in templates]
+    rows += [(t.name, TEAM_DOMAIN, t.place, t.summary) for t in of_team]
+    width = max(len(name) for name, *_ in rows)
+    lines = []
+    for name, domain, title, summary in rows:
+        if is_narrow():
+            lines += [name, wrap(f"{title} ({domain})", 2)]
+        else:
+            head = f"{name:<{width}}  {domain:<14}  {escape_unprintable(title)}"
+            lines.append(wrap(head, 0, width + 18) if domain == TEAM_DOMAIN else head)
+        if summary:
+            lines.append(wrap(escape_unprintable(summary), 4 if is_narrow() else width + 2))
+    return "\n".join(lines)
 
 
 def template_as_object(request: Request, files: list[ProjectFile]) -> dict[str, Any]:
@@ -128,18 +167,25 @@ def format_size(count: int) -> str:
     return f"{count} B" if count < 1000 else f"{count / 1000:.1f} kB"
 
 
-def list_profile_keys(profile: Profile, request: Request) -> list[str]:
-    """Return the keys of the profile whose values are used in a project.
+def list_profile_keys(profile: Profile, layer: ProfileLayer, request: Request) -> list[str]:
+    """Return the keys of one profile whose values are used in a project.
 
     Args:
-        profile: the user's or the team's.
+        profile: all that are in force.
+        layer: one of them; a value that an earlier one overrides is not used.
         request: the project.
     """
     answers, offered = request.answers, request.template.features
-    keys = [key for key, value in profile.answers.items() if answers.get(key) == value]
+    content = layer.content
+    keys = [
+        key
+        for key, value in content.answers.items()
+        if answers.get(key) == value and profile.find_layer(key) is layer
+    ]
+    switches = {**content.features, **dict.fromkeys(content.required, True)}
     return keys + [
         f"{FEATURES_TABLE}.{name}"
-        for name, is_on in profile.features.items()
+        for name, is_on in switches.items()
         if name in offered and (name in request.features) == is_on
     ]
 
@@ -163,18 +209,19 @@ def _makefile_targets(makefile: Path) -> set[str]:
 def command_to_repeat(
     request: Request,
     profile: Profile,
-    profile_file: Path | None = None,
+    named_profile: str | None = None,
     checkout: str | None = None,
 ) -> str:
     """Return the command that makes the same project without questions, whatever the profile holds.
 
     Args:
         request: the project.
-        profile: the profile that was in force; its keys are set explicitly.
-        profile_file: the value of ``--profile``, if it was given.
+        profile: the profiles that were in force; their keys are set explicitly.
+        named_profile: the value of ``--profile``, if it was given.
         checkout: commit of the template's repository, if it is in one.
     """
     template, answers = request.template, request.answers
+    switches = profile.features.keys() | profile.required.keys()
     words = ["aistart", "new", template.reference]
     name = answers.get(template.name_key or "", "")
     if name and not name.startswith("-"):
@@ -182,7 +229,7 @@ def command_to_repeat(
     words.append("-y")
     options = {
         "-o": None if request.output_dir == Path() else str(request.output_dir),
-        "--profile": None if profile_file is None else str(profile_file.absolute()),
+        "--profile": None if named_profile is None else _repeat_profile(named_profile),
         "--checkout": checkout,
         "--directory": template.directory,
     }
@@ -200,11 +247,28 @@ def command_to_repeat(
         words.append("--trust")
     for feature_name, feature in template.features.items():
         is_on = feature_name in request.features
-        if is_on != feature.default or feature_name in profile.features:
+        if is_on != feature.default or feature_name in switches:
             words += ["--with" if is_on else "--without", feature_name]
     if name.startswith("-"):
         words += ["--", name]
     return join_command(*words)
+
+
+def _repeat_profile(named: str) -> str:
+    """Return the value of ``--profile`` for the same profile in any folder, signed off or not."""
+    from aistart.profile.reference import parse_reference
+
+    reference = parse_reference(named)
+    digest = reference.sha256 or _find_hash(reference.address)
+    return reference.absolute + (f"#sha256={digest}" if digest else "")
+
+
+def _find_hash(address: str) -> str | None:
+    """Return the hash of the team's profile, if it is in use and at this address."""
+    from aistart.profile import team
+
+    in_use = team.find()
+    return in_use.sha256 if in_use and in_use.address == address else None
 
 
 def _find_default(template: Template, question: Question, answers: Mapping[str, str]) -> str | None:

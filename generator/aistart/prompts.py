@@ -50,21 +50,28 @@ class Terminal:
             _replace_default_by_typing(prompt.application)
         return str(self._run(prompt, message, lambda value: question.labels.get(value, value)))
 
-    def ask_features(self, template: Template, preset: list[str]) -> list[str]:
+    def ask_features(
+        self, template: Template, preset: list[str], required: Iterable[str] = ()
+    ) -> list[str]:
         """As ``Prompter.ask_features``."""
         import questionary
 
         selection = preset if self._features is None else self._features
         choices = [
             questionary.Choice(
-                f"{name:<12} {feature.full_summary}", name, checked=name in selection
+                f"{name:<12} {feature.full_summary}",
+                name,
+                checked=name in selection and name not in required,
+                disabled="required by the profile" if name in required else None,
             )
             for name, feature in template.features.items()
         ]
         hint = "(space: choose, enter: go on, Shift-Tab: back)"
         prompt = questionary.checkbox("Features:", choices, instruction=hint)
         try:
-            names = self._run(prompt, "Features:", lambda names: _format_features(template, names))
+            names = self._run(
+                prompt, "Features:", lambda names: _format_features(template, [*names, *required])
+            )
             return [str(name) for name in names]
         except GoBack:
             self._features = _read_selection(prompt)

@@ -4,10 +4,11 @@ import logging
 import os
 import re
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from aistart.catalog import (
     Origin,
@@ -20,6 +21,9 @@ from aistart.catalog import (
 from aistart.errors import AistartError, UsageProblem, unknown_name_error
 from aistart.manifest import MANIFEST
 from aistart.staging import staging_folder
+
+if TYPE_CHECKING:
+    from aistart.profile import TeamTemplate
 
 log = logging.getLogger(__name__)
 
@@ -54,20 +58,47 @@ class Source:
 
 
 @contextmanager
-def open_source(reference: str, checkout: str | None, directory: str | None) -> Iterator[Source]:
+def open_source(
+    reference: str,
+    checkout: str | None,
+    directory: str | None,
+    catalogue: Mapping[str, "TeamTemplate"] | None = None,
+) -> Iterator[Source]:
     """Find a template; the clone of a repository exists until the end of the context.
 
     Args:
-        reference: a built-in name, a folder or the address of a repository.
+        reference: a built-in name, one of ``catalogue``, a folder or the address of a repository.
         checkout: branch, tag or commit of a repository.
         directory: the template's folder within the folder or repository.
+        catalogue: templates of the profile, by name; what is given wins over their own checkout
+            and directory.
 
     Raises:
         UsageProblem: there is no such template, or a reference that is not allowed.
         AistartError: git fails.
     """
-    url = _repository_url(reference)
-    if url is None and not _is_folder(reference):
+    entry = (catalogue or {}).get(reference)
+    if entry is None:
+        with _open(reference, checkout, directory, catalogue or {}) as source:
+            yield source
+        return
+    with ExitStack() as stack:
+        words = (entry.source, checkout or entry.checkout, directory or entry.directory)
+        try:
+            source = stack.enter_context(_open(*words, {}))
+        except AistartError as error:
+            message = f"template: {reference!r} of the profile ({entry.place}): {error.message}"
+            raise type(error)(message) from error
+        yield source
+
+
+@contextmanager
+def _open(
+    reference: str, checkout: str | None, directory: str | None, other_names: Iterable[str]
+) -> Iterator[Source]:
+    """As ``open_source``, without the catalogue, whose names messages may suggest."""
+    url = repository_url(reference)
+    if url is None and not _is_folder(reference, other_names):
         if checkout is not None or directory is not None:
             raise UsageProblem("--checkout and --directory are for templates in a repository.")
         yield Source(find_template(reference))
@@ -83,18 +114,46 @@ def open_source(reference: str, checkout: str | None, directory: str | None) -> 
         source = replace(source, version=_hash_folder(folder))
         yield _with_origin(source, reference, directory, None)
         return
-    if checkout is not None and not _REVISION.fullmatch(checkout):
-        raise UsageProblem(f"--checkout: {checkout!r} is not a branch, tag or commit.")
-    with staging_folder() as stage:
-        clone = stage / (PurePosixPath(url).name.removesuffix(".git") or "template")
-        _run_git(stage, "clone", "--quiet", "--no-recurse-submodules", "--", url, clone.name)
-        if checkout is not None:
-            _run_git(clone, "checkout", "--quiet", checkout, "--")
+    with clone_repository(url, checkout) as clone:
         commit = _run_git(clone, "rev-parse", "HEAD").strip()
         _check_depth(clone)
         source = _load_source(reference, clone, directory, url)
         source = replace(source, version=commit, commit=commit)
         yield _with_origin(source, str(clone), directory, checkout)
+
+
+@contextmanager
+def clone_repository(url: str, checkout: str | None = None) -> Iterator[Path]:
+    """Clone a repository; the clone exists until the end of the context.
+
+    Args:
+        url: its address, from ``repository_url``.
+        checkout: branch, tag or commit.
+
+    Raises:
+        UsageProblem: ``checkout`` is not a revision.
+        AistartError: git fails.
+    """
+    if checkout is not None:
+        check_revision(checkout)
+    with staging_folder() as stage:
+        clone = stage / (PurePosixPath(url).name.removesuffix(".git") or "template")
+        _run_git(stage, "clone", "--quiet", "--no-recurse-submodules", "--", url, clone.name)
+        if checkout is not None:
+            _run_git(clone, "checkout", "--quiet", checkout, "--")
+        yield clone
+
+
+def check_revision(checkout: str) -> None:
+    """Raise UsageProblem for what cannot be a branch, tag or commit."""
+    if not _REVISION.fullmatch(checkout):
+        raise UsageProblem(f"--checkout: {checkout!r} is not a branch, tag or commit.")
+
+
+def check_directory(directory: str) -> None:
+    """Raise UsageProblem for a folder that lies outside of a template's source."""
+    if not is_template_path(directory):
+        raise UsageProblem(f"--directory: {directory!r} lies outside of the template's source.")
 
 
 def _with_origin(
@@ -106,8 +165,12 @@ def _with_origin(
     return replace(source, template=replace(source.template, origin=origin, directory=directory))
 
 
-def _repository_url(reference: str) -> str | None:
-    """Return the address of a repository, or None if the reference is not one."""
+def repository_url(reference: str) -> str | None:
+    """Return the address of a repository, or None if the reference is not one.
+
+    Raises:
+        UsageProblem: it has the form of one that is not allowed.
+    """
     host, colon, rest = reference.partition(":")
     if colon and host in _HOSTS:
         if not re.fullmatch(r"[\w.-]+(/[\w.-]+)+", rest):
@@ -127,7 +190,7 @@ def _repository_url(reference: str) -> str | None:
     return reference if _SCP_ADDRESS.fullmatch(reference) else None
 
 
-def _is_folder(reference: str) -> bool:
+def _is_folder(reference: str, other_names: Iterable[str]) -> bool:
     if reference in find_templates():
         return False
     if Path(reference).is_dir():
@@ -135,7 +198,7 @@ def _is_folder(reference: str) -> bool:
     is_path = any(mark in reference for mark in (os.sep, "/", "~")) or reference.startswith(".")
     if is_path:
         raise UsageProblem(f"template: {reference!r} is not a folder.")
-    raise unknown_name_error("template", reference, find_templates())
+    raise unknown_name_error("template", reference, [*find_templates(), *other_names])
 
 
 def _load_source(reference: str, root: Path, directory: str | None, address: str) -> Source:

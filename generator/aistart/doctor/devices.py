@@ -2,16 +2,16 @@
 
 import os
 import re
-import shutil
 import signal
 import sys
 from collections.abc import Iterator
 
-from aistart.doctor.drivers import Driver, check_driver, check_tpu_variable
+from aistart.doctor.drivers import Driver, check_driver, check_tpu_variable, install_command
 from aistart.doctor.environment import Environment, FrameworkDevices, Plan
 from aistart.doctor.findings import Finding, abbreviate, ok, problem, warning
-from aistart.doctor.projects import parse_release, script_word
+from aistart.doctor.projects import script_word
 from aistart.shell import join_command
+from aistart.versions import parse_release
 
 # The oldest driver for each major version of CUDA, from NVIDIA's table of minor version
 # compatibility.
@@ -144,7 +144,7 @@ def _diagnose_tensorflow(
     if devices.missing:
         return f"CUDA's libraries are not installed: {abbreviate(devices.missing)}", install
     if reason := _driver_age_problem(driver, devices.cuda):
-        return reason, _driver_command()
+        return reason, install_command()
     reason = _quote_log(environment.log)
     if os.environ.get("LD_LIBRARY_PATH"):
         return f"{reason}; LD_LIBRARY_PATH may name other libraries", "unset LD_LIBRARY_PATH"
@@ -161,7 +161,7 @@ def _diagnose_jax(
     if not plugins:
         return "it is a build for CPUs only", install
     if reason := _driver_age_problem(driver, re.sub(r"\D", "", plugins[0])):
-        return reason, _driver_command()
+        return reason, install_command()
     if platforms := os.environ.get("JAX_PLATFORMS"):
         return f"JAX_PLATFORMS is {platforms!r}", "unset JAX_PLATFORMS"
     return _quote_log(environment.log), install
@@ -175,11 +175,6 @@ def _driver_age_problem(driver: Driver, cuda: str) -> str | None:
     if parse_release(driver.version) >= parse_release(oldest):
         return None
     return f"CUDA {major} needs NVIDIA's driver {oldest} or newer"
-
-
-def _driver_command() -> str | None:
-    """Return the command that installs a newer driver, if this system has one."""
-    return "sudo ubuntu-drivers install" if shutil.which("ubuntu-drivers") else None
 
 
 def _quote_log(log: str) -> str:

@@ -87,6 +87,11 @@ def check_driver(driver: Driver) -> Finding | None:
     return problem("gpu", f"nvidia-smi: {driver.failure}", fix)
 
 
+def install_command() -> str | None:
+    """Return the command that installs a newer driver, if this system has one."""
+    return "sudo ubuntu-drivers install" if shutil.which("ubuntu-drivers") else None
+
+
 def check_tpu_variable(driver: Driver) -> Finding | None:
     """Warn of a TPU's variable without a TPU, for example in a container that lacks the device."""
     if driver.tpus or driver.tpu_variable is None:

@@ -11,8 +11,9 @@ from typing import Any
 from aistart.doctor.findings import Finding, abbreviate, ok, problem, warning
 from aistart.doctor.machine import suggest_setup
 from aistart.doctor.processes import run
-from aistart.doctor.projects import VENV, Project, environment_python, is_in_range
+from aistart.doctor.projects import VENV, Project, environment_python
 from aistart.shell import join_command
+from aistart.versions import is_in_range
 
 PROBE = Path(__file__).with_name("probe.py")
 LIMIT = 120.0  # seconds for the probe; TensorFlow takes ten to start on two slow cores

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from aistart.doctor.findings import Finding, ok, problem, warning
 from aistart.doctor.processes import run
-from aistart.doctor.projects import PYTHON_RANGE, Project, is_in_range
+from aistart.doctor.projects import PYTHON_RANGE, Project
+from aistart.versions import is_in_range, parse_release
 
 ROOT = Path("/")
 GIB = 2**30
@@ -19,6 +20,7 @@ GB = 10**9
 LITTLE_MEMORY, TOO_LITTLE_MEMORY = 2 * GIB, GIB
 # An environment takes some 3 GB, and pip needs room to unpack packages.
 LITTLE_DISK, TOO_LITTLE_DISK = 5 * GB, GB
+OLDEST_GIT = "2.38"  # the first whose merge-tree writes a tree
 DESCRIBE_PYTHON = (
     "import sys, importlib.util as u; "
     "print('%d.%d.%d' % sys.version_info[:3], u.find_spec('ensurepip') is not None)"
@@ -28,7 +30,7 @@ DESCRIBE_PYTHON = (
 def check_python(project: Project | None) -> Finding:
     """Check the Python that a new environment would be made with."""
     wanted = project.python_range if project else PYTHON_RANGE
-    name, (version, has_ensurepip) = next(_find_pythons(), ("python3", ("", False)))
+    name, (version, has_ensurepip) = next(find_pythons(), ("python3", ("", False)))
     if not version:
         message = f"there is no python3 that works; a project needs {wanted}"
         return problem("python", message, suggest_setup(project, wanted))
@@ -49,7 +51,7 @@ def suggest_setup(project: Project | None, python_range: str) -> str:
         project: to make it for; None: any.
         python_range: the versions that are suitable.
     """
-    pythons = _find_pythons()
+    pythons = find_pythons()
     suitable = next((name for name, (v, _) in pythons if is_in_range(v, python_range)), None)
     if project is None:
         return f"{suitable} -m venv .venv" if suitable else "uv python install 3.13"
@@ -58,7 +60,7 @@ def suggest_setup(project: Project | None, python_range: str) -> str:
     return f"uv python install 3.13 && {project.setup_command('$(uv python find 3.13)')}"
 
 
-def _find_pythons() -> Iterator[tuple[str, tuple[str, bool]]]:
+def find_pythons() -> Iterator[tuple[str, tuple[str, bool]]]:
     """Yield the name of each Python that works, with its version and whether it has ensurepip."""
     for name in ("python3", "python", "python3.13", "python3.12", "python3.11"):
         if path := shutil.which(name):
@@ -78,6 +80,9 @@ def check_git(folder: Path) -> Finding:
     if version.failure:
         return problem("git", f"it does not work: {version.failure}", install)
     name = version.output.strip().removeprefix("git version ")
+    if parse_release(name) < parse_release(OLDEST_GIT):
+        message = f"{name}; `aistart update` needs {OLDEST_GIT}"
+        return warning("git", message, install)
     # Without this option, git makes up an address from the names of the user and the machine.
     own_options = ["-c", "user.useConfigOnly=true"]
     identity = run(["git", *own_options, "var", "GIT_AUTHOR_IDENT"], folder=folder)
@@ -88,6 +93,15 @@ def check_git(folder: Path) -> Finding:
         )
         return warning("git", f"{name}; it does not know who you are, so cannot commit", fix)
     return ok("git", f"{name}; commits are by {identity.output.rpartition(' <')[0]}")
+
+
+def read_total_memory() -> int | None:
+    """Return the bytes of memory that programs may have here; None: it is not known."""
+    if sys.platform == "win32":
+        return None
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = _find_group_limit()
+    return min(total, limit[0]) if limit else total
 
 
 def check_memory() -> Finding:

@@ -1,6 +1,5 @@
 """A generated project: its template, its package, and the versions that it was tested with."""
 
-import operator
 import os
 import re
 import shutil
@@ -16,15 +15,6 @@ from aistart.shell import join_command
 
 VENV = Path(".venv")  # where the project's Makefile makes the environment
 PYTHON_RANGE = ">=3.11,<3.14"  # the versions for which TensorFlow 2.21 has packages
-
-_COMPARISONS = {
-    ">=": operator.ge,
-    "<=": operator.le,
-    "==": operator.eq,
-    "!=": operator.ne,
-    ">": operator.gt,
-    "<": operator.lt,
-}
 
 
 def find_project(folder: Path | None) -> Path | None:
@@ -67,12 +57,16 @@ class Project:
         template: the name of its template.
         aistart: the version of aistart that made it.
         package: the name of its Python package.
+        features: names of its features.
+        tracking_uri: the MLflow server that it was made with; empty: none.
     """
 
     folder: Path
     template: str
     aistart: str
     package: str
+    features: tuple[str, ...] = ()
+    tracking_uri: str = ""
 
     @classmethod
     def read(cls, folder: Path) -> "Project":
@@ -86,7 +80,10 @@ class Project:
             package = record["answers"]["package_name"]
             if not (isinstance(package, str) and package.isidentifier()):
                 raise InvalidProject(f"package_name {package!r} names no package")
-            return cls(folder, str(record["template"]), str(record["aistart"]), package)
+            template, version = str(record["template"]), str(record["aistart"])
+            features = tuple(map(str, record.get("features", ())))
+            server = str(record["answers"].get("tracking_uri", ""))
+            return cls(folder, template, version, package, features, server)
         except OSError as error:
             raise InvalidProject(f"it cannot be read: {error.strerror}") from None
         except (ValueError, RecursionError) as error:
@@ -189,24 +186,3 @@ def script_word(environment: Path, name: str) -> str:
         name: the script's.
     """
     return join_command(str(environment_python(environment).with_stem(name)))
-
-
-def parse_release(version: str) -> tuple[int, ...]:
-    """Return the numbers at the beginning of a version, padded to three, for comparison."""
-    match = re.match(r"\d+(\.\d+)*", version)
-    numbers = tuple(map(int, match[0].split("."))) if match else ()
-    return (*numbers, 0, 0, 0)[: max(3, len(numbers))]
-
-
-def is_in_range(version: str, version_range: str) -> bool:
-    """Whether a version is in a range.
-
-    Args:
-        version: for example ``3.12.4``.
-        version_range: for example ``>=3.11,<3.14``; parts of another form are ignored.
-    """
-    for part in version_range.split(","):
-        match = re.fullmatch(r"\s*(>=|<=|==|!=|>|<)\s*([\d.]+)\s*", part)
-        if match and not _COMPARISONS[match[1]](parse_release(version), parse_release(match[2])):
-            return False
-    return True

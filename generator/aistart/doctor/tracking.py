@@ -16,8 +16,9 @@ from urllib.parse import unquote, urlsplit
 from aistart.doctor.environment import Environment, Plan
 from aistart.doctor.findings import Finding, ok, problem, warning
 from aistart.doctor.machine import is_port_free, next_free_port
-from aistart.doctor.projects import VENV, Project, parse_release, script_word
+from aistart.doctor.projects import VENV, Project, script_word
 from aistart.shell import join_command
+from aistart.versions import parse_release
 
 LIMIT = 3.0  # seconds for an answer of a server
 UI_PORT = 5000  # the port of `make ui`
@@ -32,10 +33,13 @@ class Store:
     Attributes:
         uri: its address, perhaps with a password: never print it.
         variable: the environment variable that sets it, if one does.
+        gets_credentials: whether the user's credentials are sent there; to a server that somebody
+            else named and the user has not signed off, they are not.
     """
 
     uri: str
     variable: str | None = None
+    gets_credentials: bool = True
 
     @property
     def safe_uri(self) -> str:
@@ -107,7 +111,7 @@ def _check_server(
     store: Store, project: Project | None, environment: Environment | None
 ) -> Finding:
     try:
-        _fetch(store.uri, "health")
+        _fetch(store, "health")
     except ServerError as error:
         fix = _unset_command(store)
         if error.status in (401, 403):
@@ -115,7 +119,7 @@ def _check_server(
         elif error.status is None:
             fix = _start_command(store, environment) or fix
         return problem("tracking", f"{store.safe_uri}: {error}; {RECORDING_FALLBACK}", fix)
-    version = _fetch_version(store.uri)
+    version = _fetch_version(store)
     if version is None:
         return warning(
             "tracking", f"{store.safe_uri}: it answers, but does not say that it is MLflow"
@@ -123,9 +127,9 @@ def _check_server(
     return _compare_versions(store, version, project)
 
 
-def _fetch_version(uri: str) -> str | None:
+def _fetch_version(store: Store) -> str | None:
     try:
-        text = _fetch(uri, "version").decode(errors="replace").strip()
+        text = _fetch(store, "version").decode(errors="replace").strip()
     except ServerError:
         return None
     return text if re.fullmatch(r"\d+\.\d+[\w.]*", text) else None
@@ -168,20 +172,21 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def _fetch(uri: str, page: str) -> bytes:
+def _fetch(store: Store, page: str) -> bytes:
     """Fetch the first bytes of a page.
 
     Args:
-        uri: address of the server, perhaps with user and password.
+        store: the server.
         page: path below it.
 
     Raises:
         ServerError: the server does not answer, or not with the page.
     """
-    parts = urlsplit(uri)
+    parts = urlsplit(store.uri)
+    headers = _credentials(store.uri) if store.gets_credentials else {}
     address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}/{page}"
     try:
-        request = urllib.request.Request(address, headers=_credentials(uri))
+        request = urllib.request.Request(address, headers=headers)
         with _build_opener(parts.scheme).open(request, timeout=LIMIT) as answer:
             return bytes(answer.read(100))
     except urllib.error.HTTPError as error:
@@ -280,7 +285,7 @@ def check_port(project: Project, environment: Environment | None) -> Finding:
     check = f"port {UI_PORT}"
     if is_port_free(UI_PORT):
         return ok(check, "free, for `make ui`")
-    if version := _fetch_version(f"http://127.0.0.1:{UI_PORT}"):
+    if version := _fetch_version(Store(f"http://127.0.0.1:{UI_PORT}")):
         return ok(check, f"MLflow {version} is open there already")
     command = f"ui --backend-store-uri sqlite:///mlflow.db --port {next_free_port(UI_PORT)}"
     return warning(

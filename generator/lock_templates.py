@@ -4,8 +4,8 @@
 platform and Python that the project supports. ``requirements-serve.lock`` covers what the image of
 its service needs, with the same versions: the project's dependencies, with others in the place of
 those that ``_service_dependencies`` of a manifest names. ``requirements-mlflow.lock`` is for the
-image of an MLflow server, one for all templates. They have hashes, and no address of a package
-index.
+image of an MLflow server and ``requirements-hooks.lock`` for hooks of git, one for all templates.
+They have hashes, and no address of a package index.
 """
 
 import subprocess
@@ -34,6 +34,8 @@ PINNED_COMMAND = COMPILE.format("requirements.in --constraint requirements.lock"
 SERVICE_LAYER = Path("features/docker/features/serve")
 MLFLOW_LAYER = Path("layers/features/compose")
 MLFLOW_SERVER = ["mlflow", "psycopg[binary]>=3.2,<4"]
+HOOKS_LAYER = Path("layers/features/pre-commit")
+HOOKS = ["pre-commit>=4.7,<5", "pre-commit-hooks>=6,<7"]
 
 
 def lock(template: Template) -> list[Path]:
@@ -48,7 +50,7 @@ def lock(template: Template) -> list[Path]:
         target.write_text(format_header(template) + packages, encoding="utf-8")
         service = list_service_dependencies(request, project)
         of_service = make_layer(folder, SERVICE_LAYER) / "requirements-serve.lock"
-        lock_pinned(of_service, target, service, f"What the service of {template.name} projects")
+        lock_pinned(of_service, [target], service, f"What the service of {template.name} projects")
     return [target, of_service]
 
 
@@ -86,12 +88,12 @@ def list_service_dependencies(request: Request, project: Path) -> list[str]:
     return requirements
 
 
-def lock_pinned(target: Path, lock_file: Path, requirements: list[str], what: str) -> None:
-    """Write a lock whose versions are those of another one, as far as that has them.
+def lock_pinned(target: Path, lock_files: list[Path], requirements: list[str], what: str) -> None:
+    """Write a lock whose versions are those of others, as far as they have them.
 
     Args:
         target: the lock to write.
-        lock_file: the other one.
+        lock_files: the others, whose versions agree.
         requirements: what the lock is for.
         what: needs it; the beginning of a sentence.
     """
@@ -101,7 +103,8 @@ def lock_pinned(target: Path, lock_file: Path, requirements: list[str], what: st
     with tempfile.TemporaryDirectory() as output:
         folder = Path(output)
         (folder / "requirements.in").write_text("\n".join(requirements), encoding="utf-8")
-        (folder / "requirements.lock").write_bytes(lock_file.read_bytes())
+        pins = b"".join(file.read_bytes() for file in lock_files)
+        (folder / "requirements.lock").write_bytes(pins)
         packages = compile_lock(folder, PINNED_COMMAND)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(header + packages, encoding="utf-8")
@@ -128,8 +131,10 @@ if __name__ == "__main__":
     for name, template in find_templates().items():
         if not names or name in names:
             print(*lock(template), sep="\n")
-    first = next(iter(find_templates()))
-    mlflow = templates_root() / MLFLOW_LAYER / PROJECT_FOLDER / "requirements-mlflow.lock"
-    main_lock = templates_root() / first / PROJECT_FOLDER / "requirements.lock"
-    lock_pinned(mlflow, main_lock, MLFLOW_SERVER, "What a server of MLflow with PostgreSQL")
-    print(mlflow)
+    root = templates_root()
+    locks = [root / name / PROJECT_FOLDER / "requirements.lock" for name in find_templates()]
+    mlflow = root / MLFLOW_LAYER / PROJECT_FOLDER / "requirements-mlflow.lock"
+    lock_pinned(mlflow, locks, MLFLOW_SERVER, "What a server of MLflow with PostgreSQL")
+    hooks = root / HOOKS_LAYER / PROJECT_FOLDER / "requirements-hooks.lock"
+    lock_pinned(hooks, locks, HOOKS, "What pre-commit with its hooks")
+    print(mlflow, hooks, sep="\n")

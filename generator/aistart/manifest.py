@@ -26,6 +26,7 @@ _AISTART_SHAPES: dict[str, Any] = {
     "_only_if": {"*": {"*": [str]}},
     "_requires": [str],
     "_vscode": {"*": [str]},
+    "_ports": {"*": str},
     "__prompts__": {"*": (str, dict)},
 }
 _TYPE_NAMES = {str: "a text", bool: "true or false", (str, dict): "a text or an object"}

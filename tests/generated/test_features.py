@@ -412,6 +412,9 @@ def test_a_feature_adds_its_files_and_a_section(
         ("distribution", "## Several devices and machines"),
         ("inspect", "## A look at your data"),
         ("export", "## Export"),
+        ("devcontainer", "## A container to develop in"),
+        ("pre-commit", "## Hooks of git"),
+        ("update-check", "## Updates of the template"),
     ):
         if name not in find_templates()[template].features:
             continue

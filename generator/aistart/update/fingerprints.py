@@ -5,12 +5,11 @@ text is never needed: a placeholder merges alike. The other lines have the text 
 """
 
 from base64 import b85encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2s, sha1
 
 SIZE = 5  # bytes of a line's fingerprint
-_WHOLE_SUFFIX = ".lock"  # files that tools write: merging their lines gives what no tool would
 
 
 @dataclass(frozen=True)
@@ -41,9 +40,9 @@ def blob_id(content: bytes) -> bytes:
     return sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).digest()
 
 
-def is_whole(path: str, content: bytes) -> bool:
-    """Whether a file is merged as a whole: a lock, or binary by git's rule."""
-    return path.endswith(_WHOLE_SUFFIX) or is_binary(content)
+def is_lock(path: str) -> bool:
+    """Whether a tool writes the file: merging its lines would give what no tool would."""
+    return path.endswith(".lock")
 
 
 def is_binary(content: bytes) -> bool:
@@ -88,7 +87,7 @@ class Fingerprints:
             content: its bytes.
         """
         blob, size = blob_id(content), len(content)
-        if mode == "120000" or is_whole(path, content):
+        if mode == "120000" or is_lock(path) or is_binary(content):
             return Pristine(mode, blob, size)
         crlf = has_crlf(content)
         text = to_lf(content) if crlf else content
@@ -107,22 +106,25 @@ class Fingerprints:
         return b"".join(found)
 
 
-def rebuild(pristine: Pristine, texts: Iterable[bytes], others: Iterable[bytes] = ()) -> bytes:
+def rebuild(
+    pristine: Pristine,
+    texts: Iterable[bytes],
+    list_others: Callable[[], Iterable[bytes]] | None = None,
+) -> bytes:
     """Rebuild a pristine file, with line feeds alone, from texts that share lines with it.
 
     Args:
         pristine: what the record keeps of it; with ``lines``.
         texts: versions of the same file, with line feeds alone.
-        others: texts that lines may have come from or gone to; asked for the lines that ``texts``
-            do not hold.
+        list_others: returns texts that lines may have moved to; called if ``texts`` lack some.
 
     Returns:
         its text; each line that no text holds is a placeholder, the same for the same line.
     """
     known = _index(texts)
     wanted = list(_split_fingerprints(pristine.lines or b""))
-    if any(fingerprint not in known for fingerprint in wanted):
-        known = _index(others) | known
+    if list_others and any(fingerprint not in known for fingerprint in wanted):
+        known = _index(list_others()) | known
     found = [known.get(fingerprint) for fingerprint in wanted]
     if None not in found:
         content = _join([line for line in found if line is not None], pristine.ends)

@@ -30,7 +30,7 @@ def scratch_repository() -> Iterator[Path]:
         # By hand: ``git init`` takes as long as the whole merge.
         (stage / "objects").mkdir()
         (stage / "refs").mkdir()
-        (stage / "HEAD").write_text("ref: refs/heads/base\n", encoding="utf-8")
+        (stage / "HEAD").write_text("ref: refs/heads/none\n", encoding="utf-8")
         (stage / "config").write_text(
             "[core]\n\trepositoryformatversion = 0\n\tbare = true\n", encoding="utf-8"
         )

@@ -23,8 +23,26 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 SHELLS = ("bash", "zsh", "fish")
 
 
+def _print_version(context: click.Context, parameter: click.Parameter, asked: bool) -> None:
+    if not asked or context.resilient_parsing:
+        return
+    from aistart.update.changelog import hash_templates, read_releases
+
+    release = read_releases()[0]
+    click.echo(f"aistart {__version__}")
+    click.echo(f"templates {release.version} ({release.date}), content {hash_templates()}")
+    context.exit()
+
+
 @click.group(context_settings=CONTEXT)
-@click.version_option(__version__, prog_name="aistart")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Print the versions of aistart and of its templates.",
+)
 @verbose_option
 @quiet_option
 @click.pass_context

@@ -1,12 +1,15 @@
-"""The changelog that comes with aistart, by version."""
+"""The changelog that comes with aistart, and the version of its templates."""
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from aistart.catalog import templates_root
 from aistart.versions import parse_release
 
 _HEADING = re.compile(r"^## (\d\S*) — (\S+)\n", re.MULTILINE)
+_DIGEST_LENGTH = 12  # hexadecimal digits, as in git's short commits
 
 
 @dataclass(frozen=True)
@@ -39,3 +42,19 @@ def find_releases(old: str, new: str) -> list[Release]:
     return [
         release for release in read_releases() if first < parse_release(release.version) <= last
     ]
+
+
+def hash_templates() -> str:
+    """Return a short hash of all files of the built-in templates.
+
+    Two installations with the same hash render the same projects, also from a checkout that
+    somebody has edited.
+    """
+    root = templates_root()
+    digest = hashlib.sha256()
+    for path in sorted(root.rglob("*")):
+        # Python writes its caches there when templates are installed.
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(path.relative_to(root).as_posix().encode() + b"\0")
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:_DIGEST_LENGTH]

@@ -212,12 +212,8 @@ def select_features(
         raise UsageProblem(f"feature: {both[0]!r} is given with --with and with --without.")
     profile = profile or Profile()
     switches = profile.features
-    required = {n: place for n, place in profile.required.items() if n in template.features}
-    if refused := sorted(selection.exclude & required.keys()):
-        raise UsageProblem(
-            f"feature: {refused[0]!r} cannot be left out: the profile {required[refused[0]]} "
-            "requires it."
-        )
+    profile.check_optional(selection.exclude)
+    required = [name for name in profile.required if name in template.features]
 
     def is_on(name: str) -> bool:
         if name in required:

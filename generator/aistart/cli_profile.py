@@ -1,5 +1,6 @@
 """``aistart profile``: the defaults of a person, and the profile of a team."""
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -105,9 +106,9 @@ def use(settings: dict[str, str | None], reference: str, trust: bool) -> None:
     URL or a repository, a copy is kept, signed off by its SHA-256, and nothing changes for you
     until `aistart profile update`. A URL that ends with #sha256=HASH is signed off by that.
     """
-    from aistart.profile import Profile, ProfileLayer, load, team
+    from aistart.profile import PATH_VARIABLE, Profile, ProfileLayer, load, team
     from aistart.profile.describe import describe_profile
-    from aistart.profile.reference import fetch, parse_reference, sha256_of
+    from aistart.profile.reference import fetch, parse_reference
 
     parsed = parse_reference(reference)
     data = fetch(parsed)
@@ -115,10 +116,12 @@ def use(settings: dict[str, str | None], reference: str, trust: bool) -> None:
     if not settings["quiet"]:
         click.echo(describe_profile(Profile((layer,))))
     if parsed.is_remote and not parsed.sha256:
-        _require_signature(parsed, trust, f"SHA-256 {sha256_of(data)}. Use it?")
+        _require_signature(parsed, data, trust)
     in_use = team.sign_off(parsed, data)
     if not settings["quiet"]:
         click.echo(f"\nIn use: {in_use.address}\nNext: {_doctor_command(parsed)}")
+        if os.environ.get(PATH_VARIABLE):
+            click.echo(f"But {PATH_VARIABLE} is set, and its profile is used instead.", err=True)
 
 
 @profile.command()
@@ -144,7 +147,7 @@ def update(settings: dict[str, str | None], trust: bool) -> None:
         return
     if not (settings["quiet"] and trust):
         click.echo(diff_profiles(team.find_copy(in_use.sha256) or b"", data))
-    _require_signature(in_use.reference, trust, f"SHA-256 {sha256_of(data)}. Use it?")
+    _require_signature(in_use.reference, data, trust)
     team.sign_off(in_use.reference, data)
     if not settings["quiet"]:
         click.echo(f"\nIn use: {in_use.address}")
@@ -172,16 +175,18 @@ def _require_team() -> "TeamProfile":
     return in_use
 
 
-def _require_signature(reference: "Reference", trust: bool, question: str) -> None:
+def _require_signature(reference: "Reference", data: bytes, trust: bool) -> None:
     """Ask a person at a terminal to sign a profile off; raise UsageProblem unless it is."""
+    from aistart.profile.reference import sha256_of
+
     if trust:
         return
     if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout)):
         raise UsageProblem(
             f"profile: {reference.address!r} is not signed off; look at it, then use --trust, or "
-            "add #sha256=HASH to a URL."
+            f"`aistart profile use` with #sha256={sha256_of(data)} at its end."
         )
-    if not click.confirm(f"\n{question}"):
+    if not click.confirm(f"\nSHA-256 {sha256_of(data)}\nUse it?"):
         raise UsageProblem(f"profile: {reference.address!r} is not signed off; nothing changed.")
 
 

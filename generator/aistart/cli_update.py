@@ -165,8 +165,10 @@ def add(features: tuple[str, ...], project: Path | None, **options: Any) -> None
 @quiet_option
 def remove(features: tuple[str, ...], project: Path | None, **options: Any) -> None:
     """Remove FEATURES from a project. Files of theirs that you edited stay."""
+    from aistart.profile import read
     from aistart.update.features import remove_features
 
+    read().check_optional(features)
     title = f"removing {', '.join(features)}"
     _change_features(project, title, partial(remove_features, names=features), **options)
 

@@ -53,11 +53,13 @@ def suggest_setup(project: Project | None, python_range: str) -> str:
     """
     pythons = find_pythons()
     suitable = next((name for name, (v, _) in pythons if is_in_range(v, python_range)), None)
+    # The newest that has packages; if none is in the range, any shows how.
+    newest = next((v for v in ("3.13", "3.12", "3.11") if is_in_range(v, python_range)), "3.13")
     if project is None:
-        return f"{suitable} -m venv .venv" if suitable else "uv python install 3.13"
+        return f"{suitable} -m venv .venv" if suitable else f"uv python install {newest}"
     if suitable:
         return project.setup_command(suitable)
-    return f"uv python install 3.13 && {project.setup_command('$(uv python find 3.13)')}"
+    return f"uv python install {newest} && {project.setup_command(f'$(uv python find {newest})')}"
 
 
 def find_pythons() -> Iterator[tuple[str, tuple[str, bool]]]:

@@ -61,8 +61,19 @@ def find_needs(named: str | None) -> TeamNeeds | None:
     if in_use is None:
         return None
     when = f"signed off {in_use.date}" if in_use.sha256 else "a file of this machine"
-    content = load(in_use.read(), in_use.reference)
+    try:
+        content = load(in_use.read(), in_use.reference)
+    except UsageProblem as error:
+        return _report_broken(in_use, error)
     return TeamNeeds(content, ok("profile", f"{in_use.address}, {when}"), is_signed_off=True)
+
+
+def _report_broken(in_use: team.TeamProfile, error: UsageProblem) -> TeamNeeds:
+    """Report a profile in use that cannot be read, so that nothing of it is checked."""
+    verb = "update" if in_use.sha256 else "leave"
+    message = error.message.removeprefix("profile: ").partition("; `aistart")[0].removesuffix(".")
+    finding = problem("profile", message, join_command("aistart", "profile", verb))
+    return TeamNeeds(Content(), finding, is_signed_off=True)
 
 
 def _read_named(reference: Reference) -> TeamNeeds:
@@ -81,7 +92,10 @@ def _read_named(reference: Reference) -> TeamNeeds:
 
 def _compare_with_copy(in_use: team.TeamProfile, reference: Reference) -> TeamNeeds:
     """Check the copy of a profile in use, and say whether it has changed where it comes from."""
-    content = load(in_use.read(), in_use.reference)
+    try:
+        content = load(in_use.read(), in_use.reference)
+    except UsageProblem as error:
+        return _report_broken(in_use, error)
     when = f"signed off {in_use.date}"
     finding = ok("profile", f"{in_use.address}, {when}")
     try:

@@ -6,6 +6,7 @@ values win, but features that either requires cannot be left out. A profile that
 """
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,6 +93,14 @@ class Profile:
         """The catalogue of templates, by name."""
         layers = reversed(self.layers)
         return {name: t for layer in layers for name, t in layer.content.templates.items()}
+
+    def check_optional(self, names: Iterable[str]) -> None:
+        """Raise UsageProblem if one of these features cannot be left out."""
+        required = self.required
+        for name in sorted(required.keys() & set(names)):
+            raise UsageProblem(
+                f"feature: {name!r} cannot be left out: the profile {required[name]} requires it."
+            )
 
     def find_layer(self, key: str) -> ProfileLayer | None:
         """Return the profile whose answer to a question is in force, if one has an answer."""

@@ -3,6 +3,7 @@
 import difflib
 from pathlib import Path
 
+from aistart.errors import closest_name
 from aistart.profile import (
     FEATURES_TABLE,
     MACHINE_TABLE,
@@ -23,20 +24,19 @@ def describe_profile(profile: Profile) -> str:
 def _describe_layer(profile: Profile, layer: ProfileLayer) -> list[str]:
     lines = [f"{layer.place}{_describe_origin(layer)}"]
     content, known = layer.content, list_features()
-    foreign = "  (only for your own templates: no built-in template has it)"
     for key, value in content.answers.items():
         winner = profile.find_layer(key)
         note = "" if winner is layer or winner is None else f"  (overridden by {winner.place})"
         lines.append(f"{key} = {value}{note}")
     for name, is_on in content.features.items():
-        note = "" if name in known else foreign
+        note = _note_unknown(name, known)
         if not is_on and name in profile.required:
             note = f"  (required by {profile.required[name]})"
         elif any(name in other.content.features for other in _earlier_layers(profile, layer)):
             note = "  (overridden by yours)"
         lines.append(f"{FEATURES_TABLE}.{name} = {'on' if is_on else 'off'}{note}")
     for name in content.required:
-        note = "" if name in known else foreign
+        note = _note_unknown(name, known)
         lines.append(f"{FEATURES_TABLE}.{name} is required{note}")
     for name, template in content.templates.items():
         lines.append(f"{TEMPLATES_TABLE}.{name} = {template.place}")
@@ -44,6 +44,15 @@ def _describe_layer(profile: Profile, layer: ProfileLayer) -> list[str]:
         lines.append(f"{MACHINE_TABLE}.{name} = {need}")
     first, *others = map(escape_unprintable, lines)
     return [first, *(f"  {line}" for line in others)]
+
+
+def _note_unknown(name: str, known: set[str]) -> str:
+    """Return a note on a feature that no built-in template has, and that may be mistyped."""
+    if name in known:
+        return ""
+    suggestion = closest_name(name, sorted(known))
+    hint = f"; did you mean {suggestion!r}?" if suggestion else ""
+    return f"  (only for your own templates: no built-in template has it{hint})"
 
 
 def _describe_origin(layer: ProfileLayer) -> str:

@@ -40,7 +40,11 @@ class TeamProfile:
             UsageProblem: the file is gone, or the copy is gone or no longer what was signed off.
         """
         if self.sha256 is None:
-            return fetch(self.reference)
+            try:
+                return fetch(self.reference)
+            except UsageProblem as error:
+                message = error.message.removesuffix(".")
+                raise UsageProblem(f"{message}; `aistart profile leave` forgets it.") from None
         try:
             data = _copy_path(self.sha256).read_bytes()
         except OSError:

@@ -1,5 +1,7 @@
 """Regenerate the lock files of each template: python generator/lock_templates.py [TEMPLATE …].
 
+TEMPLATE is a name, or the folder of a template of one's own.
+
 ``requirements.lock`` covers the default project with its tests and tools, on a CPU, for every
 platform and Python that the project supports. ``requirements-serve.lock`` covers what the image of
 its service needs, with the same versions: the project's dependencies, with others in the place of
@@ -19,6 +21,7 @@ from aistart.catalog import (
     PROJECT_FOLDER,
     Template,
     find_templates,
+    load_foreign_template,
     merge_manifests,
     templates_root,
 )
@@ -40,7 +43,7 @@ HOOKS = ["pre-commit>=4.7,<5", "pre-commit-hooks>=6,<7"]
 
 def lock(template: Template) -> list[Path]:
     """Resolve the dependencies of a default project, write its locks and return their paths."""
-    folder = templates_root() / template.name
+    folder = template.own_layer.path
     target = folder / PROJECT_FOLDER / "requirements.lock"
     with tempfile.TemporaryDirectory() as output:
         features = tuple(select_features(template))
@@ -131,6 +134,9 @@ if __name__ == "__main__":
     for name, template in find_templates().items():
         if not names or name in names:
             print(*lock(template), sep="\n")
+    for name in names:
+        if Path(name).is_dir():
+            print(*lock(load_foreign_template(Path(name).resolve(), name)), sep="\n")
     root = templates_root()
     locks = [root / name / PROJECT_FOLDER / "requirements.lock" for name in find_templates()]
     mlflow = root / MLFLOW_LAYER / PROJECT_FOLDER / "requirements-mlflow.lock"

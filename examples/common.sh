@@ -57,7 +57,7 @@ make_project() {
         say "Making the project $project"
         tool="$(find_aistart)"
         run "$tool" new "$1" --defaults --answers "$example/answers.toml" \
-            --set project_slug="$(basename "$project")" --output-dir "$parent" "${@:3}" "${@:3}"
+            --set project_slug="$(basename "$project")" --output-dir "$parent" "${@:3}"
     fi
     cd "$project"
     package="$(basename "$(dirname "$(echo src/*/task.py)")")"

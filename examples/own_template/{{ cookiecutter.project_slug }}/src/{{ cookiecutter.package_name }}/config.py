@@ -44,7 +44,8 @@ class TrainConfig(TrainFields):
     loss: Annotated[str, NameIn(LOSSES)] = Field(
         "absolute", description="a name of LOSSES in registry.py"
     )
-    epochs: int = Field(40, ge=1, description="passes over the training split")
+    epochs: int = Field(30, ge=1, description="passes over the training split")
+    learning_rate: float = Field(2e-3, gt=0, le=10, description="peak learning rate, per step")
 
 
 class Config(BaseConfig):

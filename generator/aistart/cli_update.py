@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,13 @@ import click
 
 from aistart import completion
 from aistart.cli_options import open_trusted_source, quiet_option, verbose_option
-from aistart.errors import UsageProblem
+from aistart.errors import AistartError, UsageProblem
 
 if TYPE_CHECKING:
     from aistart.catalog import Template
+    from aistart.sources import Source
     from aistart.update.proposal import Proposal
+    from aistart.update.record import Record
     from aistart.update.transaction import Transaction
 
 _folder = click.Path(path_type=Path)
@@ -109,7 +111,7 @@ def update(
     from aistart.answers_file import parse_settings
     from aistart.update import report
     from aistart.update.proposal import propose
-    from aistart.update.story import find_reference, read_base
+    from aistart.update.story import read_base
     from aistart.update.transaction import lock
 
     folder = _find_project(project)
@@ -124,8 +126,7 @@ def update(
         if not is_ready:
             return
         record = read_base(folder, base)
-        place = find_reference(folder, record, template, checkout)
-        with open_trusted_source(*place, trust=trust) as source:
+        with _open_template(folder, record, template, checkout, trust=trust) as source:
             proposal = propose(folder, record, source, answers)
         if check:
             click.echo(report.format_check(proposal))
@@ -301,6 +302,38 @@ def _prepare(folder: Path, *, looks: bool, allow_dirty: bool) -> Iterator[bool]:
         yield transaction is None
 
 
+@contextmanager
+def _open_template(
+    folder: Path,
+    record: "Record",
+    template: str | None = None,
+    checkout: str | None = None,
+    *,
+    trust: bool,
+) -> "Iterator[Source]":
+    """Find a project's template.
+
+    Raises:
+        UsageProblem: it is not there, or nobody trusts it.
+        AistartError: git fails.
+    """
+    from aistart.trust import TrustRequired
+    from aistart.update.story import find_reference
+
+    place = find_reference(folder, record, template, checkout)
+    with ExitStack() as stack:
+        try:
+            source = stack.enter_context(open_trusted_source(*place, trust=trust))
+        except TrustRequired:
+            raise
+        except AistartError as error:
+            if record.source and template is None:
+                hint = "; if it has moved, say where it is with --template."
+                raise type(error)(error.message.rstrip(".") + hint) from None
+            raise
+        yield source
+
+
 def _change_features(
     project: Path | None,
     title: str,
@@ -323,7 +356,7 @@ def _change_features(
         trust: whether a foreign template may run.
     """
     from aistart.update.proposal import propose
-    from aistart.update.story import check_unchanged, find_reference, read_base
+    from aistart.update.story import check_unchanged, read_base
 
     folder = _find_project(project)
     if show_diff and not dry_run:
@@ -332,7 +365,7 @@ def _change_features(
         if not is_ready:
             return
         record = read_base(folder, None)
-        with open_trusted_source(*find_reference(folder, record), trust=trust) as source:
+        with _open_template(folder, record, trust=trust) as source:
             names = select(source.template, record.features)
             check_unchanged(folder, record, source)
             proposal = propose(folder, record, source, features=names)

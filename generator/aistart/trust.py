@@ -58,9 +58,13 @@ def remember(source: Source) -> None:
         raise AistartError(f"--trust: {str(path)!r}: {error.strerror}.") from None
 
 
-def trust_required_error(source: Source) -> UsageProblem:
+class TrustRequired(UsageProblem):
+    """Nobody trusts the template."""
+
+
+def trust_required_error(source: Source) -> TrustRequired:
     """Build the error for a template that nobody trusts."""
-    return UsageProblem(
+    return TrustRequired(
         f"template: {source.template.reference!r} does not come with aistart, and to render it is "
         "to run its code; look at it, then use --trust."
     )

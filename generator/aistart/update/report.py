@@ -30,13 +30,13 @@ def update_command(project: Path, *words: str) -> str:
 def describe_step(old: Record, new: Record) -> str:
     """Return from which version to which a project goes."""
     versions = [describe_version(record) for record in (old, new)]
-    return f"{new.template}: {' → '.join(dict.fromkeys(versions))}"
+    return f"{new.template} {' → '.join(dict.fromkeys(versions))}"
 
 
 def describe_version(record: Record) -> str:
     """Return the version of a project's template: that of aistart, or its repository's commit."""
     commit = record.source.commit if record.source else None
-    return f"{record.aistart}" if commit is None else f"commit {commit[:12]}"
+    return record.aistart if commit is None else commit[:12]
 
 
 def format_proposal(proposal: Proposal, *, with_conflicts: bool = True) -> str:
@@ -56,7 +56,7 @@ def format_proposal(proposal: Proposal, *, with_conflicts: bool = True) -> str:
 
 def format_nothing(proposal: Proposal) -> str:
     """Return the line for an update that changes nothing."""
-    return f"Nothing to do: {describe_step(proposal.old, proposal.new)} has no changes."
+    return f"Nothing to do: {proposal.new.template} {describe_version(proposal.new)} is up to date."
 
 
 def format_check(proposal: Proposal) -> str:
@@ -143,11 +143,7 @@ def format_open_conflicts(transaction: Transaction, paths: Iterable[str] | None 
 
 
 def _explain(conflict: OpenConflict) -> str:
-    if conflict.has_markers:
-        return f"{conflict.message} (marked with <<<<<<< and >>>>>>>)"
-    if conflict.theirs:
-        return f"{conflict.message}; yours is in place, the template's is in"
-    return conflict.message
+    return f"{conflict.message}; the template's is in" if conflict.theirs else conflict.message
 
 
 def format_waiting(transaction: Transaction) -> str:
@@ -179,9 +175,9 @@ def format_no_update(project: Path) -> str:
 
 def format_finished(transaction: Transaction) -> str:
     """Format what to know after an update: what is new, and where the files before it are."""
-    lines = list(transaction.notes)
+    lines = ["", *transaction.notes] if transaction.notes else []
     if transaction.changes_files:
-        lines += [""] * bool(lines) + [wrap(f"The files before the update are in {BACKUP}.", 0, 2)]
+        lines += ["", f"The files before the update are in {BACKUP}."]
     return "\n".join(lines)
 
 

@@ -5,14 +5,13 @@ from pathlib import Path
 
 from aistart.errors import AistartError, UsageProblem
 from aistart.sources import Source
+from aistart.update.merge import MARKERS
 from aistart.update.proposal import Proposal, find_due_files, make_request
 from aistart.update.record import NoPristine, Record, read_answers_only, read_record
 from aistart.update.report import describe_step, format_notes
 from aistart.update.scratch import run_git
 from aistart.update.transaction import Transaction, check_permissions
 from aistart.update.trees import RECORD_PATHS, Entry, Tree, render_tree
-
-_MARKERS = (b"<<<<<<< ", b">>>>>>> ")
 
 
 def read_base(project: Path, revision: str | None) -> Record:
@@ -125,7 +124,7 @@ def find_marked(transaction: Transaction) -> list[str]:
 def _has_markers(path: Path) -> bool:
     if not path.is_file():  # deleting it is a decision, too
         return False
-    return any(line.startswith(_MARKERS) for line in path.read_bytes().split(b"\n"))
+    return any(line.startswith(MARKERS) for line in path.read_bytes().split(b"\n"))
 
 
 def check_unchanged(project: Path, record: Record, source: Source) -> None:

@@ -1,3 +1,3 @@
 """Starter projects for deep learning that work on their first run."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

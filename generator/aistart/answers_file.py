@@ -1,7 +1,7 @@
 """Answers from a TOML or YAML file, such as the one that every generated project keeps."""
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,6 @@ from aistart.errors import UsageProblem, format_value
 from aistart.questions import questions
 
 ANSWERS_PATH = Path(".aistart") / "answers.toml"  # within a project
-# Within ``.git``, for a template that has no file for its answers: its tree is not to change.
-_ANSWERS_PATH_IN_GIT = Path("aistart") / "answers.toml"
 # Questions whose defaults follow from the project's name.
 _NAME_KEYS = ("project_name", "project_slug", "package_name")
 
@@ -43,9 +41,8 @@ def read(path: Path) -> AnswersFile:
         UsageProblem: the file cannot be read, or a value has the wrong type.
     """
     if path.is_dir():
-        candidates = (path / ANSWERS_PATH, path / ".git" / _ANSWERS_PATH_IN_GIT)
-        file = next((candidate for candidate in candidates if candidate.is_file()), None)
-        if file is None:
+        file = path / ANSWERS_PATH
+        if not file.is_file():
             raise UsageProblem(
                 f"--answers: the folder {str(path)!r} has no recorded answers "
                 f"({ANSWERS_PATH.as_posix()})."
@@ -63,25 +60,6 @@ def read(path: Path) -> AnswersFile:
     if not isinstance(template, str):
         raise UsageProblem(f"--answers: {path}: template must be a text.")
     return AnswersFile(template, _check_texts(content["answers"], path), features)
-
-
-def save_in_git(
-    git_folder: Path, template: str, answers: Mapping[str, str], features: Iterable[str]
-) -> None:
-    """Save the answers within ``.git``, where ``read`` finds them.
-
-    Args:
-        git_folder: the project's ``.git``.
-        template: the template's name.
-        answers: by question.
-        features: names of the project's features.
-    """
-    import tomlkit
-
-    path = git_folder / _ANSWERS_PATH_IN_GIT
-    path.parent.mkdir(exist_ok=True)
-    content = {"template": template, "features": list(features), "answers": dict(answers)}
-    path.write_text(tomlkit.dumps(content), encoding="utf-8")
 
 
 def _parse(path: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from aistart import __version__
 from aistart.cli import main
 from aistart.doctor import drivers, environment, machine, tracking
 from aistart.doctor.projects import InvalidProject, Project
@@ -192,7 +193,7 @@ def test_all_is_well(aistart: Call, computer: Machine, report: dict[str, Any]) -
     count = len(report["packages"])
     git = get_line(result, "git").split()[1].rstrip(";")
     assert result.output.splitlines() == [
-        "ok       project      demo, made from vision-classifier by aistart 0.1.0",
+        "ok       project      demo, made from vision-classifier by aistart 0.2.0",
         f"ok       git          {git}; commits are by Ada",
         "ok       memory       12.0 GiB available of 16.0 GiB",
         f"ok       environment  .venv, {count} packages",
@@ -268,7 +269,7 @@ def test_narrow_terminals_get_whole_commands(
     assert f"\n{' ' * 22}{setup}\n" in shown
     assert max(len(row) for row in shown.splitlines() if setup not in row) <= 60
     made = "ok       project      demo, made from vision-classifier by"
-    assert f"{made}\n{' ' * 22}aistart 0.1.0\n" in shown
+    assert f"{made}\n{' ' * 22}aistart 0.2.0\n" in shown
 
 
 # === Projects, and folders that are none ===
@@ -990,3 +991,154 @@ def test_answers_that_nest_without_end(tmp_path: Path) -> None:
     (tmp_path / ".aistart" / "answers.toml").write_text("a = " + "[" * 5000)
     with pytest.raises(InvalidProject):
         Project.read(tmp_path)
+
+
+# === What a team's profile needs ===
+
+NEEDS = """\
+[features]
+required = ["report", "monitor", "kubernetes"]
+[machine]
+aistart = ">=0.1"
+python = ">=3.12"
+driver = "560"
+gpu_memory_gib = 80
+memory_gib = 16
+disk_gb = 50
+"""
+
+
+@pytest.fixture
+def team(isolated: Path) -> Path:
+    """A team's profile in a file."""
+    file = isolated / "team.toml"
+    file.write_text(NEEDS)
+    return file
+
+
+def test_a_machine_that_has_what_the_team_needs(
+    aistart: Call, computer: Machine, team: Path
+) -> None:
+    computer.gpus(2)
+    for name in ("podman", "kubectl"):
+        computer.program(name, "")
+    assert aistart("profile", "use", "team.toml").exit_code == 0
+    result = aistart("doctor", "--team", "team.toml")
+    lines = result.output.splitlines()
+    assert lines[next(n for n, line in enumerate(lines) if " profile " in line) :] == [
+        f"ok       profile      {team}, in use",
+        f"ok       aistart      {__version__} (the team needs >=0.1)",
+        "ok       team python  3.12.4 (the team needs >=3.12)",
+        "ok       team driver  570.86.15 (the team needs 560 or newer)",
+        "ok       team gpu     80.0 GiB (the team needs 80 GiB)",
+        "ok       team memory  16.0 GiB in all (the team needs 16 GiB)",
+        "ok       team disk    100.0 GB free (the team needs 50 GB)",
+        "ok       kubectl      found, for kubernetes",
+        "",
+        "All is ok.",
+    ]
+    assert result.exit_code == 0
+    assert "team memory" in aistart("doctor").output, "that of `aistart profile use`"
+
+
+def test_a_machine_that_lacks_it(
+    aistart: Call, computer: Machine, demo: Path, team: Path, install_python: InstallPython
+) -> None:
+    report = make_report(demo)
+    report["python"] = "3.11.9"
+    install_python(report)
+    computer.program("ubuntu-drivers", "")
+    computer.disk(20)
+    team.write_text(NEEDS.replace(">=0.1", ">=99").replace("= 16", "= 64"))
+    result = aistart("doctor", "--team", "../team.toml")
+    lines = parse_lines(result)
+    use = "aistart profile use ../team.toml"
+    assert lines["profile"] == f"warning: ../team.toml: it is not in use here | {use}"
+    assert lines["aistart"] == (
+        f"problem: {__version__}; the team needs >=99 | pip install --upgrade 'aistart>=99'"
+    )
+    setup = "rm -rf .venv && make setup PYTHON=python3"
+    assert lines["team python"] == (f"problem: 3.11.9 in .venv; the team needs >=3.12 | {setup}")
+    assert lines["team driver"] == (
+        "problem: none of NVIDIA's; the team needs 560 or newer | sudo ubuntu-drivers install"
+    )
+    assert lines["team gpu"] == "problem: none; the team needs one with 80 GiB"
+    assert lines["team memory"] == "problem: 16.0 GiB in all; the team needs 64 GiB"
+    assert lines["team disk"] == (
+        f"problem: 20.0 GB free; the team needs 50 GB. What takes most: | du -xh -d 1 {Path.home()}"
+    )
+    assert lines["features"] == (
+        "problem: the team requires monitor, kubernetes | aistart add monitor kubernetes"
+    )
+    assert lines["docker"].startswith("warning: not installed; for docker")
+    assert result.exit_code == 1
+    found = json.loads(aistart("doctor", "--team", "../team.toml", "--json").output)
+    assert found[-1]["check"] == "kubectl"
+    assert all(set(finding) == {"check", "status", "message", "fix"} for finding in found)
+    computer.program("nvidia-smi", "echo 'NVIDIA T4, 15360 MiB, 535.10'")
+    lines = parse_lines(aistart("doctor", "--team", "../team.toml"))
+    assert lines["team driver"].startswith("problem: 535.10; the team needs 560 or newer")
+    assert lines["team gpu"] == "problem: 15.0 GiB; the team needs 80 GiB | nvidia-smi"
+
+
+def test_the_server_of_the_team(
+    aistart: Call, computer: Machine, demo: Path, team: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", PASSWORD)
+    with server(mlflow("3.17.2")) as (address, seen):
+        uri = f"http://{address}"
+        team.write_text(f'tracking_uri = "{uri}"\n')
+        words = ["doctor", "--team", str(team)]
+        assert get_line(aistart(*words), "team server") == (
+            f"warning: {uri}: MLflow 3.17.2 answers; the project records to a file of its own | "
+            f"aistart update --set tracking_uri={uri}"
+        )
+        assert seen[-1] == f"Bearer {PASSWORD}"
+    assert get_line(aistart(*words), "team server") == (
+        f"problem: {uri}: Connection refused; to try it: | curl -sS {uri}/health"
+    )
+
+
+def test_a_profile_at_a_url(
+    aistart: Call, computer: Machine, isolated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_TOKEN", PASSWORD)
+    pages = mlflow("3.17.2")
+    with server(pages) as (address, seen):
+        url = f"http://{address}/team.toml"
+        pages["/team.toml"] = (200, f'tracking_uri = "http://{address}"\n')
+        result = aistart("doctor", "--team", url)
+        assert get_line(result, "profile") == (
+            f"warning: {url}: it is not in use here | aistart profile use {url}"
+        )
+        assert get_line(result, "team server") == f"ok: http://{address}: MLflow 3.17.2 answers"
+        assert set(seen) == {None}, "no credentials for a server that nobody signed off"
+        assert aistart("profile", "use", url, "--trust").exit_code == 0
+        assert get_line(aistart("doctor", "--team", url), "profile").startswith(
+            f"ok: {url}, signed"
+        )
+        assert seen[-1] == f"Bearer {PASSWORD}"
+        pages["/team.toml"] = (200, 'license = "MIT"\n')
+        result = aistart("doctor", "--team", url)
+        assert " has changed since it was signed off " in get_line(result, "profile")
+        assert get_line(result, "profile").endswith(
+            "; that copy is checked | aistart profile update"
+        )
+        assert get_line(result, "team server").startswith("ok: ")
+    line = get_line(aistart("doctor", "--team", url), "profile")
+    assert line.startswith(f"warning: {url!r}: Connection refused; the copy that was signed off ")
+    (copy,) = (Path.home() / ".config" / "aistart" / "profiles").iterdir()
+    copy.write_text("")
+    assert get_line(aistart("doctor"), "profile") == (
+        f"problem: the copy of {url!r} was edited or deleted | aistart profile update"
+    )
+    result = aistart("doctor", "--team", f"http://{address}/other.toml")
+    assert (result.exit_code, result.output.count("\n")) == (1, 1)
+
+
+def test_git_that_is_too_old_for_updates(aistart: Call, computer: Machine, isolated: Path) -> None:
+    (computer.bin / "git").unlink()
+    computer.program("git", "echo git version 2.34.1")
+    assert get_line(aistart("doctor"), "git") == (
+        "warning: 2.34.1; `aistart update` needs 2.38 | sudo apt-get install git"
+    )

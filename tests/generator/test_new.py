@@ -13,15 +13,16 @@ from click.testing import Result
 
 from aistart.answers import resolve_defaults, select_features
 from aistart.catalog import Template, find_template, find_templates
+from aistart.update.trees import RECORD_PATHS
 from tests.generator.foreign import PROJECT, write, write_team_template
 
 Call = Callable[..., Result]
 
 # What stands at the top of every default project.
 TOP_LEVEL = """\
-.aistart .dockerignore .git .github .gitignore Dockerfile Dockerfile.serve LICENSE Makefile
-README.md configs docs examples make pyproject.toml requirements-serve.lock
-requirements.lock src tests
+.aistart .dockerignore .editorconfig .git .github .gitignore .vscode CONTRIBUTING.md Dockerfile
+Dockerfile.serve LICENSE Makefile README.md configs docs examples make pyproject.toml
+requirements-serve.lock requirements.lock src tests
 """
 
 
@@ -54,7 +55,8 @@ def list_layer_files(template: Template) -> list[str]:
         for path in layer.project.rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     ]
-    return sorted(file.replace("{{ cookiecutter.package_name }}", "demo") for file in files)
+    names = [file.replace("{{ cookiecutter.package_name }}", "demo") for file in files]
+    return sorted([*names, *RECORD_PATHS])
 
 
 @pytest.mark.parametrize("template", find_templates())
@@ -112,6 +114,7 @@ def test_what_the_project_itself_ignores_is_not_committed(aistart: Call, isolate
     write(ignore, "*.txt\n")
     assert aistart("new", "./team", "demo", "-y", "--trust").exit_code == 0
     assert git(isolated / "demo", "ls-files").splitlines() == [
+        *RECORD_PATHS,
         ".gitignore",
         "README.md",
         "docs.md",

@@ -123,8 +123,12 @@ def write_template(folder: Path, manifest: dict[str, Any], files: dict[str, str]
 
 
 def read_tree(folder: Path) -> dict[str, bytes | None]:
-    """Read all files and folders below a folder, except what is in ``.git``."""
-    paths = (path for path in sorted(folder.rglob("*")) if ".git" not in path.parts[:-1])
+    """Read all files and folders below a folder, except ``.git`` and aistart's record."""
+    paths = (
+        path
+        for path in sorted(folder.rglob("*"))
+        if ".git" not in path.parts[:-1] and ".aistart" not in path.parts
+    )
     return {
         path.relative_to(folder).as_posix(): None if path.is_dir() else path.read_bytes()
         for path in paths
@@ -219,7 +223,8 @@ def test_hook_that_commits_has_the_last_word(aistart: Call, isolated: Path) -> N
     said = subprocess.run(log, capture_output=True, text=True, check=True).stdout
     assert said == "Of the hook\n"
     status = ["git", "-C", "demo", "status", "--porcelain"]
-    assert subprocess.run(status, capture_output=True, text=True).stdout == ""
+    changed = subprocess.run(status, capture_output=True, text=True).stdout
+    assert changed == "?? .aistart/\n", "a hook's commit comes before the record"
 
 
 def test_project_that_a_hook_renames(aistart: Call, isolated: Path) -> None:
@@ -288,7 +293,7 @@ def test_answers_of_a_project_of_a_plain_template(aistart: Call, isolated: Path)
     assert " --set with_docs=no" in result.output
     status = subprocess.run(["git", "-C", "one", "status", "--porcelain"], capture_output=True)
     assert status.stdout == b""
-    shutil.rmtree("one/.git")
+    shutil.rmtree("one/.aistart")
     result = aistart(*again)
     assert result.exit_code == 2
     assert result.output.endswith(

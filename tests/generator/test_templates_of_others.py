@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -35,7 +36,7 @@ def test_folder_with_our_keys(aistart: Call, isolated: Path) -> None:
     result = aistart("new", "./team", "demo", "-y", "--trust")
     assert result.exit_code == 0, result.output
     made = sorted(path.name for path in (isolated / "demo").iterdir())
-    assert made == [".git", "README.md", "docs.md", "store.txt", "tests"]
+    assert made == [".aistart", ".git", "README.md", "docs.md", "store.txt", "tests"]
     assert (isolated / "demo/store.txt").read_text() == "none team-bucket\n"
     assert "\n  aistart new ./team demo -y --trust\n" in result.output
 
@@ -80,6 +81,7 @@ def test_it_is_made_as_cookiecutter_makes_it(aistart: Call, isolated: Path) -> N
     ours = isolated / "plain"
     assert theirs.name == ours.name
     files = {path.name: path.read_text() for path in theirs.iterdir()}
+    shutil.rmtree(ours / ".aistart")
     assert {path.name: path.read_text() for path in ours.iterdir()} == files
     assert sorted(files) == ["hook.txt", "said.txt"]
 
@@ -668,7 +670,11 @@ def test_template_without_questions(aistart: Call, isolated: Path) -> None:
     result = aistart("show", "./bare", "--trust")
     assert result.exit_code == 0, result.output
     assert "Questions" not in result.output
-    assert result.output.endswith("Files of a default project:\n\n  0 files, 0 B\n")
+    assert re.search(
+        r"Files of a default project:\n  \.aistart/answers\.toml +\d+ B  aistart\n"
+        r"  \.aistart/pristine\.xz +\d+ B  aistart\n\n  2 files, ",
+        result.output,
+    )
     assert json.loads(aistart("show", "./bare", "--trust", "--json").stdout)["questions"] == []
 
 

@@ -70,7 +70,11 @@ class Site:
             def log_message(self, *words: object) -> None:
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Server(http.server.ThreadingHTTPServer):
+            def handle_error(self, *words: object) -> None:
+                """Say nothing of clients that leave: it would be in the output of a command."""
+
+        self.server = Server(("127.0.0.1", 0), Handler)
         self.address = f"http://127.0.0.1:{self.server.server_port}"
         self.url = f"{self.address}/profile.toml"
 

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ import yaml
 
 from aistart.catalog import PROJECT_FOLDER, find_templates, templates_root
 from tests.environments import UV, project_python
+from tests.generator.updates import commit, write_template
 
 FEATURES = ("devcontainer", "pre-commit", "update-check")
 HOOKS_LOCK = (
@@ -325,8 +327,7 @@ case "$*" in
         echo "$due" >> README.md
         echo "1 file updated: README.md"
         [ "$due" = conflicts ] || exit 0
-        mkdir -p .aistart/update
-        touch .aistart/update/plan.json
+        mkdir -p .aistart/update/current
         exit 1
         ;;
 esac
@@ -341,7 +342,7 @@ class Proposals:
     calls: Path
     programs: Path
 
-    def propose(self, due: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    def propose(self, due: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
         Path(f"{self.calls}.due").write_text(due)
         self.calls.write_text("")
         check(["git", "switch", "--quiet", "main"], self.folder)
@@ -419,3 +420,47 @@ def test_an_error_of_aistart_is_one_of_the_workflow(proposals: Proposals) -> Non
     assert done.returncode == 1
     assert done.stdout == "Error: git: no such thing.\n"
     assert proposals.list_calls() == []
+
+
+def test_updates_of_a_template_of_ones_own_are_proposed(
+    aistart: Callable, isolated: Path, proposals: Proposals
+) -> None:
+    """With the real program, on a project of a template that changes."""
+    template = isolated / "template"
+    layers = {"_layers": ["base", "engine"]}
+    notes = "".join(f"line {number}\n" for number in range(9))
+    write_template(template, {"notes.md": notes}, **layers)
+    words = ("--trust", "-y", "-q", "--minimal", "--with", "update-check")
+    assert aistart("new", "./template", "team", *words).exit_code == 0
+    shutil.rmtree(isolated / "server.git")
+    shutil.rmtree(isolated / "clone")
+    check(["git", "clone", "--quiet", "--bare", "team", "server.git"], isolated)
+    check(["git", "clone", "--quiet", f"file://{isolated}/server.git", "clone"], isolated)
+    (proposals.programs / "aistart").unlink()
+    (proposals.programs / "aistart").symlink_to(tool("aistart"))
+    done = proposals.propose(AISTART_OPTIONS="--trust")
+    assert (done.returncode, proposals.list_calls()) == (0, []), done.stderr
+
+    write_template(template, {"notes.md": notes.replace("line 7", "line seven")}, **layers)
+    done = proposals.propose()
+    assert done.returncode == 2, "nobody has said that the template is trusted"
+    (proposals.folder / "notes.md").write_text(notes.replace("line 1", "ours"))
+    commit(proposals.folder)
+    check(["git", "push", "--quiet", "origin", "main"], proposals.folder)
+    done = proposals.propose(AISTART_OPTIONS="--trust")
+    assert done.returncode == 0, done.stderr
+    assert proposals.list_calls()[-1] == "pr create --head"
+    assert "notes.md" in proposals.body
+    server = isolated / "server.git"
+    merged = notes.replace("line 1", "ours").replace("line 7", "line seven")
+    assert check(["git", "show", "aistart-update:notes.md"], server) == merged
+    changed = check(["git", "diff", "--name-only", "main", "aistart-update"], server).splitlines()
+    assert set(changed) == {".aistart/pristine.xz", "notes.md"}
+
+    write_template(template, {"notes.md": notes.replace("line 1", "theirs")}, **layers)
+    done = proposals.propose(AISTART_OPTIONS="--trust")
+    assert done.returncode == 0, done.stderr
+    assert proposals.list_calls()[-1] == "issue create --title"
+    assert "notes.md" in proposals.body
+    assert check(["git", "status", "--porcelain"], proposals.folder) == ""
+    assert "ours" in (proposals.folder / "notes.md").read_text()

@@ -61,7 +61,7 @@ printf '%s\n' "$output"
 if [ "$code" -eq 0 ]; then
     write_body "Merged with this project by \`aistart update\`:" "$output"
     open_pull_request
-elif [ -e .aistart/update/plan.json ]; then
+elif [ -e .aistart/update/current ]; then # it waits for decisions
     aistart update --abort
     write_body "\`aistart update\` needs somebody to resolve conflicts, on a branch; then
 \`aistart update --continue\`. It says:" "$output"

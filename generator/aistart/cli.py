@@ -64,16 +64,16 @@ main.add_command(profile)
 @verbose_option
 def list_templates(as_json: bool, named_profile: str | None) -> None:
     """List the templates: those of aistart, and those of your team's profile."""
-    from aistart import describe
+    from aistart import listing
     from aistart.catalog import find_templates
     from aistart.profile import read
 
     templates = [*find_templates().values()]
     of_team = [*read(named_profile).templates.values()]
     if as_json:
-        _print_json(describe.list_as_objects(templates, of_team))
+        _print_json(listing.list_as_objects(templates, of_team))
     else:
-        click.echo(describe.list_as_text(templates, of_team))
+        click.echo(listing.list_as_text(templates, of_team))
 
 
 @main.command()

@@ -1,8 +1,7 @@
 """Descriptions of templates and projects: text for people, objects for scripts."""
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -11,50 +10,12 @@ from aistart.answers import render_question
 from aistart.catalog import Template
 from aistart.errors import AistartError
 from aistart.inventory import list_data_sources, list_models
-from aistart.layout import is_narrow, terminal_width, wrap
-from aistart.profile import FEATURES_TABLE, Profile, ProfileLayer, TeamTemplate
+from aistart.layout import terminal_width, wrap
+from aistart.profile import FEATURES_TABLE, Profile, ProfileLayer
 from aistart.project import ProjectFile, Request
 from aistart.questions import Question, questions
 from aistart.shell import join_command
 from aistart.trust import escape_unprintable
-
-TEAM_DOMAIN = "team"  # in place of the domain, for templates of a profile
-
-
-def list_as_objects(
-    templates: Iterable[Template], of_team: Iterable[TeamTemplate]
-) -> list[dict[str, Any]]:
-    """Describe templates for ``aistart list --json``; those of a team say where they come from.
-
-    Args:
-        templates: the built-in ones.
-        of_team: those of the profile.
-    """
-    keys = ("name", "title", "summary", "domain")
-    own = [{key: getattr(template, key) for key in keys} for template in templates]
-    return own + [{"title": t.name, "domain": TEAM_DOMAIN, **asdict(t)} for t in of_team]
-
-
-def list_as_text(templates: Iterable[Template], of_team: Iterable[TeamTemplate]) -> str:
-    """List templates for ``aistart list``, in columns if the terminal is wide enough.
-
-    Args:
-        templates: the built-in ones.
-        of_team: those of the profile.
-    """
-    rows = [(t.name, t.domain, t.title, t.summary) for t in templates]
-    rows += [(t.name, TEAM_DOMAIN, t.place, t.summary) for t in of_team]
-    width = max(len(name) for name, *_ in rows)
-    lines = []
-    for name, domain, title, summary in rows:
-        if is_narrow():
-            lines += [name, wrap(f"{title} ({domain})", 2)]
-        else:
-            head = f"{name:<{width}}  {domain:<14}  {escape_unprintable(title)}"
-            lines.append(wrap(head, 0, width + 18) if domain == TEAM_DOMAIN else head)
-        if summary:
-            lines.append(wrap(escape_unprintable(summary), 4 if is_narrow() else width + 2))
-    return "\n".join(lines)
 
 
 def template_as_object(request: Request, files: list[ProjectFile]) -> dict[str, Any]:

@@ -131,7 +131,7 @@ class _Merge:
     def _merge_with_git(self) -> None:
         ours = {path: _with_lf(entry) for path, entry in self.ours.items()}
         theirs = {path: _with_lf(entry) for path, entry in self.theirs.items()}
-        result = merge_trees(self._rebuild_base(ours, theirs), ours, theirs)
+        result = merge_trees(rebuild_base(self.base, self.ours, self.theirs), ours, theirs)
         self.tree = dict(result.tree)
         self._resolve(result)
         self._find_sources(result, ours)
@@ -145,28 +145,6 @@ class _Merge:
         self.tree = {
             path: self._restore_line_ends(path, entry) for path, entry in self.tree.items()
         }
-
-    def _rebuild_base(self, ours: Tree, theirs: Tree) -> Tree:
-        """Return the pristine files, with line feeds alone, as far as their text is known."""
-        known: dict[bytes, Entry] = {}
-        for entry in (*self.theirs.values(), *self.ours.values()):
-            known.setdefault(blob_id(entry.content), entry)
-
-        def list_others() -> Iterator[bytes]:  # where a file may have been renamed to
-            for tree in (ours, theirs):
-                yield from (entry.content for path, entry in tree.items() if path not in self.base)
-
-        base: Tree = {}
-        for path, pristine in self.base.items():
-            if same := known.get(pristine.blob):
-                base[path] = _with_lf(Entry(pristine.mode, same.content))
-            elif pristine.lines is None:
-                base[path] = Entry(pristine.mode, b"\0pristine " + pristine.blob.hex().encode())
-            else:
-                texts = [tree[path].content for tree in (ours, theirs) if path in tree]
-                others = list_others if len(texts) < 2 else None
-                base[path] = Entry(pristine.mode, rebuild(pristine, texts, others))
-        return base
 
     def _resolve(self, result: GitMerge) -> None:
         """Leave the user's file where git has a conflict that is not one of lines."""
@@ -300,6 +278,36 @@ class _Originals:
     base: Mapping[str, Pristine]
     ours: Tree
     theirs: Tree
+
+
+def rebuild_base(base: Mapping[str, Pristine], ours: Tree, theirs: Tree) -> Tree:
+    """Return the pristine files, with line feeds alone, as far as their text is known.
+
+    Args:
+        base: what the record keeps of them.
+        ours: the files of the project.
+        theirs: the new render.
+    """
+    known: dict[bytes, Entry] = {}
+    for entry in (*theirs.values(), *ours.values()):
+        known.setdefault(blob_id(entry.content), entry)
+
+    def list_others() -> Iterator[bytes]:  # where a file may have been renamed to
+        for tree in (ours, theirs):
+            yield from (_with_lf(tree[path]).content for path in tree.keys() - base.keys())
+
+    rebuilt: Tree = {}
+    for path, pristine in base.items():
+        if same := known.get(pristine.blob):
+            rebuilt[path] = _with_lf(Entry(pristine.mode, same.content))
+        elif pristine.lines is None:
+            content = b"\0pristine " + pristine.blob.hex().encode()
+            rebuilt[path] = Entry(pristine.mode, content)
+        else:
+            texts = [_with_lf(tree[path]).content for tree in (ours, theirs) if path in tree]
+            others = list_others if len(texts) < 2 else None
+            rebuilt[path] = Entry(pristine.mode, rebuild(pristine, texts, others))
+    return rebuilt
 
 
 _REMOVED = "you changed it and the template no longer has it: yours stays"

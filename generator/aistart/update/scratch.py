@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from aistart.errors import AistartError
@@ -90,6 +91,7 @@ def run_git(
     return result.stdout
 
 
+@cache
 def check_version() -> None:
     """Check that git can merge trees.
 

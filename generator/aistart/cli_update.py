@@ -61,7 +61,7 @@ Exit code: 0 done, 1 files need a decision (or --check: an update is due), 2 wro
     "settings",
     metavar="KEY=VALUE",
     multiple=True,
-    shell_complete=completion.complete_settings,
+    shell_complete=completion.complete_settings_of_project,
     help="Answer a question anew. Can be repeated.",
 )
 @click.option(

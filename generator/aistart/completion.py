@@ -124,9 +124,20 @@ def complete_settings(
     context: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem[Any]]:
     """Complete KEY=VALUE for the template on the command line, else for any template."""
+    return _match_settings(_templates_in(context), incomplete)
+
+
+def complete_settings_of_project(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem[Any]]:
+    """Complete KEY=VALUE for the template of the project."""
+    return _match_settings(_templates_of_project(context), incomplete)
+
+
+def _match_settings(templates: Iterable["Template"], incomplete: str) -> list[CompletionItem[Any]]:
     from aistart.questions import questions
 
-    all_questions = [q for template in _templates_in(context) for q in questions(template)]
+    all_questions = [q for template in templates for q in questions(template)]
     words = {f"{q.key}={choice}" for q in all_questions for choice in (q.choices or ("",))}
     return _match_prefix(words, incomplete)
 

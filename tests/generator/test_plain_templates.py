@@ -293,6 +293,10 @@ def test_answers_of_a_project_of_a_plain_template(aistart: Call, isolated: Path)
     assert " --set with_docs=no" in result.output
     status = subprocess.run(["git", "-C", "one", "status", "--porcelain"], capture_output=True)
     assert status.stdout == b""
+    checked = aistart("doctor", "one").output
+    assert "made from template, not of aistart's kind: only this machine is checked" in " ".join(
+        checked.split()
+    )
     shutil.rmtree("one/.aistart")
     result = aistart(*again)
     assert result.exit_code == 2

@@ -12,7 +12,7 @@ from aistart.answers_file import ANSWERS_PATH
 from aistart.doctor import devices, drivers, machine, team, tracking
 from aistart.doctor.environment import Environment, check_versions, find_environment
 from aistart.doctor.findings import Finding, ok, print_report, problem
-from aistart.doctor.projects import InvalidProject, Project, find_project
+from aistart.doctor.projects import ForeignProject, InvalidProject, Project, find_project
 from aistart.shell import join_command
 
 __all__ = ["examine", "print_report"]
@@ -39,6 +39,12 @@ def _check_all(folder: Path | None, needs: team.TeamNeeds | None) -> Iterator[Fi
         return
     try:
         project = Project.read(folder)
+    except ForeignProject as error:
+        yield ok(
+            "project", f"made from {error}, not of aistart's kind: only this machine is checked"
+        )
+        yield from _check_machine(folder, needs)
+        return
     except InvalidProject as error:
         fix = join_command("git", "-C", str(folder), "restore", ANSWERS_PATH.as_posix())
         message = f"{ANSWERS_PATH.as_posix()}: {error}; only this machine is checked"

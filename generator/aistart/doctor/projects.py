@@ -48,6 +48,10 @@ class InvalidProject(Exception):
     """The project's ``answers.toml`` cannot be read, or lacks what aistart writes into it."""
 
 
+class ForeignProject(Exception):
+    """The project is of a template whose projects aistart knows nothing about."""
+
+
 @dataclass(frozen=True)
 class Project:
     """A generated project.
@@ -74,9 +78,12 @@ class Project:
 
         Raises:
             InvalidProject: that file is broken.
+            ForeignProject: it is not a project that can be checked.
         """
         try:
             record = tomllib.loads((folder / ANSWERS_PATH).read_text(encoding="utf-8"))
+            if "source" in record and "package_name" not in record["answers"]:
+                raise ForeignProject(str(record["template"]))
             package = record["answers"]["package_name"]
             if not (isinstance(package, str) and package.isidentifier()):
                 raise InvalidProject(f"package_name {package!r} names no package")

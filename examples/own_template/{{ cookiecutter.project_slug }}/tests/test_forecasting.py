@@ -10,8 +10,8 @@ import tensorflow as tf
 
 from {{ cookiecutter.package_name }} import data, model
 from {{ cookiecutter.package_name }}.baselines import measure_baselines
-from {{ cookiecutter.package_name }}.calendar_days import find_holidays
 from {{ cookiecutter.package_name }}.config import Config, load_config
+from {{ cookiecutter.package_name }}.datasets.calendar_days import find_holidays
 from {{ cookiecutter.package_name }}.engine.errors import ProjectError
 from {{ cookiecutter.package_name }}.inputs import parse_labels, read_requests, request_schema
 from {{ cookiecutter.package_name }}.objective import decode_predictions

@@ -17,9 +17,9 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from .cafes import FIRST_DAY, generate_sales
-from .calendar_days import find_holidays
 from .config import Config, DataConfig
+from .datasets.cafes import FIRST_DAY, generate_sales
+from .datasets.calendar_days import find_holidays
 from .engine.errors import DataProblem, UsageProblem
 from .engine.interfaces import DatasetSplits, Preprocessing, Split
 from .engine.lookup import find
@@ -64,7 +64,7 @@ class Windows(Split):
 
 
 def load_cafes(data: DataConfig) -> SourceData:
-    """Generate the sales of cafés, see ``cafes.py``."""
+    """Generate the sales of cafés, see ``datasets/cafes.py``."""
     names, values = generate_sales()
     return SourceData(names, FIRST_DAY, values)
 

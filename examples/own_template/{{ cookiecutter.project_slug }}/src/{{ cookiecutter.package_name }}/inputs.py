@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from .calendar_days import find_holidays
 from .config import Config
+from .datasets.calendar_days import find_holidays
 from .engine.errors import DataProblem
 from .engine.interfaces import DatasetSplits, Requests, Split
 from .engine.requests import check_fields, read_each, shorten

@@ -1,0 +1,1 @@
+"""Where the series come from, and what is known of their days."""

@@ -347,6 +347,12 @@ def test_values_spread_over_decades_are_of_one_unit() -> None:
     assert "two distant groups" not in warnings
 
 
+def test_small_whole_numbers_are_of_one_unit() -> None:
+    days = np.ceil(np.random.default_rng(0).gamma(2.0, 2.2, ROWS))
+    _, warnings = infer(days.astype(int), "days_in_hospital")
+    assert "two distant groups" not in warnings
+
+
 def test_few_numbers_below_zero_are_not_plausible() -> None:
     values = 60 + np.arange(ROWS) % 90.0
     values[:13] = -5

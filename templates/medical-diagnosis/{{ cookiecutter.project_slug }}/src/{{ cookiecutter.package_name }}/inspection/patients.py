@@ -159,6 +159,8 @@ def _find_two_groups(numbers: np.ndarray) -> tuple[float, float, float, float] |
     gaps = ordered[edge : len(ordered) - edge + 1] / ordered[edge - 1 : len(ordered) - edge]
     split = edge + int(np.argmax(gaps))
     low, high = ordered[:split], ordered[split:]
+    if high[0] - low[-1] <= np.diff(np.unique(ordered)).min():
+        return None  # neighbours, such as one and two days
     if gaps.max() < MIN_GAP_RATIO or np.median(high) < 2 * MIN_GAP_RATIO * np.median(low):
         return None
     return low[0], low[-1], high[0], high[-1]

@@ -66,10 +66,10 @@ def list_templates(as_json: bool, named_profile: str | None) -> None:
     """List the templates: those of aistart, and those of your team's profile."""
     from aistart import listing
     from aistart.catalog import find_templates
-    from aistart.profile import read
+    from aistart.user_config import has_profile
 
     templates = [*find_templates().values()]
-    of_team = [*read(named_profile).templates.values()]
+    of_team = listing.read_catalogue(named_profile) if named_profile or has_profile() else []
     if as_json:
         _print_json(listing.list_as_objects(templates, of_team))
     else:

@@ -106,9 +106,10 @@ def use(settings: dict[str, str | None], reference: str, trust: bool) -> None:
     URL or a repository, a copy is kept, signed off by its SHA-256, and nothing changes for you
     until `aistart profile update`. A URL that ends with #sha256=HASH is signed off by that.
     """
-    from aistart.profile import PATH_VARIABLE, Profile, ProfileLayer, load, team
+    from aistart.profile import Profile, ProfileLayer, load, team
     from aistart.profile.describe import describe_profile
     from aistart.profile.reference import fetch, parse_reference
+    from aistart.user_config import PROFILE_VARIABLE
 
     parsed = parse_reference(reference)
     data = fetch(parsed)
@@ -120,8 +121,8 @@ def use(settings: dict[str, str | None], reference: str, trust: bool) -> None:
     in_use = team.sign_off(parsed, data)
     if not settings["quiet"]:
         click.echo(f"\nIn use: {in_use.address}\nNext: {_doctor_command(parsed)}")
-        if os.environ.get(PATH_VARIABLE):
-            click.echo(f"But {PATH_VARIABLE} is set, and its profile is used instead.", err=True)
+        if os.environ.get(PROFILE_VARIABLE):
+            click.echo(f"But {PROFILE_VARIABLE} is set, and its profile is used instead.", err=True)
 
 
 @profile.command()

@@ -2,17 +2,26 @@
 
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aistart.catalog import Template
 from aistart.layout import is_narrow, wrap
-from aistart.profile import TeamTemplate
+
+if TYPE_CHECKING:
+    from aistart.profile import TeamTemplate
 
 TEAM_DOMAIN = "team"  # in place of the domain, for templates of a profile
 
 
+def read_catalogue(named_profile: str | None) -> "list[TeamTemplate]":
+    """Return the templates of the profiles in force (see ``profile.read``)."""
+    from aistart.profile import read
+
+    return [*read(named_profile).templates.values()]
+
+
 def list_as_objects(
-    templates: Iterable[Template], of_team: Iterable[TeamTemplate]
+    templates: Iterable[Template], of_team: "Iterable[TeamTemplate]"
 ) -> list[dict[str, Any]]:
     """Describe templates for ``aistart list --json``; those of a team say where they come from.
 
@@ -25,7 +34,7 @@ def list_as_objects(
     return own + [{"title": t.name, "domain": TEAM_DOMAIN, **asdict(t)} for t in of_team]
 
 
-def list_as_text(templates: Iterable[Template], of_team: Iterable[TeamTemplate]) -> str:
+def list_as_text(templates: Iterable[Template], of_team: "Iterable[TeamTemplate]") -> str:
     """List templates for ``aistart list``, in columns if the terminal is wide enough.
 
     Args:

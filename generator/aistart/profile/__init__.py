@@ -26,6 +26,7 @@ from aistart.profile.content import (
     parse,
 )
 from aistart.profile.reference import Reference, fetch, parse_reference, read_file
+from aistart.user_config import PROFILE, PROFILE_VARIABLE, config_path
 
 __all__ = [
     "FEATURES_TABLE",
@@ -39,12 +40,9 @@ __all__ = [
     "list_features",
     "list_keys",
     "load",
-    "own_path",
     "profile_path",
     "read",
 ]
-
-PATH_VARIABLE = "AISTART_PROFILE"
 
 
 @dataclass(frozen=True)
@@ -107,13 +105,6 @@ class Profile:
         return next((layer for layer in self.layers if key in layer.content.answers), None)
 
 
-def own_path() -> Path:
-    """Return the path of the user's own profile, which need not exist."""
-    from platformdirs import user_config_path
-
-    return user_config_path("aistart", appauthor=False) / "profile.toml"
-
-
 def profile_path(named: str | None = None) -> Path:
     """Return the path of the profile that can be changed: the one that is named, else the user's.
 
@@ -123,9 +114,9 @@ def profile_path(named: str | None = None) -> Path:
     Raises:
         UsageProblem: it is at a URL or in a repository.
     """
-    named = named or os.environ.get(PATH_VARIABLE)
+    named = named or os.environ.get(PROFILE_VARIABLE)
     if not named:
-        return own_path()
+        return config_path(PROFILE)
     reference = parse_reference(named)
     if reference.is_remote:
         raise UsageProblem(f"profile: {reference.address!r} is not a file of this machine.")
@@ -144,9 +135,9 @@ def read(named: str | None = None) -> Profile:
             or one holds something that is not allowed.
         AistartError: a URL cannot be reached.
     """
-    if named := named or os.environ.get(PATH_VARIABLE):
+    if named := named or os.environ.get(PROFILE_VARIABLE):
         return Profile((_read_named(parse_reference(named)),))
-    path = own_path()
+    path = config_path(PROFILE)
     content = load(read_file(path, str(path)), Reference(str(path))) if path.is_file() else None
     own = ProfileLayer(str(path), content or Content())
     in_use = team.find()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from aistart.errors import AistartError, UsageProblem
 from aistart.profile.reference import Reference, fetch, sha256_of
+from aistart.user_config import TEAM_RECORD, config_path
 
 
 @dataclass(frozen=True)
@@ -133,18 +134,12 @@ def _remove_copy(team: TeamProfile | None, sha256: str | None) -> None:
             _copy_path(team.sha256).unlink()
 
 
-def _folder() -> Path:
-    from platformdirs import user_config_path
-
-    return user_config_path("aistart", appauthor=False)
-
-
 def _record_path() -> Path:
-    return _folder() / "team.json"
+    return config_path(TEAM_RECORD)
 
 
 def _copy_path(sha256: str) -> Path:
-    return _folder() / "profiles" / f"{sha256}.toml"
+    return config_path("profiles") / f"{sha256}.toml"
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -5,6 +5,8 @@ import http.server
 import json
 import os
 import shlex
+import shutil
+import ssl
 import subprocess
 import sys
 import threading
@@ -335,6 +337,28 @@ def test_a_server_that_fails(aistart: Call, site: Site, monkeypatch: pytest.Monk
     assert (
         refuse("/profile.toml") == f"Error: profile: {site.url!r} does not answer within 0.2 s.\n"
     )
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_https(aistart: Call, site: Site, isolated: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key", "-out", "cert"]
+    words += ["-subj", "/CN=x", "-addext", "subjectAltName=DNS:localhost"]
+    subprocess.run(["openssl", *words], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain("cert", "key")
+    site.server.socket = context.wrap_socket(site.server.socket, server_side=True)
+    address = f"https://localhost:{site.server.server_port}"
+    result = aistart("profile", "use", f"{address}/profile.toml", "--trust")
+    assert result.output == (
+        f"Error: profile: '{address}/profile.toml': self-signed certificate; certificates of your "
+        "own are named by SSL_CERT_FILE.\n"
+    )
+    assert result.exit_code == 1
+    monkeypatch.setenv("SSL_CERT_FILE", str(isolated / "cert"))
+    assert aistart("profile", "use", f"{address}/profile.toml", "--trust").exit_code == 0
+    site.redirects["/down"] = "http://example.com/profile.toml"
+    result = aistart("profile", "use", f"{address}/down", "--trust")
+    assert result.output.endswith("'http://example.com/profile.toml'; only https is followed.\n")
 
 
 def test_redirects_on_this_machine_are_followed(aistart: Call, site: Site) -> None:

@@ -2,6 +2,7 @@
 
 import http.client
 import ipaddress
+import ssl
 import urllib.error
 import urllib.request
 from typing import Any
@@ -90,5 +91,10 @@ def download(url: str) -> bytes:
 def _unreachable_error(url: str, reason: object) -> AistartError:
     if isinstance(reason, TimeoutError):
         return AistartError(f"profile: {url!r} does not answer within {LIMIT:g} s.")
+    if isinstance(reason, ssl.SSLCertVerificationError):
+        return AistartError(
+            f"profile: {url!r}: {reason.verify_message.removesuffix('.')}; certificates of your "
+            "own are named by SSL_CERT_FILE."
+        )
     text = getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
     return AistartError(f"profile: {url!r}: {' '.join(str(text).split())[:200]}.")

@@ -147,7 +147,11 @@ def read_ours(
         if obstacle is None and path in theirs and folders.holds_more(path, record.files):
             tree[path] = Entry(FOLDER, b"")
     folder_moves = find_moves(record.files, theirs, moves or {})
-    others = [path for path in list_files(project) if path not in tree]
+    others = [
+        path
+        for path in list_files(project)  # of which git may still know some behind a new link
+        if path not in tree and folders.find_obstacle(path) is None
+    ]
     small = {path for path in others if _size(project / path) <= _MAX_SIZE}
     tree |= _read_paths(
         project,

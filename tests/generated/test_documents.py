@@ -106,6 +106,8 @@ TABLE: dict[str, Entry] = {
     "pip install *": checked("the environment has the extras; packages are not installed anew"),
     ".venv/bin/pip install *": checked("as above"),
     "uv pip *": checked("as above; locks are made by lock_templates.py"),
+    "make hooks": checked("packages are not installed; test_contributing.py makes commits"),
+    "make run-hooks": checked("as above"),
     "make lint test": checked("test_projects.py and test_render.py run both"),
     "make test lint": checked("as above"),
     "make setup lint test": checked("as above"),

@@ -386,7 +386,7 @@ def _show_or_apply(proposal: "Proposal", title: str, *, dry_run: bool, show_diff
         transaction.apply()
     _print(text)
     if transaction is not None:
-        _finish(transaction)
+        _finish(transaction, "\n")
 
 
 def _go_on(folder: Path, *, abort: bool) -> None:
@@ -411,14 +411,22 @@ def _go_on(folder: Path, *, abort: bool) -> None:
         _finish(transaction)
 
 
-def _finish(transaction: "Transaction") -> None:
-    """Print what is left to decide, and exit with 1; or else what is new."""
+def _finish(transaction: "Transaction", separator: str = "") -> None:
+    """Print what is left to decide, and exit with 1; or else what is new.
+
+    Args:
+        transaction: the update, which was applied.
+        separator: what to print first, if there is anything to say.
+    """
     from aistart.update import report
 
     if transaction.is_finished:
-        _print(report.format_finished(transaction))
+        text = report.format_finished(transaction)
+        _print(separator + text if text else "")
         return
-    click.echo(report.format_open_conflicts(transaction), err=True)
+    is_quiet = click.get_current_context().obj["quiet"]
+    text = report.format_open_conflicts(transaction)
+    click.echo(text if is_quiet else separator + text, err=True)
     sys.exit(1)
 
 

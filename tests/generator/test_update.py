@@ -138,7 +138,7 @@ def test_groups(update: Update, project: Path, isolated: Path) -> None:
     assert said.endswith(
         "1 file needs a decision:\n  src/data.py\n"
         "    both changed the same lines: search for '<<<<<<< yours'\n\n"
-        f"Edit them, then:\n  aistart update {project} --continue\n"
+        f"When that is done:\n  aistart update {project} --continue\n"
         f"To go back to the files as they were:\n  aistart update {project} --abort\n"
     )
     assert (
@@ -327,8 +327,8 @@ def test_uncommitted_changes(update: Update, project: Path, isolated: Path) -> N
     (project / "mine.txt").touch()
     refused = update(code=2)
     assert refused.output.endswith(
-        f"Error: {project}: these changes are not committed: src/model.py, mine.txt. Commit them "
-        "first, so that git shows the update alone, or use --allow-dirty.\n"
+        "Error: not committed: src/model.py, mine.txt. Commit them first, so that git shows the "
+        "update alone, or use --allow-dirty.\n"
     )
     assert (project / "old.txt").read_text() == "old\n"
     update("--allow-dirty")
@@ -348,9 +348,7 @@ def test_half_a_merge(update: Update, project: Path, isolated: Path) -> None:
         run_git(project, "merge", "other")
     for words in ([], ["--allow-dirty"]):
         refused = update(*words, code=2)
-        assert refused.output.endswith(
-            f"Error: {project}: a merge is not finished in git; finish it first.\n"
-        )
+        assert refused.output.endswith("Error: a merge is not finished in git; finish it first.\n")
 
 
 @pytest.mark.parametrize(
@@ -535,7 +533,7 @@ def test_two_at_once(isolated: Path, project: Path) -> None:
     codes = sorted(process.returncode for process in both)
     assert codes in ([0, 1], [0, 2]), said  # at once, or the second after the first
     assert sum("Updated (1):" in text for text in said) == 1
-    refusals = ("another aistart changes this project right now", "are not committed: ")
+    refusals = ("another aistart changes this project right now", "Error: not committed: ")
     assert sum(any(refusal in text for refusal in refusals) for text in said) == 1
     assert (project / "old.txt").read_text() == "older\n"
 

@@ -48,16 +48,19 @@ def test_other_name(aistart: Call, isolated: Path, template: str) -> None:
     model = project / "src/demo/model.py"
     model.write_text("# mine\n" + model.read_text())
     write_files(project, {"src/demo/mine.py": "mine = 1\n", "src/demo/own/deep.py": "deep = 2\n"})
+    write_files(project, {"tests/test_mine.py": "from demo import mine\n"})
     commit(project)
-    for folder in (project, unedited):
+    for folder in (unedited, project):
         result = aistart("update", str(folder), "--set", "project_name=My Shop")
         assert result.exit_code == 0, result.output
         assert not (folder / "src/demo").exists()
+    assert "Files of yours that still say 'demo': tests/test_mine.py.\n" in result.output
     assert read_project(unedited) == render_again(aistart, unedited)
     package = project / "src/my_shop"
     assert (package / "model.py").read_text().startswith("# mine\n")
     assert (package / "mine.py").read_text() == "mine = 1\n"
     assert (package / "own/deep.py").read_text() == "deep = 2\n"
+    (project / "tests/test_mine.py").unlink()
     for path in [*project.glob("src/**/*.py"), *project.glob("tests/**/*.py")]:
         for module in list_imports(path):
             assert module.split(".")[0] != "demo", path

@@ -32,7 +32,7 @@ def check_clean(project: Path, *, allow_dirty: bool = False) -> None:
         return
     for name, action in _UNFINISHED.items():
         if (git_folder / name).exists():
-            raise UsageProblem(f"{project}: {action} is not finished in git; finish it first.")
+            raise UsageProblem(f"{action} is not finished in git; finish it first.")
     if allow_dirty:
         return
     words = ("status", "--porcelain", "-z", "--no-renames", "--ignore-submodules=dirty", "--", ".")
@@ -41,8 +41,8 @@ def check_clean(project: Path, *, allow_dirty: bool = False) -> None:
         rest = len(paths) - _SHOWN
         shown = ", ".join(paths[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
         raise UsageProblem(
-            f"{project}: these changes are not committed: {shown}. Commit them first, so that "
-            "git shows the update alone, or use --allow-dirty."
+            f"not committed: {shown}. Commit them first, so that git shows the update alone, or "
+            "use --allow-dirty."
         )
 
 

@@ -1,5 +1,7 @@
 """What an update would do to a project, computed without changing anything."""
 
+import os
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +12,7 @@ from aistart.errors import UsageProblem, unknown_name_error
 from aistart.project import Request
 from aistart.questions import Question, questions
 from aistart.sources import Source
+from aistart.update.fingerprints import is_binary
 from aistart.update.merge import merge
 from aistart.update.record import Record, build_record, record_files
 from aistart.update.transaction import (
@@ -119,6 +122,7 @@ def propose(
     ours = read_ours(project, record, theirs, moves)
     result = merge(record, ours, theirs, moves)
     changes, result = _remove_obstacles(project, ours, result)
+    notes += find_old_names(moves, result, theirs)
     new = build_record(request, source, theirs)
     return Proposal(project, record, new, ours, result, changes, notes)
 
@@ -233,6 +237,28 @@ def find_renamed_answers(
         for key, value in old.items()
         if value and new.get(key, value) != value and new[key] in parts
     }
+
+
+def find_old_names(moves: Mapping[str, str], result: MergeResult, theirs: Tree) -> list[str]:
+    """Return notes on files of the user's that still have a name from before the update.
+
+    Args:
+        moves: new names of folders and files by old ones.
+        result: of the merge.
+        theirs: the new render, whose files have the new names.
+    """
+    notes = []
+    for old in moves:
+        word = re.compile(rb"(?<![\w-])" + re.escape(os.fsencode(old)) + rb"(?![\w-])")
+        paths = [
+            path
+            for path, entry in sorted(result.tree.items())
+            if entry != theirs.get(path) and not is_binary(entry.content)
+            if word.search(entry.content)
+        ]
+        if paths:
+            notes.append(f"Files of yours that still say {old!r}: {', '.join(paths)}.")
+    return notes
 
 
 def _remove_obstacles(

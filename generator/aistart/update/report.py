@@ -134,7 +134,7 @@ def format_open_conflicts(transaction: Transaction, paths: Iterable[str] | None 
     project = transaction.project
     lines += [
         "",
-        "Edit them, then:",
+        "When that is done:",
         f"  {update_command(project, '--continue')}",
         "To go back to the files as they were:",
         f"  {update_command(project, '--abort')}",
@@ -175,10 +175,10 @@ def format_no_update(project: Path) -> str:
 
 def format_finished(transaction: Transaction) -> str:
     """Format what to know after an update: what is new, and where the files before it are."""
-    lines = ["", *transaction.notes] if transaction.notes else []
+    blocks = ["\n".join(transaction.notes)] if transaction.notes else []
     if transaction.changes_files:
-        lines += ["", f"The files before the update are in {BACKUP}."]
-    return "\n".join(lines)
+        blocks.append(f"The files before the update are in {BACKUP}.")
+    return "\n\n".join(blocks)
 
 
 def format_aborted(kept: list[str]) -> str:

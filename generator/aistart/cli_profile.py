@@ -19,7 +19,31 @@ trust_option = click.option(
 )
 
 
-@click.group()
+@click.group(
+    epilog="""\b
+A team's file, in which everything is optional:
+  license = "MIT"
+  tracking_uri = "http://mlflow:5000"
+\b
+  [features]
+  docker = false
+  required = ["report", "ci"]
+\b
+  [templates.forecaster]
+  source = "gh:our-team/templates"
+  directory = "forecaster"
+  checkout = "v3"
+  summary = "Demand of the next weeks."
+\b
+  [machine]
+  aistart = ">=0.2"
+  python = ">=3.12"
+  driver = "570"
+  gpu_memory_gib = 24
+  memory_gib = 32
+  disk_gb = 50
+"""
+)
 @profile_option
 @click.pass_context
 def profile(context: click.Context, named_profile: str | None) -> None:

@@ -56,7 +56,7 @@ def complete_templates(
     from aistart.profile import read
 
     try:
-        of_team = list(read(context.params.get("named_profile")).templates)
+        of_team = list(read(context.params.get("named_profile"), offline=True).templates)
     except AistartError:  # the command itself will say so
         of_team = []
     items = _match_prefix([*find_templates(), *of_team], incomplete)

@@ -9,6 +9,7 @@ import shutil
 import ssl
 import subprocess
 import sys
+import textwrap
 import threading
 import time
 import tomllib
@@ -628,8 +629,19 @@ def test_names_are_completed(catalogue: Site) -> None:
     for line, offered in (
         ("aistart new fore", ["plain", "forecaster", "_"]),
         ("aistart show gon", ["plain", "gone", "_"]),
+        (f"aistart new --profile {catalogue.url}#sha256={'0' * 64} fore", ["dir", "fore", "_"]),
     ):
-        variables = {"_AISTART_COMPLETE": "zsh_complete", "COMP_WORDS": line, "COMP_CWORD": "2"}
-        environment = {**os.environ, **variables}
+        asked = len(catalogue.requests)
+        variables = {"_AISTART_COMPLETE": "zsh_complete", "COMP_WORDS": line}
+        environment = {**os.environ, **variables, "COMP_CWORD": str(len(line.split()) - 1)}
         done = subprocess.run([program], capture_output=True, text=True, env=environment)
         assert done.stdout.splitlines() == offered
+        assert len(catalogue.requests) == asked, "completion does not wait for a network"
+
+
+def test_the_example_of_the_help_is_a_profile(aistart: Call, isolated: Path) -> None:
+    example = aistart("profile", "--help").output.partition("everything is optional:\n")[2]
+    (isolated / "team.toml").write_text(textwrap.dedent(example))
+    shown = aistart("profile", "--profile", "team.toml", "show").output
+    assert "  templates.forecaster = gh:our-team/templates, folder forecaster, at v3\n" in shown
+    assert "  machine.disk_gb = 50\n" in shown

@@ -123,12 +123,13 @@ def profile_path(named: str | None = None) -> Path:
     return Path(reference.address)
 
 
-def read(named: str | None = None) -> Profile:
+def read(named: str | None = None, *, offline: bool = False) -> Profile:
     """Read and check the profiles in force.
 
     Args:
         named: the value of ``--profile``, in force instead of all others; None: that of
             ``AISTART_PROFILE``, else the user's own and the team's in use.
+        offline: whether to refuse a profile that must be fetched.
 
     Raises:
         UsageProblem: a profile that was named is missing, none was signed off with this content,
@@ -136,7 +137,7 @@ def read(named: str | None = None) -> Profile:
         AistartError: a URL cannot be reached.
     """
     if named := named or os.environ.get(PROFILE_VARIABLE):
-        return Profile((_read_named(parse_reference(named)),))
+        return Profile((_read_named(parse_reference(named), offline),))
     path = config_path(PROFILE)
     content = load(read_file(path, str(path)), Reference(str(path))) if path.is_file() else None
     own = ProfileLayer(str(path), content or Content())
@@ -163,13 +164,16 @@ def load(data: bytes, reference: Reference) -> Content:
     return content
 
 
-def _read_named(reference: Reference) -> ProfileLayer:
+def _read_named(reference: Reference, offline: bool) -> ProfileLayer:
     """Read a profile that was named: what others can change must have been signed off."""
     in_use = None
     if not reference.is_remote:
         data = fetch(reference)
     elif reference.sha256:
-        data = team.find_copy(reference.sha256) or fetch(reference)
+        copy = team.find_copy(reference.sha256)
+        if copy is None and offline:
+            raise UsageProblem(f"profile: {reference.address!r} is not kept on this machine.")
+        data = fetch(reference) if copy is None else copy
     else:
         in_use = team.find()
         if in_use is None or in_use.address != reference.address:

@@ -7,11 +7,14 @@ each of its entries must be needed.
 """
 
 import csv
+import json
 import re
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -194,18 +197,18 @@ def read_documents(template: str) -> dict[str, str]:
 
 @cache
 def choose_commands(template: str, find: Callable[..., list[Command]]) -> tuple[Command, ...]:
-    """Return the commands that are typed in a template's project: those that no other one has."""
-    shared: dict[tuple[str, str], str] = {}
+    """Return the commands that are typed in a template's project: fences that no other one has."""
+    homes: dict[tuple[str, ...], str] = {}
+    chosen: list[Command] = []
     for other in TEMPLATES:
-        for command in find_all(other, find):
-            home = HOMES.get(command.document, other)
-            shared.setdefault((command.document, command.text), home)
-    return tuple(
-        command
-        for command in find_all(template, find)
-        if command.document in TYPED_EVERYWHERE
-        or shared[command.document, command.text] == template
-    )
+        commands = find_all(other, find)
+        for (document, _), group in groupby(commands, lambda c: (c.document, c.fence or c.line)):
+            fence = list(group)
+            key = (document, *(command.text for command in fence))
+            home = homes.setdefault(key, HOMES.get(document, other))
+            if other == template and (home == template or document in TYPED_EVERYWHERE):
+                chosen += fence
+    return tuple(chosen)
 
 
 def find_all(template: str, find: Callable[..., list[Command]]) -> list[Command]:
@@ -247,6 +250,8 @@ def _write_flowers(project: Path) -> None:
             write_png(file, shade + number)
     for number in range(5):
         write_png(project / f"photos/{number}.png", 40 * number)
+    row = {"image": b64encode((project / "photos/0.png").read_bytes()).decode()}
+    (project / "row.json").write_text(json.dumps(row))
     rows = [[f"photos/{number}.png", "0"] for number in range(5)]
     _write_table(project / "labels.csv", ["id", "label"], rows)
 

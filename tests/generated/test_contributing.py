@@ -150,7 +150,7 @@ def test_contributing_names_what_is_there(make_project: Callable, template: str)
     targets = re.findall(r"^(\w+):", (project / "Makefile").read_text(), re.MULTILINE)
     for words in re.findall(r"^ *make ([\w ]+)", text, re.MULTILINE):
         assert set(words.split()) <= set(targets)
-    assert f"aistart's `{template}`" in text
+    assert f"from the template `{template}`" in text
     assert "## Hooks" not in text
     assert "\n\n\n" not in text
     more = (make_project("pre-commit", template=template) / "CONTRIBUTING.md").read_text()

@@ -100,6 +100,9 @@ def run_fence(commands: list[Command], work: Path, environment: dict[str, str]) 
             continue
         if text.startswith("cd "):
             work = work / text.removeprefix("cd ")
+            if not work.is_dir():
+                yield f"{command}: there is no such folder"
+                return
             continue
         if text in ELSEWHERE:
             if not (REPOSITORY / ELSEWHERE[text]).is_file():

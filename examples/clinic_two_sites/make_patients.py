@@ -7,7 +7,7 @@ Writes ``FOLDER/site_a.csv`` and ``FOLDER/site_b.csv``, and the true risks, whic
 
 - patients of B are five years older, and go home less often;
 - at equal values, the odds of another admission are 1.8 times as high at B (a prevalence shift);
-- the creatinine of B is measured by another method, which reads 20 % higher, and CRP is ordered less.
+- the creatinine of B is measured by another method, which reads 20 % higher; CRP is ordered less.
 """
 
 import argparse

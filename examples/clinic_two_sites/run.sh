@@ -25,14 +25,22 @@ run readmission train --config configs/my_data.yaml "${settings[@]}" --fresh
 at_a="$(basename "$(ls -d runs/*/ | tail -1)")"
 
 say "External validation: all patients of site B"
+mkdir -p reports
 run readmission evaluate --run "$at_a" --data.path data/site_b.csv --data.split external \
-    --output reports/site_b
-# Of the patients that site B's own split holds out, for the comparison below.
-run readmission evaluate --run "$at_a" --data.path data/site_b.csv --output reports/site_b_test
+    --output reports/site_b | tee reports/site_b.txt
+
+say "The model card of A's model, with what people have to say"
+cp "$example"/model_card/*.md docs/model_card/
+"$python" "$example/write_limits.py" reports/site_b.txt docs/model_card/limits.md
+run readmission evaluate --run "$at_a" >reports/site_a.txt
+
+say "A's model on the patients that the update below does not see"
+run readmission evaluate --run "$at_a" --data.path data/site_b.csv --output reports/site_b_test \
+    | tee reports/site_b_test.txt
 
 say "Updating at site B: A's weights, fitted and recalibrated on B's patients"
 run readmission train --config configs/my_data.yaml "${settings[@]}" --fresh \
     --data.path data/site_b.csv --train.init_from "$at_a"
 
 say "What is next"
-echo "cd $project, open reports/site_b/index.html, and read runs/*/report/MODEL_CARD.md"
+echo "cd $project, open reports/site_b/index.html, and read runs/$at_a/report/MODEL_CARD.md"

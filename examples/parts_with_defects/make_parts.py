@@ -2,9 +2,9 @@
 
     python make_parts.py FOLDER [--each 250] [--seed 0]
 
-Writes ``FOLDER/photos/CLASS/NUMBER.jpg``, and for each defect ``FOLDER/masks/CLASS/NUMBER.png``, which
-is white where the defect is. Shape, place, light, background, focus and noise vary in all classes; the
-bolt holes of a part are no defect.
+Writes ``FOLDER/photos/CLASS/NUMBER.jpg``, and for each defect ``FOLDER/masks/CLASS/NUMBER.png``,
+which is white where the defect is. Shape, place, light, background, focus and noise vary in all
+classes; the bolt holes of a part are no defect.
 """
 
 import argparse

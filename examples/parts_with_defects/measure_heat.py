@@ -2,9 +2,9 @@
 
     python measure_heat.py FOLDER EXPLAINED [--picture FILE]
 
-``FOLDER`` is what ``make_parts.py`` has written; ``EXPLAINED`` what ``predict --json --explain`` says of
-its photos. Counted are defects that were recognized. The place of a defect is its mask, widened by one
-cell of the heatmap, since a cell that touches the defect may be hot as a whole.
+``FOLDER`` is what ``make_parts.py`` has written; ``EXPLAINED`` what ``predict --json --explain``
+says of its photos. Counted are defects that were recognized. The place of a defect is its mask,
+widened by one cell of the heatmap, since a cell that touches the defect may be hot as a whole.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def spread(grid: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def measure(row: dict, folder: Path) -> tuple[float, float, bool]:
-    """Return the share of heat on the defect, the share of the photo, and whether the peak is there."""
+    """Return the share of heat on the defect, its share of the photo, and if the peak is there."""
     grid = np.array(row["explanation"]["heatmap"])
     mask = load_mask(Path(row["id"]), folder, len(grid))
     heat = spread(grid, mask.shape[::-1])

@@ -2,10 +2,12 @@
 
     python make_tickets.py FILE [--rows 3000] [--seed 0]
 
-Writes a table with ``text``, ``label`` and ``language``. Texts have greetings, haste, typos and words of
-the other language. One in ten also touches on another topic, and is labelled by the first; 2 % of the
-labels are wrong, as people's are.
+Writes a table with ``text``, ``label`` and ``language``. Texts have greetings, haste, typos and
+words of the other language. One in ten also touches on another topic, and is labelled by the first;
+2 % of the labels are wrong, as people's are.
 """
+
+# ruff: noqa: RUF001 (Chinese has commas of its own)
 
 import argparse
 import csv
@@ -167,12 +169,23 @@ CLOSINGS = {
     "en": ["thanks", "please hurry", "this is urgent", "kind regards", "i am not happy", "asap!!"],
     "zh": ["谢谢", "请尽快处理", "很急", "麻烦了", "太让人失望了", "在线等"],
 }
-LINKS = {"en": [". also, ", " and besides ", "; by the way "], "zh": ["。另外，", "，还有，", "。顺便问，"]}
+LINKS = {
+    "en": [". also, ", " and besides ", "; by the way "],
+    "zh": ["。另外，", "，还有，", "。顺便问，"],
+}
 FOREIGN = {
     "订单": "order", "发票": "invoice", "密码": "password", "耳机": "headset", "退款": "refund",
     "parcel": "包裹", "order": "订单", "invoice": "发票", "password": "密码", "refund": "退款",
 }  # fmt: skip
-SOUND_ALIKE = {"账": "帐", "登录": "登陆", "在": "再", "的": "得", "已": "以", "到": "道", "像": "象"}
+SOUND_ALIKE = {
+    "账": "帐",
+    "登录": "登陆",
+    "在": "再",
+    "的": "得",
+    "已": "以",
+    "到": "道",
+    "像": "象",
+}
 
 
 def write_ticket(language: str, label: str, rng: random.Random) -> str:

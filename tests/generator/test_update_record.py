@@ -262,6 +262,20 @@ def test_ours(demo: Path, isolated: Path) -> None:
     assert "tests/test_store.py" not in read_ours(demo, record, {})
 
 
+def test_users_files_that_take_no_part_are_not_read(demo: Path) -> None:
+    """Thousands of images in git would make an update slow."""
+    record = read_record(demo)
+    theirs = read_ours(demo, record, {})
+    write(demo / "own.md", "as long as others")
+    write(demo / "tests/own.png", "x" * 1000)
+    assert read_ours(demo, record, theirs) == theirs
+    (demo / "README.md").rename(demo / "INTRODUCTION.md")
+    renamed = read_ours(demo, record, theirs)
+    assert renamed.keys() - theirs.keys() == {"INTRODUCTION.md", "own.md"}
+    without_tests = {path: entry for path, entry in theirs.items() if "tests/" not in path}
+    assert "tests/own.png" in read_ours(demo, record, without_tests)
+
+
 @pytest.mark.parametrize("place", ["repository", "none", "within another", "ignored by another"])
 def test_files_that_git_does_not_ignore(isolated: Path, place: str) -> None:
     project = isolated / "outer/demo"

@@ -19,7 +19,7 @@ from aistart.update.fingerprints import (
     to_lf,
 )
 from aistart.update.merge_tree import OURS, THEIRS, GitMerge, merge_trees
-from aistart.update.moves import find_moves, move_path
+from aistart.update.moves import find_moves, list_folders, list_parents, move_path
 from aistart.update.record import Record
 from aistart.update.trees import LINK, Conflict, Entry, MergeResult, Tree
 
@@ -99,10 +99,10 @@ class _Merge:
             for path, entry in self.ours.items()
             if path in self.theirs or not _is_same(self.base.get(path), entry)
         }
-        folders = {folder for path in staying for folder in _list_parents(path)}
+        folders = list_folders(staying)
         for path in dict.fromkeys([*self.base, *self.theirs]):
             at_path = self.ours.get(path)
-            obstacle = next((parent for parent in _list_parents(path) if parent in staying), None)
+            obstacle = next((parent for parent in list_parents(path) if parent in staying), None)
             if obstacle is None and (path in folders or (at_path and at_path.is_opaque)):
                 obstacle = path
             if obstacle is None:
@@ -203,7 +203,7 @@ class _Merge:
 
     def _place(self, path: str, entry: Entry) -> None:
         """Put a file of the user's where it was; what the template has in its way gives way."""
-        parents = set(_list_parents(path))
+        parents = set(list_parents(path))
         for other in list(self.tree):
             if other in parents or other.startswith(f"{path}/"):
                 theirs = self.tree.pop(other)
@@ -332,12 +332,6 @@ def _with_lf(entry: Entry) -> Entry:
     if _is_text(entry) and has_crlf(entry.content):
         return Entry(entry.mode, to_lf(entry.content))
     return entry
-
-
-def _list_parents(path: str) -> Iterator[str]:
-    """Yield the folders around a path, the innermost first."""
-    while path := path.rpartition("/")[0]:
-        yield path
 
 
 def _list_double_renames(result: GitMerge) -> Iterator[tuple[set[str], list[str]]]:

@@ -1,10 +1,10 @@
 """Folders that are named after an answer, and move when the answer changes."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 
 def find_moves(
-    old_paths: Iterable[str], new_paths: Iterable[str], names: Mapping[str, str]
+    old_paths: Collection[str], new_paths: Collection[str], names: Mapping[str, str]
 ) -> dict[str, str]:
     """Find the folders and files that move because an answer changed.
 
@@ -19,7 +19,8 @@ def find_moves(
     Returns:
         new paths by old ones, outer folders first.
     """
-    old, new = _with_folders(old_paths), _with_folders(new_paths)
+    old = {*old_paths, *list_folders(old_paths)}
+    new = {*new_paths, *list_folders(new_paths)}
     moves: dict[str, str] = {}
     for path in sorted(old):  # a folder comes before what it holds
         *folders, last = path.split("/")
@@ -44,11 +45,18 @@ def move_path(path: str, moves: Mapping[str, str]) -> str:
     return path
 
 
-def _with_folders(paths: Iterable[str]) -> set[str]:
-    """Return the paths and all folders that lead to them."""
-    found = set()
+def list_parents(path: str) -> Iterator[str]:
+    """Yield the folders around a path, the innermost first."""
+    while path := path.rpartition("/")[0]:
+        yield path
+
+
+def list_folders(paths: Iterable[str]) -> set[str]:
+    """Return all folders around some paths."""
+    found: set[str] = set()
     for path in paths:
-        while path and path not in found:
-            found.add(path)
-            path = path.rpartition("/")[0]
+        for folder in list_parents(path):
+            if folder in found:
+                break
+            found.add(folder)
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aistart.errors import AistartError
-from aistart.update.moves import find_moves, move_path
+from aistart.update.moves import find_moves, list_folders, list_parents, move_path
 from aistart.update.scratch import run_git, scratch_repository
 
 if TYPE_CHECKING:
@@ -128,15 +128,19 @@ def read_ours(
 ) -> Tree:
     """Read the files of a project that take part in an update.
 
-    These are the files at the paths of the template's old and new render, and those that git does
-    not ignore, up to 1 MB each: they may be renamed files of the template, or lie in folders that
-    move. Ignored files of the user's are not read, unless the template has the same path.
+    These are the files at the paths of the template's old and new render. Of the user's others,
+    those in folders that move or that the template no longer has, and those that may be a file of
+    the template under a new name. Files that git ignores are not read, unless the template has the
+    same path.
 
     Args:
         project: its folder.
         record: what it was made from.
         theirs: the new render.
         moves: as for ``merge``; files in folders that move are read whatever their size.
+
+    Raises:
+        AistartError: a file cannot be read, or git is not installed.
     """
     known = dict.fromkeys([*record.files, *theirs])
     tree: Tree = {}
@@ -146,17 +150,26 @@ def read_ours(
         tree |= _read_paths(project, [obstacle or path])
         if obstacle is None and path in theirs and folders.holds_more(path, record.files):
             tree[path] = Entry(FOLDER, b"")
-    folder_moves = find_moves(record.files, theirs, moves or {})
     others = [
         path
         for path in list_files(project)  # of which git may still know some behind a new link
         if path not in tree and folders.find_obstacle(path) is None
     ]
-    small = {path for path in others if _size(project / path) <= _MAX_SIZE}
-    tree |= _read_paths(
-        project,
-        [p for p in others if p in small or move_path(p, folder_moves) != p],
-    )
+    folder_moves = find_moves(record.files, theirs, moves or {})
+    gone_folders = list_folders(record.files) - list_folders(theirs)
+    missing = [file.size for path, file in record.files.items() if path not in tree]
+
+    def takes_part(path: str) -> bool:
+        if move_path(path, folder_moves) != path:
+            return True
+        size = _size(project / path)
+        if size > _MAX_SIZE:
+            return False
+        # Git takes files for the same if half of them is.
+        may_be_renamed = any(size <= 2.5 * other and other <= 2.5 * size for other in missing)
+        return may_be_renamed or not gone_folders.isdisjoint(list_parents(path))
+
+    tree |= _read_paths(project, filter(takes_part, others))
     if all(entry.mode != FILE for entry in tree.values()):
         return {path: _with_known_mode(entry, record, path) for path, entry in tree.items()}
     return tree

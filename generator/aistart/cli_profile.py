@@ -24,16 +24,19 @@ trust_option = click.option(
 A team's file, in which everything is optional:
   license = "MIT"
   tracking_uri = "http://mlflow:5000"
+
 \b
   [features]
   docker = false
   required = ["report", "ci"]
+
 \b
   [templates.forecaster]
   source = "gh:our-team/templates"
   directory = "forecaster"
   checkout = "v3"
   summary = "Demand of the next weeks."
+
 \b
   [machine]
   aistart = ">=0.2"

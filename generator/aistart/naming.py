@@ -85,6 +85,8 @@ def server_problem(address: str) -> str | None:
     """Return why a server cannot have this address, or None if it can or the address is empty."""
     if address and not re.fullmatch(r"[a-z][a-z0-9+-]*://[^\s/]+\S*", address):
         return "must be an address such as http://mlflow:5000, or empty"
+    if not address.isprintable():
+        return "must not hold characters that cannot be seen"
     if "@" in address:
         return "must not hold a user or password: it is committed to git"
     return text_problem(address)

@@ -380,6 +380,7 @@ def test_redirects_on_this_machine_are_followed(aistart: Call, site: Site) -> No
         ("[machine]\ndisk_gb = inf", "machine.disk_gb: inf must be a number above 0."),
         ("[machine]\ndisk_gb = true", "machine.disk_gb: True must be a number above 0."),
         ("machine = 1", "machine must be a table."),
+        ('tracking_uri = "http://a\\u202eb"', "must not hold characters that cannot be seen."),
         ("[templates.x]\nsummary = 'a'", "templates.x has no source."),
         ("[templates.x]\nsorce = 'a'", "unknown. Did you mean 'templates.x.source'?"),
         ("[templates.x]\nsource = 1", "templates.x.source: 1 must be a text, in quotes."),

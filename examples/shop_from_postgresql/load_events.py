@@ -2,8 +2,8 @@
 
     python load_events.py DATABASE --until DAY [--customers 4000]
 
-The shop is the generated one of the project. The first call makes the table ``events``; later ones add
-the events up to another day.
+The shop is the generated one of the project. The first call makes the table ``events``; later ones
+add the events up to another day.
 """
 
 import argparse
@@ -21,7 +21,8 @@ CREATE TABLE IF NOT EXISTS events (
 )
 """
 INSERT = """
-INSERT INTO events VALUES (:customer, :product, timestamptz '2025-01-01 00:00Z' + :day * interval '1 day')
+INSERT INTO events
+VALUES (:customer, :product, timestamptz '2025-01-01 00:00Z' + :day * interval '1 day')
 """
 
 

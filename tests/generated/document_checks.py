@@ -145,6 +145,7 @@ CHECKS: dict[str, Check] = {
     "docker": check_docker,
     "kubectl": check_kubectl,
     **dict.fromkeys(("pip", ".venv/bin/pip", "uv", "python3"), check_install),
+    "python": check_nothing,
     "mlflow": check_nothing,
     "tensorboard": check_nothing,
     "srun": check_cluster,

@@ -40,10 +40,6 @@ SHORT = {
     "GRPC_VERBOSITY": "NONE",
     "MLFLOW_WORKERS": "1",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    "GIT_AUTHOR_NAME": "A Reader",
-    "GIT_AUTHOR_EMAIL": "reader@example.com",
-    "GIT_COMMITTER_NAME": "A Reader",
-    "GIT_COMMITTER_EMAIL": "reader@example.com",
 }
 _SERVER = re.compile(
     rf"(?:\S*/)?{PROGRAM} serve(?! keys)|make (?:serve|ui)\b|(?:\S*/)?mlflow ui|tensorboard"
@@ -225,6 +221,7 @@ class TypedProject:
         ports = {"APP__SERVE__PORT": str(self.port), "MLFLOW_PORT": str(self.port)}
         home = self.project.parent / "home"
         home.mkdir(exist_ok=True)
+        (home / ".gitconfig").write_text("[user]\nname = A Reader\nemail = reader@example.com\n")
         (home / ".curlrc").write_text("fail-with-body\n")  # curl succeeds with any answer else
         places = {"PATH": programs, "HOME": str(home), "PYTHONPATH": str(self.project / "src")}
         # Python's own way to tell a window's width; without it lines break elsewhere.

@@ -170,8 +170,9 @@ TABLE: dict[str, Entry] = {
         "NAME and FIELD",
         service="demo serve",
     ),
-    "demo cross-validate --folds 5 --repeats 2": typed_as(
-        "demo cross-validate --folds 2 --repeats 1", "two say enough"
+    "demo cross-validate --config configs/my_data.yaml --folds 5 --repeats 2": typed_as(
+        "demo cross-validate --config configs/my_data.yaml --folds 2 --repeats 1",
+        "two say enough",
     ),
     "aistart update *": typed_as(
         f"{COMMIT} aistart update --dry-run", "what was typed before has to be committed"

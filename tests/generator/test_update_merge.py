@@ -284,6 +284,12 @@ def test_folder_that_the_template_renamed() -> None:
     expect(result, {**renamed, "n/own": "mine"}, updated=["n/a", "n/b"], moves=moves)
 
 
+def test_empty_files_are_not_renamed() -> None:
+    base, theirs = {"m/__init__.py": "", "m/a": TEXT}, {"n/__init__.py": "", "n/b": "new\n"}
+    new, removed = ["n/__init__.py", "n/b"], ["m/__init__.py", "m/a"]
+    expect(run(base, base, theirs), theirs, new=new, removed=removed)
+
+
 def test_folder_that_the_user_renamed() -> None:
     base = {"m/a": TEXT, "m/b": lines(*range(20, 30))}
     renamed = {path.replace("m/", "n/"): text for path, text in base.items()}

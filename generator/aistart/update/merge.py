@@ -76,7 +76,7 @@ class _Merge:
 
     def run(self) -> MergeResult:
         """Merge, part by part: each takes its files out of the three trees."""
-        originals = _Originals(dict(self.base), dict(self.ours), dict(self.theirs))
+        base, ours = dict(self.base), dict(self.ours)
         self._set_obstacles_aside()
         opaque = {path: entry for path, entry in self.ours.items() if entry.is_opaque}
         for path in opaque:
@@ -87,7 +87,7 @@ class _Merge:
                 locks[path] = entry
         self._merge_with_git()
         self.tree |= opaque | locks
-        return self._build_result(originals)
+        return self._build_result(base, ours)
 
     def _add_conflict(self, path: str, kind: str, message: str, theirs: Entry | None) -> None:
         self.conflicts[path] = Conflict(path, kind, message, theirs)
@@ -219,10 +219,18 @@ class _Merge:
                 continue
             target = result.renames.get(path)
             if target not in arrived:
+                # Git moves it with its folder: its name stays, and the template has none like it.
                 name = path.rpartition("/")[2]
-                same = [new for new in arrived if self.tree[new].content == entry.content]
-                # In a folder that moved files keep their names.
-                target = next((new for new in sorted(same) if new.endswith(name)), None)
+                candidates = sorted(new for new in arrived if new not in self.theirs)
+                target = next(
+                    (
+                        new
+                        for new in candidates
+                        if new.rpartition("/")[2] == name
+                        and self.tree[new].content == entry.content
+                    ),
+                    None,
+                )
             if target is not None:
                 arrived.discard(target)
                 self.sources[target] = path
@@ -245,11 +253,17 @@ class _Merge:
                 is_crlf = has_crlf(theirs.content)
         return Entry(entry.mode, to_crlf(entry.content)) if is_crlf else entry
 
-    def _build_result(self, originals: "_Originals") -> MergeResult:
+    def _build_result(self, base: Mapping[str, Pristine], before: Tree) -> MergeResult:
+        """Group the files by what happened to them.
+
+        Args:
+            base: all pristine files.
+            before: all files of the project.
+        """
         result = MergeResult(self.tree, list(self.conflicts.values()), kept=self.kept)
         for path, entry in sorted(self.tree.items()):
             source = self.sources.get(path, path)
-            ours = originals.ours.get(source)
+            ours = before.get(source)
             if ours is None:
                 result.new.append(path)
                 continue
@@ -257,27 +271,18 @@ class _Merge:
                 result.moves[self.origins[source]] = path
             if path in self.conflicts:
                 continue
-            is_edited = not _is_same(originals.base.get(source), ours)
+            is_edited = not _is_same(base.get(source), ours)
             if entry != ours:
                 (result.merged if is_edited else result.updated).append(path)
-            elif source in originals.base and is_edited:
+            elif source in base and is_edited:
                 result.kept.append(path)
             elif self.origins[source] != path and not is_edited:
                 result.updated.append(path)
-        gone = originals.ours.keys() - self.tree.keys() - set(self.sources.values())
+        gone = before.keys() - self.tree.keys() - set(self.sources.values())
         result.removed.extend(sorted(self.origins[path] for path in gone))
         result.kept.sort()
         result.conflicts.sort(key=lambda conflict: conflict.path)
         return result
-
-
-@dataclass(frozen=True)
-class _Originals:
-    """The three trees before anything was taken out of them."""
-
-    base: Mapping[str, Pristine]
-    ours: Tree
-    theirs: Tree
 
 
 def rebuild_base(base: Mapping[str, Pristine], ours: Tree, theirs: Tree) -> Tree:

@@ -127,7 +127,16 @@ def _list_tree(git_dir: Path, tree_id: str) -> dict[str, tuple[str, bytes]]:
 
 def _find_renames(git_dir: Path) -> dict[str, str]:
     """Return the new paths of files that the template renamed."""
-    words = ("diff-tree", "-r", "-z", "-M", "-l0", "--diff-filter=R", "--name-status")
+    words = (
+        "diff-tree",
+        "-r",
+        "-z",
+        "-M",
+        "--no-rename-empty",
+        "-l0",
+        "--diff-filter=R",
+        "--name-status",
+    )
     output = scratch.run_git(*words, _BASE, THEIRS, git_dir=git_dir, folder=git_dir)
     parts = [os.fsdecode(part) for part in output.split(b"\0")[:-1]]
     return dict(zip(parts[1::3], parts[2::3], strict=True))

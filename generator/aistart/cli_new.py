@@ -1,6 +1,5 @@
 """``aistart new``: from the words of the command line to a project."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,10 +7,12 @@ import click
 
 from aistart import completion
 from aistart.cli_options import (
+    find_terminal,
     foreign_template_options,
     open_trusted_source,
     profile_option,
     quiet_option,
+    trust_always_option,
     verbose_option,
 )
 from aistart.errors import UsageProblem
@@ -85,9 +86,7 @@ Examples:
 @click.option("--dry-run", is_flag=True, help="List the files that would be made, and stop.")
 @click.option("--no-git", is_flag=True, help="Do not make a git repository.")
 @foreign_template_options
-@click.option(
-    "--trust-always", is_flag=True, help="Trust this version of the template from now on."
-)
+@trust_always_option
 @verbose_option
 @quiet_option
 @click.pass_context
@@ -121,7 +120,7 @@ def new(
     from aistart.answers import resolve, select_features
     from aistart.project import Request, check_output_dir, check_target, create, preview
 
-    terminal = None if defaults or not _is_interactive() else _make_terminal()
+    terminal = None if defaults else find_terminal()
     profile = profiles.read(named_profile)
     with open_trusted_source(
         template or _choose_template(terminal, profile),
@@ -185,14 +184,3 @@ def _print_result(request: "Request", profile: "Profile", target: Path, command:
     # Commands are never wrapped, so that they can be copied.
     steps = "\n".join(f"  {step}" for step in describe.next_steps(target))
     click.echo(f"\nNext:\n{steps}\n\nThe same again, without questions:\n  {command}")
-
-
-def _is_interactive() -> bool:
-    """Whether a person can see a question and answer it."""
-    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout))
-
-
-def _make_terminal() -> "Terminal":
-    from aistart.prompts import Terminal
-
-    return Terminal()

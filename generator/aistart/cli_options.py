@@ -74,6 +74,20 @@ def foreign_template_options(command: Callable[..., None]) -> Callable[..., None
     return command
 
 
+trust_always_option = click.option(
+    "--trust-always", is_flag=True, help="Trust this version of the template from now on."
+)
+
+
+def find_terminal() -> "Terminal | None":
+    """Return the terminal at which a person sees questions and answers them, if there is one."""
+    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout)):
+        return None
+    from aistart.prompts import Terminal
+
+    return Terminal()
+
+
 @contextmanager
 def open_trusted_source(
     reference: str,

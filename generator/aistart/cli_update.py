@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aistart import completion
-from aistart.cli_options import open_trusted_source, quiet_option, verbose_option
+from aistart.cli_options import (
+    find_terminal,
+    open_trusted_source,
+    quiet_option,
+    trust_always_option,
+    verbose_option,
+)
 from aistart.errors import AistartError, UsageProblem
 
 if TYPE_CHECKING:
@@ -84,11 +90,10 @@ Exit code: 0 done, 1 files need a decision (or --check: an update is due), 2 wro
     "as it was rendered.",
 )
 @_trust_option
+@trust_always_option
 @verbose_option
 @quiet_option
-@click.pass_context
 def update(
-    context: click.Context,
     project: Path | None,
     dry_run: bool,
     show_diff: bool,
@@ -101,6 +106,7 @@ def update(
     template: str | None,
     base: str | None,
     trust: bool,
+    trust_always: bool,
 ) -> None:
     """Bring PROJECT to what its template is now.
 
@@ -126,7 +132,9 @@ def update(
         if not is_ready:
             return
         record = read_base(folder, base)
-        with _open_template(folder, record, template, checkout, trust=trust) as source:
+        with _open_template(
+            folder, record, template, checkout, trust=trust, remember=trust_always
+        ) as source:
             proposal = propose(folder, record, source, answers)
         if check:
             click.echo(report.format_check(proposal))
@@ -143,6 +151,7 @@ def update(
 @_diff_option
 @_dirty_option
 @_trust_option
+@trust_always_option
 @verbose_option
 @quiet_option
 def add(features: tuple[str, ...], project: Path | None, **options: Any) -> None:
@@ -162,6 +171,7 @@ def add(features: tuple[str, ...], project: Path | None, **options: Any) -> None
 @_diff_option
 @_dirty_option
 @_trust_option
+@trust_always_option
 @verbose_option
 @quiet_option
 def remove(features: tuple[str, ...], project: Path | None, **options: Any) -> None:
@@ -310,8 +320,17 @@ def _open_template(
     checkout: str | None = None,
     *,
     trust: bool,
+    remember: bool,
 ) -> "Iterator[Source]":
-    """Find a project's template.
+    """Find a project's template; a person at a terminal is asked for trust in a foreign one.
+
+    Args:
+        folder: the project.
+        record: what it was made from.
+        template: where a foreign template is now, if it has moved.
+        checkout: another revision of it.
+        trust: whether it may run this time.
+        remember: whether this version of it may run from now on.
 
     Raises:
         UsageProblem: it is not there, or nobody trusts it.
@@ -321,9 +340,12 @@ def _open_template(
     from aistart.update.story import find_reference
 
     place = find_reference(folder, record, template, checkout)
+    terminal = find_terminal() if record.source else None
     with ExitStack() as stack:
         try:
-            source = stack.enter_context(open_trusted_source(*place, trust=trust))
+            source = stack.enter_context(
+                open_trusted_source(*place, terminal, trust=trust, remember=remember)
+            )
         except TrustRequired:
             raise
         except AistartError as error:
@@ -343,6 +365,7 @@ def _change_features(
     show_diff: bool,
     allow_dirty: bool,
     trust: bool,
+    trust_always: bool,
 ) -> None:
     """Update a project to other features.
 
@@ -353,7 +376,8 @@ def _change_features(
         dry_run: whether nothing is to change.
         show_diff: whether to show all changes.
         allow_dirty: whether uncommitted changes are accepted.
-        trust: whether a foreign template may run.
+        trust: whether a foreign template may run this time.
+        trust_always: whether this version of it may run from now on.
     """
     from aistart.update.proposal import propose
     from aistart.update.story import check_unchanged, read_base
@@ -365,7 +389,7 @@ def _change_features(
         if not is_ready:
             return
         record = read_base(folder, None)
-        with _open_template(folder, record, trust=trust) as source:
+        with _open_template(folder, record, trust=trust, remember=trust_always) as source:
             names = select(source.template, record.features)
             check_unchanged(folder, record, source)
             proposal = propose(folder, record, source, features=names)

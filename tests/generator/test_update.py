@@ -660,11 +660,12 @@ def test_template_in_a_repository(aistart: Call, isolated: Path) -> None:
         assert refused.exit_code == 2
         assert "look at it, then use --trust." in refused.output
     assert read_project(project) == before
-    done = aistart("update", str(project), "--trust")
+    done = aistart("update", str(project), "--trust-always")
     assert f"template {first[:12]} → {second[:12]}\n" in done.output
     recorded = tomllib.loads((project / ".aistart/answers.toml").read_text())
     assert recorded["source"]["commit"] == second
     commit(project)
+    assert aistart("update", str(project), "--check").exit_code == 0  # it is trusted from now on
 
     back = aistart("update", str(project), "--trust", "--checkout", first)
     assert back.exit_code == 0, back.output

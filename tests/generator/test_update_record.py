@@ -16,6 +16,7 @@ from aistart.answers import resolve_defaults
 from aistart.catalog import find_template, find_templates
 from aistart.errors import AistartError
 from aistart.project import Request
+from aistart.sources import open_source
 from aistart.update.fingerprints import blob_id
 from aistart.update.record import (
     NoPristine,
@@ -130,6 +131,19 @@ def test_plain_template_with_hooks(aistart: Call, isolated: Path) -> None:
     assert sorted(record.files) == [".gitignore", "hook.txt", "said.txt"]
     assert record.answers["name"] == "a.b c"
     assert record.files["hook.txt"].blob == blob_id(b"ran")
+
+
+def test_hook_that_writes_the_path_of_the_project(aistart: Call, isolated: Path) -> None:
+    template = write_plain_template(isolated / "template")
+    with (template / "hooks/post_gen_project.py").open("a") as hook:
+        hook.write("\nfrom pathlib import Path\nPath('here').write_text(str(Path.cwd()))\n")
+    assert aistart("new", "./template", "-y", "--trust").exit_code == 0
+    project = isolated / "plain"
+    assert (project / "here").read_text() == str(project)
+    record = read_record(project)
+    with open_source("./template", None, None) as source:
+        request = Request(source.template, record.answers, isolated)
+        assert record.with_tree(render_tree(request)) == record
 
 
 EDIT = "restore it: git -C {} restore .aistart/answers.toml; then answer anew with `aistart update "

@@ -105,7 +105,15 @@ def render_tree(request: "Request") -> Tree:
     from aistart.project import render_in_stage
 
     with render_in_stage(request) as project:
-        return read_pristine(project, has_hooks=bool(request.hooks))
+        tree = read_pristine(project, has_hooks=bool(request.hooks))
+        if not request.hooks:
+            return tree
+        # Hooks may write down where the project lies.
+        here, there = os.fsencode(project.resolve()), os.fsencode(request.target.resolve())
+        return {
+            path: replace(entry, content=entry.content.replace(here, there))
+            for path, entry in tree.items()
+        }
 
 
 def read_pristine(project: Path, *, has_hooks: bool) -> Tree:

@@ -411,6 +411,7 @@ def test_a_feature_adds_its_files_and_a_section(
         ("tune", "## Better settings"),
         ("distribution", "## Several devices and machines"),
         ("inspect", "## A look at your data"),
+        ("tour", "## Onboarding"),
         ("export", "## Export"),
         ("devcontainer", "## A container to develop in"),
         ("pre-commit", "## Hooks of git"),

@@ -118,6 +118,13 @@ TABLE: dict[str, Entry] = {
     "make setup lint test": checked("as above"),
     "TF_CONFIG=*": checked("there is one machine; test_faults.py starts two workers"),
     "srun *": checked("no Slurm here"),
+    "train --train.epochs 5 --train.seed 1": checked(
+        "other values than those of docs/onboarding.md"
+    ),
+    "APP__TRAIN__EPOCHS=5 train": checked("as above"),
+    "train --runtime.virtual_devices 4 --runtime.backend jax --runtime.strategy model_parallel": (
+        checked("the projects' own tests train so; JAX compiles for half a minute")
+    ),
     # === Typed once, since test_projects.py does so in every template ===
     "make lint": Entry("half a minute", is_once=True),
     "python -m pytest -q tests/test_preprocessing.py tests/engine/test_architecture.py": Entry(
@@ -346,6 +353,7 @@ def type_all(typed: TypedProject, template: str, commands: list[Command]) -> lis
     editor = typed.project.parent / "editor"
     editor.write_text(EDITOR)
     editor.chmod(0o755)
+    assert commands
     variables = {"EDITOR": str(editor)}
     if "onboarding" in commands[0].document:
         variables["APP__TRACKING__ENABLED"] = "true"

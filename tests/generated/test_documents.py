@@ -123,7 +123,7 @@ TABLE: dict[str, Entry] = {
     ),
     "APP__TRAIN__EPOCHS=5 train": checked("as above"),
     "train --runtime.virtual_devices 4 --runtime.backend jax --runtime.strategy model_parallel": (
-        checked("the projects' own tests train so; JAX compiles for half a minute")
+        checked("test_projects.py trains so; JAX compiles for half a minute")
     ),
     # === Typed once, since test_projects.py does so in every template ===
     "make lint": Entry("half a minute", is_once=True),

@@ -125,6 +125,11 @@ def test_crlf() -> None:
         {"a": BOTH.replace("\n", "\r\n")},
         merged=["a"],
     )
+    checkout = {"a": TEXT.replace("\n", "\r\n")}  # as git writes it on Windows: no edit
+    expect(run({"a": TEXT}, checkout, {"a": TEXT}), checkout)
+    new = {"a": THEIRS.replace("\n", "\r\n")}
+    expect(run({"a": TEXT}, checkout, {"a": THEIRS}), new, updated=["a"])
+    expect(run({"a": TEXT}, checkout, {}), {}, removed=["a"])
     batch = TEXT.replace("\n", "\r\n")  # the template's own is so
     expect(
         run({"a": batch}, {"a": windows}, {"a": THEIRS.replace("\n", "\r\n")}),
@@ -183,6 +188,8 @@ def test_locks_are_never_merged_by_lines() -> None:
     expect(run(base, {}, {name: THEIRS}), {}, kept=[name])
     expect(run(base, {name: OURS}, {}), {name: OURS}, (name, "removed by the template"))
     expect(run(base, base, {}), {}, removed=[name])
+    windows = {name: TEXT.replace("\n", "\r\n")}
+    expect(run(base, windows, {name: THEIRS}), {name: THEIRS}, updated=[name])
     expect(run({}, {}, base), base, new=[name])
     expect(run({}, {"own.lock": TEXT}, {}), {"own.lock": TEXT})
 

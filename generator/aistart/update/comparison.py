@@ -52,7 +52,7 @@ def find_edited(project: Path, record: Record) -> dict[str, Entry | None]:
     edited = {}
     for path, pristine in record.files.items():
         entry = read_entry(project / path)
-        if entry is None or (entry.mode, blob_id(entry.content)) != (pristine.mode, pristine.blob):
+        if entry is None or not pristine.is_unedited(entry.mode, entry.content):
             edited[path] = entry
     return edited
 

@@ -34,6 +34,15 @@ class Pristine:
     has_crlf: bool = False
     ends: bool = True
 
+    def is_unedited(self, mode: str, content: bytes) -> bool:
+        """Whether a file is as it was rendered; the carriage returns that git writes on Windows are
+        no edit.
+        """
+        if mode != self.mode or blob_id(content) == self.blob:
+            return mode == self.mode
+        can_differ = has_crlf(content) and not self.has_crlf and not is_binary(content)
+        return can_differ and blob_id(to_lf(content)) == self.blob
+
 
 def blob_id(content: bytes) -> bytes:
     """Return the SHA-1 that git gives to a content."""

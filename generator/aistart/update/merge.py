@@ -326,7 +326,7 @@ def _is_same(pristine: Pristine | None, entry: Entry | None) -> bool:
     """Whether a file is as it was rendered, or missing on both sides."""
     if pristine is None or entry is None:
         return pristine is None and entry is None
-    return pristine.mode == entry.mode and pristine.blob == blob_id(entry.content)
+    return pristine.is_unedited(entry.mode, entry.content)
 
 
 def _is_text(entry: Entry) -> bool:

@@ -194,6 +194,7 @@ def show_differences(paths: tuple[str, ...], project: Path | None, stat: bool) -
 
     PATHs are files or folders of the project. Your own files are not shown, only the template's.
     """
+    from aistart.trust import escape_unprintable
     from aistart.update.comparison import compare
     from aistart.update.overview import render_present
     from aistart.update.record import read_record
@@ -205,7 +206,7 @@ def show_differences(paths: tuple[str, ...], project: Path | None, stat: bool) -
     if stat:
         width = max((len(item.format_counts()) for item in differences), default=0)
         for item in differences:
-            click.echo(f"{item.format_counts():<{width}}  {item.path}")
+            click.echo(f"{item.format_counts():<{width}}  {escape_unprintable(item.path)}")
         return
     for item in differences:
         click.echo(item.format_patch(), nl=False)

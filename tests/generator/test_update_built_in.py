@@ -53,6 +53,7 @@ def test_other_name(aistart: Call, isolated: Path, template: str) -> None:
         result = aistart("update", str(folder), "--set", "project_name=My Shop")
         assert result.exit_code == 0, result.output
         assert not (folder / "src/demo").exists()
+    assert re.search(r"\n  src/my_shop/ \(\d+ files\)\n    was src/demo/\n", result.output)
     assert "Files of yours that still say 'demo': tests/test_mine.py.\n" in result.output
     assert read_project(unedited) == render_again(aistart, unedited)
     package = project / "src/my_shop"

@@ -123,6 +123,9 @@ def propose(
     result = merge(record, ours, theirs, moves)
     changes, result = _remove_obstacles(project, ours, result)
     notes += find_old_names(moves, result, theirs)
+    folder = template.folder_key or ""
+    if folder in record.answers and record.answers[folder] != answers.get(folder):
+        notes.append(f"The project's own folder keeps its name, {project.name}; move it as you like.")
     new = build_record(request, source, theirs)
     return Proposal(project, record, new, ours, result, changes, notes)
 

@@ -1,10 +1,12 @@
 """What an update does or did, as text for people."""
 
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from aistart.layout import wrap
 from aistart.shell import join_command
+from aistart.trust import escape_unprintable
 from aistart.update.changelog import find_releases
 from aistart.update.differences import format_difference
 from aistart.update.proposal import Proposal
@@ -12,6 +14,7 @@ from aistart.update.record import Record
 from aistart.update.transaction import BACKUP, OpenConflict, Transaction
 
 _SHOWN = 5  # names in a message of one line
+_MIN_OF_FOLDER = 3  # files of a folder that moved, from which on only the folder is listed
 _TITLES = {
     "updated": "Updated",
     "merged": "Merged with your edits",
@@ -99,7 +102,7 @@ def format_groups(proposal: Proposal, *, with_conflicts: bool = True) -> list[st
     blocks = [wrap(f"{', '.join(counts) or 'No file changes; only the record does'}.")]
     for title, paths in groups.items():
         if paths:
-            lines = [_describe_path(path, origins) for path in sorted(paths)]
+            lines = _describe_paths(paths, origins)
             blocks.append("\n".join([f"{title} ({len(paths)}):", *lines]))
     if with_conflicts and result.conflicts:
         lines = [_describe_conflict(c.path, c.message) for c in result.conflicts]
@@ -107,13 +110,33 @@ def format_groups(proposal: Proposal, *, with_conflicts: bool = True) -> list[st
     return blocks
 
 
-def _describe_path(path: str, origins: dict[str, str]) -> str:
-    origin = f"\n    was {origins[path]}" if origins.get(path, path) != path else ""
-    return f"  {path}{origin}"
+def _describe_paths(paths: list[str], origins: dict[str, str]) -> list[str]:
+    """Return a line for each path; files that moved with their folder share the folder's line."""
+    moved = {path: _strip_common_end(origins.get(path, path), path) for path in paths}
+    counts = Counter(moved.values())
+    lines = []
+    for path in sorted(paths):
+        old, new = moved[path]
+        if old != new and counts[old, new] >= _MIN_OF_FOLDER:
+            path, origin = f"{new}/ ({counts[old, new]} files)", f"{old}/"
+        else:
+            origin = origins.get(path, path)
+        line = f"  {escape_unprintable(path)}"
+        was = "" if origin == path else f"\n    was {escape_unprintable(origin)}"
+        lines.append(line + was)
+    return list(dict.fromkeys(lines))
+
+
+def _strip_common_end(old: str, new: str) -> tuple[str, str]:
+    """Return two paths without the parts at their ends in which they agree."""
+    olds, news = old.split("/"), new.split("/")
+    while olds and news and olds[-1] == news[-1]:
+        del olds[-1], news[-1]
+    return "/".join(olds), "/".join(news)
 
 
 def _describe_conflict(path: str, message: str) -> str:
-    return f"  {path}\n{wrap(message, 4)}"
+    return f"  {escape_unprintable(path)}\n{wrap(escape_unprintable(message), 4)}"
 
 
 def format_open_conflicts(transaction: Transaction, paths: Iterable[str] | None = None) -> str:

@@ -119,13 +119,17 @@ def test_tasks_and_debug_launches(make_project: Callable, features: tuple[str, .
 
 @pytest.mark.slow
 def test_a_debug_launch_trains_and_a_task_evaluates(make_project: Callable) -> None:
-    project = make_project()
+    project = make_project(template="vision-classifier")
     programs = project / ".venv/bin"
     programs.mkdir(parents=True)
     for name in ("train", "evaluate"):
         (programs / name).write_text(f'#!/bin/sh\nexec {project_python()} -m my_app {name} "$@"\n')
         (programs / name).chmod(0o755)
-    variables = {"PYTHONPATH": "src", "APP__TRACKING__ENABLED": "false"}
+    variables = {
+        "PYTHONPATH": "src",
+        "APP__TRACKING__ENABLED": "false",
+        "APP__TRAIN__MAX_STEPS": "3",
+    }
     launch = read_json(project / ".vscode/launch.json")["configurations"][0]
     check([str(project_python()), "-m", launch["module"], *launch["args"]], project, **variables)
     tasks = {task["label"]: task for task in read_json(project / ".vscode/tasks.json")["tasks"]}

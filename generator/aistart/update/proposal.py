@@ -22,10 +22,19 @@ from aistart.update.transaction import (
     find_obstacles,
     read_entry,
 )
-from aistart.update.trees import Conflict, Entry, MergeResult, Tree, read_ours, render_tree
+from aistart.update.trees import (
+    Conflict,
+    Entry,
+    MergeResult,
+    Tree,
+    list_files,
+    read_ours,
+    render_tree,
+)
 
 # What a merge leaves as it is although the template changed it.
 _MARKED = "content"
+_MAX_SIZE = 1_000_000  # bytes of a file that is searched for old names
 
 
 @dataclass(frozen=True)
@@ -122,10 +131,10 @@ def propose(
     ours = read_ours(project, record, theirs, moves)
     result = merge(record, ours, theirs, moves)
     changes, result = _remove_obstacles(project, ours, result)
-    notes += find_old_names(moves, result, theirs)
+    notes += find_old_names(project, moves, ours, result, theirs)
     folder = template.folder_key or ""
     if folder in record.answers and record.answers[folder] != answers.get(folder):
-        notes.append(f"The project's own folder keeps its name, {project.name}; move it as you like.")
+        notes.append(f"The project's own folder keeps its name, {project.name}.")
     new = build_record(request, source, theirs)
     return Proposal(project, record, new, ours, result, changes, notes)
 
@@ -242,23 +251,33 @@ def find_renamed_answers(
     }
 
 
-def find_old_names(moves: Mapping[str, str], result: MergeResult, theirs: Tree) -> list[str]:
+def find_old_names(
+    project: Path, moves: Mapping[str, str], ours: Tree, result: MergeResult, theirs: Tree
+) -> list[str]:
     """Return notes on files of the user's that still have a name from before the update.
 
     Args:
+        project: its folder.
         moves: new names of folders and files by old ones.
+        ours: those of its files that take part in the update.
         result: of the merge.
         theirs: the new render, whose files have the new names.
     """
+    if not moves:
+        return []
+    contents = {
+        path: entry.content
+        for path, entry in result.tree.items()
+        if entry != theirs.get(path) and not is_binary(entry.content)
+    }
+    for path in list_files(project):
+        file = project / path
+        if path not in ours and file.is_file() and file.stat().st_size <= _MAX_SIZE:
+            contents[path] = file.read_bytes()
     notes = []
     for old in moves:
         word = re.compile(rb"(?<![\w-])" + re.escape(os.fsencode(old)) + rb"(?![\w-])")
-        paths = [
-            path
-            for path, entry in sorted(result.tree.items())
-            if entry != theirs.get(path) and not is_binary(entry.content)
-            if word.search(entry.content)
-        ]
+        paths = [path for path, content in sorted(contents.items()) if word.search(content)]
         if paths:
             notes.append(f"Files of yours that still say {old!r}: {', '.join(paths)}.")
     return notes

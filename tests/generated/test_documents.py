@@ -188,11 +188,15 @@ TABLE: dict[str, Entry] = {
 
 
 def find_entry(command: Command) -> tuple[str, Entry] | None:
-    """Return the table's entry for a command, the longest that fits."""
+    """Return the table's entry for a command, the longest that fits.
+
+    A document that is typed from top to bottom has no placeholders.
+    """
     text = " ".join(re.sub(r"\s+#\s.*", "", command.text).split())
     for key in sorted(TABLE, key=len, reverse=True):
+        is_as_shown = command.document in TYPED_EVERYWHERE and TABLE[key].text
         if text == key or (key.endswith("*") and text.startswith(key[:-1])):
-            return key, TABLE[key]
+            return None if is_as_shown else (key, TABLE[key])
     return None
 
 

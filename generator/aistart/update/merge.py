@@ -108,7 +108,7 @@ class _Merge:
             if obstacle is None:
                 continue
             pristine, entry = self.base.pop(path, None), self.theirs.pop(path, None)
-            if entry and not _is_same(pristine, entry):
+            if entry and _is_changed(pristine, entry):
                 message = f"the template's file has no place: {obstacle!r} is in the way"
                 self._add_conflict(path, "in the way", message, entry)
 
@@ -116,7 +116,7 @@ class _Merge:
         """Merge a file that is only ever taken as a whole; None: there is none."""
         base = self.base.pop(path, None)
         ours, theirs = self.ours.pop(path, None), self.theirs.pop(path, None)
-        if ours == theirs or _is_same(base, theirs):
+        if ours == theirs or not _is_changed(base, theirs):
             return ours
         if _is_same(base, ours):
             return theirs
@@ -166,7 +166,7 @@ class _Merge:
                 self._resolve_renamed(path, ours, result)
             elif theirs:
                 self.tree.pop(path, None)
-                if 1 in entries:
+                if 1 in entries and path in self.theirs:
                     self.kept.append(path)
                 elif not any(path in paths for paths, _ in _list_double_renames(result)):
                     message = "the template's file has no place: a file or folder is in the way"
@@ -322,8 +322,15 @@ def _message_whole(kind: str) -> str:
     return f"both changed this {kind}: yours stays"
 
 
+def _is_changed(pristine: Pristine | None, entry: Entry | None) -> bool:
+    """Whether a file of the new render differs from that of the old one in any byte."""
+    if pristine is None or entry is None:
+        return pristine is not None or entry is not None
+    return (pristine.mode, pristine.blob) != (entry.mode, blob_id(entry.content))
+
+
 def _is_same(pristine: Pristine | None, entry: Entry | None) -> bool:
-    """Whether a file is as it was rendered, or missing on both sides."""
+    """Whether a file of the user's is as it was rendered, or missing on both sides."""
     if pristine is None or entry is None:
         return pristine is None and entry is None
     return pristine.is_unedited(entry.mode, entry.content)

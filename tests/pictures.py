@@ -1,6 +1,6 @@
 """Take the pictures of the examples' READMEs: pages in a browser, reduced to at most 150 KB.
 
-python -m tests.pictures report FILE PICTURE [--height 900] [--section ID]
+python -m tests.pictures report FILE PICTURE [--height 900] [--only ID …]
 python -m tests.pictures page ADDRESS PHOTO PICTURE
 """
 
@@ -14,7 +14,7 @@ from tests.environments import project_python
 from tests.generated.browser import open_browser
 
 MAX_BYTES = 150_000
-WIDTH = 1000  # of the window, in pixels; pictures have twice as many
+WIDTH = 1000  # of the window, in pixels
 
 
 # In the projects' environment, which has Pillow.
@@ -45,11 +45,11 @@ def save(screenshot: bytes, picture: Path) -> None:
 
 
 def take_report(page: Page, options: argparse.Namespace) -> bytes:
-    """Return the beginning of a report, or the section of ``--section``."""
+    """Return the beginning of a report, or of some of its sections."""
     page.goto(options.source.resolve().as_uri())
-    if options.section:
-        page.locator(f"#{options.section}").scroll_into_view_if_needed()
-        return page.locator(f"#{options.section}").screenshot()
+    if options.only:
+        others = "".join(f":not(#{name})" for name in options.only)
+        page.add_style_tag(content=f"section{others} {{ display: none }}")
     return page.screenshot()
 
 
@@ -68,7 +68,7 @@ def main() -> None:
     kinds = parser.add_subparsers(dest="kind", required=True)
     report = kinds.add_parser("report")
     report.add_argument("source", type=Path)
-    report.add_argument("--section", help="id of a part of the page")
+    report.add_argument("--only", nargs="+", default=(), help="ids of sections; leave out others")
     report.set_defaults(take=take_report)
     service = kinds.add_parser("page")
     service.add_argument("source", help="address of the service")
@@ -77,10 +77,11 @@ def main() -> None:
     for kind in (report, service):
         kind.add_argument("picture", type=Path)
         kind.add_argument("--height", type=int, default=900)
+        kind.add_argument("--scale", type=float, default=2, help="pixels of the picture for one")
     options = parser.parse_args()
     with open_browser() as browser:
         viewport = {"width": WIDTH, "height": options.height}
-        page = browser.new_page(viewport=viewport, device_scale_factor=2)
+        page = browser.new_page(viewport=viewport, device_scale_factor=options.scale)
         save(options.take(page, options), options.picture)
 
 

@@ -16,7 +16,7 @@ from aistart.update.merge import merge
 from aistart.update.record import Record
 from aistart.update.trees import Entry, MergeResult, Tree
 
-COUNT = int(os.environ.get("AISTART_MERGES", "120"))
+COUNT = int(os.environ.get("AISTART_MERGES", "200"))
 NAMES = (
     "a.py",
     "src/b.py",

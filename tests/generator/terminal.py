@@ -24,6 +24,13 @@ def run_on_terminal(answers: list[str], *words: str, columns: int = 80) -> str:
     return re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", _output(answers, *words, columns=columns))
 
 
+def run_command_on_terminal(
+    answers: list[str], command: list[str], prompt: str, columns: int = 80
+) -> str:
+    """Run a command, type an answer whenever it shows the prompt, and return its text."""
+    return _run(answers, command, columns, prompt)
+
+
 def capture_screen(answers: list[str], *words: str, columns: int = 80) -> list[str]:
     """The lines that stand on the screen after these answers and Ctrl-C."""
     screen = pyte.Screen(columns, LINES)
@@ -32,11 +39,16 @@ def capture_screen(answers: list[str], *words: str, columns: int = 80) -> list[s
 
 
 def _output(answers: list[str], *words: str, columns: int) -> str:
+    return _run(answers, [sys.executable, "-m", "aistart", *words], columns)
+
+
+def _run(answers: list[str], command: list[str], columns: int, prompt: str = "") -> str:
     process, terminal = pty.fork()
     if process == 0:  # the child: the terminal is its own, so that Ctrl-C reaches it
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, columns, 0, 0))
-        os.environ |= {"PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm"}
-        os.execv(sys.executable, [sys.executable, "-m", "aistart", *words])
+        # Not execv: readline may have set COLUMNS in this process, behind Python's back.
+        environment = {**os.environ, "PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm"}
+        os.execve(command[0], command, environment)
     shown, waiting, fresh = "", list(answers), False
     deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:
@@ -46,7 +58,7 @@ def _output(answers: list[str], *words: str, columns: int) -> str:
             except OSError:  # the other end is closed
                 break
             fresh = True
-        elif waiting and fresh:
+        elif waiting and fresh and shown.endswith(prompt):
             os.write(terminal, waiting.pop(0).encode())
             fresh = False
     else:

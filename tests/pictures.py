@@ -57,7 +57,7 @@ def take_service_page(page: Page, options: argparse.Namespace) -> bytes:
     """Return the page of a service with the answer to a photo."""
     page.goto(str(options.source))
     page.set_input_files("#field-image", options.photo)
-    page.locator("button[type=submit]").click()
+    page.click("#predict")
     page.locator(".drawn-answer").wait_for(timeout=60_000)
     page.wait_for_timeout(500)
     return page.screenshot()

@@ -51,7 +51,7 @@ def draw(rows: list[dict], file: Path) -> None:
         left = position * (PICTURE_SIZE + 8)
         sheet.paste(photo, (left, 0))
         sheet.paste(Image.fromarray(hot.astype("uint8")), (left, PICTURE_SIZE + 8))
-    sheet.save(file)
+    sheet.save(file, quality=82)
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ run parts train --config configs/my_data.yaml "${settings[@]}"
 say "Does it look at the defect? On $fresh new photos of each class"
 "$python" "$example/make_parts.py" fresh --each "$fresh" --seed 1
 run parts predict fresh/photos --json --explain --output explained.jsonl
-"$python" "$example/measure_heat.py" fresh explained.jsonl --picture heat.png
+"$python" "$example/measure_heat.py" fresh explained.jsonl --picture heat.jpg
 
 say "What is next"
 echo "cd $project, open the newest runs/*/report/index.html, and start the service with its page:"

@@ -62,7 +62,7 @@ def test_parts_with_defects(isolated: Path) -> None:
     found = [(float(heat[:-1]), float(area[:-1])) for _, n, heat, area in rows if int(n) >= 3]
     assert found
     assert sum(heat for heat, _ in found) > sum(area for _, area in found)
-    assert (project / "heat.png").is_file()
+    assert (project / "heat.jpg").is_file()
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ ANYTHING = "…"
 _ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 # What differs from run to run, the most specific first.
 _VARIABLE = (
-    (re.compile(r"(?:\b(?:https?|sqlite):)?(?<![\w.])(?:/[^\s:'\",;`]+)+/?"), "PATH"),
+    (re.compile(r"(?<![^\s\"'(=:\[])(?:(?:https?|sqlite):)?…?(?:/[^\s:'\",;`]+)+/?"), "PATH"),
     (re.compile(r"\b\d{8}-\d{6}(?:-[0-9a-f]{4})?\b"), "ID"),
     (re.compile(r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{7,64}\b"), "HASH"),
     (re.compile(r"[-+]?\d[\d.,:]*(?:e[-+]?\d+)?"), "N"),

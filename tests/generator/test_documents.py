@@ -213,6 +213,9 @@ def test_output_is_compared_in_kind() -> None:
     assert compare_output(("a 0.5 b", "…/runs/20271122-120216-0c63", "last"), printed) is None
     assert compare_output(("a …", "…"), printed) is None
     assert compare_output(("…", "last"), printed) is None
+    for shown in ("runs/…/report/a.html", "runs/20261122-120216-9c63/report/a.html", "runs/…"):
+        assert compare_output((shown,), "runs/20271122-110216-0c63/report/a.html\n") is None
+    assert compare_output(("sqlite:///…/x/mlflow.db",), "sqlite:////tmp/a/x/mlflow.db") is None
     assert "more output" in compare_output(("a 1 b",), printed)
     assert "no output like 'b …'" in compare_output(("b …", "…"), printed)
     assert "no output like 'last'" in compare_output(("last", "a …", "…"), printed)

@@ -67,7 +67,7 @@ def change_template(isolated: Path, **changes: str | bytes | None) -> dict[str, 
     return present
 
 
-# === What becomes of files ===
+# === 33: what becomes of files ===
 
 
 def test_nothing_to_do(update: Update, project: Path) -> None:
@@ -318,7 +318,7 @@ def test_mode_of_a_file_is_kept(update: Update, project: Path, isolated: Path) -
     assert (project / "tool.sh").stat().st_mode & 0o777 == 0o500
 
 
-# === Where an update may begin ===
+# === 36: where an update may begin ===
 
 
 def test_uncommitted_changes(update: Update, project: Path, isolated: Path) -> None:
@@ -442,7 +442,7 @@ def test_folder_that_cannot_be_written(
     assert read_project(project) == before
 
 
-# === Signals, and several at once ===
+# === 34: signals, and several at once ===
 
 MOMENTS = {signal.SIGKILL: 20, signal.SIGINT: 5}
 
@@ -538,7 +538,7 @@ def test_two_at_once(isolated: Path, project: Path) -> None:
     assert (project / "old.txt").read_text() == "older\n"
 
 
-# === Records, and templates that moved ===
+# === 35 and 37: records, and templates that changed, moved or are gone ===
 
 
 def break_record(project: Path, how: str) -> None:

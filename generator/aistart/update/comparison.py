@@ -1,6 +1,7 @@
 """How a project differs from what its template rendered."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,7 +84,8 @@ def compare(
     }
     contents = _read_objects(project, [record.files[path] for path in edited])
     if any(record.files[path].blob not in contents for path in edited):
-        contents |= {blob_id(entry.content): entry.content for entry in render().values()}
+        with suppress(AistartError):  # the present template may not take the project's answers
+            contents |= {blob_id(entry.content): entry.content for entry in render().values()}
     return [
         _build_difference(path, record.files[path], entry, contents)
         for path, entry in sorted(edited.items())

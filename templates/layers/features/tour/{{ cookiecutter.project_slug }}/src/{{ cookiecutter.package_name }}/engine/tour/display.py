@@ -19,7 +19,7 @@ def show_step(step: Step, count: int) -> str:
     """Return a step with its place and its text."""
     title = f"{step.number} of {count}: {step.title}"
     rule = "=" * min(len(title), _width())
-    return "\n".join(["", *_wrap(title), rule, "", *_render(step.text), ""])
+    return "\n".join(["", *_wrap(title), rule, "", *_render(step.text)])
 
 
 def show_hint(step: Step) -> str:

@@ -1,4 +1,4 @@
-"""End the second worker of ``launch`` without a warning, once the newest run has reached a step.
+"""End the second worker of ``launch`` without a warning, once its run has reached a step.
 
 ``python kill_worker.py PID_OF_LAUNCH STEP``
 """
@@ -11,10 +11,11 @@ import time
 from pathlib import Path
 
 
-def newest_step(runs: Path) -> int:
-    """Return the last step in ``metrics.jsonl`` of the newest run, 0 if there is none yet."""
-    files = sorted(runs.glob("*/metrics.jsonl"))
-    lines = files[-1].read_text().splitlines() if files else []
+def read_step(run: Path) -> int:
+    """Return the last step in ``metrics.jsonl`` of a run, 0 if there is none yet."""
+    file = run / "metrics.jsonl"
+    text = file.read_text() if file.is_file() else ""
+    lines = text.rpartition("\n")[0].splitlines()  # the last one may not be complete
     return json.loads(lines[-1])["step"] if lines else 0
 
 
@@ -34,14 +35,15 @@ def find_children(parent: int) -> list[int]:
 def main() -> None:
     """Wait for the step, then kill."""
     launch, step = int(sys.argv[1]), int(sys.argv[2])
-    before = len(list(Path("runs").glob("*")))
-    while len(list(Path("runs").glob("*"))) == before or newest_step(Path("runs")) < step:
+    before = set(Path("runs").iterdir())
+    while not any(read_step(run) >= step for run in set(Path("runs").iterdir()) - before):
         if not Path(f"/proc/{launch}").exists():
             sys.exit("launch ended before that step.")
-        time.sleep(0.05)
+        time.sleep(0.02)
     victim = find_children(launch)[1]
     os.kill(victim, signal.SIGKILL)
-    print(f"Worker 1, process {victim}, was killed at step {newest_step(Path('runs'))}.")
+    (run,) = set(Path("runs").iterdir()) - before
+    print(f"Worker 1, process {victim}, was killed at step {read_step(run)}.")
 
 
 if __name__ == "__main__":

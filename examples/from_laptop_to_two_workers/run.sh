@@ -36,7 +36,7 @@ run digits launch --workers 2 -- "${settings[@]}"
 resumed="$(newest_run)"
 
 say "What the manifests for Kubernetes say, checked"
-tool="$(dirname "$(find_aistart)")/kubernetes-validate"
+tool="$(command -v kubernetes-validate || echo "$checkout/.venv/bin/kubernetes-validate")"
 if [ -x "$tool" ]; then
     (cd deploy/kubernetes && "$tool" --strict storage.yaml one_gpu.yaml)
 else

@@ -101,6 +101,7 @@ def checked(why: str) -> Entry:
 
 
 FIRST_RUN, LAST_RUN = "$(ls runs | head -1)", "$(ls runs | tail -1)"
+ASK = 'curl -s -H "Content-Type: application/json" -d @row.json http://127.0.0.1:8000/predict'
 COMMIT = "git add --all && git commit --quiet --message 'All of it' && "
 
 # By the command without its comment; `*` at the end stands for anything.
@@ -144,7 +145,9 @@ TABLE: dict[str, Entry] = {
         },
         "PATH",
     ),
-    "evaluate --by COLUMN": typed_as("evaluate --by brightness", "COLUMN"),
+    "evaluate --by COLUMN": typed_as(
+        "evaluate --data.source csv --data.path data/flowers.csv --by camera", "COLUMN"
+    ),
     "predict --explain …": typed_as("predict --explain photos/", "what is predicted"),
     "demo runs compare A B --html compare.html": typed_as(
         f"demo runs compare {FIRST_RUN} {LAST_RUN} --html compare.html", "A and B"
@@ -164,6 +167,11 @@ TABLE: dict[str, Entry] = {
     "demo serve keys add NAME": typed_as("demo serve keys add reader", "NAME"),
     "demo export --distill MODEL --format litert": typed_as(
         "demo export --distill mlp --format litert", "MODEL"
+    ),
+    "demo monitor --logged --monitor.samples=samples": typed_as(
+        f"for n in $(seq 20); do {ASK} >/dev/null; done; sleep 2; "
+        "demo monitor --logged --monitor.samples=samples",
+        "the service has to be asked first",
     ),
     "demo monitor FILE --labels labels.csv": typed_as(
         "demo monitor photos --labels labels.csv", "FILE"
@@ -267,6 +275,9 @@ def _write_flowers(project: Path) -> None:
         for shade, name in ((20, "daisy"), (200, "rose")):
             file = project / f"data/flowers/{name}/{number}.png"
             write_png(file, shade + number)
+    files = sorted((project / "data/flowers").glob("*/*.png"))
+    rows = [[str(file), file.parent.name, f"camera {n % 2}"] for n, file in enumerate(files)]
+    _write_table(project / "data/flowers.csv", ["path", "label", "camera"], rows)
     for number in range(5):
         write_png(project / f"photos/{number}.png", 40 * number)
     row = {"image": b64encode((project / "photos/0.png").read_bytes()).decode()}
@@ -345,6 +356,8 @@ def test_commands_of_documents(
         for command in choose_commands(template, find_commands)
         if group_of(command.document) == group
     ]
+    documents = GROUPS.get(group, (group,))
+    commands.sort(key=lambda command: documents.index(command.document))
     problems = type_all(typed, template, commands)
     typed.stop_server()
     record_property("seconds", typed.seconds)
@@ -386,7 +399,7 @@ def type_one(
         problem = document_checks.check(command.words, typed)
         return f"{command}: {problem}" if problem else None
     if entry.service and not typed.has_server:
-        for needed in ("train", entry.service):
+        for needed in ("train --config configs/smoke.yaml", entry.service):
             start = Command(command.document, command.line, needed, "bash")
             if problem := typed.type(start, **variables):
                 return problem

@@ -7,10 +7,10 @@ source "$example/../common.sh"
 make_project vision-classifier "${1:-parts}"
 
 if [ "$SCALE" = small ]; then
-    each=60 fresh=6 settings=(--data.image_size 32 --train.epochs 20 --data.batch_size 16)
+    each=80 fresh=6
+    settings=(--data.image_size 48 --train.epochs 36 --data.batch_size 16 --train.early_stopping_patience 0)
 else
-    each=250 fresh=50
-    settings=(--data.image_size 64 --model.name resnet --train.epochs 20 --data.batch_size 32)
+    each=250 fresh=50 settings=(--data.image_size 64 --train.epochs 20 --data.batch_size 32)
 fi
 
 say "Rendering $each photos of each class"
@@ -20,7 +20,7 @@ say "A look at the data; it writes configs/my_data.yaml"
 run parts inspect data/photos --force
 
 say "Training"
-run parts train --config configs/my_data.yaml "${settings[@]}"
+run parts train --config configs/my_data.yaml --model.name resnet "${settings[@]}"
 
 say "Does it look at the defect? On $fresh new photos of each class"
 "$python" "$example/make_parts.py" fresh --each "$fresh" --seed 1

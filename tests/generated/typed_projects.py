@@ -31,7 +31,7 @@ HERE = Path(__file__).parent
 PROGRAM = "demo"
 SCRIPTS = ("train", "evaluate", "predict")
 PRELOADED = ("tensorflow", "mlflow", "sklearn.linear_model", "matplotlib.pyplot", "pandas")
-SECONDS = 400  # for a command, on a busy machine
+SECONDS = 900  # for a command, on a busy machine
 # Everything is tried, and nothing is learnt.
 SHORT = {
     "APP__TRAIN__MAX_STEPS": "5",

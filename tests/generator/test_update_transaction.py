@@ -225,12 +225,13 @@ def test_what_is_in_the_way(project: Path, isolated: Path) -> None:
     (project / "full").mkdir()
     (project / "full/mine").touch()
     new = Entry(FILE, b"n")
-    paths = ["out/x", "module/x", "full", "kept.txt/x", ".git/hooks/x", "../x", "fine/x"]
+    paths = ["out/x", "module/x", "full", "kept.txt/x", ".git/hooks/x", "../x", "fine/x", "a.txt"]
     assert find_obstacles(project, [Change(path, None, new) for path in paths]) == {
         "out/x": "out is a symbolic link",
         "module/x": "module is a repository of its own, such as a submodule",
         "full": "a folder with files of yours is there",
         "kept.txt/x": "kept.txt is a file",
+        "a.txt": "a file of yours is there",
         ".git/hooks/x": "no update writes there",
         "../x": "no update writes there",
     }

@@ -172,6 +172,8 @@ def _find_obstacle(project: Path, change: Change, removed: set[str]) -> str | No
         if os.path.lexists(folder / ".git"):
             return f"{parent} is a repository of its own, such as a submodule"
     target = project / path
+    if change.before is None and (target.is_symlink() or target.is_file()):
+        return "a file of yours is there"
     if change.after is not None and target.is_dir() and not target.is_symlink():
         below = (
             Path(folder, name).relative_to(project).as_posix()

@@ -432,6 +432,8 @@ def _go_on(folder: Path, *, abort: bool) -> None:
         if marked := find_marked(transaction):
             click.echo(report.format_open_conflicts(transaction, marked), err=True)
             sys.exit(1)
+        if transaction.is_undone:
+            raise UsageProblem(report.format_undone(transaction))
         transaction.finish()
         _finish(transaction)
 

@@ -157,10 +157,8 @@ def test_groups(update: Update, project: Path, isolated: Path) -> None:
 @pytest.fixture
 def undecided(update: Update, project: Path, isolated: Path) -> Path:
     """The project, in which an update waits for a decision on ``src/data.py``."""
-    write_template(
-        isolated / "template",
-        {**FILES, "src/data.py": edit(TEXT, 3, "three"), "picture.bin": b"\0two", "new.txt": "n\n"},
-    )
+    changed = {"src/data.py": edit(TEXT, 3, "three"), "picture.bin": b"\0two"}
+    write_template(isolated / "template", {**FILES, **changed, "new.txt": "n\n", "old.txt": "2\n"})
     (project / "src/data.py").write_text(edit(TEXT, 3, "my three"))
     (project / "picture.bin").write_bytes(b"\0mine")
     commit(project)
@@ -210,6 +208,15 @@ def test_abort(aistart: Call, update: Update, undecided: Path) -> None:
             f"Error: {undecided}: no update has begun that is not finished."
         )
     update(code=1)  # the same again
+
+
+def test_continue_refuses_what_was_taken_back(aistart: Call, undecided: Path) -> None:
+    run_git(undecided, "checkout", "-q", "--", ".")
+    refused = aistart("update", str(undecided), "--continue")
+    assert refused.exit_code == 2
+    assert refused.output.startswith("Error: the files are as they were before the update (templ")
+    assert "--abort`, and update again.\n" in refused.output
+    assert aistart("update", str(undecided), "--abort").exit_code == 0
 
 
 def test_half_an_update_is_shown_by_status(aistart: Call, undecided: Path) -> None:

@@ -141,6 +141,8 @@ def test_stopped_before_every_step(
         number += 1
         project = isolated / str(number)
         write_tree(project, BEFORE)
+        earlier = project / ".aistart/update/last/earlier"
+        write_tree(project, {".aistart/update/last/earlier": Entry(FILE, b"")})
         with monkeypatch.context() as patch:
             steps = stop_before(patch, number)
             try:
@@ -158,12 +160,62 @@ def test_stopped_before_every_step(
         if way == "back":
             assert present.abort() == []
             assert read_tree(project) == BEFORE
+            assert earlier.exists()
             continue
         if present.stage == "applying":
             present.apply()
         if conflicts:
             present.finish()
         assert read_tree(project) == AFTER
+
+
+@pytest.mark.parametrize("conflicts", [False, True])
+def test_what_the_user_changes_before_it_goes_on_is_kept(
+    project: Path, monkeypatch: pytest.MonkeyPatch, conflicts: bool
+) -> None:
+    def stop(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("aistart.update.transaction._put", stop)
+        with pytest.raises(Killed):
+            Transaction.begin(project, make_plan(conflicts=conflicts)).apply()
+    (project / "a.txt").write_text("since\n")
+    (project / "new").mkdir()
+    (project / "new/link").write_text("mine\n")
+    present = Transaction.find(project)
+    assert present is not None
+    present.apply()
+    assert {path: (project / path).read_text() for path in present.kept} == {
+        ".aistart/update/yours/a.txt": "since\n",
+        ".aistart/update/yours/new/link": "mine\n",
+    }
+    if conflicts:
+        present.finish()
+    assert read_tree(project) == AFTER
+    Transaction.begin(project, make_plan(AFTER, BEFORE)).apply()
+    assert (project / present.kept[0]).exists()
+
+
+def test_changes_that_somebody_takes_back(project: Path) -> None:
+    transaction = Transaction.begin(project, make_plan(conflicts=True))
+    transaction.apply()
+    assert not transaction.is_undone
+    for name in ("was_folder", "link", "run.sh", "was_file/y.txt"):
+        (project / name).unlink()
+    (project / "was_file").rmdir()
+    left = {"a.txt", "kept.txt", ".aistart/answers.toml"}
+    write_tree(project, {name: entry for name, entry in BEFORE.items() if name not in left})
+    assert transaction.is_undone
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"format": 1}'])
+def test_broken_plan(project: Path, content: str) -> None:
+    Transaction.begin(project, make_plan())
+    state = project / ".aistart/update/current"
+    (state / "plan.json").write_text(content)
+    with pytest.raises(AistartError, match=r"copy back what you need, then remove .*current\.$"):
+        Transaction.find(project)
 
 
 class Killed(BaseException):

@@ -156,6 +156,7 @@ def format_open_conflicts(transaction: Transaction, paths: Iterable[str] | None 
             lines.append(f"    {transaction.theirs(conflict.path)}")
     project = transaction.project
     lines += [
+        *_format_kept(transaction.kept),
         "",
         "When that is done:",
         f"  {update_command(project, '--continue')}",
@@ -178,7 +179,7 @@ def format_waiting(transaction: Transaction) -> str:
             f"`{update_command(project, '--continue')}`, or back with "
             f"`{update_command(project, '--abort')}`."
         )
-    paths = ", ".join(conflict.path for conflict in transaction.conflicts[:_SHOWN])
+    paths = ", ".join(escape_unprintable(c.path) for c in transaction.conflicts[:_SHOWN])
     rest = len(transaction.conflicts) - _SHOWN
     more = f" and {rest} more" if rest > 0 else ""
     return (
@@ -199,6 +200,8 @@ def format_no_update(project: Path) -> str:
 def format_finished(transaction: Transaction) -> str:
     """Format what to know after an update: what is new, and where the files before it are."""
     blocks = ["\n".join(transaction.notes)] if transaction.notes else []
+    if transaction.kept:
+        blocks.append("\n".join(_format_kept(transaction.kept)))
     if transaction.changes_files:
         blocks.append(f"The files before the update are in {BACKUP}.")
     return "\n\n".join(blocks)
@@ -210,10 +213,20 @@ def format_aborted(kept: list[str]) -> str:
     Args:
         kept: where files lie that the user had changed since the update began.
     """
-    lines = ["All files are as they were before the update."]
-    if kept:
-        lines += ["What you changed since is kept in:", *(f"  {path}" for path in kept)]
-    return "\n".join(lines)
+    return "\n".join(["All files are as they were before the update.", *_format_kept(kept)])
+
+
+def _format_kept(kept: list[str]) -> list[str]:
+    paths = [f"  {escape_unprintable(path)}" for path in kept]
+    return ["What you changed since is kept in:", *paths] if kept else []
+
+
+def format_undone(transaction: Transaction) -> str:
+    """Return the message for --continue where nothing of the update is left in the files."""
+    return (
+        f"the files are as they were before {transaction.title}: finish with "
+        f"`{update_command(transaction.project, '--abort')}`, and update again."
+    )
 
 
 def format_releases(old: Record, new: Record) -> list[str]:

@@ -10,7 +10,8 @@ Everything lies below ``.aistart/update/`` in the project, which git ignores:
 ``last/``
     The last one that was finished, kept until the next one is.
 ``yours/``
-    What the user changed between an update and its ``abort``. Nothing removes it.
+    What the user changed while an update was interrupted, or before its ``abort``. Nothing removes
+    it.
 
 Each of the first three has ``plan.json``, ``stage``, and folders of files by path: ``new/``,
 ``backup/`` (the project's files before), ``theirs/`` (the template's side of a conflict that has no
@@ -202,10 +203,17 @@ def _nearest_folder(folder: Path) -> Path:
 
 
 class Transaction:
-    """An update that has begun, in ``current/``."""
+    """An update that has begun, in ``current/``.
+
+    Attributes:
+        project: the project's folder.
+        kept: where files lie now that the user changed while the update was interrupted, from the
+            project's folder.
+    """
 
     def __init__(self, project: Path, folder: Path) -> None:
         self.project = project
+        self.kept: list[str] = []
         self._folder = folder
         self._plan: dict[str, Any] = _read_json(folder / "plan.json")
 
@@ -267,7 +275,30 @@ class Transaction:
     @property
     def stage(self) -> Stage:
         """How far it is."""
-        return (self._folder / "stage").read_text(encoding="utf-8").strip()  # type: ignore[return-value]
+        try:
+            return (self._folder / "stage").read_text(encoding="utf-8").strip()  # type: ignore[return-value]
+        except OSError as error:
+            raise _broken_state_error(self._folder / "stage", str(error.strerror)) from None
+
+    @property
+    def is_undone(self) -> bool:
+        """Whether somebody has taken back all changes of files that no conflict is about, as
+        ``git checkout`` does, which leaves new files.
+        """
+        open_paths = {conflict.path for conflict in self.conflicts}
+        changes = [
+            change
+            for change in self._plan["changes"]
+            if change["path"] not in open_paths
+            and change["before"] is not None
+            and not _has_same_content(change["before"], change["after"])
+        ]
+        return bool(changes) and all(
+            _has_same_content(
+                _describe(read_entry(self.project / change["path"])), change["before"]
+            )
+            for change in changes
+        )
 
     def theirs(self, path: str) -> str:
         """Return where the template's file of a conflict lies, from the project's folder."""
@@ -281,6 +312,7 @@ class Transaction:
         """
         self._carry_out_or_undo(self._plan["changes"])
         if self._plan["conflicts"]:
+            self.kept += self._move_yours()
             self._set_stage("undecided")
         else:
             self.finish()
@@ -290,6 +322,7 @@ class Transaction:
         self._carry_out_or_undo(self._plan["record"])
         state = self._folder.parent
         with ignore_signals():
+            self.kept += self._move_yours()
             if (state / "last").exists():
                 (state / "last").rename(state / "replaced")
             self._folder.rename(state / "last")
@@ -311,7 +344,10 @@ class Transaction:
             with ignore_signals():
                 self._carry_out(changes, "backup", wanted="before", expected="after")
                 kept = self._move_yours()
-                self._folder.rename(self._folder.with_name("replaced"))
+                replaced = self._folder.with_name("replaced")
+                if replaced.exists():  # the last update, if ``finish`` was killed in the middle
+                    replaced.rename(self._folder.with_name("last"))
+                self._folder.rename(replaced)
                 sweep(self.project)
         except OSError as error:
             raise AistartError(
@@ -325,8 +361,10 @@ class Transaction:
             with ignore_signals():
                 self._carry_out(changes, "new", wanted="after", expected="before")
         except OSError as error:
-            self.abort()
+            kept = self.abort()
             reason = f"{error.filename}: {error.strerror}; the project is as it was."
+            if kept:
+                reason += f" What you changed since is kept in {', '.join(kept)}."
             raise AistartError(reason) from error
 
     def _carry_out(
@@ -513,14 +551,23 @@ def _remove_empty_tree(folder: Path) -> None:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise AistartError(
-            f"{path}: it cannot be read ({error}); the files before the update are in "
-            f"{path.with_name('backup')}."
-        ) from None
-    if content.get("format") != _FORMAT:
+        is_other = content.get("format") != _FORMAT
+        missing = {"title", "changes", "record", "conflicts", "notes"} - content.keys()
+    except (OSError, ValueError, AttributeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise _broken_state_error(path, str(reason)) from None
+    if is_other and "format" in content:
         raise AistartError(f"{path}: it was written by another version of aistart; use that one.")
+    if is_other or missing:
+        raise _broken_state_error(path, "it is not complete")
     return content
+
+
+def _broken_state_error(path: Path, reason: str) -> AistartError:
+    return AistartError(
+        f"{path}: it cannot be read ({reason}); the files before the update are in "
+        f"{path.with_name('backup')}: copy back what you need, then remove {path.parent}."
+    )
 
 
 def _write_flushed(path: Path, content: bytes) -> None:

@@ -1,5 +1,6 @@
 """``aistart update``, ``add``, ``remove``, ``diff`` and ``status``: the life of a project."""
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -117,7 +118,6 @@ def update(
     from aistart.answers_file import parse_settings
     from aistart.update import report
     from aistart.update.proposal import propose
-    from aistart.update.story import read_base
     from aistart.update.transaction import lock
 
     folder = _find_project(project)
@@ -128,10 +128,9 @@ def update(
             _go_on(folder, abort=abort)
         return
     answers = parse_settings(settings)
-    with _prepare(folder, looks=dry_run or check, allow_dirty=allow_dirty) as is_ready:
-        if not is_ready:
+    with _prepare(folder, base, looks=dry_run or check, allow_dirty=allow_dirty) as record:
+        if record is None:
             return
-        record = read_base(folder, base)
         with _open_template(
             folder, record, template, checkout, trust=trust, remember=trust_always
         ) as source:
@@ -262,9 +261,12 @@ def _find_project(folder: Path | None) -> Path:
 
 
 def _path_in_project(project: Path, path: str) -> str:
-    absolute = Path.cwd() / path
-    if absolute.is_relative_to(project):
-        return absolute.relative_to(project).as_posix()
+    """Return a path that is seen from the current folder, or from the project, as the record has
+    it.
+    """
+    absolute, root = Path(os.path.abspath(path)), Path(os.path.abspath(project))  # noqa: PTH100
+    if absolute.is_relative_to(root):
+        return absolute.relative_to(root).as_posix()
     return path
 
 
@@ -279,28 +281,33 @@ def _check_modes(modes: dict[str, bool], *, diff: bool, others: bool) -> None:
 
 
 @contextmanager
-def _prepare(folder: Path, *, looks: bool, allow_dirty: bool) -> Iterator[bool]:
+def _prepare(
+    folder: Path, base: str | None = None, *, looks: bool, allow_dirty: bool
+) -> "Iterator[Record | None]":
     """Lock a project for an update, finish one that was interrupted, and check that all is ready.
 
     Args:
         folder: the project.
+        base: the commit at which its files were as rendered, if its record does not say that.
         looks: whether nothing will be changed; then nothing is locked, finished or checked.
         allow_dirty: whether uncommitted changes are accepted.
 
     Yields:
-        whether the update may go on; not after another one had to be finished first.
+        the project's record; None after another update had to be finished first.
 
     Raises:
-        UsageProblem: an update waits for decisions, or something is not committed.
+        UsageProblem: an update waits for decisions, the record cannot be used, or something is not
+            committed.
     """
     from aistart.update import report
     from aistart.update.dirty import check_clean
+    from aistart.update.story import read_base
     from aistart.update.transaction import Transaction, lock
 
     if looks:
         if transaction := Transaction.find(folder):
             raise UsageProblem(report.format_waiting(transaction))
-        yield True
+        yield read_base(folder, base)
         return
     with lock(folder):
         transaction = Transaction.find(folder)
@@ -308,9 +315,12 @@ def _prepare(folder: Path, *, looks: bool, allow_dirty: bool) -> Iterator[bool]:
             raise UsageProblem(report.format_waiting(transaction))
         if transaction:
             _go_on(folder, abort=False)
-        else:
-            check_clean(folder, allow_dirty=allow_dirty)
-        yield transaction is None
+            yield None
+            return
+        # Before what is not committed: nobody should commit a record that cannot be used.
+        record = read_base(folder, base)
+        check_clean(folder, allow_dirty=allow_dirty)
+        yield record
 
 
 @contextmanager
@@ -381,15 +391,14 @@ def _change_features(
         trust_always: whether this version of it may run from now on.
     """
     from aistart.update.proposal import propose
-    from aistart.update.story import check_unchanged, read_base
+    from aistart.update.story import check_unchanged
 
     folder = _find_project(project)
     if show_diff and not dry_run:
         raise UsageProblem("--diff: it goes with --dry-run.")
-    with _prepare(folder, looks=dry_run, allow_dirty=allow_dirty) as is_ready:
-        if not is_ready:
+    with _prepare(folder, looks=dry_run, allow_dirty=allow_dirty) as record:
+        if record is None:
             return
-        record = read_base(folder, None)
         with _open_template(folder, record, trust=trust, remember=trust_always) as source:
             names = select(source.template, record.features)
             check_unchanged(folder, record, source)

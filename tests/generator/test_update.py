@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -331,10 +332,10 @@ def test_mode_of_a_file_is_kept(update: Update, project: Path, isolated: Path) -
 def test_uncommitted_changes(update: Update, project: Path, isolated: Path) -> None:
     write_template(isolated / "template", {**FILES, "old.txt": "older\n"})
     (project / "src/model.py").write_text("mine\n")
-    (project / "mine.txt").touch()
+    (project / "mine\n.txt").touch()
     refused = update(code=2)
     assert refused.output.endswith(
-        "Error: not committed: src/model.py, mine.txt. Commit them first, so that git shows the "
+        "Error: not committed: src/model.py, mine\\n.txt. Commit them first, so that git shows the "
         "update alone, or use --allow-dirty.\n"
     )
     assert (project / "old.txt").read_text() == "old\n"
@@ -599,6 +600,22 @@ def test_broken_record(aistart: Call, project: Path, how: str, message: str) -> 
     assert listed.exit_code == (2 if how == "neither" else 0)
 
 
+@pytest.mark.parametrize(
+    ("how", "is_committed"), [("edited", False), ("edited", True), ("truncated", True)]
+)
+def test_broken_record_is_restored_as_it_says(
+    aistart: Call, project: Path, how: str, is_committed: bool
+) -> None:
+    break_record(project, how)
+    if is_committed:
+        commit(project)
+    refused = aistart("update", str(project), "--trust")
+    command = re.search("restore it: git (-C [^;]*?)[;\n]", refused.output)
+    assert command, refused.output
+    run_git(project, *command[1].split())
+    assert aistart("update", str(project), "--trust", "--check").exit_code == 0
+
+
 def test_project_without_pristine_has_its_base_in_git(
     aistart: Call, project: Path, isolated: Path
 ) -> None:
@@ -608,7 +625,7 @@ def test_project_without_pristine_has_its_base_in_git(
     commit(project)
     write_template(isolated / "template", {**FILES, "src/model.py": edit(TEXT, 3, "three")})
     hint = aistart("update", str(project), "--trust")
-    assert "--base REVISION. Its record was first committed in " in hint.output
+    assert "--base REVISION`. Its record was first committed in " in hint.output
     wrong = aistart("update", str(project), "--trust", "--base", "nowhere")
     assert wrong.output.endswith(
         "Error: --base: 'nowhere' is not a commit of the project's repository.\n"
@@ -784,14 +801,22 @@ def test_diff(
     )
     assert aistart("diff", "-C", str(project), "src").output == whole
     monkeypatch.chdir(project / "src")
-    assert aistart("diff", "model.py").output == whole
+    for words in (["model.py"], ["../src/model.py"], [".."], ["-C", "..", "."]):
+        assert whole in aistart("diff", *words).output
+    refused = aistart("diff", "../own.txt")
+    assert refused.exit_code == 2
+    assert refused.output == (
+        "Error: PATH: 'own.txt' is no file or folder that the template rendered.\n"
+    )
     # Without git's objects, the text that nobody has any more is said to be so.
     shutil.rmtree(project / ".git")
     rest = aistart("diff", "model.py").output
     assert "-<a line of the template, whose text is nowhere any more>\n+mine\n line 4\n" in rest
 
 
-def test_status(aistart: Call, project: Path, isolated: Path) -> None:
+def test_status(
+    aistart: Call, project: Path, isolated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     aistart("new", "recommender", "shop", "-y", "-q", "--no-git")
     (isolated / "shop/README.md").write_text("mine\n")
     (isolated / "shop/LICENSE").unlink()
@@ -810,6 +835,10 @@ def test_status(aistart: Call, project: Path, isolated: Path) -> None:
     assert "is broken" in listed["broken"]["problem"]
     text = aistart("status").output
     assert f"shop     recommender  {__version__}    2       none\n" in text
+    shutil.rmtree(project / "src")
+    (project / "src").symlink_to("src")  # a loop
+    monkeypatch.chdir(project)
+    assert "\ndemo     template  0.2.0    2       see " in aistart("status").output
     nothing = aistart("status", str(isolated / "template"))
     assert nothing.exit_code == 2
     assert "there is no project in or directly below" in nothing.output

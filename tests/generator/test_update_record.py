@@ -186,7 +186,7 @@ def test_deleted_record(demo: Path) -> None:
     assert fails(demo, NoPristine) == (
         f"record: {str(demo)!r}, made by aistart 0.2.0, has no .aistart/pristine.xz; restore it "
         "from your repository, or name the commit in it that holds the project as it was made: "
-        "--base REVISION."
+        "`aistart update --base REVISION`."
     )
     assert read_answers_only(demo).features == ("docs",)
     answers.unlink()

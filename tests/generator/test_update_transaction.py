@@ -15,9 +15,8 @@ from aistart.update.transaction import (
     Transaction,
     find_obstacles,
     lock,
-    read_entry,
 )
-from aistart.update.trees import EXECUTABLE, FILE, LINK, Entry
+from aistart.update.trees import EXECUTABLE, FILE, LINK, Entry, read_entry
 
 Tree = dict[str, Entry]
 BEFORE: Tree = {
@@ -276,8 +275,10 @@ def test_what_is_in_the_way(project: Path, isolated: Path) -> None:
     (project / "module/.git").mkdir(parents=True)
     (project / "full").mkdir()
     (project / "full/mine").touch()
+    os.mkfifo(project / "pipe")
     new = Entry(FILE, b"n")
     paths = ["out/x", "module/x", "full", "kept.txt/x", ".git/hooks/x", "../x", "fine/x", "a.txt"]
+    paths.append("pipe")
     assert find_obstacles(project, [Change(path, None, new) for path in paths]) == {
         "out/x": "out is a symbolic link",
         "module/x": "module is a repository of its own, such as a submodule",
@@ -286,6 +287,7 @@ def test_what_is_in_the_way(project: Path, isolated: Path) -> None:
         "a.txt": "a file of yours is there",
         ".git/hooks/x": "no update writes there",
         "../x": "no update writes there",
+        "pipe": "a file of yours is there",
     }
 
 

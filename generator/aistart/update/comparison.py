@@ -5,13 +5,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from aistart.errors import AistartError
+from aistart.errors import AistartError, UsageProblem, format_value
 from aistart.update.differences import count_lines, format_difference
 from aistart.update.fingerprints import Pristine, blob_id, rebuild, to_crlf, to_lf
 from aistart.update.record import Record
 from aistart.update.scratch import run_git
-from aistart.update.transaction import read_entry
-from aistart.update.trees import Entry, Tree
+from aistart.update.trees import Entry, Tree, read_files
 
 _PLACEHOLDER = b"\x01"  # a line of the template that is nowhere any more begins with it
 _UNKNOWN_LINE = b"<a line of the template, whose text is nowhere any more>"
@@ -49,10 +48,15 @@ class FileDifference:
 
 
 def find_edited(project: Path, record: Record) -> dict[str, Entry | None]:
-    """Return the template's files that are not as rendered, as they are now; None: deleted."""
+    """Return the template's files that are not as rendered, as they are now; None: deleted.
+
+    Raises:
+        AistartError: a file cannot be read.
+    """
+    tree = read_files(project, record.files)
     edited = {}
     for path, pristine in record.files.items():
-        entry = read_entry(project / path)
+        entry = tree.get(path)
         if entry is None or not pristine.is_unedited(entry.mode, entry.content):
             edited[path] = entry
     return edited
@@ -75,12 +79,23 @@ def compare(
         record: of it.
         render: returns what the template renders now; called only if it is needed.
         paths: files and folders to compare; default: all.
+
+    Raises:
+        UsageProblem: the template rendered nothing at a path.
+        AistartError: a file cannot be read.
     """
     wanted = [path.rstrip("/") for path in paths]
+
+    def is_wanted(path: str) -> bool:
+        return not wanted or any(_is_at(path, name) for name in wanted)
+
+    for name in wanted:
+        if not any(_is_at(path, name) for path in record.files):
+            raise UsageProblem(
+                f"PATH: {format_value(name)} is no file or folder that the template rendered."
+            )
     edited = {
-        path: entry
-        for path, entry in find_edited(project, record).items()
-        if not wanted or any(path == name or path.startswith(f"{name}/") for name in wanted)
+        path: entry for path, entry in find_edited(project, record).items() if is_wanted(path)
     }
     contents = _read_objects(project, [record.files[path] for path in edited])
     if any(record.files[path].blob not in contents for path in edited):
@@ -90,6 +105,11 @@ def compare(
         _build_difference(path, record.files[path], entry, contents)
         for path, entry in sorted(edited.items())
     ]
+
+
+def _is_at(path: str, name: str) -> bool:
+    """Whether a path is a file or in a folder; ``.`` is the whole project."""
+    return name == "." or path == name or path.startswith(f"{name}/")
 
 
 def _build_difference(

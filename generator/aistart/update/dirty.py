@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from aistart.errors import AistartError, UsageProblem
+from aistart.trust import escape_unprintable
 from aistart.update.scratch import run_git
 
 # Within ``.git``, while a command of git waits for the user.
@@ -39,7 +40,9 @@ def check_clean(project: Path, *, allow_dirty: bool = False) -> None:
     paths = [line[3:] for line in _ask(project, *words).split("\0") if line]
     if paths:
         rest = len(paths) - _SHOWN
-        shown = ", ".join(paths[:_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+        shown = ", ".join(map(escape_unprintable, paths[:_SHOWN])) + (
+            f" and {rest} more" if rest > 0 else ""
+        )
         raise UsageProblem(
             f"not committed: {shown}. Commit them first, so that git shows the update alone, or "
             "use --allow-dirty."

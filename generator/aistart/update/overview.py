@@ -89,6 +89,7 @@ def examine_project(project: Path) -> ProjectStatus:
         return ProjectStatus(str(project), folder, pending=True, problem=error.message)
     try:
         record = read_record(project)
+        edited = find_edited(project, record)
     except AistartError as error:
         return ProjectStatus(str(project), folder, pending=pending, problem=error.message)
     status: dict[str, Any] = {
@@ -98,7 +99,7 @@ def examine_project(project: Path) -> ProjectStatus:
         "version": record.aistart,
         "commit": record.source.commit if record.source else None,
         "features": tuple(record.features),
-        "edited_files": len(find_edited(project, record)),
+        "edited_files": len(edited),
         "pending": pending,
     }
     try:
@@ -144,8 +145,9 @@ def format_statuses(statuses: list[ProjectStatus]) -> str:
 
 def _format_row(status: ProjectStatus) -> tuple[str, str, str, str, str]:
     version = status.commit[:12] if status.commit else status.version
+    place = Path(status.path).resolve().name if status.path in (".", "..") else status.path
     edited = "?" if status.edited_files is None else str(status.edited_files)
-    return (status.path, status.template or "?", version or "?", edited, _format_due(status))
+    return (place, status.template or "?", version or "?", edited, _format_due(status))
 
 
 def _format_due(status: ProjectStatus) -> str:

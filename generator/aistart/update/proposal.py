@@ -12,6 +12,7 @@ from aistart.errors import UsageProblem, unknown_name_error
 from aistart.project import Request
 from aistart.questions import Question, questions
 from aistart.sources import Source
+from aistart.trust import escape_unprintable
 from aistart.update.fingerprints import is_binary
 from aistart.update.merge import merge
 from aistart.update.record import Record, build_record, record_files
@@ -20,7 +21,6 @@ from aistart.update.transaction import (
     OpenConflict,
     Plan,
     find_obstacles,
-    read_entry,
 )
 from aistart.update.trees import (
     Conflict,
@@ -28,6 +28,7 @@ from aistart.update.trees import (
     MergeResult,
     Tree,
     list_files,
+    read_entry,
     read_ours,
     render_tree,
 )
@@ -279,7 +280,8 @@ def find_old_names(
         word = re.compile(rb"(?<![\w-])" + re.escape(os.fsencode(old)) + rb"(?![\w-])")
         paths = [path for path, content in sorted(contents.items()) if word.search(content)]
         if paths:
-            notes.append(f"Files of yours that still say {old!r}: {', '.join(paths)}.")
+            names = ", ".join(map(escape_unprintable, paths))
+            notes.append(f"Files of yours that still say {old!r}: {names}.")
     return notes
 
 

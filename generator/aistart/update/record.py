@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from aistart import __version__
 from aistart.catalog import is_template_path
-from aistart.errors import UsageProblem, format_value
+from aistart.errors import AistartError, UsageProblem, format_value
 from aistart.quoting import quote
 from aistart.shell import join_command
 from aistart.update.fingerprints import SIZE, Fingerprints, Pristine
+from aistart.update.scratch import run_git
 from aistart.update.trees import RECORD_PATHS, Tree
 from aistart.versions import parse_release
 
@@ -32,6 +33,7 @@ ANSWERS, PRISTINE = RECORD_PATHS
 _COMMENT = (
     "# What this project was made from, for `aistart update`: keep it, and change it with that.\n"
 )
+_COPY = "restore it from a copy of the project"
 _FORMAT = 1
 _PRESET = 0  # most of it is fingerprints, which higher presets make no smaller
 _MAX_SIZE = 64_000_000  # bytes, unpacked
@@ -166,18 +168,18 @@ def read_record(project: Path) -> Record:
         raise NoPristine(
             f"record: {str(project)!r}, made by aistart {maker}, has no {PRISTINE}; restore it "
             "from your repository, or name the commit in it that holds the project as it was made: "
-            "--base REVISION."
+            "`aistart update --base REVISION`."
         )
     record = _read_pristine(project)
     if not os.path.lexists(project / ANSWERS):
         raise RecordProblem(
-            f"record: {ANSWERS} was deleted; restore it: {_restore(project, ANSWERS)}"
+            f"record: {ANSWERS} was deleted; {_explain_restoring(project, ANSWERS)}"
         )
     difference = _find_difference(_read_answers(project), _as_table(record))
     if difference:
         raise RecordProblem(
             f"record: {ANSWERS} was edited ({difference}) and no longer says what the project was "
-            f"made from; restore it: {_restore(project, ANSWERS)}; then answer anew with "
+            f"made from; {_explain_restoring(project, ANSWERS)}; then answer anew with "
             "`aistart update --set KEY=VALUE`, and change features with `aistart add` and `remove`."
         )
     return record
@@ -244,11 +246,24 @@ def _reason(error: Exception) -> str:
 
 
 def _broken(project: Path, path: str, reason: str) -> str:
-    return f"record: {path} is broken ({reason}); restore it: {_restore(project, path)}"
+    return f"record: {path} is broken ({reason}); {_explain_restoring(project, path)}"
 
 
-def _restore(project: Path, path: str) -> str:
-    return join_command("git", "-C", str(project), "restore", path)
+def _explain_restoring(project: Path, path: str) -> str:
+    """Return how to get back the last whole version of a file of the record."""
+    try:
+        is_committed = not run_git("status", "--porcelain", "--", path, folder=project)
+        words = ("log", "-2", "--format=%h", "--", PRISTINE)
+        commits = run_git(*words, folder=project).decode().split()
+    except AistartError:  # no repository, or no git
+        return _COPY
+    if is_committed and path == PRISTINE:
+        del commits[:1]
+    if not commits:
+        return _COPY
+    # Every update writes both files, and pristine.xz always becomes another one.
+    source = ["--source", commits[0]] if is_committed else []
+    return f"restore it: {join_command('git', '-C', str(project), 'restore', *source, path)}"
 
 
 def _parse_record(table: Mapping[str, Any], files: Mapping[str, Pristine]) -> Record:

@@ -33,7 +33,7 @@ from typing import Any, Literal
 
 from aistart.errors import AistartError
 from aistart.staging import ignore_signals
-from aistart.update.trees import EXECUTABLE, FILE, LINK, STATE_FOLDER, Entry
+from aistart.update.trees import EXECUTABLE, LINK, STATE_FOLDER, Entry, read_entry
 
 try:
     import fcntl
@@ -93,24 +93,6 @@ class Plan:
     conflicts: list[OpenConflict]
     theirs: dict[str, Entry]
     notes: list[str]
-
-
-def read_entry(path: Path) -> Entry | None:
-    """Read a file or a link; None if there is neither.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    try:
-        mode = path.lstat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    if stat.S_ISLNK(mode):
-        target = os.readlink(path)  # noqa: PTH115 - Path.readlink makes ./x to x
-        return Entry(LINK, os.fsencode(target))
-    if not stat.S_ISREG(mode):
-        return None
-    return Entry(EXECUTABLE if mode & stat.S_IXUSR else FILE, path.read_bytes())
 
 
 @contextmanager
@@ -173,9 +155,9 @@ def _find_obstacle(project: Path, change: Change, removed: set[str]) -> str | No
         if os.path.lexists(folder / ".git"):
             return f"{parent} is a repository of its own, such as a submodule"
     target = project / path
-    if change.before is None and (target.is_symlink() or target.is_file()):
+    if change.before is None and os.path.lexists(target) and not _is_folder(target):
         return "a file of yours is there"
-    if change.after is not None and target.is_dir() and not target.is_symlink():
+    if change.after is not None and _is_folder(target):
         below = (
             Path(folder, name).relative_to(project).as_posix()
             for folder, folders, names in os.walk(target)
@@ -184,6 +166,10 @@ def _find_obstacle(project: Path, change: Change, removed: set[str]) -> str | No
         if any(name not in removed for name in below):
             return "a folder with files of yours is there"
     return None
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
 
 
 def check_permissions(project: Path, changes: Iterable[Change]) -> None:
@@ -395,7 +381,7 @@ class Transaction:
                     return False
                 self._keep(parent)
         target = self.project / path
-        if target.is_dir() and not target.is_symlink():
+        if _is_folder(target):
             if change[wanted] is None:
                 return False
             _remove_empty_tree(target)

@@ -183,6 +183,18 @@ def read_ours(
     return tree
 
 
+def read_files(project: Path, paths: Iterable[str]) -> Tree:
+    """Read the files and links at some paths; what lies behind a link or in another repository is
+    not the project's.
+
+    Raises:
+        AistartError: one cannot be read.
+    """
+    folders = _Folders(project)
+    tree = _read_paths(project, (path for path in paths if folders.find_obstacle(path) is None))
+    return {path: entry for path, entry in tree.items() if not entry.is_opaque}
+
+
 def _with_known_mode(entry: Entry, record: "Record", path: str) -> Entry:
     """Return the entry with its recorded mode: some file systems have no executable bit, and show
     all files as executable.
@@ -277,22 +289,29 @@ def _read_paths(folder: Path, paths: Iterable[str]) -> Tree:
     tree: Tree = {}
     for path in paths:
         try:
-            entry = _read_entry(folder / path)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
+            entry = read_entry(folder / path)
         except OSError as error:
             raise AistartError(f"{path}: it cannot be read: {error.strerror}.") from None
         if entry is not None:
             tree[path] = entry
+        elif os.path.lexists(folder / path / ".git"):
+            tree[path] = Entry(SUBMODULE, b"")
     return tree
 
 
-def _read_entry(path: Path) -> Entry | None:
-    mode = path.lstat().st_mode
+def read_entry(path: Path) -> Entry | None:
+    """Read a file or a link; None if there is neither.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     if stat.S_ISLNK(mode):
         target = os.readlink(path)  # noqa: PTH115 - Path.readlink changes it: ./x becomes x
         return Entry(LINK, os.fsencode(target))
-    if stat.S_ISREG(mode):
-        return Entry(EXECUTABLE if mode & stat.S_IXUSR else FILE, path.read_bytes())
-    is_repository = stat.S_ISDIR(mode) and os.path.lexists(path / ".git")
-    return Entry(SUBMODULE, b"") if is_repository else None
+    if not stat.S_ISREG(mode):
+        return None
+    return Entry(EXECUTABLE if mode & stat.S_IXUSR else FILE, path.read_bytes())

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from aistart.errors import AistartError
+from aistart.update.trees import RECORD_PATHS
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +34,8 @@ _COMMIT_OPTIONS = (
 def first_commit(project: Path, message: str) -> None:
     """Make the folder a git repository and commit its files, except those in its ``.gitignore``.
 
+    The project's record is committed in any case.
+
     Where git is not installed, this prints a note and does nothing.
 
     Args:
@@ -48,6 +51,9 @@ def first_commit(project: Path, message: str) -> None:
     # The user's git template could hold an info/exclude.
     _run_git(project, "init", "--quiet", "--initial-branch=main", "--template=")
     _run_git(project, *_PACK_OPTIONS, *_IGNORE_OPTIONS, "add", "--all")
+    record = [path for path in RECORD_PATHS if (project / path).exists()]
+    if record:  # without it, a clone could not be updated
+        _run_git(project, *_PACK_OPTIONS, "add", "--force", "--", *record)
     commit = (*_COMMIT_OPTIONS, "commit", "--quiet", "--allow-empty", "--message", message)
     if _run_git(project, *commit, check=False).returncode:  # the user may have no identity
         _run_git(project, *_FALLBACK_IDENTITY, *commit)

@@ -126,7 +126,7 @@ def test_what_the_project_itself_ignores_is_not_committed(aistart: Call, isolate
     assert (isolated / "demo" / "secret.pem").is_file()
     write(team / PROJECT / ".gitignore", "*\n")
     assert aistart("new", "./team", "empty", "-y", "--trust").exit_code == 0
-    assert git(isolated / "empty", "ls-files") == ""
+    assert git(isolated / "empty", "ls-files").splitlines() == [*RECORD_PATHS]
     assert git(isolated / "empty", "rev-list", "--count", "HEAD") == "1"
 
 

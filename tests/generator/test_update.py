@@ -107,23 +107,25 @@ def test_groups(update: Update, project: Path, isolated: Path) -> None:
             "src/model.py": edit(TEXT, 3, "three"),
             "src/data.py": edit(TEXT, 3, "three"),
             "new.txt": "new\n",
+            "picture.bin": b"\0two",
         },
     )
     (project / "src/model.py").write_text(edit(TEXT, 15, "mine"))
     (project / "src/data.py").write_text(edit(TEXT, 3, "my three"))
     (project / "tool.sh").write_text("#!/bin/sh\necho mine\n")
+    (project / "picture.bin").unlink()
     (project / "own.py").write_text("mine = 1\n")
     commit(project)
     before = read_project(project)
     looked = update("--dry-run")
     assert looked.output.partition("Jinja")[2].partition("\n")[2] == (
         f"template {__version__}\n\n"
-        "1 updated, 1 merged, 1 new, 1 removed, 1 kept, 1 conflict.\n\n"
+        "1 updated, 1 merged, 1 new, 1 removed, 2 kept, 1 conflict.\n\n"
         "Updated (1):\n  README.md\n\n"
         "Merged with your edits (1):\n  src/model.py\n\n"
         "New (1):\n  new.txt\n\n"
         "Removed (1):\n  old.txt\n\n"
-        "Kept as yours (1):\n  tool.sh\n\n"
+        "Kept as yours (2):\n  picture.bin\n    you deleted it\n  tool.sh\n\n"
         "Conflicts (1):\n  src/data.py\n"
         "    both changed the same lines: search for '<<<<<<< yours'\n"
     )
@@ -320,8 +322,19 @@ def test_nothing_of_the_users_is_lost(
 def test_mode_of_a_file_is_kept(update: Update, project: Path, isolated: Path) -> None:
     (project / "README.md").chmod(0o640)
     (project / "tool.sh").chmod(0o500)
-    write_template(isolated / "template", {**FILES, "README.md": "# 2\n", "tool.sh*": "#!/bin/a\n"})
+    (project / "src/mine.py").touch(0o600)
+    changed = {
+        "README.md": "# 2\n",
+        "tool.sh*": "#!/bin/a\n",
+        "lib/model.py": TEXT,
+        "lib/data.py": TEXT,
+    }
+    files = {**FILES, **changed}
+    del files["src/model.py"], files["src/data.py"]
+    write_template(isolated / "template", files)
+    commit(project)
     update()
+    assert (project / "lib/mine.py").stat().st_mode & 0o777 == 0o600
     assert (project / "README.md").stat().st_mode & 0o777 == 0o640
     assert (project / "tool.sh").stat().st_mode & 0o777 == 0o500
 

@@ -289,8 +289,9 @@ def _remove_obstacles(
     project: Path, ours: Tree, result: MergeResult
 ) -> tuple[list[Change], MergeResult]:
     """Return the changes that can be made; the others become conflicts."""
+    origins = {new: old for old, new in result.moves.items()}
     changes = [
-        Change(path, ours.get(path), result.tree.get(path))
+        Change(path, ours.get(path), result.tree.get(path), origins.get(path))
         for path in sorted({*ours, *result.tree})
         if ours.get(path) != result.tree.get(path)
     ]

@@ -102,7 +102,8 @@ def format_groups(proposal: Proposal, *, with_conflicts: bool = True) -> list[st
     blocks = [wrap(f"{', '.join(counts) or 'No file changes; only the record does'}.")]
     for title, paths in groups.items():
         if paths:
-            lines = _describe_paths(paths, origins)
+            deleted = set(result.kept) - result.tree.keys()
+            lines = _describe_paths(paths, origins, deleted)
             blocks.append("\n".join([f"{title} ({len(paths)}):", *lines]))
     if with_conflicts and result.conflicts:
         lines = [_describe_conflict(c.path, c.message) for c in result.conflicts]
@@ -110,8 +111,14 @@ def format_groups(proposal: Proposal, *, with_conflicts: bool = True) -> list[st
     return blocks
 
 
-def _describe_paths(paths: list[str], origins: dict[str, str]) -> list[str]:
-    """Return a line for each path; files that moved with their folder share the folder's line."""
+def _describe_paths(paths: list[str], origins: dict[str, str], deleted: set[str]) -> list[str]:
+    """Return a line for each path; files that moved with their folder share the folder's line.
+
+    Args:
+        paths: of files.
+        origins: where they were, of those that moved.
+        deleted: those that the user deleted.
+    """
     moved = {path: _strip_common_end(origins.get(path, path), path) for path in paths}
     counts = Counter(moved.values())
     lines = []
@@ -123,7 +130,7 @@ def _describe_paths(paths: list[str], origins: dict[str, str]) -> list[str]:
             origin = origins.get(path, path)
         line = f"  {escape_unprintable(path)}"
         was = "" if origin == path else f"\n    was {escape_unprintable(origin)}"
-        lines.append(line + was)
+        lines.append(line + was + ("\n    you deleted it" if path in deleted else ""))
     return list(dict.fromkeys(lines))
 
 

@@ -50,11 +50,19 @@ Stage = Literal["applying", "undecided", "aborting"]
 
 @dataclass(frozen=True)
 class Change:
-    """One path before and after; None: there is no file."""
+    """One path before and after; None: there is no file.
+
+    Attributes:
+        path: in the project.
+        before: as it is.
+        after: as it will be.
+        origin: where a file was that moves to the path, whose permissions it keeps.
+    """
 
     path: str
     before: Entry | None
     after: Entry | None
+    origin: str | None = None
 
 
 @dataclass(frozen=True)
@@ -435,14 +443,13 @@ def _write_down(project: Path, folder: Path, plan: Plan) -> None:
         present = read_entry(project / change.path)
         if not _has_same_content(_describe(present), _describe(change.before)):
             raise AistartError(f"{change.path}: it changed while it was read; run it again.")
-        permissions = None
+        permissions = _read_permissions(project / change.path)
         if change.before is not None:
-            permissions = stat.S_IMODE((project / change.path).lstat().st_mode)
             files.append(_store(folder / "backup" / change.path, change.before, permissions))
         if change.after is not None:
-            is_link = change.before is not None and change.before.mode == LINK
-            kept = None if permissions is None or is_link else permissions
-            files.append(_store(folder / "new" / change.path, change.after, kept))
+            if change.origin is not None:
+                permissions = _read_permissions(project / change.origin)
+            files.append(_store(folder / "new" / change.path, change.after, permissions))
     files += [_store(folder / "theirs" / path, entry) for path, entry in plan.theirs.items()]
     content = {
         "format": _FORMAT,
@@ -457,6 +464,13 @@ def _write_down(project: Path, folder: Path, plan: Plan) -> None:
         files.append(folder / name)
     folders = {parent for file in files for parent in file.parents if parent.is_relative_to(folder)}
     _flush([*files, *folders])
+
+
+def _read_permissions(path: Path) -> int | None:
+    """Return the permissions of a file; None if there is none, or a link, which has no own ones."""
+    if path.is_symlink() or not path.is_file():
+        return None
+    return stat.S_IMODE(path.stat().st_mode)
 
 
 def _store(file: Path, entry: Entry, permissions: int | None = None) -> Path:

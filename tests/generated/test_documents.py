@@ -148,7 +148,6 @@ TABLE: dict[str, Entry] = {
     "evaluate --by COLUMN": typed_as(
         "evaluate --data.source csv --data.path data/flowers.csv --by camera", "COLUMN"
     ),
-    "predict --explain …": typed_as("predict --explain photos/", "what is predicted"),
     "demo runs compare A B --html compare.html": typed_as(
         f"demo runs compare {FIRST_RUN} {LAST_RUN} --html compare.html", "A and B"
     ),
@@ -440,7 +439,7 @@ def check_span(span: Command, typed: TypedProject) -> str | None:
 def test_commands_of_the_repository_in_a_project(tmp_path: Path, socket: Path) -> None:
     """README.md of this repository shows commands of a project ``my-app`` or ``my-classifier``."""
     typed = TypedProject(render("vision-classifier", tmp_path), socket)
-    (typed.project / "configs/photos.yaml").touch()  # as `inspect` would write it
+    (typed.project / "configs/my_data.yaml").touch()  # as `inspect` would write it
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     text = re.sub("my-(?:app|classifier)", PROGRAM, text).replace("my_app", PROGRAM)
     commands = [

@@ -330,7 +330,7 @@ def run_scenarios(seeds: Iterable[int]) -> tuple[list[str], int]:
     with (
         tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as root,
         patch("tempfile.tempdir", root),
-        patch("aistart.update.transaction._flush", list),
+        patch("aistart.update.transaction.flush", list),
     ):
         for seed in seeds:
             place = Path(root, str(seed))

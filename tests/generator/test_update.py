@@ -519,11 +519,11 @@ def test_interrupted_update_goes_on_or_back(aistart: Call, isolated: Path, proje
     before = read_project(project)
     stops = (
         "import sys\nfrom pathlib import Path\nimport os, signal\n"
-        "from aistart.update import transaction\nput = transaction._put\n"
+        "from aistart.update import transaction\nput = transaction.put\n"
         "def stop(file, target, mode, folder):\n"
         "    if target.name == 'b.txt':\n        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    put(file, target, mode, folder)\n"
-        "transaction._put = stop\nfrom aistart.cli import main\nmain()\n"
+        "transaction.put = stop\nfrom aistart.cli import main\nmain()\n"
     )
     command = [sys.executable, "-c", stops, "update", str(project), "--trust"]
     for way in ("--abort", "--continue", ""):

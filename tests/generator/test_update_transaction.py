@@ -8,14 +8,8 @@ from pathlib import Path
 import pytest
 
 from aistart.errors import AistartError
-from aistart.update.transaction import (
-    Change,
-    OpenConflict,
-    Plan,
-    Transaction,
-    find_obstacles,
-    lock,
-)
+from aistart.update.plan import Change, OpenConflict, Plan, find_obstacles
+from aistart.update.transaction import Transaction, lock
 from aistart.update.trees import EXECUTABLE, FILE, LINK, Entry, read_entry
 
 Tree = dict[str, Entry]
@@ -134,7 +128,7 @@ def test_stopped_before_every_step(
     isolated: Path, monkeypatch: pytest.MonkeyPatch, conflicts: bool, way: str
 ) -> None:
     """Whatever the step before which the program dies, the next one goes on or back."""
-    monkeypatch.setattr("aistart.update.transaction._flush", lambda paths: list(paths))
+    monkeypatch.setattr("aistart.update.transaction.flush", lambda paths: list(paths))
     number = 0
     while True:
         number += 1
@@ -176,7 +170,7 @@ def test_what_the_user_changes_before_it_goes_on_is_kept(
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("aistart.update.transaction._put", stop)
+        patch.setattr("aistart.update.transaction.put", stop)
         with pytest.raises(Killed):
             Transaction.begin(project, make_plan(conflicts=conflicts)).apply()
     (project / "a.txt").write_text("since\n")

@@ -15,13 +15,8 @@ from aistart.sources import Source
 from aistart.trust import escape_unprintable
 from aistart.update.fingerprints import is_binary
 from aistart.update.merge import merge
+from aistart.update.plan import Change, OpenConflict, Plan, find_obstacles
 from aistart.update.record import Record, build_record, record_files
-from aistart.update.transaction import (
-    Change,
-    OpenConflict,
-    Plan,
-    find_obstacles,
-)
 from aistart.update.trees import (
     Conflict,
     Entry,

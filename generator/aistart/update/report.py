@@ -9,9 +9,10 @@ from aistart.shell import join_command
 from aistart.trust import escape_unprintable
 from aistart.update.changelog import find_releases
 from aistart.update.differences import format_difference
+from aistart.update.plan import OpenConflict
 from aistart.update.proposal import Proposal
 from aistart.update.record import Record
-from aistart.update.transaction import BACKUP, OpenConflict, Transaction
+from aistart.update.transaction import BACKUP, Transaction
 
 _SHOWN = 5  # names in a message of one line
 _MIN_OF_FOLDER = 3  # files of a folder that moved, from which on only the folder is listed

@@ -6,11 +6,12 @@ from pathlib import Path
 from aistart.errors import AistartError, UsageProblem
 from aistart.sources import Source
 from aistart.update.merge import MARKERS
+from aistart.update.plan import check_permissions
 from aistart.update.proposal import Proposal, find_due_files, make_request
 from aistart.update.record import NoPristine, Record, read_answers_only, read_record
 from aistart.update.report import describe_step, format_notes
 from aistart.update.scratch import run_git
-from aistart.update.transaction import Transaction, check_permissions
+from aistart.update.transaction import Transaction
 from aistart.update.trees import RECORD_PATHS, Entry, Tree, render_tree
 
 

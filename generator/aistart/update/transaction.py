@@ -18,22 +18,30 @@ Each of the first three has ``plan.json``, ``stage``, and folders of files by pa
 markers) and ``yours/``.
 """
 
-import errno
 import hashlib
 import json
 import os
 import shutil
-import stat
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 from aistart.errors import AistartError
 from aistart.staging import ignore_signals
-from aistart.update.trees import EXECUTABLE, LINK, STATE_FOLDER, Entry, read_entry
+from aistart.update.disk import (
+    find_free_path,
+    find_nearest_folder,
+    flush,
+    is_folder,
+    put,
+    read_permissions,
+    remove_empty_folders,
+    store,
+    write_flushed,
+)
+from aistart.update.plan import Change, OpenConflict, Plan
+from aistart.update.trees import LINK, STATE_FOLDER, Entry, read_entry
 
 try:
     import fcntl
@@ -43,64 +51,8 @@ except ImportError:  # Windows
 _RECORD_FOLDER = ".aistart"
 BACKUP = f"{STATE_FOLDER}/last/backup"  # of the last update, from the project's folder
 _FORMAT = 1
-_FLUSHING_THREADS = 32  # the file system commits what waits together at once
 
 Stage = Literal["applying", "undecided", "aborting"]
-
-
-@dataclass(frozen=True)
-class Change:
-    """One path before and after; None: there is no file.
-
-    Attributes:
-        path: in the project.
-        before: as it is.
-        after: as it will be.
-        origin: where a file was that moves to the path, whose permissions it keeps.
-    """
-
-    path: str
-    before: Entry | None
-    after: Entry | None
-    origin: str | None = None
-
-
-@dataclass(frozen=True)
-class OpenConflict:
-    """A path that a person has to decide on.
-
-    Attributes:
-        path: in the project.
-        message: what both sides did.
-        has_markers: whether the file has git's conflict markers.
-        theirs: whether the template's file lies in the state folder.
-    """
-
-    path: str
-    message: str
-    has_markers: bool = False
-    theirs: bool = False
-
-
-@dataclass(frozen=True)
-class Plan:
-    """An update as it is written down before it begins.
-
-    Attributes:
-        title: what it does, for messages.
-        changes: of the project's files.
-        record: changes of the project's record, applied when no conflict is open.
-        conflicts: what a person has to decide on.
-        theirs: the template's files of conflicts without markers, by path.
-        notes: lines to show when it is finished.
-    """
-
-    title: str
-    changes: list[Change]
-    record: list[Change]
-    conflicts: list[OpenConflict]
-    theirs: dict[str, Entry]
-    notes: list[str]
 
 
 @contextmanager
@@ -134,68 +86,6 @@ def sweep(project: Path) -> None:
         shutil.rmtree(project / STATE_FOLDER / name, ignore_errors=True)
 
 
-def find_obstacles(project: Path, changes: Iterable[Change]) -> dict[str, str]:
-    """Return why some changes cannot be made, by path.
-
-    Args:
-        project: the project's folder.
-        changes: those that are planned.
-    """
-    changes = list(changes)
-    removed = {change.path for change in changes if change.after is None}
-    obstacles = {}
-    for change in changes:
-        if reason := _find_obstacle(project, change, removed):
-            obstacles[change.path] = reason
-    return obstacles
-
-
-def _find_obstacle(project: Path, change: Change, removed: set[str]) -> str | None:
-    path = PurePosixPath(change.path)
-    if ".git" in path.parts or path.is_absolute() or ".." in path.parts:
-        return "no update writes there"
-    for parent in [*path.parents][-2::-1]:
-        folder = project / parent
-        if folder.is_symlink() and str(parent) not in removed:
-            return f"{parent} is a symbolic link"
-        if folder.is_file() and str(parent) not in removed:
-            return f"{parent} is a file"
-        if os.path.lexists(folder / ".git"):
-            return f"{parent} is a repository of its own, such as a submodule"
-    target = project / path
-    if change.before is None and os.path.lexists(target) and not _is_folder(target):
-        return "a file of yours is there"
-    if change.after is not None and _is_folder(target):
-        below = (
-            Path(folder, name).relative_to(project).as_posix()
-            for folder, folders, names in os.walk(target)
-            for name in [*names, *(name for name in folders if Path(folder, name).is_symlink())]
-        )
-        if any(name not in removed for name in below):
-            return "a folder with files of yours is there"
-    return None
-
-
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
-
-
-def check_permissions(project: Path, changes: Iterable[Change]) -> None:
-    """Check that the folders of all changes can be written.
-
-    Raises:
-        AistartError: one cannot.
-    """
-    folders = {(project / change.path).parent for change in changes}
-    for folder in sorted({_nearest_folder(folder) for folder in folders} | {project}):
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise AistartError(f"{folder}: the folder cannot be written; nothing was changed.")
-
-
-def _nearest_folder(folder: Path) -> Path:
-    return next(path for path in (folder, *folder.parents) if path.is_dir())
-
-
 class Transaction:
     """An update that has begun, in ``current/``.
 
@@ -227,7 +117,7 @@ class Transaction:
             preparing.mkdir()
             _write_down(project, preparing, plan)
             preparing.rename(current)
-            _flush([state, project / _RECORD_FOLDER])
+            flush([state, project / _RECORD_FOLDER])
         except OSError as error:
             reason = f"{error.filename or project}: {error.strerror}; nothing was changed."
             raise AistartError(reason) from error
@@ -320,7 +210,7 @@ class Transaction:
             if (state / "last").exists():
                 (state / "last").rename(state / "replaced")
             self._folder.rename(state / "last")
-            _flush([state])
+            flush([state])
             shutil.rmtree(state / "replaced", ignore_errors=True)
 
     def abort(self) -> list[str]:
@@ -376,8 +266,8 @@ class Transaction:
         for change in writes:
             file = self._folder / source / change["path"]
             if file.exists() and self._make_way(change, wanted, expected):
-                _put(file, self.project / change["path"], change[wanted]["mode"], self._folder)
-        _flush({_nearest_folder((self.project / change["path"]).parent) for change in changes})
+                put(file, self.project / change["path"], change[wanted]["mode"], self._folder)
+        flush({find_nearest_folder((self.project / change["path"]).parent) for change in changes})
 
     def _make_way(self, change: dict[str, Any], wanted: str, expected: str) -> bool:
         """Move what the user changed meanwhile away, and return whether there is work left."""
@@ -389,10 +279,10 @@ class Transaction:
                     return False
                 self._keep(parent)
         target = self.project / path
-        if _is_folder(target):
+        if is_folder(target):
             if change[wanted] is None:
                 return False
-            _remove_empty_tree(target)
+            remove_empty_folders(target)
             if target.exists():
                 self._keep(path)
             return True
@@ -405,7 +295,7 @@ class Transaction:
         return True
 
     def _keep(self, path: PurePosixPath) -> None:
-        kept = _free_path(self._folder / "yours" / path)
+        kept = find_free_path(self._folder / "yours" / path)
         kept.parent.mkdir(parents=True, exist_ok=True)
         shutil.move(self.project / path, kept)
 
@@ -413,7 +303,7 @@ class Transaction:
         """Move what the user changed out of the folder that is removed, and return its paths."""
         yours, kept = self._folder / "yours", []
         for file in [path for path in yours.rglob("*") if path.is_symlink() or path.is_file()]:
-            target = _free_path(self._folder.parent / "yours" / file.relative_to(yours))
+            target = find_free_path(self._folder.parent / "yours" / file.relative_to(yours))
             target.parent.mkdir(parents=True, exist_ok=True)
             file.rename(target)
             kept.append(target.relative_to(self.project).as_posix())
@@ -432,9 +322,9 @@ class Transaction:
                 return
 
     def _set_stage(self, stage: Stage) -> None:
-        _write_flushed(self._folder / "stage.new", stage.encode())
+        write_flushed(self._folder / "stage.new", stage.encode())
         (self._folder / "stage.new").replace(self._folder / "stage")
-        _flush([self._folder])
+        flush([self._folder])
 
 
 def _write_down(project: Path, folder: Path, plan: Plan) -> None:
@@ -443,14 +333,14 @@ def _write_down(project: Path, folder: Path, plan: Plan) -> None:
         present = read_entry(project / change.path)
         if not _has_same_content(_describe(present), _describe(change.before)):
             raise AistartError(f"{change.path}: it changed while it was read; run it again.")
-        permissions = _read_permissions(project / change.path)
+        permissions = read_permissions(project / change.path)
         if change.before is not None:
-            files.append(_store(folder / "backup" / change.path, change.before, permissions))
+            files.append(store(folder / "backup" / change.path, change.before, permissions))
         if change.after is not None:
             if change.origin is not None:
-                permissions = _read_permissions(project / change.origin)
-            files.append(_store(folder / "new" / change.path, change.after, permissions))
-    files += [_store(folder / "theirs" / path, entry) for path, entry in plan.theirs.items()]
+                permissions = read_permissions(project / change.origin)
+            files.append(store(folder / "new" / change.path, change.after, permissions))
+    files += [store(folder / "theirs" / path, entry) for path, entry in plan.theirs.items()]
     content = {
         "format": _FORMAT,
         "title": plan.title,
@@ -463,55 +353,7 @@ def _write_down(project: Path, folder: Path, plan: Plan) -> None:
         (folder / name).write_text(text, encoding="utf-8")
         files.append(folder / name)
     folders = {parent for file in files for parent in file.parents if parent.is_relative_to(folder)}
-    _flush([*files, *folders])
-
-
-def _read_permissions(path: Path) -> int | None:
-    """Return the permissions of a file; None if there is none, or a link, which has no own ones."""
-    if path.is_symlink() or not path.is_file():
-        return None
-    return stat.S_IMODE(path.stat().st_mode)
-
-
-def _store(file: Path, entry: Entry, permissions: int | None = None) -> Path:
-    """Write an entry to a file of the state folder; a link as a file that holds its target.
-
-    Args:
-        file: where to.
-        entry: what.
-        permissions: those of the file that it replaces or saves; default: those of a new file.
-    """
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_bytes(entry.content)
-    if entry.mode != LINK:
-        present = stat.S_IMODE(file.stat().st_mode) if permissions is None else permissions
-        executable = (present & 0o444) >> 2  # whoever may read it may run it
-        is_executable = bool(present & 0o111)
-        if is_executable != (entry.mode == EXECUTABLE):
-            present = present | executable if not is_executable else present & ~0o111
-        file.chmod(present)
-    return file
-
-
-def _put(file: Path, target: Path, mode: str, folder: Path) -> None:
-    """Move a file of the state folder to its place in one step, also across file systems."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if mode == LINK:
-        link = folder / "link.new"
-        link.unlink(missing_ok=True)
-        link.symlink_to(os.fsdecode(file.read_bytes()))
-        link.replace(target)
-        file.unlink()
-        return
-    try:
-        file.replace(target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        beside = target.with_name(f"{target.name}.aistart-new")
-        shutil.copy2(file, beside)
-        beside.replace(target)
-        file.unlink()
+    flush([*files, *folders])
 
 
 def _describe(entry: Entry | None) -> dict[str, str] | None:
@@ -531,21 +373,6 @@ def _has_same_content(one: dict[str, str] | None, other: dict[str, str] | None) 
 def _describe_change(change: Change) -> dict[str, Any]:
     before, after = _describe(change.before), _describe(change.after)
     return {"path": change.path, "before": before, "after": after}
-
-
-def _free_path(path: Path) -> Path:
-    """Return the path, or a numbered one beside it if something is there."""
-    number, free = 1, path
-    while os.path.lexists(free):
-        number += 1
-        free = path.with_name(f"{path.name}.{number}")
-    return free
-
-
-def _remove_empty_tree(folder: Path) -> None:
-    for current, _, _ in os.walk(folder, topdown=False):
-        with suppress(OSError):  # it is not empty
-            Path(current).rmdir()
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -568,25 +395,3 @@ def _broken_state_error(path: Path, reason: str) -> AistartError:
         f"{path}: it cannot be read ({reason}); the files before the update are in "
         f"{path.with_name('backup')}: copy back what you need, then remove {path.parent}."
     )
-
-
-def _write_flushed(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush(paths: Iterable[Path]) -> None:
-    """Have files and folders on the disk, not only in memory, when this returns."""
-
-    def flush(path: Path) -> None:
-        with suppress(OSError):  # some file systems cannot flush folders
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-
-    with ThreadPoolExecutor(_FLUSHING_THREADS) as pool:
-        list(pool.map(flush, paths))

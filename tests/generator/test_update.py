@@ -339,6 +339,21 @@ def test_mode_of_a_file_is_kept(update: Update, project: Path, isolated: Path) -
     assert (project / "tool.sh").stat().st_mode & 0o777 == 0o500
 
 
+def test_ignored_files_of_a_folder_that_moves(aistart: Call, isolated: Path) -> None:
+    package = "src/{{ cookiecutter.project_slug }}"
+    write_template(isolated / "template", {f"{package}/model.py": TEXT, ".gitignore": "*.env\n"})
+    assert aistart("new", "./template", "demo", "-y", "--trust", "-q").exit_code == 0
+    project = isolated / "demo"
+    write_files(project, {"src/demo/a.env": "a\n", "src/demo/deep/b.env": "b\n"})
+    done = aistart("update", "demo", "--trust", "--set", "project_slug=shop")
+    assert (
+        "Not moved, as git ignores it: src/demo/a.env and 1 more; move what you need to\n"
+        "  src/shop.\n"
+    ) in done.output
+    assert (project / "src/shop/model.py").exists()
+    assert (project / "src/demo/deep/b.env").read_text() == "b\n"
+
+
 # === 36: where an update may begin ===
 
 

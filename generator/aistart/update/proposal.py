@@ -13,8 +13,10 @@ from aistart.project import Request
 from aistart.questions import Question, questions
 from aistart.sources import Source
 from aistart.trust import escape_unprintable
+from aistart.update.disk import is_folder
 from aistart.update.fingerprints import is_binary
 from aistart.update.merge import merge
+from aistart.update.moves import find_moves, list_parents
 from aistart.update.plan import Change, OpenConflict, Plan, find_obstacles
 from aistart.update.record import Record, build_record, record_files
 from aistart.update.trees import (
@@ -26,6 +28,7 @@ from aistart.update.trees import (
     read_entry,
     read_ours,
     render_tree,
+    walk_files,
 )
 
 # What a merge leaves as it is although the template changed it.
@@ -128,6 +131,7 @@ def propose(
     result = merge(record, ours, theirs, moves)
     changes, result = _remove_obstacles(project, ours, result)
     notes += find_old_names(project, moves, ours, result, theirs)
+    notes += find_left_behind(project, find_moves(record.files, theirs, moves), ours)
     folder = template.folder_key or ""
     if folder in record.answers and record.answers[folder] != answers.get(folder):
         notes.append(f"The project's own folder keeps its name, {project.name}.")
@@ -277,6 +281,32 @@ def find_old_names(
         if paths:
             names = ", ".join(map(escape_unprintable, paths))
             notes.append(f"Files of yours that still say {old!r}: {names}.")
+    return notes
+
+
+def find_left_behind(project: Path, folders: Mapping[str, str], ours: Tree) -> list[str]:
+    """Return notes on folders that move and leave files behind: those that git ignores.
+
+    Args:
+        project: its folder.
+        folders: new paths of folders by old ones.
+        ours: the files that take part in the update.
+    """
+    notes = []
+    for old, new in folders.items():
+        if not is_folder(project / old) or not folders.keys().isdisjoint(list_parents(old)):
+            continue
+        paths = sorted(
+            path
+            for path in (f"{old}/{name}" for name in walk_files(project / old))
+            if path not in ours and "__pycache__" not in path.split("/")
+        )
+        if paths:
+            rest = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+            notes.append(
+                f"Not moved, as git ignores it: {escape_unprintable(paths[0])}{rest}; move what "
+                f"you need to {escape_unprintable(new)}."
+            )
     return notes
 
 

@@ -41,7 +41,7 @@ from aistart.update.disk import (
     write_flushed,
 )
 from aistart.update.plan import Change, OpenConflict, Plan
-from aistart.update.trees import LINK, STATE_FOLDER, Entry, read_entry
+from aistart.update.trees import LINK, STATE_FOLDER, Entry, read_entry, read_files
 
 try:
     import fcntl
@@ -177,10 +177,9 @@ class Transaction:
             and change["before"] is not None
             and not _has_same_content(change["before"], change["after"])
         ]
+        present = read_files(self.project, (change["path"] for change in changes))
         return bool(changes) and all(
-            _has_same_content(
-                _describe(read_entry(self.project / change["path"])), change["before"]
-            )
+            _has_same_content(_describe(present.get(change["path"])), change["before"])
             for change in changes
         )
 

@@ -128,7 +128,7 @@ def read_pristine(project: Path, *, has_hooks: bool) -> Tree:
         with suppress(AistartError):  # without git, all files count
             tree = _read_paths(project, list_files(project))
             return {path: entry for path, entry in tree.items() if not entry.is_opaque}
-    return _read_paths(project, _walk(project))
+    return _read_paths(project, walk_files(project))
 
 
 def read_ours(
@@ -254,10 +254,10 @@ class _Folders:
         folder = self._project / path
         if folder.is_symlink() or not folder.is_dir():
             return False
-        return any(f"{path}/{name}" not in known for name in _walk(folder))
+        return any(f"{path}/{name}" not in known for name in walk_files(folder))
 
 
-def _walk(folder: Path) -> Iterator[str]:
+def walk_files(folder: Path) -> Iterator[str]:
     """Yield the paths of all files and links, except those of ``.git`` and of the record."""
     for root, folders, files in os.walk(folder):
         prefix = Path(root).relative_to(folder).as_posix()

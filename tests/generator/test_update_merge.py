@@ -157,6 +157,8 @@ def test_file_of_the_users_where_the_template_brings_one() -> None:
     result = run({}, {"a": lines("mine", 1)}, {"a": lines("new", 1)})
     marked = lines("<<<<<<< yours", "mine", "=======", "new", ">>>>>>> template", 1)
     expect(result, {"a": marked}, ("a", "content"))
+    message = "the template now has this file, too: search for '<<<<<<< yours'"
+    assert result.conflicts[0].message == message
     expect(run({}, {"a": TEXT}, {"a": TEXT}), {"a": TEXT})
     result = run({}, {"a": b"\0mine"}, {"a": b"\0new"})
     expect(result, {"a": b"\0mine"}, ("a", "binary"))

@@ -158,7 +158,7 @@ class _Merge:
         for path, entries in sorted(stages.items()):
             ours, theirs = entries.get(2), entries.get(3)
             if ours and theirs:
-                self._resolve_both(path, ours, theirs)
+                self._resolve_both(path, ours, theirs, is_new=1 not in entries)
             elif ours and 1 in entries:
                 self._place(path, ours)
                 self._add_conflict(path, "removed by the template", _REMOVED, None)
@@ -172,10 +172,11 @@ class _Merge:
                     message = "the template's file has no place: a file or folder is in the way"
                     self._add_conflict(path, "in the way", message, theirs)
 
-    def _resolve_both(self, path: str, ours: Entry, theirs: Entry) -> None:
+    def _resolve_both(self, path: str, ours: Entry, theirs: Entry, *, is_new: bool) -> None:
         merged = self.tree.get(path)
         if merged and merged.content != ours.content and MARKERS[0] in merged.content:
-            message = f"both changed the same lines: search for {MARKERS[0].decode()!r}"
+            reason = "the template now has this file, too" if is_new else _BOTH_CHANGED
+            message = f"{reason}: search for {MARKERS[0].decode()!r}"
             self._add_conflict(path, "content", message, self.theirs.get(path, theirs))
             return
         self._place(path, ours)
@@ -195,7 +196,7 @@ class _Merge:
             message = "the template has a folder here: yours stays"
             self._add_conflict(path, "in the way", message, None)
         elif MARKERS[0] in merged.content and MARKERS[0] not in ours.content:
-            message = f"the template renamed it to {target!r}, and both changed the same lines"
+            message = f"the template renamed it to {target!r}, and {_BOTH_CHANGED}"
             self._add_conflict(path, "content", message, self.theirs.get(target))
         else:
             message = f"the template renamed it to {target!r}: yours stays, with its changes"
@@ -315,6 +316,7 @@ def rebuild_base(base: Mapping[str, Pristine], ours: Tree, theirs: Tree) -> Tree
     return rebuilt
 
 
+_BOTH_CHANGED = "both changed the same lines"
 _REMOVED = "you changed it and the template no longer has it: yours stays"
 
 

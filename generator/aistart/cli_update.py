@@ -360,10 +360,15 @@ def _open_template(
         except TrustRequired:
             raise
         except AistartError as error:
-            if record.source and template is None:
+            if record.source and template is None and checkout is None:
                 hint = "; if it has moved, say where it is with --template."
                 raise type(error)(error.message.rstrip(".") + hint) from None
             raise
+        if record.source and source.template.is_built_in:
+            raise UsageProblem(
+                f"--template: {template!r} comes with aistart, and the project is of another one; "
+                "name a folder or a repository."
+            )
         yield source
 
 

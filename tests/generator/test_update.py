@@ -719,6 +719,14 @@ def test_template_in_a_repository(aistart: Call, isolated: Path) -> None:
     commit(project)
     assert aistart("update", str(project), "--check").exit_code == 0  # it is trusted from now on
 
+    for words, message in (
+        (["--checkout", "nowhere"], "Error: git: fatal: invalid reference: nowhere\n"),
+        (["--template", "recommender"], "Error: --template: 'recommender' comes with aistart"),
+    ):
+        refused = aistart("update", str(project), "--trust", *words)
+        assert refused.exit_code != 0
+        assert refused.output.startswith(message)
+        assert refused.output.count("\n") == 1
     back = aistart("update", str(project), "--trust", "--checkout", first)
     assert back.exit_code == 0, back.output
     assert (project / "old.txt").read_text() == "old\n"

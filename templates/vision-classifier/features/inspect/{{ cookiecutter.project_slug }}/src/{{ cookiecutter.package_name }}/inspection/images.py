@@ -30,8 +30,9 @@ PHOTO_FIELDS = {
     "augment_flip": True,
     "augment_rotation": 0.0,
     "augment_zoom": 0.0,
-    "batch_size": 64,
 }
+MANY_PHOTOS = 6_400  # an epoch of fewer has too few steps with the larger batch
+LARGE_BATCH = 64
 
 
 def inspect(path: Path, config: Config, given: set[str]) -> Findings:
@@ -163,7 +164,11 @@ def _describe_images(paths: list[Path], labels: list[str], findings: Findings) -
     )
     if kinds["colour"] > kinds["grey"] and np.median(shorter) >= MIN_PHOTO_SIZE:
         findings.fields |= PHOTO_FIELDS
-        findings.add_fact("taken for", "photos: trained with flips and shifts, in batches of 64")
+        batches = ""
+        if len(readable) >= MANY_PHOTOS:
+            findings.fields["batch_size"] = LARGE_BATCH
+            batches = f", in batches of {LARGE_BATCH}"
+        findings.add_fact("taken for", f"photos: trained with flips and shifts{batches}")
         findings.warn(
             "where left and right differ (digits, text, signs), set data.augment_flip false."
         )

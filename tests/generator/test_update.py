@@ -856,9 +856,9 @@ def test_status(
     aistart("new", "recommender", "shop", "-y", "-q", "--no-git")
     (isolated / "shop/README.md").write_text("mine\n")
     (isolated / "shop/LICENSE").unlink()
-    write_files(isolated, {"broken/.aistart/answers.toml": "x"})
+    write_files(isolated, {"bro\nken/.aistart/answers.toml": "x"})
     listed = {item["path"]: item for item in json.loads(aistart("status", "--json").output)}
-    assert list(listed) == ["broken", "demo", "shop"]
+    assert list(listed) == ["bro\nken", "demo", "shop"]
     shop = listed["shop"]
     assert {key: shop[key] for key in ("name", "template", "version", "due", "edited_files")} == {
         "name": "shop",
@@ -868,9 +868,10 @@ def test_status(
         "edited_files": 2,
     }
     assert listed["demo"]["due"] is None
-    assert "is broken" in listed["broken"]["problem"]
+    assert "is broken" in listed["bro\nken"]["problem"]
     text = aistart("status").output
-    assert f"shop     recommender  {__version__}    2       none\n" in text
+    assert "\nbro\\nken  ?  " in text
+    assert f"shop      recommender  {__version__}    2       none\n" in text
     shutil.rmtree(project / "src")
     (project / "src").symlink_to("src")  # a loop
     monkeypatch.chdir(project)

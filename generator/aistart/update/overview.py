@@ -9,6 +9,7 @@ from aistart.answers_file import ANSWERS_PATH
 from aistart.catalog import find_template
 from aistart.errors import AistartError, UsageProblem
 from aistart.layout import is_narrow, wrap
+from aistart.trust import escape_unprintable
 from aistart.update.comparison import find_edited
 from aistart.update.proposal import carry_answers, carry_features, find_due_files, make_request
 from aistart.update.record import Record, read_record
@@ -147,7 +148,8 @@ def _format_row(status: ProjectStatus) -> tuple[str, str, str, str, str]:
     version = status.commit[:12] if status.commit else status.version
     place = Path(status.path).resolve().name if status.path in (".", "..") else status.path
     edited = "?" if status.edited_files is None else str(status.edited_files)
-    return (place, status.template or "?", version or "?", edited, _format_due(status))
+    name = escape_unprintable(place)
+    return (name, status.template or "?", version or "?", edited, _format_due(status))
 
 
 def _format_due(status: ProjectStatus) -> str:

@@ -166,19 +166,18 @@ class Transaction:
 
     @property
     def is_undone(self) -> bool:
-        """Whether somebody has taken back all changes of files that no conflict is about, as
-        ``git checkout`` does, which leaves new files.
+        """Whether somebody has taken back all changes, as ``git checkout`` does, which leaves new
+        files; where all are conflicts, that is how they were decided.
         """
         open_paths = {conflict.path for conflict in self.conflicts}
         changes = [
             change
             for change in self._plan["changes"]
-            if change["path"] not in open_paths
-            and change["before"] is not None
+            if change["before"] is not None
             and not _has_same_content(change["before"], change["after"])
         ]
         present = read_files(self.project, (change["path"] for change in changes))
-        return bool(changes) and all(
+        return any(change["path"] not in open_paths for change in changes) and all(
             _has_same_content(_describe(present.get(change["path"])), change["before"])
             for change in changes
         )

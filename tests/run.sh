@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Set everything up and run the tests:
-#   bash tests/run.sh           all of them
+#   bash tests/run.sh           all of them, but for what the last two run
 #   bash tests/run.sh --fast    the inner loop: no TensorFlow, about two minutes with set-up
 #   bash tests/run.sh -m containers -n 0   images are built and run, one after the other, for half an
 #                               hour and as root; they are in none of the above
+#   bash tests/run.sh -m long   documents of the other templates, typed as they stand: a quarter of an
+#                               hour; also in none of the above
 # Further words go to pytest. Needs Python 3.11 to 3.13 and git; environments are kept in .venv and
 # build/ and used again.
 set -euo pipefail

@@ -25,13 +25,18 @@ start_postgresql() {
     local pg_ctl
     pg_ctl="$(find_postgresql pg_ctl)"
     cluster="$1"
+    # The user postgres cannot enter a folder of root's, such as /root.
+    if [ "$(id -u)" = 0 ]; then cluster="$(mktemp -d)"; at_exit "rm -rf $cluster"; fi
     PGHOST=127.0.0.1 PGUSER=shop PGPORT="$(free_port)"
     PGPASSWORD="$("$python" -c 'import secrets; print(secrets.token_hex(16))')"
     export PGHOST PGPORT PGUSER PGPASSWORD
-    rm -rf "$cluster" # it holds nothing but what this script puts into it
-    mkdir -p "$cluster"
-    (umask 077 && echo "$PGPASSWORD" >"$cluster/password")
-    if [ "$(id -u)" = 0 ]; then chown -R postgres "$cluster"; fi
+    rm -rf "$1" # it holds nothing but what this script puts into it
+    mkdir -p "$1"
+    (umask 077 && echo "$PGPASSWORD" >"$1/password")
+    if [ "$(id -u)" = 0 ]; then
+        cp "$1/password" "$cluster/password"
+        chown -R postgres "$cluster"
+    fi
     as_owner "$(find_postgresql initdb)" --pgdata=data --username=shop --pwfile=password \
         --auth=scram-sha-256 --encoding=UTF8 --no-locale --no-sync >"$logs/initdb.log"
     as_owner "$pg_ctl" start --pgdata=data --log=log --wait \

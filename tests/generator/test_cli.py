@@ -391,7 +391,7 @@ def test_features_that_come_with_others_are_told(isolated: Path) -> None:
     shown = run_on_terminal([f"{down} {DOWN} \r"], "new", "vision-classifier", "demo", *words)
     text = " ".join(shown.split())
     assert "with one command (with docker, serve, report)" in text
-    assert "docker, compose, ci (docker: required by others)" in text
+    assert "docker, compose, tour, ci (docker: required by others)" in text
     assert (isolated / "demo/Dockerfile").is_file()
 
 

@@ -183,13 +183,3 @@ def test_help_lists_every_field_without_tensorflow() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     for name, _ in iterate_fields(Config):
         assert f"--{name} " in done.stdout
-
-
-def test_value_of_a_field_is_no_argument_of_the_command() -> None:
-    parser = config_loader.Parser(prog="monitor", allow_abbrev=False)
-    parser.add_argument("file", nargs="?")
-    parser.add_argument("--logged", action="store_true")
-    words = ["--data.limit", "-1", "--logged", "--data.path", "a", "b", "--data.source=csv"]
-    arguments, fields = parser.parse_known_args(words)
-    assert (arguments.file, arguments.logged) == ("b", True)
-    assert fields == ["--data.limit=-1", "--data.path=a", "--data.source=csv"]

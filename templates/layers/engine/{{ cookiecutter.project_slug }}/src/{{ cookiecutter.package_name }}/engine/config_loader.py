@@ -130,19 +130,6 @@ def argument_parser(
 class Parser(argparse.ArgumentParser):
     """An argument parser whose errors are ``UsageProblem``s and name the nearest flag."""
 
-    def parse_known_args(self, args=None, namespace=None):
-        # A field's value is no positional argument of a command that leaves fields to others.
-        known = {flag for action in self._actions for flag in action.option_strings}
-        words: list[str] = []
-        for word in args or ():
-            flag = words[-1] if words else ""
-            is_open = flag.startswith("--") and "." in flag and "=" not in flag
-            if is_open and flag not in known and not word.startswith("--"):
-                words[-1] = f"{flag}={word}"
-            else:
-                words.append(word)
-        return super().parse_known_args(words, namespace)
-
     def parse_args(self, args=None, namespace=None):
         namespace, rest = self.parse_known_args(args, namespace)
         for word in rest:

@@ -172,9 +172,9 @@ TABLE: dict[str, Entry] = {
     "demo export --distill MODEL --format litert": typed_as(
         "demo export --distill mlp --format litert", "MODEL"
     ),
-    "demo monitor --logged --monitor.samples samples": typed_as(
+    "demo monitor --logged --monitor.samples=samples": typed_as(
         f"for n in $(seq 20); do {ASK} >/dev/null; done; sleep 2; "
-        "demo monitor --logged --monitor.samples samples",
+        "demo monitor --logged --monitor.samples=samples",
         "the service has to be asked first",
     ),
     "demo monitor FILE --labels labels.csv": typed_as(

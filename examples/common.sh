@@ -6,7 +6,7 @@ set -euo pipefail
 checkout="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 SCALE="${SCALE:-full}"
 
-fail() { echo "$(basename "$example"): $1" >&2; exit 1; }
+source "$checkout/examples/find_python.sh"
 say() { printf '\n== %s\n' "$1"; }
 
 case "$SCALE" in
@@ -20,18 +20,6 @@ run() {
     printf ' %q' "$@"
     printf '\n'
     "$@"
-}
-
-find_python() {
-    local name
-    for name in ${PYTHON:-} python3 python3.13 python3.12 python3.11 python; do
-        if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null
-        then
-            echo "$name"
-            return
-        fi
-    done
-    fail "it needs Python 3.11, 3.12 or 3.13; set PYTHON to one of them."
 }
 
 # aistart of this machine, else that of this checkout, which is installed first if need be.

@@ -5,22 +5,10 @@
 set -euo pipefail
 
 checkout="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+example=quickstart
+source "$checkout/examples/find_python.sh"
 folder="${1:-my-classifier}"
 tool="$checkout/.venv"
-
-fail() { echo "quickstart: $1" >&2; exit 1; }
-
-find_python() {
-    local name
-    for name in ${PYTHON:-} python3 python3.13 python3.12 python3.11 python; do
-        if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null
-        then
-            echo "$name"
-            return
-        fi
-    done
-    fail "it needs Python 3.11, 3.12 or 3.13; set PYTHON to one of them."
-}
 
 python="$(find_python)"
 command -v git >/dev/null || fail "it needs git."

@@ -47,6 +47,22 @@ _project_option = click.option(
 )
 
 
+def _feature_change_options(command: "Callable[..., None]") -> "Callable[..., None]":
+    """Add the options of a change of features to a command."""
+    for option in (
+        quiet_option,
+        verbose_option,
+        trust_always_option,
+        _trust_option,
+        _dirty_option,
+        _diff_option,
+        _dry_run_option,
+        _project_option,
+    ):
+        command = option(command)
+    return command
+
+
 @click.command(
     epilog="""\b
 Examples:
@@ -145,14 +161,7 @@ def update(
 @click.argument(
     "features", nargs=-1, required=True, shell_complete=completion.complete_missing_features
 )
-@_project_option
-@_dry_run_option
-@_diff_option
-@_dirty_option
-@_trust_option
-@trust_always_option
-@verbose_option
-@quiet_option
+@_feature_change_options
 def add(features: tuple[str, ...], project: Path | None, **options: Any) -> None:
     """Add FEATURES to a project, with those that they require."""
     from aistart.update.features import add_features
@@ -165,14 +174,7 @@ def add(features: tuple[str, ...], project: Path | None, **options: Any) -> None
 @click.argument(
     "features", nargs=-1, required=True, shell_complete=completion.complete_project_features
 )
-@_project_option
-@_dry_run_option
-@_diff_option
-@_dirty_option
-@_trust_option
-@trust_always_option
-@verbose_option
-@quiet_option
+@_feature_change_options
 def remove(features: tuple[str, ...], project: Path | None, **options: Any) -> None:
     """Remove FEATURES from a project. Files of theirs that you edited stay."""
     from aistart.profile import read
@@ -270,7 +272,7 @@ def _path_in_project(project: Path, path: str) -> str:
     return path
 
 
-def _check_modes(modes: dict[str, bool], *, diff: bool, others: bool) -> None:
+def _check_modes(modes: dict[str, bool], *, diff: bool, others: bool = False) -> None:
     names = [name for name, is_on in modes.items() if is_on]
     if len(names) > 1:
         raise UsageProblem(f"{names[0]} and {names[1]} exclude each other.")
@@ -399,8 +401,7 @@ def _change_features(
     from aistart.update.story import check_unchanged
 
     folder = _find_project(project)
-    if show_diff and not dry_run:
-        raise UsageProblem("--diff: it goes with --dry-run.")
+    _check_modes({"--dry-run": dry_run}, diff=show_diff)
     with _prepare(folder, looks=dry_run, allow_dirty=allow_dirty) as record:
         if record is None:
             return

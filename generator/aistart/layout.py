@@ -36,3 +36,9 @@ def wrap(text: str, indent: int = 0, hanging: int | None = None) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
+
+
+def abbreviate(names: list[str], limit: int = 3) -> str:
+    """Join the first ``limit`` names, and say how many more there are."""
+    rest = len(names) - limit
+    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")

@@ -218,7 +218,7 @@ def test_all_hooks_are_programs_of_the_project(make_project: Callable) -> None:
 
 
 @pytest.fixture
-def hooked(make_project: Callable) -> Path:
+def repository_with_hooks(make_project: Callable) -> Path:
     """A repository with its hooks installed, in an environment of the locks' versions."""
     project = make_project("pre-commit")
     python = str(project / ".venv/bin/python")
@@ -239,19 +239,19 @@ def hooked(make_project: Callable) -> Path:
 
 
 @pytest.mark.slow
-def test_commits_are_checked(hooked: Path) -> None:
+def test_commits_are_checked(repository_with_hooks: Path) -> None:
     offline = {"PIP_NO_INDEX": "1", "http_proxy": "http://127.0.0.1:9"}
     offline["https_proxy"] = offline["http_proxy"]
 
     def commit(files: dict[str, str]) -> subprocess.CompletedProcess[str]:
         for name, text in files.items():
-            (hooked / name).parent.mkdir(parents=True, exist_ok=True)
-            (hooked / name).write_text(text)
-        check(["git", "add", "--force", *files], hooked)
-        return run(["git", "commit", "--message", "A change"], hooked, **offline)
+            (repository_with_hooks / name).parent.mkdir(parents=True, exist_ok=True)
+            (repository_with_hooks / name).write_text(text)
+        check(["git", "add", "--force", *files], repository_with_hooks)
+        return run(["git", "commit", "--message", "A change"], repository_with_hooks, **offline)
 
-    check(["make", "run-hooks"], hooked, **offline)
-    before = check(["git", "rev-parse", "HEAD"], hooked)
+    check(["make", "run-hooks"], repository_with_hooks, **offline)
+    before = check(["git", "rev-parse", "HEAD"], repository_with_hooks)
     key = "-----BEGIN " + "RSA PRIVATE KEY-----\n"
     for name, text, hook in (
         ("src/my_app/bad.py", "import os\n", "ruff check"),
@@ -269,15 +269,15 @@ def test_commits_are_checked(hooked: Path) -> None:
         assert done.returncode == 1, done.stdout + done.stderr
         failures = [line for line in done.stderr.splitlines() if line.endswith("Failed")]
         assert [failure.startswith(hook) for failure in failures] == [True], done.stderr
-        check(["git", "reset", "--quiet", "--hard"], hooked)
-    assert check(["git", "rev-parse", "HEAD"], hooked) == before
+        check(["git", "reset", "--quiet", "--hard"], repository_with_hooks)
+    assert check(["git", "rev-parse", "HEAD"], repository_with_hooks) == before
     done = commit({"src/my_app/good.py": 'GOOD = "good"\n', ".env.example": "A=\n"})
     assert done.returncode == 0, done.stderr
-    check(["git", "init", "--quiet", "--bare", "../server.git"], hooked)
-    check(["git", "remote", "add", "origin", "../server.git"], hooked)
-    check(["git", "push", "origin", "main"], hooked, **offline)
+    check(["git", "init", "--quiet", "--bare", "../server.git"], repository_with_hooks)
+    check(["git", "remote", "add", "origin", "../server.git"], repository_with_hooks)
+    check(["git", "push", "origin", "main"], repository_with_hooks, **offline)
     assert commit({"src/my_app/good.py": 'GOOD: int = "good"\n'}).returncode == 0
-    done = run(["git", "push", "origin", "main"], hooked, **offline)
+    done = run(["git", "push", "origin", "main"], repository_with_hooks, **offline)
     assert done.returncode == 1
     assert 'GOOD: int = "good"' in done.stdout
 

@@ -85,12 +85,12 @@ class Entry:
         return text or command.text
 
 
-def typed_as(text: str | Mapping[str, str], why: str, **more: str) -> Entry:
+def type_instead(text: str | Mapping[str, str], why: str, **more: str) -> Entry:
     """Return an entry for a command with placeholders, or a shorter one."""
     return Entry(why, text=text, **more)
 
 
-def recorded(text: str = "", why: str = "later commands need a registered model") -> Entry:
+def with_tracking(text: str = "", why: str = "later commands need a registered model") -> Entry:
     """Return an entry for a command that MLflow records."""
     return Entry(why, text=text, variables={"APP__TRACKING__ENABLED": "true"})
 
@@ -100,7 +100,7 @@ def fails(exit_code: int, message: str, why: str) -> Entry:
     return Entry(why, message={exit_code: message})
 
 
-def checked(why: str) -> Entry:
+def check_only(why: str) -> Entry:
     """Return an entry for a command that is not run."""
     return Entry(why, is_checked=True)
 
@@ -112,24 +112,24 @@ COMMIT = "git add --all && git commit --quiet --message 'All of it' && "
 # By the command without its comment; `*` at the end stands for anything.
 TABLE: dict[str, Entry] = {
     # === Not run ===
-    "docker *": checked("no Docker here; test_containers.py builds and runs the images"),
-    "kubectl *": checked("no cluster here; test_render.py checks manifests by their schemas"),
-    "pip install *": checked("the environment has the extras; packages are not installed anew"),
-    ".venv/bin/pip install *": checked("as above"),
-    "uv pip *": checked("as above; locks are made by lock_templates.py"),
-    "make hooks": checked("packages are not installed; test_contributing.py makes commits"),
-    "make run-hooks": checked("as above"),
-    "make lint test": checked("test_projects.py and test_render.py run both"),
-    "make test lint": checked("as above"),
-    "make setup lint test": checked("as above"),
-    "TF_CONFIG=*": checked("there is one machine; test_faults.py starts two workers"),
-    "srun *": checked("no Slurm here"),
-    "train --train.epochs 5 --train.seed 1": checked(
+    "docker *": check_only("no Docker here; test_containers.py builds and runs the images"),
+    "kubectl *": check_only("no cluster here; test_render.py checks manifests by their schemas"),
+    "pip install *": check_only("the environment has the extras; packages are not installed anew"),
+    ".venv/bin/pip install *": check_only("as above"),
+    "uv pip *": check_only("as above; locks are made by lock_templates.py"),
+    "make hooks": check_only("packages are not installed; test_contributing.py makes commits"),
+    "make run-hooks": check_only("as above"),
+    "make lint test": check_only("test_projects.py and test_render.py run both"),
+    "make test lint": check_only("as above"),
+    "make setup lint test": check_only("as above"),
+    "TF_CONFIG=*": check_only("there is one machine; test_faults.py starts two workers"),
+    "srun *": check_only("no Slurm here"),
+    "train --train.epochs 5 --train.seed 1": check_only(
         "other values than those of docs/onboarding.md"
     ),
-    "APP__TRAIN__EPOCHS=5 train": checked("as above"),
+    "APP__TRAIN__EPOCHS=5 train": check_only("as above"),
     "train --runtime.virtual_devices 4 --runtime.backend jax --runtime.strategy model_parallel": (
-        checked("test_projects.py trains so; JAX compiles for half a minute")
+        check_only("test_projects.py trains so; JAX compiles for half a minute")
     ),
     # === Typed once, since test_projects.py does so in every template ===
     "make lint": Entry("half a minute", is_once=True),
@@ -141,8 +141,8 @@ TABLE: dict[str, Entry] = {
     "train --runtime.devices 2": fails(2, "runtime.devices", "no GPUs here"),
     "train --config configs/tpu.yaml": fails(2, "TPU", "no TPU here"),
     # === Placeholders, and what would take long ===
-    "make train": recorded(),
-    "demo inspect PATH": typed_as(
+    "make train": with_tracking(),
+    "demo inspect PATH": type_instead(
         {
             "vision-classifier": "demo inspect data/flowers",
             "text-classifier": "demo inspect data/mails.csv",
@@ -150,50 +150,50 @@ TABLE: dict[str, Entry] = {
         },
         "PATH",
     ),
-    "evaluate --by COLUMN": typed_as(
+    "evaluate --by COLUMN": type_instead(
         "evaluate --data.source csv --data.path data/flowers.csv --by camera", "COLUMN"
     ),
-    "demo runs compare A B --html compare.html": typed_as(
+    "demo runs compare A B --html compare.html": type_instead(
         f"demo runs compare {FIRST_RUN} {LAST_RUN} --html compare.html", "A and B"
     ),
-    "demo promote --dry-run": recorded(
+    "demo promote --dry-run": with_tracking(
         "train --fresh --train.seed 7 >/dev/null && demo promote --dry-run",
         "a candidate with enough test examples",
     ),
     "demo promote --rollback": fails(1, "champion", "there was none before"),
-    "demo tune --trials 20": typed_as("demo tune --trials 2", "two say enough"),
-    "demo serve --run models:/NAME@champion --serve.follow true": typed_as(
+    "demo tune --trials 20": type_instead("demo tune --trials 2", "two say enough"),
+    "demo serve --run models:/NAME@champion --serve.follow true": type_instead(
         "demo serve --run models:/demo@champion --serve.follow true", "NAME"
     ),
-    "demo serve --model small=latest --model large=models:/NAME/7": typed_as(
+    "demo serve --model small=latest --model large=models:/NAME/7": type_instead(
         "demo serve --model small=latest --model large=models:/demo@champion", "NAME and version"
     ),
-    "demo serve keys add NAME": typed_as("demo serve keys add reader", "NAME"),
-    "demo export --distill MODEL --format litert": typed_as(
+    "demo serve keys add NAME": type_instead("demo serve keys add reader", "NAME"),
+    "demo export --distill MODEL --format litert": type_instead(
         "demo export --distill mlp --format litert", "MODEL"
     ),
-    "demo monitor --logged --monitor.samples=samples": typed_as(
+    "demo monitor --logged --monitor.samples=samples": type_instead(
         f"for n in $(seq 20); do {ASK} >/dev/null; done; sleep 2; "
         "demo monitor --logged --monitor.samples=samples",
         "the service has to be asked first",
     ),
-    "demo monitor FILE --labels labels.csv": typed_as(
+    "demo monitor FILE --labels labels.csv": type_instead(
         "demo monitor photos --labels labels.csv", "FILE"
     ),
-    "curl -s http://127.0.0.1:8000/v2/models/NAME": typed_as(
+    "curl -s http://127.0.0.1:8000/v2/models/NAME": type_instead(
         "curl -s http://127.0.0.1:8000/v2/models/demo", "NAME", service="demo serve"
     ),
-    "curl -s http://127.0.0.1:8000/v2/models/NAME/infer -d *": typed_as(
+    "curl -s http://127.0.0.1:8000/v2/models/NAME/infer -d *": type_instead(
         'curl -s http://127.0.0.1:8000/v2/models/demo/infer -d \'{"inputs": [{"name": '
         '"text", "datatype": "BYTES", "shape": [2], "data": ["first row", "second row"]}]}\'',
         "NAME and FIELD",
         service="demo serve",
     ),
-    "demo cross-validate --config configs/my_data.yaml --folds 5 --repeats 2": typed_as(
+    "demo cross-validate --config configs/my_data.yaml --folds 5 --repeats 2": type_instead(
         "demo cross-validate --config configs/my_data.yaml --folds 2 --repeats 1",
         "two say enough",
     ),
-    "aistart update *": typed_as(
+    "aistart update *": type_instead(
         f"{COMMIT} aistart update --dry-run", "what was typed before has to be committed"
     ),
 }

@@ -22,6 +22,7 @@ from aistart.catalog import find_template, find_templates
 from aistart.errors import UsageProblem
 from aistart.staging import remove_stale_stages, staging_folder
 from tests.generator.foreign import write, write_plain_template
+from tests.generator.small_disks import mount_small_disk
 from tests.generator.test_new import assert_refused, list_files
 
 Call = Callable[..., Result]
@@ -228,13 +229,8 @@ def test_killed_at_any_moment(
 @pytest.fixture
 def small_disk(isolated: Path) -> Iterator[Path]:
     """A file system of 300 kB."""
-    place = isolated / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", str(place)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("only root can mount a small file system")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with mount_small_disk(isolated / "disk", kb=300) as place:
+        yield place
 
 
 @every_template

@@ -17,6 +17,7 @@ import pytest
 from click.testing import Result
 
 from aistart import __version__
+from tests.generator.small_disks import mount_small_disk
 from tests.generator.test_faults import AISTART, start_program
 from tests.generator.updates import commit, read_project, run_git, write_files, write_template
 
@@ -158,7 +159,7 @@ def test_groups(update: Update, project: Path, isolated: Path) -> None:
 
 
 @pytest.fixture
-def undecided(update: Update, project: Path, isolated: Path) -> Path:
+def waiting_project(update: Update, project: Path, isolated: Path) -> Path:
     """The project, in which an update waits for a decision on ``src/data.py``."""
     changed = {"src/data.py": edit(TEXT, 3, "three"), "picture.bin": b"\0two"}
     write_template(isolated / "template", {**FILES, **changed, "new.txt": "n\n", "old.txt": "2\n"})
@@ -170,61 +171,63 @@ def undecided(update: Update, project: Path, isolated: Path) -> Path:
 
 
 def test_continue_refuses_markers(
-    aistart: Call, update: Update, undecided: Path, isolated: Path
+    aistart: Call, update: Update, waiting_project: Path, isolated: Path
 ) -> None:
-    waiting = aistart("update", str(undecided), "--continue")
+    waiting = aistart("update", str(waiting_project), "--continue")
     assert waiting.exit_code == 1
     assert waiting.output.startswith("1 file needs a decision:\n  src/data.py\n")
     for words in ([], ["--dry-run"], ["--check"]):
-        refused = aistart("update", str(undecided), *words, "--trust")
+        refused = aistart("update", str(waiting_project), *words, "--trust")
         assert refused.exit_code == 2
         assert refused.output.startswith("Error: the update (template ")
         assert (
             "waits for your decision on picture.bin, src/data.py; then `aistart " in refused.output
         )
-    (undecided / "src/data.py").write_text(edit(TEXT, 3, "our three"))
-    done = aistart("update", str(undecided), "--continue")
+    (waiting_project / "src/data.py").write_text(edit(TEXT, 3, "our three"))
+    done = aistart("update", str(waiting_project), "--continue")
     assert done.exit_code == 0, done.output
     assert done.output.endswith("The files before the update are in .aistart/update/last/backup.\n")
-    assert (undecided / "picture.bin").read_bytes() == b"\0mine"
-    last = undecided / ".aistart/update/last"
+    assert (waiting_project / "picture.bin").read_bytes() == b"\0mine"
+    last = waiting_project / ".aistart/update/last"
     assert (last / "theirs/picture.bin").read_bytes() == b"\0two"
     assert (last / "backup/src/data.py").read_text() == edit(TEXT, 3, "my three")
-    commit(undecided)
+    commit(waiting_project)
     assert update("--check").exit_code == 0
 
 
-def test_abort(aistart: Call, update: Update, undecided: Path) -> None:
-    (undecided / "src/data.py").write_text("half resolved\n")
-    done = aistart("update", str(undecided), "--abort")
+def test_abort(aistart: Call, update: Update, waiting_project: Path) -> None:
+    (waiting_project / "src/data.py").write_text("half resolved\n")
+    done = aistart("update", str(waiting_project), "--abort")
     assert done.exit_code == 0
     assert done.output == (
         "All files are as they were before the update.\n"
         "What you changed since is kept in:\n  .aistart/update/yours/src/data.py\n"
     )
-    assert run_git(undecided, "status", "--porcelain") == ""
-    assert (undecided / ".aistart/update/yours/src/data.py").read_text() == "half resolved\n"
+    assert run_git(waiting_project, "status", "--porcelain") == ""
+    assert (waiting_project / ".aistart/update/yours/src/data.py").read_text() == "half resolved\n"
     for word in ("--abort", "--continue"):
-        nothing = aistart("update", str(undecided), word)
+        nothing = aistart("update", str(waiting_project), word)
         assert nothing.exit_code == 2
         assert nothing.output.startswith(
-            f"Error: {undecided}: no update has begun that is not finished."
+            f"Error: {waiting_project}: no update has begun that is not finished."
         )
     update(code=1)  # the same again
 
 
-def test_continue_refuses_what_was_taken_back(aistart: Call, undecided: Path) -> None:
-    run_git(undecided, "checkout", "-q", "--", ".")
-    refused = aistart("update", str(undecided), "--continue")
+def test_continue_refuses_what_was_taken_back(aistart: Call, waiting_project: Path) -> None:
+    run_git(waiting_project, "checkout", "-q", "--", ".")
+    refused = aistart("update", str(waiting_project), "--continue")
     assert refused.exit_code == 2
     assert refused.output.startswith("Error: the files are as they were before the update (templ")
     assert "--abort`, and update again.\n" in refused.output
-    assert aistart("update", str(undecided), "--abort").exit_code == 0
+    assert aistart("update", str(waiting_project), "--abort").exit_code == 0
 
 
-def test_half_an_update_is_shown_by_status(aistart: Call, undecided: Path) -> None:
-    assert aistart("status", str(undecided)).output.splitlines()[1].endswith("  not finished")
-    assert json.loads(aistart("status", str(undecided), "--json").output)[0]["pending"] is True
+def test_half_an_update_is_shown_by_status(aistart: Call, waiting_project: Path) -> None:
+    assert aistart("status", str(waiting_project)).output.splitlines()[1].endswith("  not finished")
+    assert (
+        json.loads(aistart("status", str(waiting_project), "--json").output)[0]["pending"] is True
+    )
 
 
 EDITS: dict[str, tuple[Callable[[Path], object], dict[str, str | bytes | None]]] = {
@@ -441,13 +444,8 @@ def test_ignored_runs_are_neither_read_nor_slow(
 @pytest.fixture
 def small_disk(isolated: Path) -> Iterator[Path]:
     """A file system of 600 kB."""
-    place = isolated / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(place)]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("only root can mount a small file system")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
+    with mount_small_disk(isolated / "disk", kb=600) as place:
+        yield place
 
 
 def test_full_disk(aistart: Call, small_disk: Path, isolated: Path, project: Path) -> None:

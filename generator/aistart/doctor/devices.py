@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 from aistart.doctor.drivers import Driver, check_driver, check_tpu_variable, install_command
 from aistart.doctor.environment import Environment, FrameworkDevices, Plan
-from aistart.doctor.findings import Finding, abbreviate, ok, problem, warning
+from aistart.doctor.findings import Finding, ok, problem, warning
 from aistart.doctor.projects import script_word
+from aistart.layout import abbreviate
 from aistart.shell import join_command
 from aistart.versions import parse_release
 

@@ -6,8 +6,9 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from aistart.doctor.findings import Finding, abbreviate, problem, warning
+from aistart.doctor.findings import Finding, problem, warning
 from aistart.doctor.processes import run
+from aistart.layout import abbreviate
 
 ROOT = Path("/")
 QUERY = ["--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]

@@ -8,10 +8,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from aistart.doctor.findings import Finding, abbreviate, ok, problem, warning
+from aistart.doctor.findings import Finding, ok, problem, warning
 from aistart.doctor.machine import suggest_setup
 from aistart.doctor.processes import run
 from aistart.doctor.projects import VENV, Project, environment_python
+from aistart.layout import abbreviate
 from aistart.shell import join_command
 from aistart.versions import is_in_range
 

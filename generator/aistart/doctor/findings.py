@@ -50,12 +50,6 @@ def problem(check: str, message: str, fix: str | None = None) -> Finding:
     return Finding(check, "problem", message, fix)
 
 
-def abbreviate(names: list[str], limit: int = 3) -> str:
-    """Join the first ``limit`` names, and say how many more there are."""
-    rest = len(names) - limit
-    return ", ".join(names[:limit]) + (f" and {rest} more" if rest > 0 else "")
-
-
 def print_report(findings: Iterable[Finding], as_json: bool) -> int:
     """Print findings and return the exit code of the worst.
 

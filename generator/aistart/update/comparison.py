@@ -7,12 +7,18 @@ from pathlib import Path
 
 from aistart.errors import AistartError, UsageProblem, format_value
 from aistart.update.differences import count_lines, format_difference
-from aistart.update.fingerprints import Pristine, blob_id, rebuild, to_crlf, to_lf
+from aistart.update.fingerprints import (
+    Pristine,
+    blob_id,
+    is_placeholder,
+    rebuild,
+    to_crlf,
+    to_lf,
+)
 from aistart.update.record import Record
-from aistart.update.scratch import run_git
+from aistart.update.scratch import read_blobs
 from aistart.update.trees import Entry, Tree, read_files
 
-_PLACEHOLDER = b"\x01"  # a line of the template that is nowhere any more begins with it
 _UNKNOWN_LINE = b"<a line of the template, whose text is nowhere any more>"
 _UNKNOWN_FILE = b"<the template's file, which is nowhere any more>"
 
@@ -97,7 +103,7 @@ def compare(
     edited = {
         path: entry for path, entry in find_edited(project, record).items() if is_wanted(path)
     }
-    contents = _read_objects(project, [record.files[path] for path in edited])
+    contents = _read_objects(project, [record.files[path].blob for path in edited])
     if any(record.files[path].blob not in contents for path in edited):
         with suppress(AistartError):  # the present template may not take the project's answers
             contents |= {blob_id(entry.content): entry.content for entry in render().values()}
@@ -121,29 +127,16 @@ def _build_difference(
     if pristine.lines is None:
         return FileDifference(path, Entry(pristine.mode, _UNKNOWN_FILE), entry, False)
     text = rebuild(pristine, [] if entry is None else [to_lf(entry.content)])
-    lines = [_UNKNOWN_LINE if line.startswith(_PLACEHOLDER) else line for line in text.split(b"\n")]
+    lines = [_UNKNOWN_LINE if is_placeholder(line) else line for line in text.split(b"\n")]
     text = b"\n".join(lines)
     text = to_crlf(text) if pristine.has_crlf else text
     return FileDifference(path, Entry(pristine.mode, text), entry, blob_id(text) == pristine.blob)
 
 
-def _read_objects(project: Path, files: Iterable[Pristine]) -> dict[bytes, bytes]:
-    """Return the contents of files that git's repository of the project holds, by their ids."""
-    ids = list(dict.fromkeys(file.blob for file in files))
-    if not ids:
-        return {}
-    request = "".join(f"{blob.hex()}\n" for blob in ids).encode()
+def _read_objects(project: Path, blobs: Iterable[bytes]) -> dict[bytes, bytes]:
+    """Return the contents that git's repository of the project holds, by their ids."""
     try:
-        output = run_git("cat-file", "--batch", folder=project, data=request)
+        found = read_blobs([blob.hex().encode() for blob in blobs], folder=project)
     except AistartError:  # no repository, or no git
         return {}
-    contents, position = {}, 0
-    for blob in ids:
-        end = output.index(b"\n", position)
-        words = output[position:end].split()
-        position = end + 1
-        if len(words) == 3 and words[1] == b"blob":
-            size = int(words[2])
-            contents[blob] = output[position : position + size]
-            position += size + 1
-    return contents
+    return {bytes.fromhex(name.decode()): content for name, content in found.items()}

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from aistart.errors import AistartError, UsageProblem
+from aistart.layout import abbreviate
 from aistart.trust import escape_unprintable
 from aistart.update.scratch import run_git
 
@@ -39,10 +40,7 @@ def check_clean(project: Path, *, allow_dirty: bool = False) -> None:
     words = ("status", "--porcelain", "-z", "--no-renames", "--ignore-submodules=dirty", "--", ".")
     paths = [line[3:] for line in _ask(project, *words).split("\0") if line]
     if paths:
-        rest = len(paths) - _SHOWN
-        shown = ", ".join(map(escape_unprintable, paths[:_SHOWN])) + (
-            f" and {rest} more" if rest > 0 else ""
-        )
+        shown = abbreviate([*map(escape_unprintable, paths)], _SHOWN)
         raise UsageProblem(
             f"not committed: {shown}. Commit them first, so that git shows the update alone, or "
             "use --allow-dirty."

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from hashlib import blake2s, sha1
 
 SIZE = 5  # bytes of a line's fingerprint
+_PLACEHOLDER = b"\x01"
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,12 @@ def _index(texts: Iterable[bytes]) -> dict[bytes, bytes | None]:
 
 def _placeholder(fingerprint: bytes, width: int) -> bytes:
     """Return a line that no file holds, of about this width."""
-    return (b"\x01" + b85encode(fingerprint)).ljust(width, b"\x01")
+    return (_PLACEHOLDER + b85encode(fingerprint)).ljust(width, _PLACEHOLDER)
+
+
+def is_placeholder(line: bytes) -> bool:
+    """Whether ``rebuild`` put the line in the place of one that is nowhere any more."""
+    return line.startswith(_PLACEHOLDER)
 
 
 def _split_fingerprints(lines: bytes) -> Iterator[bytes]:

@@ -48,9 +48,10 @@ def merge_trees(base: Tree, ours: Tree, theirs: Tree) -> GitMerge:
             *_FAST, *_RENAMES, *command, git_dir=git_dir, folder=git_dir, expected=(0, 1)
         )
         tree_id, stage_rows, messages = _parse_output(output)
-        rows = _list_tree(git_dir, tree_id)
-        known = _Contents(git_dir, contents)
-        known.load({blob for _, blob in [*rows.values(), *(row[:2] for row in stage_rows)]})
+        rows = scratch.list_tree(tree_id, git_dir=git_dir, folder=git_dir)
+        ids = {blob for _, blob in [*rows.values(), *(row[:2] for row in stage_rows)]}
+        made = scratch.read_blobs(sorted(ids - contents.keys()), git_dir=git_dir, folder=git_dir)
+        known = contents | made
         stages: dict[str, dict[int, Entry]] = {}
         for mode, blob, stage, path in stage_rows:
             stages.setdefault(path, {})[stage] = Entry(mode, known[blob])
@@ -114,17 +115,6 @@ def _parse_output(
     return tree_id, stages, messages
 
 
-def _list_tree(git_dir: Path, tree_id: str) -> dict[str, tuple[str, bytes]]:
-    """Return mode and id of each file of a tree."""
-    output = scratch.run_git("ls-tree", "-r", "-z", tree_id, git_dir=git_dir, folder=git_dir)
-    rows = {}
-    for line in output.split(b"\0")[:-1]:
-        info, _, path = line.partition(b"\t")
-        mode, _, blob = info.split(b" ")
-        rows[os.fsdecode(path)] = (mode.decode(), blob)
-    return rows
-
-
 def _find_renames(git_dir: Path) -> dict[str, str]:
     """Return the new paths of files that the template renamed."""
     words = (
@@ -140,33 +130,3 @@ def _find_renames(git_dir: Path) -> dict[str, str]:
     output = scratch.run_git(*words, _BASE, THEIRS, git_dir=git_dir, folder=git_dir)
     parts = [os.fsdecode(part) for part in output.split(b"\0")[:-1]]
     return dict(zip(parts[1::3], parts[2::3], strict=True))
-
-
-class _Contents:
-    """Contents by id: those that were imported, and those that the merge made."""
-
-    def __init__(self, git_dir: Path, contents: dict[bytes, bytes]) -> None:
-        self._git_dir = git_dir
-        self._contents = contents
-
-    def __getitem__(self, blob: bytes) -> bytes:
-        return self._contents[blob]
-
-    def load(self, blobs: set[bytes]) -> None:
-        """Read those that are not known yet."""
-        missing = sorted(blobs - self._contents.keys())
-        if not missing:
-            return
-        output = scratch.run_git(
-            *("cat-file", "--batch"),
-            git_dir=self._git_dir,
-            folder=self._git_dir,
-            data=b"".join(blob + b"\n" for blob in missing),
-        )
-        position = 0
-        for blob in missing:
-            head, _, _ = output[position : position + 200].partition(b"\n")
-            size = int(head.split(b" ")[2])
-            start = position + len(head) + 1
-            self._contents[blob] = output[start : start + size]
-            position = start + size + 1

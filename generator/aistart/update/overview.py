@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from aistart.answers_file import ANSWERS_PATH
 from aistart.catalog import find_template
 from aistart.errors import AistartError, UsageProblem
 from aistart.layout import is_narrow, wrap
@@ -14,7 +13,7 @@ from aistart.update.comparison import find_edited
 from aistart.update.proposal import carry_answers, carry_features, find_due_files, make_request
 from aistart.update.record import Record, read_record
 from aistart.update.transaction import Transaction
-from aistart.update.trees import Tree, render_tree
+from aistart.update.trees import RECORD_PATHS, Tree, render_tree
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class ProjectStatus:
 
 def has_record(folder: Path) -> bool:
     """Whether a folder is a project: it has a record, or a part of one."""
-    return any((folder / path).is_file() for path in (ANSWERS_PATH, ".aistart/pristine.xz"))
+    return any((folder / path).is_file() for path in RECORD_PATHS)
 
 
 def find_projects(folders: Iterable[Path]) -> list[Path]:

@@ -25,9 +25,6 @@ from aistart.update.trees import (
     render_tree,
 )
 
-# The kind of conflict whose file has markers; with others the user's file stays as it is.
-_MARKED = "content"
-
 
 @dataclass(frozen=True)
 class Proposal:
@@ -73,20 +70,15 @@ class Proposal:
             title: what it does, for messages.
             notes: lines to show when it is finished.
         """
-        conflicts = [
-            OpenConflict(
-                conflict.path,
-                conflict.message,
-                conflict.kind == _MARKED,
-                conflict.kind != _MARKED and conflict.theirs is not None,
-            )
-            for conflict in self.result.conflicts
-        ]
         theirs = {
             conflict.path: conflict.theirs
             for conflict in self.result.conflicts
-            if conflict.theirs is not None and conflict.kind != _MARKED
+            if conflict.theirs is not None and not conflict.has_markers
         }
+        conflicts = [
+            OpenConflict(c.path, c.message, c.has_markers, c.path in theirs)
+            for c in self.result.conflicts
+        ]
         return Plan(title, self.changes, self.record_changes, conflicts, theirs, notes)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from aistart.layout import abbreviate
 from aistart.trust import escape_unprintable
 from aistart.update.disk import is_folder
 from aistart.update.fingerprints import is_binary
@@ -83,9 +84,9 @@ def find_left_behind(project: Path, folders: Mapping[str, str], ours: Tree) -> l
             if path not in ours and "__pycache__" not in path.split("/")
         )
         if paths:
-            rest = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+            shown = abbreviate([*map(escape_unprintable, paths)], 1)
             notes.append(
-                f"Not moved, as git ignores it: {escape_unprintable(paths[0])}{rest}; move what "
-                f"you need to {escape_unprintable(new)}."
+                f"Not moved, as git ignores it: {shown}; move what you need to "
+                f"{escape_unprintable(new)}."
             )
     return notes

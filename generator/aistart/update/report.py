@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from aistart.layout import wrap
+from aistart.layout import abbreviate, wrap
 from aistart.shell import join_command
 from aistart.trust import escape_unprintable
 from aistart.update.changelog import find_releases
@@ -71,11 +71,6 @@ def format_check(proposal: Proposal) -> str:
     conflicts = len(proposal.result.conflicts)
     text = f"An update is due: {describe_step(proposal.old, proposal.new)}, {_count(count, 'file')}"
     return text + (f", {_count(conflicts, 'conflict')}." if conflicts else ".")
-
-
-def format_notes(proposal: Proposal) -> list[str]:
-    """Return the lines to show when an update is finished."""
-    return format_releases(proposal.old, proposal.new)
 
 
 def _count(number: int, noun: str) -> str:
@@ -187,11 +182,9 @@ def format_waiting(transaction: Transaction) -> str:
             f"`{update_command(project, '--continue')}`, or back with "
             f"`{update_command(project, '--abort')}`."
         )
-    paths = ", ".join(escape_unprintable(c.path) for c in transaction.conflicts[:_SHOWN])
-    rest = len(transaction.conflicts) - _SHOWN
-    more = f" and {rest} more" if rest > 0 else ""
+    paths = [escape_unprintable(conflict.path) for conflict in transaction.conflicts]
     return (
-        f"{transaction.title} waits for your decision on {paths}{more}; then "
+        f"{transaction.title} waits for your decision on {abbreviate(paths, _SHOWN)}; then "
         f"`{update_command(project, '--continue')}`, or go back with "
         f"`{update_command(project, '--abort')}`."
     )

@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -89,6 +89,58 @@ def run_git(
         reason = next((line for line in lines if line.startswith("fatal: ")), None)
         raise AistartError(f"git {words[0]}: {reason or (lines or ['no reason given'])[-1]}")
     return result.stdout
+
+
+def list_tree(
+    tree: str, *, git_dir: Path | None = None, folder: Path | None = None
+) -> dict[str, tuple[str, bytes]]:
+    """Return mode and id, in hexadecimal, of each file of a tree or commit, by path.
+
+    Args:
+        tree: its id.
+        git_dir: as for ``run_git``.
+        folder: as for ``run_git``.
+
+    Raises:
+        AistartError: as ``run_git``.
+    """
+    rows = {}
+    output = run_git("ls-tree", "-r", "-z", tree, git_dir=git_dir, folder=folder)
+    for line in output.split(b"\0")[:-1]:
+        info, _, path = line.partition(b"\t")
+        mode, _, blob = info.split(b" ")
+        rows[os.fsdecode(path)] = (mode.decode(), blob)
+    return rows
+
+
+def read_blobs(
+    ids: Iterable[bytes], *, git_dir: Path | None = None, folder: Path | None = None
+) -> dict[bytes, bytes]:
+    """Return contents by their ids, of those that a repository holds.
+
+    Args:
+        ids: in hexadecimal.
+        git_dir: as for ``run_git``.
+        folder: as for ``run_git``.
+
+    Raises:
+        AistartError: as ``run_git``.
+    """
+    wanted = list(dict.fromkeys(ids))
+    if not wanted:
+        return {}
+    request = b"".join(blob + b"\n" for blob in wanted)
+    output = run_git("cat-file", "--batch", git_dir=git_dir, folder=folder, data=request)
+    contents, position = {}, 0
+    for blob in wanted:
+        end = output.index(b"\n", position)
+        words = output[position:end].split()
+        position = end + 1
+        if len(words) == 3 and words[1] == b"blob":  # else it is missing
+            size = int(words[2])
+            contents[blob] = output[position : position + size]
+            position += size + 1
+    return contents
 
 
 @cache

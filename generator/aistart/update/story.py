@@ -1,6 +1,5 @@
 """The steps of an update around the merge: which base, which template, what is left to do."""
 
-import os
 from pathlib import Path
 
 from aistart.errors import AistartError, UsageProblem
@@ -9,10 +8,10 @@ from aistart.update.merge import MARKERS
 from aistart.update.plan import check_permissions
 from aistart.update.proposal import Proposal, find_due_files, make_request
 from aistart.update.record import NoPristine, Record, read_answers_only, read_record
-from aistart.update.report import describe_step, format_notes
-from aistart.update.scratch import run_git
+from aistart.update.report import describe_step, format_releases
+from aistart.update.scratch import list_tree, read_blobs, run_git
 from aistart.update.transaction import Transaction
-from aistart.update.trees import RECORD_PATHS, Entry, Tree, render_tree
+from aistart.update.trees import RECORD_PATHS, SUBMODULE, Entry, Tree, render_tree
 
 
 def read_base(project: Path, revision: str | None) -> Record:
@@ -60,20 +59,18 @@ def read_commit(project: Path, revision: str) -> Tree:
         raise UsageProblem(f"--base: {revision!r} is not a commit of the project's repository.")
     try:
         commit = run_git("rev-parse", "--verify", f"{revision}^{{commit}}", folder=project)
-        words = ("ls-tree", "-r", "-z", commit.decode().strip())
-        listing = run_git(*words, folder=project)
+        rows = list_tree(commit.decode().strip(), folder=project)
     except AistartError:
         raise UsageProblem(
             f"--base: {revision!r} is not a commit of the project's repository."
         ) from None
-    tree = {}
-    for line in listing.split(b"\0"):
-        head, _, path = line.partition(b"\t")
-        name = os.fsdecode(path)
-        if line and head.split()[1] == b"blob" and name not in RECORD_PATHS:
-            mode, _, blob = head.decode().split()
-            tree[name] = Entry(mode, run_git("cat-file", "blob", blob, folder=project))
-    return tree
+    files = {  # a submodule has no content
+        path: row for path, row in rows.items() if row[0] != SUBMODULE and path not in RECORD_PATHS
+    }
+    contents = read_blobs([blob for _, blob in files.values()], folder=project)
+    if any(blob not in contents for _, blob in files.values()):
+        raise AistartError(f"--base: git lacks some of the files of {revision!r}.")
+    return {path: Entry(mode, contents[blob]) for path, (mode, blob) in files.items()}
 
 
 def find_reference(
@@ -108,7 +105,7 @@ def begin(proposal: Proposal, title: str) -> Transaction | None:
     Raises:
         AistartError: the disk or a permission prevents it; nothing was changed.
     """
-    notes = format_notes(proposal)
+    notes = format_releases(proposal.old, proposal.new)
     plan = proposal.make_plan(f"{title} ({describe_step(proposal.old, proposal.new)})", notes)
     if not (plan.changes or plan.conflicts or plan.record):
         return None

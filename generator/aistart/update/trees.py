@@ -66,6 +66,11 @@ class Conflict:
     message: str
     theirs: Entry | None = None
 
+    @property
+    def has_markers(self) -> bool:
+        """Whether the file has conflict markers; else the user's stays as it is."""
+        return self.kind == "content"
+
 
 @dataclass(frozen=True)
 class MergeResult:

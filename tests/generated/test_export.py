@@ -140,12 +140,12 @@ def interrupt(project: Path, run: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(project / "src")}
     command = [str(project_python()), "-m", "demo", "export", "--run", run.name, "--format", "onnx"]
     process = subprocess.Popen(command, cwd=project, env=environment, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not list((run / "export").glob(".onnx.new-*")) and process.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=300)
     assert process.returncode == 75, errors
     assert not list((run / "export").glob(".onnx.new-*"))
     assert (run / "export/onnx/report.json").read_bytes() == before

@@ -281,7 +281,7 @@ def test_others_wait_for_the_one_that_writes(split: Split, own_folder: Path) -> 
     waiting = Noting()
     writer = threading.Thread(target=write)
     writer.start()
-    assert preparing.wait(20)
+    assert preparing.wait(120)
     for writes in (False, True):  # a worker of the same run, and another run
         prepared = cache.cache_split(split, waiting, "disk", "x", writes)
         assert prepared.fetch(tf.constant([3], tf.int64)).numpy() == [6]

@@ -578,13 +578,13 @@ def test_two_processes_share_a_study_and_one_is_killed(own_folder: Path) -> None
     write_space({**SPACE, "pruner": "none"})
     words = ("--trials", "10")
     both = [start(words, 0.3) for _ in range(2)]
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not is_in_the_middle():
         assert all(process.poll() is None for process in both), both[0].communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
     both[0].kill()
-    _, error = both[1].communicate(timeout=300)
+    _, error = both[1].communicate(timeout=900)
     both[0].communicate()
     assert both[1].returncode == 0, error
     assert states()["complete"] == 10
@@ -600,17 +600,17 @@ def test_a_process_that_slept_does_not_count_its_trial(own_folder: Path) -> None
     write_space({**SPACE, "pruner": "none"})
     words = ("--trials", "6")
     sleeper = start(words, 0.3)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not any(run.read_metrics() for run in all_runs() if run.summary is None):
         assert sleeper.poll() is None, sleeper.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
     sleeper.send_signal(signal.SIGSTOP)
     other = start(words, 0.0)
-    _, error = other.communicate(timeout=300)
+    _, error = other.communicate(timeout=900)
     assert other.returncode == 0, error
     sleeper.send_signal(signal.SIGCONT)
-    output, error = sleeper.communicate(timeout=300)
+    output, error = sleeper.communicate(timeout=900)
     assert sleeper.returncode == 0, error
     assert "was taken over by another process: not counted." in output
     assert states() == {"complete": 6, "fail": 1}

@@ -1,5 +1,6 @@
 """A client that calls the application without a socket, and a model that needs no TensorFlow."""
 
+import asyncio
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -77,6 +78,13 @@ def make_service(*models: Any, **fields: Any) -> Service:
         service.put(model)
     service.problem = ""
     return service
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Wait until it holds."""
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 async def ask(

@@ -6,8 +6,9 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from {{ cookiecutter.package_name }}.engine.serving import service as serving
 from {{ cookiecutter.package_name }}.engine.serving.app import create_app
 from {{ cookiecutter.package_name }}.engine.serving.keys import Keys, add
 
-from .client import EchoModel, ask, make_service
+from .client import EchoModel, ask, make_service, until
 
 PNG = b"\x89PNG\r\n\x1a\n"
 SECRET = "Jane Doe, 1950"
@@ -263,11 +264,13 @@ def test_keys(own_folder: Path) -> None:
 
 
 def test_a_full_queue_and_a_slow_model() -> None:
-    model = EchoModel(work=lambda rows: time.sleep(0.4))
+    may_end = threading.Event()
+    model = EchoModel(work=lambda rows: may_end.wait())
 
     async def test(app: Any, service: Any) -> None:
         requests = [ask(app, "POST", "/predict", {"number": 1}) for _ in range(10)]
         answers = await asyncio.gather(*requests)
+        may_end.set()
         statuses = [answer.status for answer in answers]
         assert statuses.count(503) >= 5
         assert {answer.headers["retry-after"] for answer in answers if answer.status == 503} == {
@@ -372,12 +375,19 @@ def test_schema_and_openapi_have_true_examples() -> None:
 
 
 def test_a_new_model_takes_over_without_a_lost_request() -> None:
+    begun, may_end = list[Any](), threading.Event()
+
+    def work(rows: Sequence[Any]) -> None:
+        begun.extend(rows)
+        may_end.wait()
+
     async def test(app: Any, service: Any) -> None:
         requests = [
             asyncio.create_task(ask(app, "POST", "/predict", {"number": 1})) for _ in range(20)
         ]
-        await asyncio.sleep(0.06)
+        await until(lambda: len(begun) + service._lanes["echo"].waiting == 20)
         service.put(EchoModel(version="2"))
+        may_end.set()
         requests += [
             asyncio.create_task(ask(app, "POST", "/predict", {"number": 1})) for _ in range(20)
         ]
@@ -389,7 +399,7 @@ def test_a_new_model_takes_over_without_a_lost_request() -> None:
         assert 'version="2"' in text
         assert 'version="1"' not in text
 
-    run(test, EchoModel(work=lambda rows: time.sleep(0.05)), max_batch=4)
+    run(test, EchoModel(work=work), max_batch=4)
 
 
 @pytest.fixture
@@ -408,9 +418,7 @@ def hook(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def test_hooks_also_get_batches_without_a_right_row(hook: list[Any]) -> None:
     async def test(app: Any, service: Any) -> None:
         await ask(app, "POST", "/predict", {})
-        async with asyncio.timeout(5):
-            while not hook:
-                await asyncio.sleep(0.01)
+        await until(lambda: hook)
 
     run(test)
     assert hook == [[]]

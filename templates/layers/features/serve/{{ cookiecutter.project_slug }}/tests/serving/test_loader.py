@@ -2,9 +2,10 @@
 
 import asyncio
 import gc
+import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,12 +18,13 @@ from {{ cookiecutter.package_name }}.engine.errors import (
 )
 from {{ cookiecutter.package_name }}.engine.serving import loader as loading
 from {{ cookiecutter.package_name }}.engine.serving import request_log
+from {{ cookiecutter.package_name }}.engine.serving import service as serving
 from {{ cookiecutter.package_name }}.engine.serving.command import find_sources
 from {{ cookiecutter.package_name }}.engine.serving.sections import ServeFields
 from {{ cookiecutter.package_name }}.engine.serving.service import Service
 from {{ cookiecutter.package_name }}.engine.serving.sources import Source
 
-from .client import EchoModel
+from .client import EchoModel, until
 
 
 class Registry:
@@ -73,13 +75,6 @@ def follow(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return run
 
 
-async def until(condition: Callable[[], Any]) -> None:
-    """Wait until it holds."""
-    async with asyncio.timeout(10):
-        while not condition():
-            await asyncio.sleep(0.01)
-
-
 def count(service: Service, result: str) -> float:
     """How many reloads had this result."""
     return service.metrics.reloads.labels("echo", result)._value.get()
@@ -113,6 +108,11 @@ def test_the_old_model_is_gone_before_the_new_one_is_kept_out_of_collections(
 ) -> None:
     olds = list[weakref.ref[EchoModel]]()
     are_there = list[bool]()
+    is_called, is_replaced = threading.Event(), threading.Event()
+
+    def work(rows: Sequence[Any]) -> None:
+        is_called.set()
+        is_replaced.wait()
 
     def settle() -> None:
         gc.collect()
@@ -121,15 +121,19 @@ def test_the_old_model_is_gone_before_the_new_one_is_kept_out_of_collections(
     async def test(registry: Registry, service: Service) -> None:
         monkeypatch.setattr(loading, "settle_memory", settle)
         await until(lambda: service.is_ready)
-        service.put(EchoModel(version="1", work=lambda rows: time.sleep(0.3)))
+        service.put(EchoModel(version="1", work=work))
         olds.append(weakref.ref(service.models["echo"]))
         answer = asyncio.create_task(service.answer("echo", [{"number": 1}]))
-        await asyncio.sleep(0.05)
+        await until(is_called.is_set)
         registry.version = "2"
+        await until(lambda: service.models["echo"].version == "2")
+        is_replaced.set()
         await until(lambda: are_there)
         assert are_there == [False]
         assert (await answer)[0]["prediction"] == "1"
 
+    hooks = [lambda *arguments: time.sleep(0.3)]  # with the model that has answered
+    monkeypatch.setattr(serving, "find_hooks", lambda name: hooks)
     follow(test)
 
 

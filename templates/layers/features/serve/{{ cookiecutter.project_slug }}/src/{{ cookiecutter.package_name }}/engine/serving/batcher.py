@@ -78,7 +78,7 @@ class Batcher:
         self._is_closing = True
         self._wake.set()
         await self._task
-        self._thread.shutdown(wait=False)
+        self._thread.shutdown()  # it is idle; its last call holds the model until it has ended
 
     async def _run(self) -> None:
         while True:

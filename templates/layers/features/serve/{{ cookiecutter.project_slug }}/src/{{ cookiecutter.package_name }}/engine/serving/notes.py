@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import queue
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 from . import request_log
 
 Hook = Callable[..., None]  # see ``Hooks.after_answers``
+FLUSH_SECONDS = 60  # a hook that takes longer hangs, and nothing more waits for it
 
 
 class Notes:
@@ -28,7 +31,7 @@ class Notes:
         self._hooks, self._max_rows, self._count_dropped = list(hooks), max_rows, count_dropped
         self._waiting = 0  # rows
         self._lock = threading.Lock()
-        self._queue: queue.SimpleQueue[tuple[int, partial[None]]] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[int, Callable[[], object]]] = queue.SimpleQueue()
         if hooks:
             threading.Thread(target=self._run, daemon=True, name="notes").start()
 
@@ -50,6 +53,16 @@ class Notes:
         for place, hook in enumerate(self._hooks, start=1):
             is_last = place == len(self._hooks)
             self._queue.put((rows if is_last else 0, partial(hook, *arguments)))
+
+    async def flush(self) -> None:
+        """Return once the hooks were called with all that was put before."""
+        if not self._hooks:
+            return
+        loop, is_reached = asyncio.get_running_loop(), asyncio.Event()
+        self._queue.put((0, partial(loop.call_soon_threadsafe, is_reached.set)))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await is_reached.wait()
 
     def _run(self) -> None:
         while True:

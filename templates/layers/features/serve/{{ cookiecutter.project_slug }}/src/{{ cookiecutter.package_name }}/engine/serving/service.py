@@ -130,9 +130,13 @@ class Service:
             task.add_done_callback(self._closing.discard)
 
     async def wait_for_replaced(self) -> None:
-        """Return once the models that others have replaced have answered what they accepted."""
+        """Return once nothing here holds the models that others have replaced.
+
+        They have answered what they accepted, and hooks were called with their answers.
+        """
         while self._closing:
             await asyncio.wait(set(self._closing))
+        await asyncio.gather(*(notes.flush() for notes in self._notes.values()))
 
     async def answer(
         self,

@@ -7,7 +7,7 @@ import pytest
 
 from aistart.catalog import find_templates
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.minutes(3)]
 
 # Of text's models, those whose steps JAX compiles for each length take minutes.
 LEFT_OUT = {"text-classifier": "not bilstm and not transformer and not preset"}

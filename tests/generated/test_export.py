@@ -13,7 +13,7 @@ import pytest
 from tests.environments import REPOSITORY, project_python
 from tests.generated.conftest import Run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.minutes(2)]
 
 QUICK = (
     *("--data.limit", "200", "--train.max_steps", "5", "--measure", "validation"),

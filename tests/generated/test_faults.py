@@ -165,6 +165,7 @@ def wait_for_lines(demo: Path, count: int) -> None:
     pytest.fail(f"no {count} lines of metrics: {said(demo)}")
 
 
+@pytest.mark.minutes(3)
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_two_workers_are_one_run_and_survive_a_kill(demo: Path, backend: str, run_in: Run) -> None:
     # 1259 examples in batches of 33: neither the batches nor the last one are even.
@@ -427,6 +428,7 @@ def test_full_disk_while_preparing(demo: Path) -> None:
     assert left.count("\n") == 1, "nothing of it stays"
 
 
+@pytest.mark.minutes(3)
 def test_memory_stays_flat_when_the_data_grows_tenfold(demo: Path) -> None:
     few, many = 1_000, 10_000
     for count in (few, many):

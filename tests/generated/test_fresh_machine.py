@@ -22,6 +22,7 @@ def read_shown_output() -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.minutes(3)
 def test_quickstart_on_a_fresh_machine(isolated: Path) -> None:
     clone = isolated / "aistart"
     subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(clone)], check=True)

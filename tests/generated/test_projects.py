@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -15,18 +16,52 @@ from aistart.catalog import find_templates
 from tests.benchmarks import digits
 from tests.environments import project_python
 from tests.generated.servers import PASSWORD, Postgres
+from tests.generated.services import make_project
 
 Run = Callable[..., object]
 pytestmark = pytest.mark.slow
 
 
+# Files that name one of these ask for data, models or runs of their own project.
+OF_THE_PROJECT = re.compile(
+    r"\b(domain|MODELS|QUICK|UNRECORDED|import task)\b"
+    r"|\b(fit_alone|project_with_a_run|quick|trained): "
+)
+
+
+@cache
+def find_common_tests() -> tuple[str, ...]:
+    """Test files that are the same in every project, and ask for nothing of it."""
+    first, *others = (make_project(name, "--with", "monitor") for name in find_templates())
+    common = []
+    for file in first.glob("tests/**/test_*.py"):
+        path, content = file.relative_to(first), file.read_bytes()
+        are_the_same = all(
+            (other / path).exists() and (other / path).read_bytes() == content for other in others
+        )
+        if are_the_same and not OF_THE_PROJECT.search(content.decode()):
+            common.append(str(path))
+    return tuple(sorted(common))
+
+
+@pytest.mark.minutes(6)
 @pytest.mark.parametrize("template", find_templates())
 def test_own_tests_pass(template: str, aistart: Callable, isolated: Path, run_in: Run) -> None:
     # With the large models, which a user's `make test` leaves out.
     assert aistart("new", template, template, "-y", "--with", "monitor").exit_code == 0
-    check_own_tests(run_in, isolated / template, "tests", "--ignore", "tests/engine")
+    left_out = [word for path in find_common_tests() for word in ("--ignore", path)]
+    words = ["tests", "--ignore", "tests/engine", *left_out]
+    check_own_tests(run_in, isolated / template, *words)
 
 
+def test_common_tests_pass(aistart: Callable, isolated: Path, run_in: Run) -> None:
+    assert aistart("new", "vision-classifier", "demo", "-y", "--with", "monitor").exit_code == 0
+    paths = [path for path in find_common_tests() if not path.startswith("tests/engine")]
+    assert len(paths) >= 8
+    check_own_tests(run_in, isolated / "demo", *paths)
+
+
+@pytest.mark.minutes(4)
 @pytest.mark.parametrize("tests", ["tests/engine", "tests/test_tune.py"])
 def test_what_is_the_same_in_every_project(
     tests: str, aistart: Callable, isolated: Path, run_in: Run
@@ -306,15 +341,28 @@ words = {name: [] for name in MODELS if not isinstance(find(MODELS, name), prese
 if Path("tiny").exists():
     words["preset"] = ["--model.preset", "tiny"]
 """
-# In a process of its own: devices are divided before TensorFlow is used.
+# In a process of its own: devices are divided before TensorFlow is used. The first model has
+# baselines and reports too; the others would only repeat them.
 EVERY_MODEL = f"""{WORDS_OF_MODELS}
+from dataclasses import replace
+
+from demo import train as training
 from demo.__main__ import train as main
+from demo.engine.interfaces import draw_nothing, no_baselines, write_nothing
 
 for name, own in words.items():
     assert main([*sys.argv[1:], "--model.name", name, *own]) == 0, name
+    training.call_hooks_at_end = lambda *arguments: None
+    training.task = replace(
+        training.task,
+        draw_figures=draw_nothing,
+        measure_baselines=no_baselines,
+        write_report=write_nothing,
+    )
 """
 
 
+@pytest.mark.minutes(3)
 @pytest.mark.parametrize("template", ["text-classifier", "recommender", "medical-diagnosis"])
 @pytest.mark.parametrize("strategy", ["mirrored", "data_parallel", "model_parallel"])
 def test_every_model_on_several_devices(
@@ -377,6 +425,7 @@ for name, own in words.items():
 )
 
 
+@pytest.mark.minutes(2)
 @pytest.mark.parametrize("template", find_templates())
 def test_every_model_in_half_precision(template: str, aistart: Callable, isolated: Path) -> None:
     assert aistart("new", template, "demo", "-y").exit_code == 0

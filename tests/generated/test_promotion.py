@@ -15,7 +15,7 @@ from tests.generated.servers import Postgres, Server, wait_for
 
 Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.minutes(5), pytest.mark.xdist_group("promotion")]
 
 SMOKE = ("--config", "configs/smoke.yaml", "--fresh")
 GATE = "metrics: {headline: {not_worse_by: 0.9}}\n"

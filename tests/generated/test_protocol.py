@@ -16,7 +16,7 @@ import pytest
 from tests.environments import kserve_python, project_python
 from tests.generated.services import RunningService, environment, make_trained, serving
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.minutes(2), pytest.mark.xdist_group("protocol")]
 
 CLIENTS = Path(__file__).with_name("protocol_clients.py")
 

@@ -25,7 +25,7 @@ from tests.generated.services import (
     serving,
 )
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.minutes(8), pytest.mark.xdist_group("service_page")]
 
 TEMPLATES = list(find_templates())
 REFUSED = "Failed to load resource: the server responded with a status of 4"  # says the browser

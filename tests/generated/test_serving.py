@@ -21,7 +21,7 @@ from tests.generated import services
 from tests.generated.servers import free_port, wait_for
 from tests.generated.services import Load, RunningService
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.minutes(5), pytest.mark.xdist_group("serving")]
 
 CLOSE = 1e-5  # of scores: batches of other sizes are summed in another order
 

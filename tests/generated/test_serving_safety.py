@@ -19,7 +19,7 @@ import pytest
 from tests.generated import services
 from tests.generated.services import HOST, Load, RunningService, serving
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.minutes(2), pytest.mark.xdist_group("serving_safety")]
 
 READ_SECONDS = 3.0
 BODY_MEGABYTES = 4

@@ -27,7 +27,7 @@ from tests.generated.servers import (
 
 Done = subprocess.CompletedProcess[str]
 Run = Callable[..., Done]
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.minutes(6), pytest.mark.xdist_group("tracking")]
 
 # Each of these calls does its work, but its first answer does not arrive.
 LOSSES = """

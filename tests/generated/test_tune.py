@@ -14,7 +14,7 @@ from tests.environments import project_python
 from tests.generated.servers import PASSWORD, Postgres, free_port, wait_for
 from tests.generated.test_tracking import files_with
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.minutes(2)]
 
 TRIALS = 3
 SMOKE = ("--config", "configs/smoke.yaml", "--trials", str(TRIALS))

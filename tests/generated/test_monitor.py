@@ -21,9 +21,9 @@ MONITOR = ("--with", "monitor")
 ROWS, AT_ONCE = 600, 100
 SMALL = ("--train.max_steps", "40", "--data.limit", "600")
 
-# Prints the digits of scikit-learn as PNG files in base64, brighter by a factor.
 pytestmark = [pytest.mark.minutes(4), pytest.mark.xdist_group("monitor")]
 
+# Prints the digits of scikit-learn as PNG files in base64, brighter by a factor.
 DIGITS = """
 import base64, io, json, sys
 import numpy as np

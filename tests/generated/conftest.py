@@ -9,17 +9,30 @@ import pytest
 
 from tests.environments import project_python
 from tests.generated.servers import Postgres
+from tests.generated.typed_projects import warm_command, warm_python
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session")
-def run_in() -> Run:
-    """Run a module of a project: ``run_in(folder, "demo", "train", "--train.epochs", "1")``."""
+def socket() -> Iterator[Path]:
+    """That of a Python with the heavy packages imported."""
+    with warm_python() as path:
+        yield path
+
+
+@pytest.fixture(scope="session")
+def run_in(socket: Path) -> Run:
+    """Run a module of a project: ``run_in(folder, "demo", "train", "--train.epochs", "1")``.
+
+    Commands of the project begin in the warm Python, but for those on JAX.
+    """
 
     def run(folder: Path, module: str, *words: str, **options: str) -> subprocess.CompletedProcess:
         environment = {**os.environ, "PYTHONPATH": str(folder / "src"), **options}
         command = [str(project_python()), "-m", module, *words]
+        if module == "demo" and "jax" not in str((words, options)):
+            command = [*warm_command(socket), module, *words]
         return subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, check=False
         )

@@ -11,7 +11,7 @@ import json
 import re
 import sys
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import groupby
@@ -28,7 +28,6 @@ from tests.generated.typed_projects import (
     TypedProject,
     is_server,
     render,
-    warm_python,
     write_png,
 )
 
@@ -341,14 +340,8 @@ file.write_text(re.sub("(?m)^reviewed_by:.*$", "reviewed_by: A Reader", file.rea
 # === Tests ===
 
 
-@pytest.fixture(scope="module")
-def socket() -> Iterator[Path]:
-    """The warm Python of this file's tests."""
-    with warm_python() as path:
-        yield path
-
-
 @pytest.mark.slow
+@pytest.mark.minutes(3)
 @pytest.mark.parametrize(
     ("template", "group"),
     [pytest.param(*each, marks=pytest.mark.long) if each in LONG else each for each in PROJECTS],

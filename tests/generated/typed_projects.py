@@ -56,13 +56,18 @@ def warm_python() -> Iterator[Path]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, env=own, stdout=log, stderr=log, cwd=folder)
     try:
-        wait_for(lambda: path.exists() or process.poll() is not None, "a warm Python", 300)
+        wait_for(lambda: path.exists() or process.poll() is not None, "a warm Python", SECONDS)
         assert process.poll() is None, (folder / "log").read_text()
         yield path
     finally:
         process.kill()
         process.wait()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def warm_command(socket: Path) -> list[str]:
+    """Return what runs a module in a fork of the warm Python, before its name and words."""
+    return [sys.executable, "-S", "-E", str(HERE / "warm_client.py"), str(socket)]
 
 
 @cache
@@ -230,7 +235,7 @@ class TypedProject:
     def _make_scripts(self) -> None:
         folder, python = self.project / ".venv/bin", project_python()
         folder.mkdir(parents=True)
-        warm = f"{sys.executable} -S -E {HERE / 'warm_client.py'} {self._socket} {PROGRAM}"
+        warm = f"{' '.join(warm_command(self._socket))} {PROGRAM}"
         cold = f"{python} -m {PROGRAM}"
         names = {PROGRAM: "", **{name: name for name in SCRIPTS}}
         scripts = {

@@ -25,14 +25,13 @@ def socket() -> Iterator[Path]:
 def run_in(socket: Path) -> Run:
     """Run a module of a project: ``run_in(folder, "demo", "train", "--train.epochs", "1")``.
 
-    Commands of the project begin in the warm Python, but for those on JAX.
+    Commands of the project begin in the warm Python where they can.
     """
 
     def run(folder: Path, module: str, *words: str, **options: str) -> subprocess.CompletedProcess:
         environment = {**os.environ, "PYTHONPATH": str(folder / "src"), **options}
-        command = [str(project_python()), "-m", module, *words]
-        if module == "demo" and "jax" not in str((words, options)):
-            command = [*warm_command(socket), module, *words]
+        begin = warm_command(socket) if module == "demo" else [str(project_python()), "-m"]
+        command = [*begin, module, *words]
         return subprocess.run(
             command, cwd=folder, env=environment, capture_output=True, text=True, check=False
         )

@@ -322,7 +322,7 @@ def test_sigterm_under_load_loses_no_request(service: RunningService, image: Pat
         wait_for(lambda: load.num_answers >= 800, "requests")
         service.process.send_signal(signal.SIGTERM)
         # As a balancer: it sends nothing more once the service says that it is not ready.
-        wait_for(lambda: service.ask("GET", "/readyz").status == 503, "not ready", 30)
+        wait_for(lambda: service.ask("GET", "/readyz").status == 503, "not ready", 5)
         time.sleep(0.2)
     assert service.process.wait(60) == 0
     assert set(load.outcomes) == {"200"}, load.outcomes

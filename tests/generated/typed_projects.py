@@ -66,8 +66,9 @@ def warm_python() -> Iterator[Path]:
 
 
 def warm_command(socket: Path) -> list[str]:
-    """Return what runs a module in a fork of the warm Python, before its name and words."""
-    return [sys.executable, "-S", "-E", str(HERE / "warm_client.py"), str(socket)]
+    """Return what runs a module, before its name and words: a fork of the warm Python if it can."""
+    client = [sys.executable, "-S", "-E", str(HERE / "warm_client.py")]
+    return [*client, str(socket), str(project_python())]
 
 
 @cache
@@ -236,13 +237,8 @@ class TypedProject:
         folder, python = self.project / ".venv/bin", project_python()
         folder.mkdir(parents=True)
         warm = f"{' '.join(warm_command(self._socket))} {PROGRAM}"
-        cold = f"{python} -m {PROGRAM}"
         names = {PROGRAM: "", **{name: name for name in SCRIPTS}}
-        scripts = {
-            name: f'case "$KERAS_BACKEND $*" in *jax*|*tpu*) exec {cold} {first} "$@";; esac\n'
-            f'exec {warm} {first} "$@"'
-            for name, first in names.items()
-        }
+        scripts = {name: f'exec {warm} {first} "$@"' for name, first in names.items()}
         for name in ("mlflow", "ruff", "mypy", "pytest", "tensorboard"):
             scripts[name] = f'exec {python.with_name(name)} "$@"'
         scripts["python"] = f'exec {python} "$@"'

@@ -1,6 +1,7 @@
-"""Run a module in the process of ``warm_python.py``: ``warm_client.py SOCKET MODULE WORD…``.
+"""Run a module in the process of ``warm_python.py``: ``warm_client.py SOCKET PYTHON MODULE WORD…``.
 
-Started for each command, so it imports next to nothing.
+Commands on JAX need another process, so PYTHON runs them. Started for each command, so it imports
+next to nothing.
 """
 
 import json
@@ -9,11 +10,16 @@ import signal
 import socket
 import sys
 
+path, python, module, *words = sys.argv[1:]
+backends = [os.environ.get(name, "") for name in ("KERAS_BACKEND", "APP__RUNTIME__BACKEND")]
+if any(name in word for name in ("jax", "tpu") for word in (*backends, *words)):
+    os.execv(python, [python, "-m", module, *words])
+
 with socket.socket(socket.AF_UNIX) as server:
-    server.connect(sys.argv[1])
+    server.connect(path)
     request = {
-        "module": sys.argv[2],
-        "words": sys.argv[3:],
+        "module": module,
+        "words": words,
         "folder": os.getcwd(),  # noqa: PTH109 (pathlib takes longer to import than the rest)
         "environment": dict(os.environ),
     }

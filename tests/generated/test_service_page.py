@@ -319,6 +319,26 @@ def test_every_sign_of_others_is_text(site: str, browser: Browser) -> None:
         assert page.locator("#field-text").get_attribute("aria-invalid") == "true"
 
 
+def test_predict_waits_for_an_example_that_is_on_its_way(site: str, browser: Browser) -> None:
+    stub, held = Stub(), []
+
+    def respond(route: Route) -> None:
+        if route.request.url.endswith("/examples"):
+            held.append(route)
+        else:
+            stub(route)
+
+    with open_site(browser, site, respond=respond) as page:
+        page.click("#example")
+        page.click("#predict")
+        while not held:
+            page.wait_for_timeout(20)
+        held[0].fulfill(json=TEXT["schema"]["examples"])
+        expect(page.locator(".drawn-answer")).to_be_visible()
+        assert len(stub.rows) == 1
+        assert "It's fine" in str(stub.rows[0])
+
+
 def test_a_form_says_what_is_wrong(site: str, browser: Browser) -> None:
     age = {"type": "integer", "title": "Age", "minimum": 0, "maximum": 120, "x-unit": "years"}
     smoker = {"type": ["string", "null"], "enum": ["yes", "no", None]}

@@ -16,13 +16,14 @@ let fields = []; // of the form
 let result = null; // the answer on the page, with its request
 let feedback = { enabled: false };
 let nextExample = 0;
+let filling = null; // the promise of an example that is on its way to the form
 
 async function start() {
   texts.translatePage();
   byId("form").addEventListener("submit", event => { event.preventDefault(); submit(); });
   byId("form").addEventListener("keydown", event => { if (event.ctrlKey && event.key === "Enter") submit(); });
   byId("clear").addEventListener("click", clear);
-  byId("example").addEventListener("click", fillExample);
+  byId("example").addEventListener("click", () => { filling = fillExample(); });
   byId("model").addEventListener("change", () => chooseModel(models[byId("model").selectedIndex]));
   byId("language").addEventListener("click", switchLanguage);
   byId("forget").addEventListener("click", () => { forget(); showHistory(); byId("predict").focus(); });
@@ -135,6 +136,7 @@ function readRow() {
 let isBusy = false;
 
 async function submit() {
+  await filling; // "Predict" right after "Try an example" means that example
   if (isBusy || !model) return;
   const row = readRow();
   if (!row) return;

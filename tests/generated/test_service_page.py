@@ -331,8 +331,7 @@ def test_predict_waits_for_an_example_that_is_on_its_way(site: str, browser: Bro
     with open_site(browser, site, respond=respond) as page:
         page.click("#example")
         page.click("#predict")
-        while not held:
-            page.wait_for_timeout(20)
+        wait_for(lambda: page.wait_for_timeout(20) or held, "the request for examples")
         held[0].fulfill(json=TEXT["schema"]["examples"])
         expect(page.locator(".drawn-answer")).to_be_visible()
         assert len(stub.rows) == 1

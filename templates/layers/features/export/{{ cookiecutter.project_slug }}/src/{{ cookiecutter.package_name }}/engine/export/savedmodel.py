@@ -67,8 +67,7 @@ def find_raw_function(source: Source) -> Any:
 
     Raw inputs that do not change the outputs, such as targets, are left out.
     """
-    examples = source.examples
-    raw = examples.fetch(tf.range(len(examples), dtype=tf.int64))
+    raw = source.raw_examples
     named = raw if isinstance(raw, dict) else {RAW: raw}
 
     def call(**given: Any) -> dict[str, Any]:

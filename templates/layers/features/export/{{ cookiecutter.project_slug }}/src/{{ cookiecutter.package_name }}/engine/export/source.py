@@ -53,6 +53,11 @@ class Source:
         rows = [decode_bytes(row, schema) for row in schema["examples"]]
         return check_requests(task.read_requests(rows, preprocessing, None))
 
+    @cached_property
+    def raw_examples(self) -> Any:
+        """The raw inputs of all ``examples``, as one batch."""
+        return next(self.examples.batches(len(self.examples)))
+
     def specs(self, batch: int | None, length: int | None = None) -> dict[str, tf.TensorSpec]:
         """Return the shapes and types of the inputs by name.
 

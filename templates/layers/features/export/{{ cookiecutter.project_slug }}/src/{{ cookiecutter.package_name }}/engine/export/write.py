@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from ..artifact import PREPROCESSING, Artifact
 from ..errors import ProjectError
@@ -126,7 +125,7 @@ def _check_raw(source: Source, path: Path) -> list[str]:
     if loaded is None:
         return []
     run, names = loaded
-    raw = source.examples.fetch(tf.range(len(source.examples), dtype=tf.int64))
+    raw = source.raw_examples
     difference = np.abs(run(raw) - source.model(raw)).max()
     if not difference <= FLOAT32_TOLERANCE:
         raise ProjectError(

@@ -2,6 +2,9 @@
 
 TEMPLATE is a name, or the folder of a template of one's own.
 
+Where only some templates are named, the locks of the others limit the versions: all must agree,
+since the tests have one environment for all of them.
+
 ``requirements.lock`` covers the default project with its tests and tools, on a CPU, for every
 platform and Python that the project supports. ``requirements-serve.lock`` covers what the image of
 its service needs, with the same versions: the project's dependencies, with others in the place of
@@ -14,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 from aistart.answers import resolve, select_features
@@ -41,15 +45,21 @@ HOOKS_LAYER = Path("layers/features/pre-commit")
 HOOKS = ["pre-commit>=4.7,<5", "pre-commit-hooks>=6,<7"]
 
 
-def lock(template: Template) -> list[Path]:
-    """Resolve the dependencies of a default project, write its locks and return their paths."""
+def lock(template: Template, others: Sequence[Path] = ()) -> list[Path]:
+    """Resolve the dependencies of a default project, write its locks and return their paths.
+
+    Args:
+        template: of the project.
+        others: locks whose versions it must have, as far as they have them.
+    """
     folder = template.own_layer.path
     target = folder / PROJECT_FOLDER / "requirements.lock"
     with tempfile.TemporaryDirectory() as output:
         features = tuple(select_features(template))
         request = Request(template, resolve(template, {}), Path(output), features, repository=False)
         project = create(request)
-        packages = compile_lock(project, f"{COMMAND} --upgrade")
+        (project / "others.lock").write_bytes(b"".join(file.read_bytes() for file in others))
+        packages = compile_lock(project, f"{COMMAND} --upgrade --constraint others.lock")
         target.write_text(format_header(template) + packages, encoding="utf-8")
         service = list_service_dependencies(request, project)
         of_service = make_layer(folder, SERVICE_LAYER) / "requirements-serve.lock"
@@ -131,14 +141,16 @@ def format_header(template: Template) -> str:
 
 if __name__ == "__main__":
     names = sys.argv[1:]
+    root = templates_root()
+    paths = {name: root / name / PROJECT_FOLDER / "requirements.lock" for name in find_templates()}
+    others = [path for name, path in paths.items() if names and name not in names]
     for name, template in find_templates().items():
         if not names or name in names:
-            print(*lock(template), sep="\n")
+            print(*lock(template, others), sep="\n")
     for name in names:
         if Path(name).is_dir():
             print(*lock(load_foreign_template(Path(name).resolve(), name)), sep="\n")
-    root = templates_root()
-    locks = [root / name / PROJECT_FOLDER / "requirements.lock" for name in find_templates()]
+    locks = list(paths.values())
     mlflow = root / MLFLOW_LAYER / PROJECT_FOLDER / "requirements-mlflow.lock"
     lock_pinned(mlflow, locks, MLFLOW_SERVER, "What a server of MLflow with PostgreSQL")
     hooks = root / HOOKS_LAYER / PROJECT_FOLDER / "requirements-hooks.lock"

@@ -50,6 +50,25 @@ def kserve_python() -> Path:
 
 
 @cache
+def transformers_python() -> Path:
+    """The Python of an environment with Hugging Face's libraries, which the locks leave out.
+
+    By pip: of torch there is but one version without gigabytes for GPUs here, in a place that uv
+    does not look in.
+    """
+    folder = BUILD / "env-torch"
+    python = folder / "bin" / "python"
+    if not (folder / "complete").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        packages = ["torch==2.13.0", "transformers==5.24.0", "peft==0.21.2", "jinja2", "numpy"]
+        install = [str(python), "-m", "pip", "install", "--quiet", *packages]
+        subprocess.run(install, check=True)
+        (folder / "complete").touch()
+    return python
+
+
+@cache
 def podman_compose() -> Path:
     """The command that starts a ``compose.yaml`` with podman."""
     return _environment("env-podman-compose-1.6", ["podman-compose==1.6.0"]).with_name(

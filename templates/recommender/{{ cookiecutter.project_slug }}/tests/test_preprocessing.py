@@ -125,11 +125,13 @@ def test_augmentation_keeps_targets(
     data: DatasetSplits, preprocessing: Preprocessing, config: Config
 ) -> None:
     prepared = preprocessing.prepare(data.train.fetch(np.arange(50)))
-    augmented = augment(prepared, lambda count: tf.zeros([50, count]), config)
+    labels = tf.range(50)
+    augmented, same = augment(prepared, labels, lambda count: tf.zeros([50, count]), config)
     targets = prepared.numpy()[:, :, 1] > 0
     np.testing.assert_array_equal(augmented.numpy()[targets], prepared.numpy()[targets])
     assert not augmented.numpy()[:, 0, 0].any()
-    kept = augment(prepared, lambda count: tf.ones([50, count]), config)
+    assert same is labels
+    kept, _ = augment(prepared, labels, lambda count: tf.ones([50, count]), config)
     np.testing.assert_array_equal(kept, prepared)
 
 

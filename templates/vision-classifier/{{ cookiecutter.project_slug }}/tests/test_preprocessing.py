@@ -16,6 +16,7 @@ CLASSES = ("cat", "dog")
 
 
 BATCH = 16
+NO_TARGETS = tf.zeros(BATCH, tf.int32)
 
 
 def make_preprocessing(height=8, width=8, channels=3, resize="stretch") -> Preprocessing:
@@ -112,7 +113,7 @@ def test_images_that_are_only_shifted_are_not_blurred() -> None:
     words = ["--data.augment_rotation", "0", "--data.augment_zoom", "0"]
     images = np.stack([picture(8, 8, 3)] * BATCH)
     words += ["--data.augment_shift", "0.3"]
-    changed = augment(images, uniform(1), load_config(words)).numpy()
+    changed = augment(images, NO_TARGETS, uniform(1), load_config(words))[0].numpy()
     assert (changed != images).any()
     assert set(np.unique(changed)) <= set(np.unique(images))
 
@@ -131,15 +132,15 @@ def test_augmentation_off_changes_nothing() -> None:
     names = ("shift", "rotation", "zoom", "color")
     words = [word for name in names for word in (f"--data.augment_{name}", "0")]
     images = np.stack([picture(8, 8, 3)] * BATCH)
-    np.testing.assert_array_equal(augment(images, uniform(1), load_config(words)), images)
+    np.testing.assert_array_equal(augment(images, NO_TARGETS, uniform(1), load_config(words))[0], images)
 
 
 def test_augmentation_is_a_function_of_its_seed() -> None:
     config = load_config(["--data.augment_flip", "true", "--data.augment_color", "0.3"])
     images = tf.constant(np.stack([picture(8, 8, 3)] * BATCH))
-    first = augment(images, uniform(1), config).numpy()
-    np.testing.assert_array_equal(augment(images, uniform(1), config), first)
-    assert (augment(images, uniform(3), config).numpy() != first).any()
+    first = augment(images, NO_TARGETS, uniform(1), config)[0].numpy()
+    np.testing.assert_array_equal(augment(images, NO_TARGETS, uniform(1), config)[0], first)
+    assert (augment(images, NO_TARGETS, uniform(3), config)[0].numpy() != first).any()
     assert (first[0] != first[1]).any(), "each image is changed in its own way"
     assert first.shape == images.shape
     assert first.min() >= 0
@@ -151,7 +152,7 @@ def test_flip_mirrors_exactly() -> None:
     for name in ("shift", "rotation", "zoom"):
         words += [f"--data.augment_{name}", "0"]
     images = np.stack([picture(8, 8, 3)] * BATCH)
-    changed = augment(images, uniform(0), load_config(words)).numpy()
+    changed = augment(images, NO_TARGETS, uniform(0), load_config(words))[0].numpy()
     mirrored = [np.allclose(image, images[0][:, ::-1], atol=0.01) for image in changed]
     kept = [np.allclose(image, images[0], atol=0.01) for image in changed]
     assert all(m or k for m, k in zip(mirrored, kept, strict=True))

@@ -134,9 +134,11 @@ def fit_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     from {{ cookiecutter.package_name }}.engine.interfaces import (
         draw_nothing,
         no_baselines,
+        write_nothing,
     )
 
     monkeypatch.setattr(evaluation, "draw_history", lambda run: None)
     monkeypatch.setattr(training, "call_hooks_at_end", lambda *arguments: None)
-    task = replace(training.task, draw_figures=draw_nothing, measure_baselines=no_baselines)
+    parts = {"draw_figures": draw_nothing, "measure_baselines": no_baselines}
+    task = replace(training.task, write_report=write_nothing, **parts)
     monkeypatch.setattr(training, "task", task)

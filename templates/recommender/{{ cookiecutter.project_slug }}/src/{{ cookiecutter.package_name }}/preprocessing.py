@@ -286,15 +286,18 @@ class Preprocessing:
         return _lookup_table(self.users, range(1, len(self.users) + 1), 0)
 
 
-def augment(prepared: tf.Tensor, uniform: Uniform, config: Config) -> tf.Tensor:
+def augment(
+    prepared: tf.Tensor, targets: tf.Tensor, uniform: Uniform, config: Config
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Replace some users and items of histories by unknown ones, so that the model learns them.
 
     Args:
         prepared: (batch, length, 4), see ``Preprocessing.prepare``.
+        targets: of the examples, which stay as they are.
         uniform: draws numbers in [0, 1) for each example.
 
     Returns:
-        (batch, length, 4) int32, with the same targets.
+        (batch, length, 4) int32, with the same targets in it, and the targets.
     """
     draws = uniform(1 + tf.shape(prepared)[1])
     items, weights = prepared[:, :, 0], prepared[:, :, 1]
@@ -305,7 +308,8 @@ def augment(prepared: tf.Tensor, uniform: Uniform, config: Config) -> tf.Tensor:
         (draws[:, 2:] < UNKNOWN_RATES["item"]) & (history >= FIRST_ITEM) & (weights[:, 1:] == 0)
     )
     items = tf.concat([user, tf.where(replaced, UNKNOWN, history)], axis=1)
-    return tf.concat([tf.stack([items, weights], axis=-1), prepared[:, :, 2:]], axis=-1)
+    replaced_parts = tf.stack([items, weights], axis=-1)
+    return tf.concat([replaced_parts, prepared[:, :, 2:]], axis=-1), targets
 
 
 def _lookup_table(

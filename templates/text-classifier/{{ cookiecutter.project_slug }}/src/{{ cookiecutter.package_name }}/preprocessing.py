@@ -224,18 +224,21 @@ def select_tokenizer(config: Config) -> str:
     return tokenizer
 
 
-def augment(prepared: tf.Tensor, uniform: Uniform, config: Config) -> tf.Tensor:
+def augment(
+    prepared: tf.Tensor, targets: tf.Tensor, uniform: Uniform, config: Config
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Replace random tokens by the unknown token, others in each epoch.
 
     Args:
         prepared: token ids (batch, tokens).
+        targets: of the texts, which stay as they are.
         uniform: draws numbers for each text.
         config: its ``data.augment_token_dropout`` is the share of tokens.
     """
     if not config.data.augment_token_dropout:
-        return prepared
+        return prepared, targets
     dropped = uniform(tf.shape(prepared)[1]) < config.data.augment_token_dropout
-    return tf.where(dropped & (prepared != PADDING), UNKNOWN, prepared)
+    return tf.where(dropped & (prepared != PADDING), UNKNOWN, prepared), targets
 
 
 def texts_of(split: Split, positions: np.ndarray | None = None) -> Iterator[str]:

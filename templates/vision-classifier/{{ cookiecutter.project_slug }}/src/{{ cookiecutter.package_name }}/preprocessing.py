@@ -191,16 +191,19 @@ def _channel_statistics(
     return tuple(map(float, mean.round(4))), tuple(map(float, std))
 
 
-def augment(prepared: tf.Tensor, uniform: Uniform, config: Config) -> tf.Tensor:
+def augment(
+    prepared: tf.Tensor, targets: tf.Tensor, uniform: Uniform, config: Config
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Augment each image at random, as a function of the drawn numbers alone.
 
     Args:
         prepared: images (batch, height, width, channels) in [0, 255].
+        targets: of the images, which stay as they are.
         uniform: draws numbers for each image.
         config: its ``data.augment_*`` fields say how much.
 
     Returns:
-        Images of the same shape and range, float32.
+        Images of the same shape and range, float32, and the targets.
     """
     data = config.data
     images = tf.cast(prepared, tf.float32)
@@ -209,7 +212,7 @@ def augment(prepared: tf.Tensor, uniform: Uniform, config: Config) -> tf.Tensor:
         images = _transform(images, draws[:5], config)
     if data.augment_color:
         images = _jitter_color(images, 1.0 + data.augment_color * draws[5:])
-    return images
+    return images, targets
 
 
 def _transform(images: tf.Tensor, draws: tf.Tensor, config: Config) -> tf.Tensor:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from .engine.commands import COMMANDS, Command, Program, Project
 from .engine.extensions import find_commands
+from .engine.lookup import find_optional
 from .registry import COMMANDS as OWN_COMMANDS
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ def load_project() -> Project:
     from .config import Config, load_config
     from .prediction import add_arguments
 
-    return Project(Config, load_config, add_arguments, load_task, load_train, commands)
+    exports = find_optional("exports.formats:FORMATS") or {}
+    return Project(Config, load_config, add_arguments, load_task, load_train, commands, exports)
 
 
 def load_task() -> "Task":

@@ -15,6 +15,7 @@ from .engine.resume import start_or_resume
 from .engine.runs import Run, Summary
 from .engine.strategy import connect, prepare
 from .engine.summary import summarize
+from .engine.trained_models import fix_origin
 from .task import task
 
 log = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ def train(
     """
     started_at = time.perf_counter()
     prepare(config.runtime)
+    config = fix_origin(config)
     own_task = adapt_task(task, config)
     set_seeds(config.train)
     strategy = connect(config.runtime, own_task.sharding_rules)

@@ -92,8 +92,8 @@ def test_filled_batches_weigh_each_example_once(size: int, batch_size: int, mult
 
 @pytest.mark.parametrize("batch_size", [5, 8])
 def test_parts_make_up_the_batch(split: Split, batch_size: int) -> None:
-    def augment(prepared, uniform):
-        return tf.cast(prepared, tf.float32) + uniform(1)[:, 0]
+    def augment(prepared, targets, uniform):
+        return tf.cast(prepared, tf.float32) + uniform(1)[:, 0], targets
 
     def batches(shard: Shard) -> list[tuple]:
         sampler = ShuffledSampler(SIZE, batch_size, 1, shard.multiple)
@@ -133,8 +133,8 @@ def test_shuffling_is_even() -> None:
 
 
 def test_augmentation_is_seeded_by_step(split: Split) -> None:
-    def add_noise(prepared, uniform):
-        return tf.cast(prepared, tf.float32) + uniform(1)[:, 0]
+    def add_noise(prepared, targets, uniform):
+        return tf.cast(prepared, tf.float32) + uniform(1)[:, 0], targets
 
     def inputs(first_step: int) -> list[list[float]]:
         prepared = cache.cache_split(split, Doubling(), "none", "x")

@@ -23,7 +23,7 @@ import tensorflow as tf
 from .attachments import read_attachments
 from .errors import DataProblem, UsageProblem
 from .files import atomic_write
-from .interfaces import Explanation, Preprocessing, Split, Task
+from .interfaces import Explanation, Preprocessing, Split, Task, call_network
 
 PREPROCESSING = "preprocessing.json"
 EXPLAINED_ROWS = 128  # at a time: bounds the memory of embeddings and feature maps
@@ -44,17 +44,32 @@ class Artifact:
     attachments: Mapping[str, Any] = field(default_factory=dict)
 
     def __call__(self, raw: Any) -> np.ndarray:
-        """Return outputs (batch, …) of the network for raw inputs (batch, …)."""
+        """Return outputs (batch, …) of ``Task.infer`` for raw inputs (batch, …)."""
         return self.outputs(self.preprocessing(raw))
 
     def outputs(self, prepared: Any) -> np.ndarray:
-        """Return outputs (batch, …) of the network for preprocessed inputs (batch, …)."""
+        """Return outputs (batch, …) of ``Task.infer`` for preprocessed inputs (batch, …)."""
         # As arrays: the network may run on another backend than the preprocessing.
         return keras.ops.convert_to_numpy(self._run(tf.nest.map_structure(np.asarray, prepared)))
 
     def predict_batch(self, raw: Any) -> np.ndarray:
         """Return postprocessed outputs (batch, …) for raw inputs (batch, …)."""
         return self.task.postprocess(raw, self(raw), self.preprocessing)
+
+    def answer(self, split: Split, config: Any, batch_size: int) -> list[dict[str, Any]]:
+        """Return an answer for each example of a split, in its order.
+
+        They are what the model writes (``Task.respond``), or decoded outputs.
+
+        Args:
+            split: any split of the task's data.
+            config: of the model's run; None: unknown.
+            batch_size: examples that are predicted at once.
+        """
+        if self.task.respond is not None:
+            return self.task.respond(self, split, config)
+        outputs = self.predict_split(split, batch_size)
+        return self.task.decode_predictions(outputs, self.preprocessing)
 
     def predict_split(self, split: Split, batch_size: int) -> np.ndarray:
         """Return postprocessed outputs (size, …) for a split, in its order.
@@ -118,11 +133,13 @@ class Artifact:
         """The network as one program, whatever the size of a batch."""
 
         def run(prepared: Any) -> Any:
-            return self.network(prepared, training=False)
+            return self.task.infer(self.network, prepared)
 
         if keras.backend.backend() != "tensorflow":
             return run  # those would compile it for each shape
         program = tf.function(run, reduce_retracing=True)
+        if self.task.infer is not call_network:
+            return program  # it may be given more than the network takes
         # Traced before the first call: TensorFlow counts the traces that calls need, those of all
         # models together, and warns of many.
         with contextlib.suppress(AttributeError):  # only functional networks know their input

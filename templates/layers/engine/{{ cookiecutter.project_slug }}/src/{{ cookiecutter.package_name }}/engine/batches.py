@@ -4,16 +4,18 @@ So training can begin at any step, on any number of machines, and see exactly wh
 seen. Positions are shuffled over the whole split, whatever its size.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from .interfaces import Preprocessing, Split, Uniform
+from .interfaces import Preprocessing, Split, Uniform, finish_inputs
 from .strategy import Shard
 
-Augment = Callable[[tf.Tensor, Uniform], tf.Tensor]
+Augment = Callable[[Any, tf.Tensor, Uniform], tuple[Any, tf.Tensor]]
+MakeBatch = Callable[[Any, tf.Tensor, Any], tuple[Any, tf.Tensor, tf.Tensor | None]]
+Lengths = np.ndarray | Mapping[str, np.ndarray]
 WHOLE = Shard()
 WINDOW = 50  # batches among which examples are sorted by length
 # Lengths that batches are padded to: few, since each is a program of its own on some backends.
@@ -56,7 +58,8 @@ class ShuffledSampler(SequentialSampler):
     ``steps`` are those of an epoch; batches of later epochs follow.
 
     Args:
-        lengths: (size,) lengths of the examples; batches then hold examples of similar length.
+        lengths: of the examples, see ``Split.lengths``; batches then hold examples of similar
+            length, by the longest entry of each.
     """
 
     def __init__(
@@ -65,12 +68,12 @@ class ShuffledSampler(SequentialSampler):
         batch_size: int,
         seed: int,
         multiple: int | None = None,
-        lengths: np.ndarray | None = None,
+        lengths: Lengths | None = None,
     ) -> None:
         super().__init__(size, batch_size, multiple)
         self.seed = seed
         with tf.device("CPU:0"):
-            self.bucketed = None if lengths is None else tf.constant(bucket_lengths(lengths))
+            self.bucketed = None if lengths is None else tf.constant(_bucket_longest(lengths))
 
     def batch(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         epoch, place = step // self.steps, step % self.steps
@@ -113,6 +116,7 @@ def training_batches(
     sampler: ShuffledSampler,
     first_step: int = 0,
     last_step: int,
+    make_batch: MakeBatch = finish_inputs,
     augment: Augment | None = None,
     weights: np.ndarray | None = None,
     shard: Shard = WHOLE,
@@ -122,12 +126,13 @@ def training_batches(
     Args:
         split: prepared examples, see ``cache.cache_split``.
         sampler: says which examples each batch has.
-        augment: (prepared (batch, …), ``Uniform``) -> augmented (batch, …).
+        make_batch: see ``Task.make_batch``.
+        augment: prepared inputs and targets (batch, …), ``Uniform`` -> both, augmented.
         weights: (size,) weight of each example's loss.
         shard: the part of each batch to yield; of several parts each is an element of its own.
     """
     numbers = tf.data.Dataset.range(first_step * shard.count, last_step * shard.count)
-    return _batches(split, preprocessing, sampler, numbers, shard, augment, weights)
+    return _batches(split, preprocessing, sampler, numbers, shard, make_batch, augment, weights)
 
 
 def evaluation_batches(
@@ -136,16 +141,18 @@ def evaluation_batches(
     *,
     batch_size: int,
     passes: int | None = 1,
+    make_batch: MakeBatch = finish_inputs,
     shard: Shard = WHOLE,
 ) -> tf.data.Dataset:
     """Return batches with every example of the split exactly once, in order.
 
     Args:
         passes: how often; None: without an end.
+        make_batch: see ``Task.make_batch``.
     """
     sampler = SequentialSampler(len(split), batch_size, shard.multiple)
     numbers = tf.data.Dataset.range(sampler.steps * shard.count).repeat(passes)
-    return _batches(split, preprocessing, sampler, numbers, shard)
+    return _batches(split, preprocessing, sampler, numbers, shard, make_batch)
 
 
 def _batches(
@@ -154,6 +161,7 @@ def _batches(
     sampler: SequentialSampler,
     numbers: tf.data.Dataset,
     shard: Shard,
+    make_batch: MakeBatch,
     augment: Augment | None = None,
     weights: np.ndarray | None = None,
 ) -> tf.data.Dataset:
@@ -161,14 +169,21 @@ def _batches(
     with tf.device("CPU:0"):
         targets = tf.constant(preprocessing.encode_targets(split.targets))
         weight_of = None if weights is None else tf.constant(weights, tf.float32)
-        bucketed = None if split.lengths is None else tf.constant(bucket_lengths(split.lengths))
+        bucketed: Any = None
+        if split.lengths is not None:
+            bucketed = tf.nest.map_structure(
+                lambda o: tf.constant(bucket_lengths(o)), split.lengths
+            )
     # A smaller last batch cannot be divided; ``shard`` fills batches up wherever it divides them.
     part_rows = sampler.rows // shard.num_shards
 
-    def longest(positions: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
-        # Of the whole batch: its parts have the same shape. Rows that only fill it up do not
-        # count: what is drawn at random for the others must not depend on them.
-        return tf.reduce_max(tf.where(weight > 0, tf.gather(bucketed, positions), 0))
+    def cut(
+        prepared: tf.Tensor, bucketed: tf.Tensor, positions: tf.Tensor, weight: tf.Tensor
+    ) -> tf.Tensor:
+        # To the longest of the whole batch: its parts have the same shape. Rows that only fill it
+        # up do not count: what is drawn at random for the others must not depend on them.
+        length = tf.reduce_max(tf.where(weight > 0, tf.gather(bucketed, positions), 0))
+        return prepared[:, :length]
 
     def part(rows: tf.Tensor, begin: tf.Tensor) -> tf.Tensor:
         here = rows[begin : begin + part_rows]
@@ -176,19 +191,23 @@ def _batches(
 
     def element(number: tf.Tensor) -> tuple[Any, ...]:
         step = number // shard.count
-        positions, weight = sampler.batch(step)
-        length = None if bucketed is None else longest(positions, weight)
+        batch = sampler.batch(step)
         begin = (shard.first + number % shard.count) * part_rows
-        positions, weight = (part(values, begin) for values in (positions, weight))
+        positions, weight = (part(values, begin) for values in batch)
         prepared = split.fetch(positions)
-        if length is not None:
-            prepared = prepared[:, :length]
+        if isinstance(bucketed, dict):
+            prepared |= {name: cut(prepared[name], own, *batch) for name, own in bucketed.items()}
+        elif bucketed is not None:
+            prepared = cut(prepared, bucketed, *batch)
+        encoded = tf.gather(targets, positions)
         if augment is not None and isinstance(sampler, ShuffledSampler):
             here = tf.size(positions, tf.int64)
-            prepared = augment(prepared, _make_uniform(sampler, step, begin, begin + here))
+            uniform = _make_uniform(sampler, step, begin, begin + here)
+            prepared, encoded = augment(prepared, encoded, uniform)
         if weight_of is not None:
             weight = weight * tf.gather(weight_of, positions)
-        return preprocessing.finish(prepared), tf.gather(targets, positions), weight
+        inputs, encoded, own_weight = make_batch(prepared, encoded, preprocessing)
+        return inputs, encoded, _multiply(weight, own_weight)
 
     elements = numbers.map(element, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return elements.prefetch(tf.data.AUTOTUNE)
@@ -197,6 +216,19 @@ def _batches(
 def bucket_lengths(lengths: np.ndarray) -> np.ndarray:
     """Return the lengths that batches with examples of these lengths are padded to."""
     return BUCKETS[np.searchsorted(BUCKETS, lengths)]
+
+
+def _bucket_longest(lengths: Lengths) -> np.ndarray:
+    """Return the bucket of the longest entry of each example."""
+    entries = list(lengths.values()) if isinstance(lengths, Mapping) else [lengths]
+    return bucket_lengths(np.max(entries, axis=0))
+
+
+def _multiply(weight: tf.Tensor, own: tf.Tensor | None) -> tf.Tensor:
+    """Return the weights of rows (rows,) times those within them (rows, …), if there are any."""
+    if own is None:
+        return weight
+    return own * tf.reshape(weight, [-1] + [1] * (len(own.shape) - 1))
 
 
 def _make_uniform(

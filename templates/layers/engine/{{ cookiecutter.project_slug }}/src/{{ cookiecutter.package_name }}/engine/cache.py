@@ -19,12 +19,12 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import tensorflow as tf
 
-from .errors import ProjectError
+from .errors import ProjectError, UsageProblem
 from .files import project_root, write_json
 from .interfaces import Preprocessing, Split
 from .locks import Lock, try_lock
@@ -91,55 +91,94 @@ def _store(
     writes: bool,
     check: Callable[[], None],
 ) -> Split:
+    fresh = replace(split, fetch=lambda positions: preprocessing.prepare(split.fetch(positions)))
     if mode == "none" or split.in_memory or len(split) == 0:
-        return replace(split, fetch=lambda positions: preprocessing.prepare(split.fetch(positions)))
+        return fresh
     source = _Source(split, preprocessing)
     if mode == "disk" or (mode == "auto" and source.bytes > AUTO_LIMIT):
+        if isinstance(source.spec, dict):
+            return _refuse_entries(fresh, mode)
         file = _file_for(preprocessing, digest)
         return replace(split, fetch=_from_disk(file, source, writes, check))
     log.info("Preparing %d examples in memory (%.0f MB)", len(split), source.bytes / 1e6)
-    rows, start = np.empty(source.shape, source.dtype), 0
+    rows = tf.nest.map_structure(source.make_empty, source.spec)
+    start = 0
     for chunk in source.chunks():
-        rows[start : start + len(chunk)] = chunk
-        start += len(chunk)
+        entries = list(zip(tf.nest.flatten(rows), tf.nest.flatten(chunk), strict=True))
+        for entry, part in entries:
+            entry[start : start + len(part)] = part
+        start += len(entries[0][1])
         check()
     with tf.device("CPU:0"):
-        stored = tf.constant(rows)
-    return replace(split, fetch=lambda positions: tf.gather(stored, positions), in_memory=True)
+        stored = tf.nest.map_structure(tf.constant, rows)
+
+    def fetch(positions: tf.Tensor) -> Any:
+        return tf.nest.map_structure(lambda entry: tf.gather(entry, positions), stored)
+
+    return replace(split, fetch=fetch, in_memory=True)
+
+
+def _refuse_entries(fresh: Split, mode: str) -> Split:
+    """Return the split that prepares anew, since a file of a cache has one array.
+
+    Raises:
+        UsageProblem: a cache on disk is requested.
+    """
+    if mode == "disk":
+        raise UsageProblem(
+            "data.cache: 'disk' is for examples that are one array, and those of this project have "
+            "several entries; use 'memory' or 'none'."
+        )
+    return fresh
 
 
 def _lengths(
     ready: Split, preprocessing: Preprocessing, check: Callable[[], None]
-) -> np.ndarray | None:
-    """Lengths (size,) int32 of prepared examples; None where all have the same shape."""
+) -> np.ndarray | dict[str, np.ndarray] | None:
+    """Lengths (size,) int32 of prepared examples, or such by entry; None: all have one shape."""
     if preprocessing.lengths is None or len(ready) == 0:
         return None
     lengths = []
     for start in range(0, len(ready), CHUNK):
         end = min(start + CHUNK, len(ready))
         chunk = ready.fetch(tf.range(start, end, dtype=tf.int64))
-        lengths.append(np.asarray(preprocessing.lengths(chunk), "int32"))
+        found = preprocessing.lengths(chunk)
+        if found is None:
+            return None
+        lengths.append(tf.nest.map_structure(lambda part: np.asarray(part, "int32"), found))
         check()
-    return np.concatenate(lengths)
+    return tf.nest.map_structure(lambda *parts: np.concatenate(parts), *lengths)
 
 
 class _Source:
     """A split's examples, to be prepared chunk by chunk.
 
     Attributes:
-        spec: of a chunk.
-        shape, dtype, bytes: of all prepared examples.
+        spec: of a chunk, or by entry.
+        bytes: of all prepared examples.
+        shape, dtype: of all prepared examples that are one array.
     """
 
     def __init__(self, split: Split, preprocessing: Preprocessing) -> None:
         self.split, self.preprocessing = split, preprocessing
         self.spec = self._dataset(0, CHUNK).element_spec
-        self.shape = (len(split), *self.spec.shape[1:])
-        self.dtype = np.dtype(self.spec.dtype.as_numpy_dtype)
-        self.row_bytes = int(np.prod(self.shape[1:])) * self.dtype.itemsize
+        specs = tf.nest.flatten(self.spec)
+        self.row_bytes = sum(spec.dtype.size * int(np.prod(spec.shape[1:])) for spec in specs)
         self.bytes = len(split) * self.row_bytes
 
-    def chunks(self, first: int = 0) -> Iterator[np.ndarray]:
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.split), *self.spec.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(self.spec.dtype.as_numpy_dtype)
+
+    def make_empty(self, spec: tf.TensorSpec) -> np.ndarray:
+        """Return an array for an entry of all prepared examples."""
+        return np.empty((len(self.split), *spec.shape[1:]), spec.dtype.as_numpy_dtype)
+
+    def chunks(self, first: int = 0) -> Iterator[Any]:
         """Prepared examples (chunk, …), from the example ``first`` on."""
         size = max(1, min(CHUNK, CHUNK_BYTES // max(1, self.row_bytes)))
         return self._dataset(first, size).as_numpy_iterator()

@@ -2,7 +2,8 @@
 
 ``checkpoints/step-00000120.npz`` is an archive of arrays and of ``state.json``. It is written
 beside its place and renamed, by a thread of its own; each entry carries a checksum (CRC-32), which
-is verified when it is read.
+is verified when it is read. The best weights so far are in a file of their own, which is written
+when they have changed, before the first checkpoint that names it.
 """
 
 import io
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from .errors import Diverged, ProjectError
@@ -24,6 +26,8 @@ from .files import atomic_write
 log = logging.getLogger(__name__)
 
 STATE = "state.json"
+BEST = "best"  # group of the best weights
+BEST_STEP = "best_step"  # in the state: the step that they are of
 COST = 0.01  # share of the time that checkpoints between two due ones may take
 
 
@@ -60,6 +64,7 @@ class Checkpoints:
         self._writing: Future[None] | None = None
         self._saved_at = time.monotonic()
         self._cost = 0.0
+        self._best_step: int | None = None  # whose weights are on disk
 
     def is_due(self, step: int, *, epoch_ended: bool) -> bool:
         """Return whether to write a checkpoint after this step.
@@ -79,7 +84,8 @@ class Checkpoints:
 
         Args:
             step: global steps so far.
-            arrays: groups of arrays by name, such as the network's weights.
+            arrays: groups of arrays by name, such as the network's weights; the group ``best`` is
+                that of the step that the state has as ``best_step``.
             state: everything else, as JSON.
 
         Raises:
@@ -87,7 +93,7 @@ class Checkpoints:
             ProjectError: the one before could not be written.
         """
         for array in arrays.values():
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
+            if is_floating(array) and not np.isfinite(array).all():
                 raise Diverged(
                     f"training diverged: weights are not finite after step {step}"
                     f"{describe_last(self.folder)}"
@@ -115,12 +121,31 @@ class Checkpoints:
 
     def _write(self, step: int, arrays: dict[str, np.ndarray], state: dict[str, Any]) -> None:
         began = time.monotonic()
-        with atomic_write(checkpoint_path(self.folder, step)) as beside:
-            text = np.frombuffer(json.dumps(state, allow_nan=False).encode(), "uint8")
-            np.savez(beside, **{STATE: text}, **arrays)  # type: ignore[arg-type]
-        for file in _files(self.folder)[: -self.keep]:
-            file.unlink(missing_ok=True)
+        best = {key: array for key, array in arrays.items() if key.startswith(f"{BEST}/")}
+        if best and state[BEST_STEP] != self._best_step:
+            _write_arrays(best_path(self.folder, state[BEST_STEP]), best)
+            self._best_step = state[BEST_STEP]
+        text = np.frombuffer(json.dumps(state, allow_nan=False).encode(), "uint8")
+        rest = {key: array for key, array in arrays.items() if key not in best}
+        _write_arrays(checkpoint_path(self.folder, step), {STATE: text, **rest})
+        self._prune()
         self._cost = time.monotonic() - began
+
+    def _prune(self) -> None:
+        """Remove all but the newest checkpoints, and the best weights that none of those needs."""
+        files = _files(self.folder)
+        for file in files[: -self.keep]:
+            file.unlink(missing_ok=True)
+        best = set(self.folder.glob("best-*.npz"))
+        if len(best) < 2:
+            return
+        try:
+            states = [_read_state(file) for file in files[-self.keep :]]
+        except _DAMAGED:
+            return  # whoever resumes reports and removes it
+        needed = [state.get(BEST_STEP) for state in states]
+        for file in best - {best_path(self.folder, step) for step in needed if step is not None}:
+            file.unlink(missing_ok=True)
 
 
 def read_newest(folder: Path) -> Checkpoint | None:
@@ -146,12 +171,41 @@ def checkpoint_path(folder: Path, step: int) -> Path:
     return folder / f"step-{step:08d}.npz"
 
 
+def best_path(folder: Path, step: int) -> Path:
+    """Return the path of the best weights, if they are those of a step."""
+    return folder / f"best-{step:08d}.npz"
+
+
 def read(file: Path) -> Checkpoint:
-    """Read and verify a checkpoint."""
+    """Read and verify a checkpoint, with the best weights that it names."""
+    arrays = _read_arrays(file)
+    state = json.loads(arrays.pop(STATE).tobytes())
+    if state.get(BEST_STEP) is not None:
+        arrays |= _read_arrays(best_path(file.parent, state[BEST_STEP]))
+    return Checkpoint(file, arrays, state)
+
+
+def is_floating(array: np.ndarray) -> bool:
+    """Return whether an array has floating-point numbers, of NumPy's types or bfloat16."""
+    return array.dtype.kind == "f" or array.dtype == ml_dtypes.bfloat16
+
+
+def _write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> None:
+    with atomic_write(path) as beside:
+        np.savez(beside, **arrays)  # type: ignore[arg-type]
+
+
+def _read_arrays(file: Path) -> dict[str, np.ndarray]:
     with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as stored:
         arrays = {name: stored[name] for name in stored.files}
-    state = json.loads(arrays.pop(STATE).tobytes())
-    return Checkpoint(file, arrays, state)
+    # NumPy's files do not know bfloat16, and give its two bytes back without a type.
+    return {k: a.view(ml_dtypes.bfloat16) if a.dtype.kind == "V" else a for k, a in arrays.items()}
+
+
+def _read_state(file: Path) -> dict[str, Any]:
+    with np.load(file, allow_pickle=False) as stored:
+        state: dict[str, Any] = json.loads(stored[STATE].tobytes())
+    return state
 
 
 def _files(folder: Path) -> list[Path]:

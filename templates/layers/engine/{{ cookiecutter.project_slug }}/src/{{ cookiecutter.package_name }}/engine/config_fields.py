@@ -110,6 +110,21 @@ class TrainFields(Section):
     gradient_clip_norm: float | None = Field(
         1.0, gt=0, description="largest global norm of the gradient"
     )
+    accumulate_steps: int = Field(
+        1,
+        ge=1,
+        description="parts of each batch that are worked on one after the other: as one, with less "
+        "memory",
+    )
+    recompute: bool = Field(
+        False,
+        description="compute what layers hold again when gradients need it: less memory, a third "
+        "more work",
+    )
+    master_weights: bool = Field(
+        True,
+        description="runtime.precision bfloat16: the optimizer keeps float32 copies of the weights",
+    )
     early_stopping_patience: int = Field(
         10, ge=0, description="epochs without a better validation loss before it stops; 0: never"
     )
@@ -148,11 +163,19 @@ class RuntimeFields(Section):
         None, description="Keras backend; unset: KERAS_BACKEND, else tensorflow"
     )
     strategy: Literal[
-        "auto", "single", "mirrored", "multi_worker", "data_parallel", "model_parallel", "tpu"
+        "auto",
+        "single",
+        "mirrored",
+        "multi_worker",
+        "data_parallel",
+        "model_parallel",
+        "fsdp",
+        "tpu",
     ] = Field(
         "auto",
-        description="one device, all of this machine (mirrored on tensorflow, data_parallel and "
-        "model_parallel on jax), or several machines",
+        description="one device, all of this machine (mirrored on tensorflow; data_parallel, "
+        "model_parallel and fsdp on jax, which divide batches, large layers, or batches and all "
+        "weights), or several machines",
     )
     devices: int | None = Field(
         None, ge=1, description="use so many of this machine's devices; unset: all"
@@ -169,8 +192,10 @@ class RuntimeFields(Section):
         description="tensorflow: CPU threads that one operation is divided among; unset: "
         "TF_NUM_INTRAOP_THREADS, else all",
     )
-    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16"] = Field(
-        "auto", description="compute type; auto: float32 on CPUs, a mixed one on GPUs that gain"
+    precision: Literal["auto", "float32", "mixed_bfloat16", "mixed_float16", "bfloat16"] = Field(
+        "auto",
+        description="compute type; bfloat16: of the weights too; auto: float32 on CPUs, a mixed "
+        "one on GPUs that gain",
     )
 
 

@@ -1,5 +1,6 @@
 """Measuring a trained model on a split."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,21 +101,26 @@ def draw_history(run: Run) -> None:
 
 
 def compare_with_baselines(
-    metrics: Metrics, baselines: list[dict[str, Any]]
+    metrics: Metrics, baselines: list[dict[str, Any]], lower_is_better: Collection[str] = ()
 ) -> dict[str, Any] | None:
     """Return by how much the model is ahead of the best baseline in the metric that matters most.
 
     Args:
         metrics: of the model, the one that matters most first.
         baselines: rows of ``Task.measure_baselines``.
+        lower_is_better: see ``Task``.
 
     Returns:
-        ``metric``, ``of`` (name of that baseline) and ``by``; None without a baseline.
+        ``metric``, ``of`` (name of that baseline) and ``by``, above 0 where the model is better,
+        with ``lower_is_better`` where that is so; None without a baseline.
     """
     metric = next(iter(metrics))
     rivals = [row for row in baselines if metric in row["metrics"]]
     if not rivals:
         return None
-    best = max(rivals, key=lambda row: row["metrics"][metric])
-    by = metrics[metric] - best["metrics"][metric]
-    return {"metric": metric, "of": best["name"], "by": round(by, 6)}
+    is_loss = metric.partition("/")[2] in lower_is_better
+    sign = -1 if is_loss else 1
+    best = max(rivals, key=lambda row: sign * row["metrics"][metric])
+    by = sign * (metrics[metric] - best["metrics"][metric])
+    ahead = {"metric": metric, "of": best["name"], "by": round(by, 6)}
+    return ahead | ({"lower_is_better": True} if is_loss else {})

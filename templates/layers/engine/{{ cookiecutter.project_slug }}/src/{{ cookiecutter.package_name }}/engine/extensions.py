@@ -6,6 +6,7 @@ A feature is a subpackage of the engine that a project has or lacks, such as ``r
 - ``sections.py`` holds ``SECTIONS``, further sections of the configuration, and may name in
   ``TRAINING`` and ``SERVING`` those of them that ``train`` and ``serve`` read;
 - ``hooks.py`` has functions with names of ``Hooks``;
+- ``routes.py`` has ``router(service)``, routes that a service answers before the engine's own;
 - ``strategies.py``, which ``engine/strategy`` looks for, makes the strategy of a run on more than
   one device.
 
@@ -116,6 +117,15 @@ class Hooks:
         """
 
     @staticmethod
+    def after_loading(config: Any, model: Any) -> None:
+        """Work with a model that a service has loaded, before it answers.
+
+        Args:
+            config: of the service, with the sections in ``SERVING``.
+            model: with its ``name``, ``version``, ``artifact`` and ``config``.
+        """
+
+    @staticmethod
     def after_search(folder: Path, title: str) -> None:
         """Work with what a search for better settings has left.
 
@@ -147,6 +157,11 @@ def find_hooks(name: str) -> list[Callable[..., Any]]:
     """Return the functions of this name of ``Hooks``, in the order of their features' names."""
     assert hasattr(Hooks, name), name
     return [getattr(module, name) for module in _import_all("hooks") if hasattr(module, name)]
+
+
+def find_routers() -> list[Callable[[Any], Any]]:
+    """Return the functions ``router(service)`` of all features, in the order of their names."""
+    return [module.router for module in _import_all("routes")]
 
 
 def find_training_sections() -> list[str]:

@@ -45,7 +45,8 @@ class Split:
         fetch: positions (batch,) int64 -> raw inputs (batch, …); runs inside tf.data.
         in_memory: fetching and preparing cost no more than reading a cache.
         lengths: (size,) how much of axis 1 of a prepared example counts; the rest is padding, which
-            batches leave out. None: all examples have the same shape.
+            batches leave out; of prepared dicts such lengths by entry. None: all examples have the
+            same shape.
         sampled: positions that an epoch of training goes through; None: each example once.
         groups: (size,) text; examples of one group, such as a patient, resemble each other, and are
             drawn together where intervals are estimated. '' or None: each is on its own.
@@ -55,7 +56,7 @@ class Split:
     targets: np.ndarray
     fetch: Callable[[tf.Tensor], Any]
     in_memory: bool = False
-    lengths: np.ndarray | None = None
+    lengths: np.ndarray | dict[str, np.ndarray] | None = None
     sampled: np.ndarray | None = None
     groups: np.ndarray | None = None
 
@@ -146,8 +147,9 @@ class Preprocessing(Protocol):
     """Maps raw inputs to the inputs of the network: fitted on the training split, saved with the
     model, and the same in tf.data, ``predict`` and serving."""
 
-    # How much of axis 1 of each prepared example counts (batch,) int, the rest being padding; None
-    # where all have the same shape.
+    # How much of axis 1 of each prepared example counts (batch,) int, the rest being padding; of
+    # prepared dicts such lengths by entry, for the entries that have padding. None where all have
+    # the same shape.
     @property
     def lengths(self) -> Callable[[Any], Any] | None: ...
 
@@ -165,7 +167,11 @@ class Preprocessing(Protocol):
         """
 
     def prepare(self, raw: Any) -> Any:
-        """Do the costly, repeatable part, whose result is cached: decode, resize, tokenise."""
+        """Do the costly, repeatable part, whose result is cached: decode, resize, tokenise.
+
+        Returns:
+            A tensor (batch, …), or a dict of such tensors by entry.
+        """
 
     def finish(self, prepared: Any) -> Any:
         """Do the cheap part for each batch, such as scaling."""
@@ -202,6 +208,7 @@ class Phase:
         prepare: called with the network when the phase begins, to freeze or unfreeze layers.
         decay_rows: examples of an epoch from which on ``train.weight_decay`` falls, in proportion
             to their number; None: it is the same for any number.
+        use_xla: compile the step with XLA; on TensorFlow with one device, elsewhere ignored.
     """
 
     name: str
@@ -209,6 +216,7 @@ class Phase:
     learning_rate: float
     prepare: Callable[[keras.Model], None] = lambda network: None
     decay_rows: int | None = None
+    use_xla: bool = False
 
     def decay_scale(self, examples: int) -> float:
         """Return the factor of ``train.weight_decay`` for an epoch of so many examples."""
@@ -232,9 +240,24 @@ class Explanation(Protocol):
 Explain = Callable[["Artifact", Split, np.ndarray, "Sequence[str] | None"], Sequence[Any]]
 
 
-def keep_inputs(prepared: Any, uniform: Uniform, config: Config) -> Any:
-    """Return the prepared inputs unchanged: no augmentation."""
-    return prepared
+def keep_examples(prepared: Any, targets: Any, uniform: Uniform, config: Config) -> tuple[Any, Any]:
+    """Return prepared inputs and targets unchanged: no augmentation."""
+    return prepared, targets
+
+
+def finish_inputs(prepared: Any, targets: Any, preprocessing: Any) -> tuple[Any, Any, None]:
+    """Return finished inputs and the targets as they are; each example weighs as a whole."""
+    return preprocessing.finish(prepared), targets, None
+
+
+def call_network(network: keras.Model, inputs: Any) -> Any:
+    """Return the outputs of the network as they are."""
+    return network(inputs, training=False)
+
+
+def freeze_no_weights(network: keras.Model) -> list[keras.Variable]:
+    """Return an empty list: checkpoints hold all weights."""
+    return []
 
 
 def keep_outputs(raw: Any, outputs: np.ndarray, preprocessing: Any) -> np.ndarray:
@@ -320,7 +343,8 @@ class Task:
         build_model: the network to train, from the configuration and the fitted preprocessing.
         losses, metrics, callbacks: tables of ``registry.py``: name -> function or its place,
             ``(config, preprocessing)`` -> Keras loss, metric or callback.
-        measure: metrics of the outputs for a split. The first one matters most; higher is better.
+        measure: metrics of the outputs for a split. The first one matters most; higher is better,
+            except where ``lower_is_better`` names them.
         decode_predictions: outputs (batch, …) -> a dict with ``prediction`` and ``scores`` each.
         predict: answers for the arguments of ``predict``, one after the other.
         format_predictions: answers -> lines of the printed table.
@@ -333,7 +357,21 @@ class Task:
         read_requests: rows as JSON gives them, with base64 decoded to bytes; the preprocessing; the
             configuration of the model's run, which says where the histories of known users are, or
             None to go by the rows alone. A wrong row is a problem of its own.
-        augment: prepared inputs (batch, …) -> the same, changed at random.
+        augment: prepared inputs and encoded targets (batch, …) -> both, changed at random.
+        make_batch: prepared inputs, encoded targets, the preprocessing -> the inputs of the
+            network, targets, and weights (batch, …) of the loss or None; for each batch, inside
+            tf.data, after it was cut to its length. Weights with more axes than (batch,), such as
+            one for each token, are those of a mean: the loss is their sum with the values of the
+            loss, divided by their sum in the whole batch, and metrics count where they are not 0.
+        infer: network and preprocessed inputs (batch, …) -> the outputs that are measured, served
+            and exported, as a tensor (batch, …); for outputs that would be too large, such as a
+            score for each token of a vocabulary.
+        respond: model, split and the configuration or None -> an answer for each example, as
+            ``decode_predictions`` returns them, of models that write their answers; None: answers
+            are decoded from outputs.
+        frozen_weights: weights of the network that no phase trains and that it was built with,
+            such as those of a preset: checkpoints leave them out and know their digest.
+        lower_is_better: names of the metrics of ``measure`` of which lower values are better.
         phases: the parts of training.
         vocabularies: name of a layer -> (axis, entries) of weights with an entry for each class or
             id, which ``train.init_from`` matches entry by entry.
@@ -349,6 +387,8 @@ class Task:
             in use. Missing are NaN and ''.
         read_file: what ``predict`` reads from a file or folder, in parts, wrong rows as problems;
             None: a file has a row as JSON in each line, see ``read_requests``.
+        make_writer: for models that write: what continues up to so many prompts at once, a token of
+            each at a time; the chat service calls it.
         parse_labels: labels (size,) that somebody wrote into a file, as text -> targets (size, …),
             as the source gives them.
         simple_inputs: the examples of a split as a matrix (size, features), dense or sparse, for
@@ -388,7 +428,12 @@ class Task:
 
     metrics: Mapping[str, Any] = field(default_factory=dict)
     callbacks: Mapping[str, Any] = field(default_factory=dict)
-    augment: Callable[[Any, Uniform, Config], Any] = keep_inputs
+    augment: Callable[[Any, Any, Uniform, Config], tuple[Any, Any]] = keep_examples
+    make_batch: Callable[[Any, Any, Any], tuple[Any, Any, Any]] = finish_inputs
+    infer: Callable[[keras.Model, Any], Any] = call_network
+    respond: "Callable[[Artifact, Split, Config | None], list[dict[str, Any]]] | None" = None
+    frozen_weights: Callable[[keras.Model], list[keras.Variable]] = freeze_no_weights
+    lower_is_better: tuple[str, ...] = ()
     phases: Callable[[Config], list[Phase]] = train_in_one_phase
     vocabularies: Callable[[Any], dict[str, Any]] = no_vocabularies
     sample_weights: Callable[[np.ndarray, Any, Config], np.ndarray | None] = weigh_equally
@@ -403,6 +448,7 @@ class Task:
     )
     describe_inputs: Callable[[Split, Any], Mapping[str, np.ndarray]] = describe_no_inputs
     read_file: "Callable[[Path, Any, Config], Iterator[Requests]] | None" = None
+    make_writer: "Callable[[Artifact, int], Any] | None" = None
     parse_labels: Callable[[np.ndarray, Any], np.ndarray] = keep_labels
     simple_inputs: Callable[[Split, Any], Any] | None = None
     measure_baselines: Callable[[DatasetSplits, Any, Config], list[dict[str, Any]]] = no_baselines
@@ -431,7 +477,8 @@ class Task:
             raise UsageProblem("task.py: losses is empty; training needs at least one.")
 
 
-OPTIONAL = ("inspect", "explain", "read_file", "simple_inputs")  # may be None: the command says so
+# May be None: the command says so, or answers are made in another way.
+OPTIONAL = ("inspect", "explain", "read_file", "make_writer", "respond", "simple_inputs")
 
 # Arguments that the engine passes to each function of the task.
 ARGUMENTS = {
@@ -445,7 +492,11 @@ ARGUMENTS = {
     "example": 2,
     "request_schema": 1,
     "read_requests": 3,
-    "augment": 3,
+    "augment": 4,
+    "make_batch": 3,
+    "infer": 2,
+    "respond": 3,
+    "frozen_weights": 1,
     "phases": 1,
     "vocabularies": 1,
     "sample_weights": 3,
@@ -456,6 +507,7 @@ ARGUMENTS = {
     "read_columns": 3,
     "describe_inputs": 2,
     "read_file": 3,
+    "make_writer": 2,
     "parse_labels": 2,
     "simple_inputs": 2,
     "measure_baselines": 3,

@@ -1,5 +1,6 @@
 """Building the network on the run's devices, and fitting it phase by phase."""
 
+import hashlib
 import logging
 import math
 import time
@@ -9,6 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from . import cache
 from .artifact import copy_weights
@@ -18,11 +20,12 @@ from .checkpoints import Checkpoint, Checkpoints, describe_last
 from .config_fields import BaseConfig
 from .energy import EnergyMeter
 from .errors import Diverged, Interrupted, UsageProblem
-from .interfaces import DatasetSplits, Phase, Preprocessing, Task
+from .interfaces import DatasetSplits, Phase, Preprocessing, Task, Uniform
 from .lookup import find
 from .metrics import MetricSums
 from .optimizers import make_optimizer
 from .progress import Progress
+from .recompute import recompute_layers
 from .runs import Run
 from .seeds import spread_seeds
 from .signals import StopRequest
@@ -56,11 +59,13 @@ class TrainState:
         phase: index of the current phase.
         phase_start: the step at which it began.
         best_loss: the lowest validation loss of all phases.
+        best_step: the step of the weights that had it.
         epochs_without_improvement: epochs of this phase since its last new best.
         seconds: of fitting.
         metrics_bytes: size of ``metrics.jsonl``.
         callbacks: states of the callbacks that have some.
         stopped: whether a callback has stopped training.
+        frozen_sha256: hash of ``Task.frozen_weights``, which checkpoints leave out; '' for none.
     """
 
     step: int = 0
@@ -68,11 +73,13 @@ class TrainState:
     phase: int = 0
     phase_start: int = 0
     best_loss: float | None = None
+    best_step: int | None = None
     epochs_without_improvement: int = 0
     seconds: float = 0.0
     metrics_bytes: int = 0
     callbacks: dict[str, Any] = field(default_factory=dict)
     stopped: bool = False
+    frozen_sha256: str = ""
 
 
 def build(
@@ -122,7 +129,7 @@ def fit(
         Diverged: loss or weights became NaN or infinite.
         Interrupted: SIGTERM or Ctrl-C; a checkpoint is written.
     """
-    with StopRequest() as stop:
+    with StopRequest() as stop, recompute_layers(network, config.train.recompute):
         loop = TrainLoop(task, network, data, preprocessing, config, strategy, run, stop)
         if checkpoint:
             loop.restore(checkpoint)
@@ -165,13 +172,17 @@ class TrainLoop:
         epoch = self.splits["train"] = self.splits["train"].epoch()
         self.sample_weights = task.sample_weights(epoch.targets, preprocessing, config)
         train, batch_size = config.train, config.data.batch_size
+        self.shard = strategy.divide(train.accumulate_steps)
         self.sampler = ShuffledSampler(
-            len(epoch), batch_size, train.seed, strategy.shard.multiple, epoch.lengths
+            len(epoch), batch_size, train.seed, self.shard.multiple, epoch.lengths
         )
         self.phases = task.phases(config)
         planned = sum(phase.epochs for phase in self.phases) * self.sampler.steps
         self.last_step = min(planned, train.max_steps or planned)
-        self.state = TrainState()
+        frozen = task.frozen_weights(network)
+        left_out = {id(variable) for variable in frozen}
+        self.kept = [variable for variable in network.variables if id(variable) not in left_out]
+        self.state = TrainState(frozen_sha256=_hash_weights(frozen))
         self.best: list[np.ndarray] = []
         self.steps: Any = None  # these two are made for each phase
         self.optimizer: Any = None
@@ -192,10 +203,19 @@ class TrainLoop:
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Set state and weights to those of a checkpoint."""
+        frozen = self.state.frozen_sha256
         self.state = TrainState(**checkpoint.state)
+        if self.state.frozen_sha256 != frozen:
+            raise UsageProblem(
+                "--resume: the frozen weights, which checkpoints leave out, are not those that the "
+                "run began with; bring the model that they come from back, or start a new run with "
+                "--fresh."
+            )
         with self.strategy.scope():
-            _assign(self.network.variables, checkpoint.group("network"))
+            _assign(self.kept, checkpoint.group("network"))
         self.best = checkpoint.group("best")
+        if self.best and self.state.best_step is None:  # as checkpoints were before they said so
+            self.state.best_step = self.state.step
         self.restored = checkpoint
         self.callbacks.set_states(self.state.callbacks)
         self._started_at -= self.state.seconds
@@ -217,7 +237,7 @@ class TrainLoop:
             self.checkpoints.wait()
         if self.best:
             with self.strategy.scope():
-                self.network.set_weights(self.best)
+                _assign(self._best_variables(), self.best)
         epochs, rest = divmod(state.step, self.sampler.steps)
         examples = epochs * self.sampler.size + rest * self.sampler.batch_size
         seconds = time.perf_counter() - self._started_at
@@ -230,25 +250,27 @@ class TrainLoop:
         phase.prepare(self.network)
         if len(self.phases) > 1 and self.strategy.is_chief:
             log.info("Phase %s: up to %d epochs", phase.name, phase.epochs)
-        self._compile(phase, end - state.phase_start)
-        self.callbacks.begin(self.optimizer, self.progress.epochs, self.sampler.steps)
         batches = training_batches(
             self.splits["train"],
             self.preprocessing,
             sampler=self.sampler,
             first_step=state.step,
             last_step=end,
-            augment=lambda prepared, uniform: self.task.augment(prepared, uniform, self.config),
+            make_batch=self.task.make_batch,
+            augment=self._augment,
             weights=self.sample_weights,
-            shard=self.strategy.shard,
+            shard=self.shard,
         )
         validation = evaluation_batches(
             self.splits["validation"],
             self.preprocessing,
             batch_size=self.config.data.batch_size,
             passes=None,  # one iterator: to begin a new one takes longer than a small split
-            shard=self.strategy.shard,
+            make_batch=self.task.make_batch,
+            shard=self.shard,
         )
+        self._compile(phase, end - state.phase_start, batches.element_spec)
+        self.callbacks.begin(self.optimizer, self.progress.epochs, self.sampler.steps)
         batches, validation = (iter(self.steps.feed(b)) for b in (batches, validation))
         patience = self.config.train.early_stopping_patience
         while self._has_steps(end):
@@ -257,13 +279,22 @@ class TrainLoop:
                 break
             self._run_epoch(batches, validation, min(self._epoch_start() + self.sampler.steps, end))
 
+    def _augment(self, prepared: Any, targets: Any, uniform: Uniform) -> tuple[Any, Any]:
+        return self.task.augment(prepared, targets, uniform, self.config)
+
     def _has_steps(self, end: int) -> bool:
         return self._epoch_start() < end and not self.state.stopped
 
     def _epoch_start(self) -> int:
         return self.state.epoch * self.sampler.steps
 
-    def _compile(self, phase: Phase, steps: int) -> None:
+    def _compile(self, phase: Phase, steps: int, batch: Any) -> None:
+        """Make optimizer and steps of a phase.
+
+        Args:
+            steps: of the phase.
+            batch: specs of inputs, targets and weights.
+        """
         train = self.config.train
         with self.strategy.scope():
             self.optimizer = make_optimizer(
@@ -273,10 +304,16 @@ class TrainLoop:
         arguments = self.config, self.preprocessing
         metrics = [find(self.task.metrics, name)(*arguments) for name in self.task.metrics]
         self.metrics = MetricSums(metrics)
-        targets = self.preprocessing.encode_targets(self.splits["train"].targets[:1])
-        self.metrics.build(targets, np.zeros((1, *self.network.output_shape[1:]), "float32"))
+        self.metrics.build(lambda: _make_zeros(self.network, *batch[:2]))
         loss = find(self.task.losses, train.loss)(*arguments)
-        self.steps = self.strategy.compile(self.network, self.optimizer, loss, self.metrics)
+        self.steps = self.strategy.compile(
+            self.network,
+            self.optimizer,
+            loss,
+            self.metrics,
+            parts=train.accumulate_steps,
+            use_xla=phase.use_xla,
+        )
         restored, self.restored = self.restored, None
         if restored and self.state.step > self.state.phase_start:
             with self.strategy.scope():
@@ -323,7 +360,8 @@ class TrainLoop:
         state.epoch += 1
         if state.best_loss is None or validation_metrics["loss"] < state.best_loss:
             state.best_loss, state.epochs_without_improvement = validation_metrics["loss"], 0
-            self.best = self.network.get_weights()
+            state.best_step = state.step
+            self.best = [_to_array(variable) for variable in self._best_variables()]
         else:
             state.epochs_without_improvement += 1
         self.steps.set_sums(self.metrics.zeros())
@@ -334,6 +372,11 @@ class TrainLoop:
             state.stopped = self.strategy.broadcast(self.callbacks.stop_training)
         if self.checkpoints.is_due(state.step, epoch_ended=True):
             self._save()
+
+    def _best_variables(self) -> list[keras.Variable]:
+        """Return the weights that checkpoints hold, without the states of random generators."""
+        weights = {id(weight) for weight in self.network.weights}
+        return [variable for variable in self.kept if id(variable) in weights]
 
     def _validate(
         self, batches: Iterator[Any], training_sums: list[np.ndarray]
@@ -373,7 +416,7 @@ class TrainLoop:
         if not self.strategy.is_chief:
             return
         groups = {
-            "network": [_to_array(v) for v in self.network.variables],
+            "network": [_to_array(v) for v in self.kept],
             "optimizer": [_to_array(v) for v in self.optimizer.variables],
             "sums": self.steps.read_sums(),
             "best": self.best,
@@ -429,8 +472,34 @@ def _add_prefix(split: str, metrics: dict[str, float]) -> dict[str, float]:
     return {f"{split}/{name}": value for name, value in metrics.items()}
 
 
+def _make_zeros(network: keras.Model, inputs: Any, targets: tf.TensorSpec) -> tuple[Any, Any]:
+    """Return targets and outputs (1, …) of zeros; axes without a fixed size have 1."""
+
+    def shape_of(spec: Any) -> tuple[int, ...]:
+        return (1, *(size or 1 for size in spec.shape[1:]))
+
+    symbols = tf.nest.map_structure(
+        lambda spec: keras.KerasTensor(shape_of(spec), spec.dtype.name), inputs
+    )
+    outputs = network.compute_output_spec(symbols)
+    return (
+        np.zeros(shape_of(targets), targets.dtype.as_numpy_dtype),
+        np.zeros(shape_of(outputs), "float32"),
+    )
+
+
 def _to_array(variable: keras.Variable) -> np.ndarray:
     return np.array(keras.ops.convert_to_numpy(variable.value))
+
+
+def _hash_weights(weights: list[keras.Variable]) -> str:
+    """Return the SHA-256 of weights, one after the other; '' for none."""
+    if not weights:
+        return ""
+    digest = hashlib.sha256()
+    for weight in weights:
+        digest.update(_to_array(weight).tobytes())
+    return digest.hexdigest()
 
 
 def _assign(variables: list[keras.Variable], values: list[np.ndarray]) -> None:

@@ -1,10 +1,43 @@
 """Loss and metrics as sums, which add up over the parts of a batch, replicas and batches."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+
+
+def weighs_within_rows(weights: Any) -> bool:
+    """Return whether there are weights within the rows of a batch, such as one for each token.
+
+    Args:
+        weights: (rows,), or (rows, …), see ``Task.make_batch``.
+    """
+    return len(weights.shape) > 1
+
+
+def compute_loss(
+    loss: keras.losses.Loss, targets: Any, outputs: Any, weights: Any, total: Any, share: float
+) -> Any:
+    """Return a part's share of the mean loss of a global batch, () float32.
+
+    Args:
+        loss: of the task.
+        targets, outputs: of the part (rows, …).
+        weights: (rows,), whose mean over the batch is 1: the loss is a mean over rows. Or (rows, …)
+            within them: it is the weighted mean over all values of the loss.
+        total: () sum of the weights of the whole batch, for weights within rows.
+        share: of the rows that the part has in what its replica works on.
+    """
+    if not weighs_within_rows(weights):
+        value = loss(targets, outputs, sample_weight=weights)
+        return value if share == 1.0 else value * share
+    values = loss.call(targets, ops.cast(outputs, loss.dtype))
+    total = ops.cast(total, values.dtype)
+    # Nothing is to be predicted in a batch without weights: its loss is 0.
+    total = ops.where(total > 0, total, ops.ones_like(total))
+    return ops.sum(values * ops.cast(weights, values.dtype)) / total
 
 
 class MetricSums:
@@ -19,12 +52,17 @@ class MetricSums:
     def __init__(self, metrics: list[keras.metrics.Metric]) -> None:
         self.metrics = metrics
 
-    def build(self, targets: Any, outputs: Any) -> None:
-        """Create the variables of metrics that wait for their first batch."""
-        for metric in self.metrics:
-            if not metric.variables:
-                metric.update_state(targets, outputs)
-                metric.reset_state()
+    def build(self, make_batch: Callable[[], tuple[Any, Any]]) -> None:
+        """Create the variables of metrics that wait for their first batch.
+
+        Args:
+            make_batch: returns targets and outputs (1, …) of any values; called if need be.
+        """
+        waiting = [metric for metric in self.metrics if not metric.variables]
+        batch = make_batch() if waiting else ()
+        for metric in waiting:
+            metric.update_state(*batch)
+            metric.reset_state()
 
     def zeros(self) -> list[np.ndarray]:
         """Return sums over no examples: loss, number of examples, variables of each metric."""
@@ -36,7 +74,8 @@ class MetricSums:
 
         Args:
             loss: this part's share of the batch's mean loss, ().
-            weights: (rows,) of the loss; 0 for a row that only fills the batch up.
+            weights: (rows, …) of the loss, of rows or of what is within them, such as tokens; 0 for
+                what does not count, such as a row that only fills the batch up.
         """
         seen = ops.cast(weights > 0, "float32")
         sums = [loss, ops.sum(seen)]

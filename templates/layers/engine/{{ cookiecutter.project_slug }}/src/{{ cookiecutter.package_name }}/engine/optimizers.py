@@ -48,6 +48,67 @@ class WarmUpThenDecay(keras.optimizers.schedules.LearningRateSchedule):
         }
 
 
+@keras.saving.register_keras_serializable(__package__)
+class MasterWeights(keras.optimizers.Optimizer):
+    """An optimizer of float32 copies of weights, which are rounded to the weights' own type.
+
+    Small updates, which rounding would lose, add up in the copies (Micikevicius et al., Mixed
+    Precision Training, 2018). The copies are variables of the optimizer, and so in checkpoints.
+
+    Args:
+        inner_optimizer: that updates the copies.
+    """
+
+    def __init__(self, inner_optimizer: keras.optimizers.Optimizer, name: str = "master_weights"):
+        super().__init__(learning_rate=0.0, name=name)
+        self.inner_optimizer = inner_optimizer
+
+    def build(self, variables):
+        masters = [self._make_master(variable) for variable in variables]
+        # Keras takes variables in attributes for the optimizer's own, which weights are not.
+        object.__setattr__(self, "masters", masters)
+        self.inner_optimizer.build(self.masters)
+        super().build(variables)
+
+    def _make_master(self, weight: keras.Variable) -> keras.Variable:
+        if weight.dtype == "float32":
+            return weight
+        master = self.add_variable(
+            weight.shape, dtype="float32", aggregation="mean", name=weight.name
+        )
+        master.assign(ops.cast(weight.value, "float32"))
+        return master
+
+    @property
+    def variables(self):
+        return self._variables + self.inner_optimizer.variables
+
+    def apply(self, grads, trainable_variables=None):
+        weights = self._trainable_variables
+        grads = [None if grad is None else ops.cast(grad, "float32") for grad in grads]
+        self.inner_optimizer.apply(grads, self.masters)
+        for weight, master in zip(weights, self.masters, strict=True):
+            if master is not weight:
+                weight.assign(ops.cast(master.value, weight.dtype))
+
+    @property
+    def learning_rate(self):
+        return self.inner_optimizer.learning_rate
+
+    @property
+    def iterations(self):
+        return self.inner_optimizer.iterations
+
+    def get_config(self):
+        inner = keras.saving.serialize_keras_object(self.inner_optimizer)
+        return {"name": self.name, "inner_optimizer": inner}
+
+    @classmethod
+    def from_config(cls, config):
+        inner = keras.saving.deserialize_keras_object(config["inner_optimizer"])
+        return cls(inner, config["name"])
+
+
 def make_optimizer(
     train: TrainFields, learning_rate: float, total_steps: int, decay_scale: float = 1.0
 ) -> keras.optimizers.Optimizer:
@@ -73,6 +134,8 @@ def make_optimizer(
         )
     # Decay pulls weights towards zero; biases and normalisation scales are meant to be elsewhere.
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    if train.master_weights and keras.config.dtype_policy().variable_dtype == "bfloat16":
+        return MasterWeights(optimizer)
     if keras.config.dtype_policy().compute_dtype == "float16":
         return keras.optimizers.LossScaleOptimizer(optimizer)
     return optimizer

@@ -101,7 +101,9 @@ def report_end(run: Run, summary: Summary) -> None:
         log.info("%-*s  %s", width, row["name"], "  ".join(values).rstrip())
     if ahead := summary["ahead"]:
         place = "ahead of" if ahead["by"] > 0 else "no better than" if not ahead["by"] else "behind"
-        points = f"{100 * abs(ahead['by']):.2f} points " if ahead["by"] else ""
+        by = abs(ahead["by"])
+        points = f"{by:.4f} " if ahead.get("lower_is_better") else f"{100 * by:.2f} points "
+        points = points if by else ""
         log.info("\nIn %s %s%s %s", ahead["metric"], points, place, ahead["of"])
     log.info("\nRun folder: %s", run.path)
     mlflow = summary["mlflow"]

@@ -45,7 +45,7 @@ def summarize(
         },
         "preprocessing": model.preprocessing.notes(),
         "baselines": baselines,
-        "ahead": compare_with_baselines(metrics, baselines),
+        "ahead": compare_with_baselines(metrics, baselines, model.task.lower_is_better),
         "examples_per_second": round(fit_result.examples / fit_result.seconds, 1),
         "seconds": {"total": 0.0, "fit": round(fit_result.seconds, 2)},
         "joules": fit_result.joules,

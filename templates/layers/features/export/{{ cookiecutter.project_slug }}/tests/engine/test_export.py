@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from {{ cookiecutter.package_name }} import __main__ as main_module
 from {{ cookiecutter.package_name }}.__main__ import program
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.engine.artifact import Artifact
@@ -41,6 +42,14 @@ pytestmark = pytest.mark.skipif(
 def shared_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the first test puts its run for the others."""
     return tmp_path_factory.mktemp("shared") / "runs"
+
+
+@pytest.fixture(autouse=True)
+def own_formats(monkeypatch: pytest.MonkeyPatch) -> dict[str, formats.OwnFormat]:
+    """Formats of the project's own: none at first, so that those of the engine are tested."""
+    table: dict[str, formats.OwnFormat] = {}
+    monkeypatch.setattr(main_module, "find_optional", lambda place: table)
+    return table
 
 
 @pytest.fixture
@@ -101,6 +110,44 @@ def test_half_precision_is_exported_in_float32(tiny_task: Any) -> None:
     values = np.random.default_rng(0).normal(size=(3, 8)).astype("float32")
     np.testing.assert_allclose(source.run({"point": values}), network(values), atol=0.02)
     assert {str(w.dtype) for w in source.model.network.weights} == {"float32"}
+
+
+def test_formats_of_the_project(
+    run_folder: Path,
+    own_formats: dict[str, formats.OwnFormat],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def write_text(export: formats.Export, folder: Path) -> formats.Written:
+        if export.name != run_folder.name:
+            raise ProjectError("another model.")
+        (folder / "model.txt").write_text(str(len(export.model.network.weights)))
+        return formats.Written({"weights": 4}, [f"seed {export.config.train.seed}"])
+
+    own_formats["text"] = formats.OwnFormat(write_text, "read by people")
+    assert program.main(["export", "--format", "text"]) == 0
+    folder = run_folder / "export" / "text"
+    assert {file.name for file in folder.iterdir()} == {"model.txt", "report.json"}
+    report = json.loads((folder / "report.json").read_text())
+    assert report == {"model": run_folder.name, "format": "text", "weights": 4}
+    printed = capsys.readouterr().out
+    assert "seed " in printed
+    assert str(folder) in printed
+    # Those of the engine are no longer there, nor are its smaller models.
+    for words in (["--format", "keras"], [], ["--prune", "0.5"]):
+        assert program.main(["export", *words]) == 2
+
+
+def test_a_failed_format_of_the_project_leaves_nothing(
+    run_folder: Path, own_formats: dict[str, formats.OwnFormat], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(export: formats.Export, folder: Path) -> formats.Written:
+        (folder / "model.txt").write_text("half")
+        raise ProjectError("it differs.")
+
+    own_formats["text"] = formats.OwnFormat(fail, "read by nobody")
+    assert program.main(["export", "--format", "text", "--output", "here"]) == 1
+    assert "it differs." in capsys.readouterr().err
+    assert not Path("here").exists()
 
 
 # === What is refused ===

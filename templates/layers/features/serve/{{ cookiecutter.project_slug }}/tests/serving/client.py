@@ -118,6 +118,8 @@ async def ask(
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
+        if not waiting:  # the client stays until it is answered
+            await asyncio.Event().wait()
         part = waiting.pop(0)
         return {"type": "http.request", "body": part, "more_body": bool(waiting)}
 

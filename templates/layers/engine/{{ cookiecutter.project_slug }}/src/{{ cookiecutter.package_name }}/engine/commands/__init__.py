@@ -7,7 +7,7 @@ arguments are known to be right: ``--help`` is instant.
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +58,7 @@ class Project:
         load_task: imports ``task.py``, and with it TensorFlow.
         load_train: imports ``train.py``; returns ``train(config, resume, fresh, measure)``.
         commands: all commands by name, in the order of the help.
+        exports: formats of ``export`` that the project brings, by name, instead of the engine's.
     """
 
     config: "type[BaseConfig]"
@@ -66,6 +67,7 @@ class Project:
     load_task: "Callable[[], Task]"
     load_train: Callable[[], Callable[..., Any]]
     commands: Mapping[str, Command]
+    exports: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -91,9 +91,28 @@ class Strategy:
         """Return a context in which new variables are placed on all devices."""
         return contextlib.nullcontext()
 
-    def compile(self, network: Any, optimizer: Any, loss: Any, metrics: Any) -> Steps:
-        """Return the steps that train a network on these devices."""
+    def compile(
+        self,
+        network: Any,
+        optimizer: Any,
+        loss: Any,
+        metrics: Any,
+        parts: int = 1,
+        use_xla: bool = False,
+    ) -> Steps:
+        """Return the steps that train a network on these devices.
+
+        Args:
+            parts: that the rows of each replica are divided into, to work on one after the other.
+            use_xla: see ``Phase``.
+        """
         raise NotImplementedError
+
+    def divide(self, parts: int) -> Shard:
+        """Return the shard of batches whose rows each replica can divide into so many parts."""
+        if parts == 1:
+            return self.shard
+        return replace(self.shard, multiple=parts * (self.shard.multiple or 1))
 
     def broadcast(self, value: Any) -> Any:
         """Return the chief's JSON value on every process; all of them must call it."""

@@ -24,18 +24,30 @@ class OneDevice(Strategy):
         optimizer: keras.optimizers.Optimizer,
         loss: keras.losses.Loss,
         metrics: MetricSums,
+        parts: int = 1,
+        use_xla: bool = False,
     ) -> "TensorFlowSteps":
-        return TensorFlowSteps(TensorFlowStep(network, optimizer, loss, metrics))
+        step = TensorFlowStep(network, optimizer, loss, metrics, parts=parts)
+        return TensorFlowSteps(step, use_xla)
 
 
 class TensorFlowSteps:
-    """``Steps`` of the TensorFlow backend: the loop over several batches is part of the graph."""
+    """``Steps`` of the TensorFlow backend: the loop over several batches is part of the graph.
 
-    def __init__(self, step: TensorFlowStep) -> None:
+    Args:
+        step: what to do with a batch.
+        use_xla: compile the step, not the loop, which reads batches.
+    """
+
+    def __init__(self, step: TensorFlowStep, use_xla: bool = False) -> None:
         self.metrics = step.metrics
         self.set_sums(step.metrics.zeros())
-        self._train = tf.function(self._loop(step.train), reduce_retracing=True)
-        self._evaluate = tf.function(self._loop(step.evaluate), reduce_retracing=True)
+        parts: list[Callable] = [step.train, step.evaluate]
+        if use_xla:
+            parts = [tf.function(part, jit_compile=True, reduce_retracing=True) for part in parts]
+        self._train, self._evaluate = (
+            tf.function(self._loop(part), reduce_retracing=True) for part in parts
+        )
 
     def feed(self, batches: tf.data.Dataset) -> Iterable[Any]:
         return batches

@@ -30,8 +30,7 @@ class ServedModel:
         """
         task, preprocessing = self.model.task, self.model.preprocessing
         requests = check_requests(task.read_requests(read_frame(frame), preprocessing, None))
-        outputs = self.model.predict_split(requests, BATCH_ROWS)
-        return pd.DataFrame(task.decode_predictions(outputs, preprocessing))
+        return pd.DataFrame(self.model.answer(requests, None, BATCH_ROWS))
 
 
 def load_model(task: Task, folder: str) -> ServedModel:

@@ -51,8 +51,10 @@ class JaxStrategy(SeveralProcesses):
         optimizer: keras.optimizers.Optimizer,
         loss: keras.losses.Loss,
         metrics: MetricSums,
+        parts: int = 1,
+        use_xla: bool = False,
     ) -> "JaxSteps":
-        return JaxSteps(self, JaxStep(network, optimizer, loss, metrics))
+        return JaxSteps(self, JaxStep(network, optimizer, loss, metrics, self.replicas, parts))
 
     def broadcast_bytes(self, message: np.ndarray) -> np.ndarray:
         from jax.experimental import multihost_utils
@@ -175,17 +177,18 @@ def connect(runtime: RuntimeFields, sharding_rules: ShardingRules) -> Strategy:
     reason = explain_choice(requested, f"it sees {seen}")
     if processes == 1 and (requested == "single" or (requested == "auto" and len(devices) == 1)):
         return JaxStrategy("jax", "single", 1, f"one device, {reason}", Shard(multiple=1))
-    if len(devices) < 2 and requested in ("data_parallel", "model_parallel"):
+    if len(devices) < 2 and requested in ("data_parallel", "model_parallel", "fsdp"):
         raise too_few_devices_error(requested, seen)
     name = requested if requested != "auto" else "tpu" if kind == "TPU" else "data_parallel"
     name = "multi_worker" if processes > 1 else name
     across = _count_model_devices(runtime, len(devices)) if requested == "model_parallel" else 1
+    rules = sharding_rules if across > 1 else {}
     shape: tuple[int, ...] = (len(devices),)
     axes: tuple[str, ...] = ("batch",)
     if across > 1:
         shape, axes = ((len(devices) // across, across), ("batch", "model"))
     mesh = keras.distribution.DeviceMesh(shape, axes, devices)
-    keras.distribution.set_distribution(_distribution(mesh, sharding_rules if across > 1 else {}))
+    keras.distribution.set_distribution(_distribution(mesh, rules, requested == "fsdp"))
     rows = keras.distribution.TensorLayout(("batch",), mesh).backend_layout
     whole = keras.distribution.TensorLayout((), mesh).backend_layout
     replicas = len(devices) // across
@@ -287,7 +290,30 @@ def _count_model_devices(runtime: RuntimeFields, devices: int) -> int:
     return across
 
 
-def _distribution(mesh: Any, rules: ShardingRules) -> Any:
+class FullyShardedDataParallel(keras.distribution.DataParallel):
+    """Data parallelism that divides every weight among the devices, and its optimizer slots alike.
+
+    A device gathers a weight while a layer needs it (ZeRO stage 3: Rajbhandari et al. 2020). A
+    weight is divided along its first axis that the number of devices divides; those with few
+    numbers, for which gathering costs more than it saves, are whole everywhere.
+    """
+
+    MIN_NUMBERS = 1_024  # of a weight that is divided
+
+    def get_variable_layout(self, variable: Any) -> Any:
+        """Return how a weight or an optimizer slot is divided, by its shape alone."""
+        count = self.device_mesh.shape[0]
+        axes: list[str | None] = [None] * len(variable.shape)
+        if np.prod(variable.shape) >= self.MIN_NUMBERS:
+            fitting = (i for i, size in enumerate(variable.shape) if size % count == 0)
+            if (place := next(fitting, None)) is not None:
+                axes[place] = self.device_mesh.axis_names[0]
+        return keras.distribution.TensorLayout(axes, self.device_mesh)
+
+
+def _distribution(mesh: Any, rules: ShardingRules, divides_all: bool) -> Any:
+    if divides_all:
+        return FullyShardedDataParallel(device_mesh=mesh, auto_shard_dataset=False)
     if not rules:
         return keras.distribution.DataParallel(device_mesh=mesh, auto_shard_dataset=False)
     table = keras.distribution.LayoutMap(mesh)

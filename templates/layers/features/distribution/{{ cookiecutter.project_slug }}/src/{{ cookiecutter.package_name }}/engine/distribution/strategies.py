@@ -6,7 +6,7 @@ from ..strategy import ShardingRules, Strategy
 
 STRATEGIES = {
     "tensorflow": ("single", "mirrored", "multi_worker"),
-    "jax": ("single", "data_parallel", "model_parallel", "multi_worker", "tpu"),
+    "jax": ("single", "data_parallel", "model_parallel", "fsdp", "multi_worker", "tpu"),
 }
 
 

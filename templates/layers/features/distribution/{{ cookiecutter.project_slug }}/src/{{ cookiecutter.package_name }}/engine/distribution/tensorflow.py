@@ -40,8 +40,10 @@ class Replicas(SeveralProcesses):
         optimizer: keras.optimizers.Optimizer,
         loss: keras.losses.Loss,
         metrics: MetricSums,
+        parts: int = 1,
+        use_xla: bool = False,
     ) -> "ReplicaSteps":
-        step = TensorFlowStep(network, optimizer, loss, metrics, self.replicas)
+        step = TensorFlowStep(network, optimizer, loss, metrics, self.replicas, parts)
         steps = ReplicaSteps if self.processes == 1 else WorkerSteps
         return steps(step, self.distribute)
 

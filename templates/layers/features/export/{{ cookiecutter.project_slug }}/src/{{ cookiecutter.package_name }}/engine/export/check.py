@@ -158,7 +158,9 @@ def compare(
         split_name,
         len(split),
         headline,
-        headline in weighted and weighted[headline].lower_is_better,
+        weighted[headline].lower_is_better
+        if headline in weighted
+        else headline in task.lower_is_better,
         float(difference.max()) if np.isfinite(difference).all() else float("inf"),
         float(np.abs(expected).max()),
         Measurement(

@@ -1,13 +1,15 @@
 """``export [--run …] [--format … [--quantize …]] [--prune SHARE | --distill MODEL]``.
 
 The model is loaded by Keras on TensorFlow, whatever backend trained it, written to a folder beside
-the target, compared there with the trained model, and only then renamed.
+the target, compared there with the trained model, and only then renamed. A project may bring
+formats of its own, which take the place of those in ``formats.py``: ``export --format …``.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from .. import strategy
@@ -17,14 +19,17 @@ from ..config_loader import Parser
 from ..errors import UsageProblem
 from ..files import project_root
 from ..runs import Run, find_run, is_model_uri
-from .formats import FORMATS, QUANTIZATIONS, Format, find_format
+from .formats import FORMATS, QUANTIZATIONS, Export, Format, OwnFormat, find_format
 
 MARK = "report.json"  # in a folder that this command has written
 
 
 def run(project: Project, words: list[str]) -> None:
     """Export a trained model, or train a smaller one from it, as the words say."""
-    arguments, fields = make_parser().parse_known_args(words)
+    arguments, fields = make_parser(project.exports).parse_known_args(words)
+    if project.exports:
+        _export_own(project, arguments, fields)
+        return
     target_format = check_arguments(arguments)
     if arguments.prune or arguments.distill:
         from .compress import compress
@@ -59,15 +64,59 @@ def run(project: Project, words: list[str]) -> None:
     print(f"exported: {target}")
 
 
-def make_parser() -> Parser:
-    """Return the parser of the command's flags; other words are fields of the configuration."""
+def _export_own(project: Project, arguments: argparse.Namespace, fields: list[str]) -> None:
+    """Export a trained model in a format of the project's own."""
+    if arguments.format is None:
+        raise UsageProblem(f"--format: which one? Allowed: {', '.join(project.exports)}.")
+    if arguments.output:
+        check_target(arguments.output)
+    requested = project.load_config(fields)
+    trained = None if is_model_uri(arguments.run) else find_run(arguments.run)
+    target = arguments.output or default_folder(arguments, trained)
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    strategy.prepare(RuntimeFields(backend="tensorflow"))
+    task = project.load_task()
+    from ..trained_models import find_artifact
+    from .write import export_own
+
+    model, config_file = find_artifact(arguments.run, task, requested)
+    config = project.load_config(fields, base=config_file)
+    export = Export(model, config, trained.id if trained else arguments.run)
+    for line in export_own(export, arguments.format, project.exports[arguments.format], target):
+        print(line)
+    print(f"exported: {target}")
+
+
+def make_parser(own_formats: Mapping[str, OwnFormat]) -> Parser:
+    """Return the parser of the command's flags; other words are fields of the configuration.
+
+    Args:
+        own_formats: those that the project brings, for which the other flags mean nothing.
+    """
     parser = Parser(
         prog="export",
         description="Export a trained model; fields such as --data.path override the run's own.",
         allow_abbrev=False,
     )
     parser.add_argument("--run", default="latest", help="latest, a run's id or an MLflow model URI")
-    parser.add_argument("--format", choices=tuple(FORMATS), help="what reads the model")
+    summaries = "; ".join(f"{name}: {own.summary}" for name, own in own_formats.items())
+    parser.add_argument(
+        "--format", choices=tuple(own_formats or FORMATS), help=summaries or "what reads the model"
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FOLDER",
+        type=Path,
+        help="where it goes (default: export/FORMAT in the folder of the run)",
+    )
+    parser.set_defaults(quantize=None)
+    if not own_formats:
+        _add_sizes(parser)
+    return parser
+
+
+def _add_sizes(parser: Parser) -> None:
+    """Add the flags for smaller models."""
     parser.add_argument(
         "--quantize",
         choices=QUANTIZATIONS,
@@ -81,12 +130,6 @@ def make_parser() -> Parser:
         metavar="SHARE",
         help="how much worse a quantised model may be in the metric that matters most (0.02)",
     )
-    parser.add_argument(
-        "--output",
-        metavar="FOLDER",
-        type=Path,
-        help="where it goes (default: export/FORMAT in the folder of the run)",
-    )
     smaller = parser.add_mutually_exclusive_group()
     smaller.add_argument(
         "--prune",
@@ -99,7 +142,6 @@ def make_parser() -> Parser:
         metavar="MODEL",
         help="first train this model of MODELS in registry.py with the outputs of the run's model",
     )
-    return parser
 
 
 def check_arguments(arguments: argparse.Namespace) -> Format | None:

@@ -77,6 +77,51 @@ class Format:
         return cast("Converter", import_module(f"{__package__}.{self.module}"))
 
 
+@dataclass(frozen=True)
+class OwnFormat:
+    """A format that a project brings, whose models are no functions from numbers to numbers.
+
+    ``exports/formats.py`` of the project, if there is one, holds a table ``FORMATS`` of them, which
+    takes the place of the one below.
+
+    Attributes:
+        writer: a function from an ``Export`` and an empty folder to a ``Written``, or its place
+            (``module:attribute`` in the project's package). A wrong result it refuses: it raises.
+        summary: what reads it, for the help.
+    """
+
+    writer: Any
+    summary: str
+
+
+@dataclass(frozen=True)
+class Export:
+    """What is exported.
+
+    Attributes:
+        model: the trained artifact.
+        config: of its run.
+        name: of the model, for people.
+    """
+
+    model: Any
+    config: Any
+    name: str
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a writer has to say of the model that it has written and compared.
+
+    Attributes:
+        report: goes to ``report.json``.
+        lines: are printed.
+    """
+
+    report: dict[str, Any]
+    lines: list[str]
+
+
 FORMATS = {
     "savedmodel": Format("savedmodel", "saved_model", "TensorFlow"),
     "litert": Format("litert", "model.tflite", "LiteRT", QUANTIZATIONS, ("ai_edge_litert",)),

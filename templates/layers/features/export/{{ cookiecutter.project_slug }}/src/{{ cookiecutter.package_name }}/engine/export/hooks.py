@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ..errors import UsageProblem
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -16,10 +18,17 @@ def adapt_task(task: Task, config: Any) -> Task:
     Args:
         task: of the project.
         config: of the run.
+
+    Raises:
+        UsageProblem: the examples of a batch are no inputs with one target each.
     """
     compress = getattr(config, "compress", None)
-    if compress is None:
+    if compress is None or not (compress.sparsity or compress.teacher):
         return task
+    from ..interfaces import finish_inputs
+
+    if task.make_batch is not finish_inputs:
+        raise UsageProblem(f"compress: models of {task.name} are neither pruned nor taught.")
     if compress.sparsity:
         from .pruning import add_pruning
 

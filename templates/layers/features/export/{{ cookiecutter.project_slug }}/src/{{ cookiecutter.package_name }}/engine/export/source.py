@@ -77,7 +77,7 @@ class Source:
 
     def call(self, **inputs: Any) -> dict[str, Any]:
         """Return the outputs of the network for inputs by name, with tensors of TensorFlow."""
-        return {OUTPUT: self.model.network(self._pack(inputs), training=False)}
+        return {OUTPUT: self.model.task.infer(self.model.network, self._pack(inputs))}
 
     def run(self, inputs: Inputs) -> np.ndarray:
         """Return the outputs (batch, …) of the trained network for inputs by name."""
@@ -155,7 +155,7 @@ def _map_objects(value: Any, change: Any) -> Any:
 
 
 def _use_float32(config: dict[str, Any]) -> dict[str, Any]:
-    if config.get("class_name") == "DTypePolicy" and "mixed" in str(config.get("config")):
+    if config.get("class_name") == "DTypePolicy" and "float16" in str(config.get("config")):
         return {**config, "config": {**config["config"], "name": "float32"}}
     return config
 

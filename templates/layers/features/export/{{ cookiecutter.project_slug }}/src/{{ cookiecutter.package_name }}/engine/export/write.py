@@ -17,12 +17,13 @@ from ..artifact import PREPROCESSING, Artifact
 from ..errors import ProjectError
 from ..files import atomic_folder
 from ..interfaces import DatasetSplits, Split
+from ..lookup import find
 from ..signals import StopRequest
 from ..strategy import silence_stderr
 from . import savedmodel
 from .check import FLOAT32_TOLERANCE, Comparison, compare
 from .command import MARK
-from .formats import Format, check_network
+from .formats import Export, Format, OwnFormat, check_network
 from .readme import Example, describe
 from .source import OUTPUT, Source, make_source
 
@@ -82,6 +83,33 @@ def export(
         _write_rest(folder, source, split, comparison, target_format, request, signatures)
         stop.check("while it exported")
     return comparison
+
+
+def export_own(
+    export: Export, format_name: str, target_format: OwnFormat, target: Path
+) -> list[str]:
+    """Write a model in a format of the project's own to a folder.
+
+    Args:
+        export: what is exported.
+        format_name: of the format.
+        target_format: of the export.
+        target: the folder; it is there as a whole or not at all.
+
+    Returns:
+        lines about the exported model.
+
+    Raises:
+        Interrupted: SIGTERM or Ctrl-C has come; ``target`` is as it was.
+        ProjectError: the format cannot hold the network, or the result differs from it.
+    """
+    writer = find({format_name: target_format.writer}, format_name)
+    with atomic_folder(target) as folder, StopRequest() as stop:
+        written = writer(export, folder)
+        report = {"model": export.name, "format": format_name, **written.report}
+        _write_json(folder / MARK, report)
+        stop.check("while it exported")
+    return list(written.lines)
 
 
 def _convert(

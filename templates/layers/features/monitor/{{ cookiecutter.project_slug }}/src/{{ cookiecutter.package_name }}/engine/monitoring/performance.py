@@ -110,7 +110,12 @@ def measure_performance(
     metrics, weighted = _measure(model, labelled_parts, targets)
     intervals = {name: estimate(metric, rows) for name, metric in weighted.items()}
     headline = next(iter(weighted or metrics))
-    is_loss = headline in weighted and weighted[headline].lower_is_better
+    task = model.task
+    is_loss = (
+        weighted[headline].lower_is_better
+        if headline in weighted
+        else headline in task.lower_is_better
+    )
     behind = _subtract(profile, headline, metrics, intervals, is_loss)
     limit = rule.not_worse_by if rows >= rule.min_labels else None
     unused = len(labels.keys() - set(ids.tolist()))

@@ -45,7 +45,7 @@ def measure_cost(evaluation: Evaluation) -> Cost:
     alone = split.fetch(tf.range(1))
     return Cost(
         model.network.count_params(),
-        count_flops(model.network, tf.nest.map_structure(np.asarray, model.preprocessing(alone))),
+        count_flops(model, tf.nest.map_structure(np.asarray, model.preprocessing(alone))),
         file.stat().st_size / 1e6 if file and file.is_file() else None,
         time_request(model, split),
         time_request(model, split, BATCH) / min(BATCH, len(split)),
@@ -53,12 +53,12 @@ def measure_cost(evaluation: Evaluation) -> Cost:
     )
 
 
-def count_flops(network: keras.Model, inputs: Any) -> int | None:
+def count_flops(model: Artifact, inputs: Any) -> int | None:
     """Count the floating-point operations of a call, as the compiler of the backend sees them.
 
     Args:
-        network: any network.
-        inputs: a batch of one.
+        model: any model.
+        inputs: preprocessed, a batch of one.
 
     Returns:
         The number, or None where the backend cannot say.
@@ -67,11 +67,11 @@ def count_flops(network: keras.Model, inputs: Any) -> int | None:
         if keras.backend.backend() == "jax":
             import jax
 
-            call = jax.jit(lambda x: network(x, training=False))
+            call = jax.jit(lambda x: model.task.infer(model.network, x))
             cost = call.lower(inputs).compile().cost_analysis()
             return int(cost["flops"]) if cost else None
         tf.get_logger().setLevel("ERROR")  # the profiler warns of TensorFlow's own functions
-        call = tf.function(lambda x: network(x, training=False), autograph=False)
+        call = tf.function(lambda x: model.task.infer(model.network, x), autograph=False)
         graph = call.get_concrete_function(inputs).graph
         profiler = tf.compat.v1.profiler
         options = profiler.ProfileOptionBuilder(profiler.ProfileOptionBuilder.float_operation())

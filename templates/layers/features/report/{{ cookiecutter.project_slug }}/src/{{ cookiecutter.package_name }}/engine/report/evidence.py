@@ -87,7 +87,9 @@ class Evidence:
         name = f"{self.evaluation.split_name}/{self.headline}"
         rows = [row for row in self.evaluation.baselines if name in row["metrics"]]
         metric = self.metrics.get(self.headline)
-        sign = -1 if metric and metric.lower_is_better else 1
+        task = self.evaluation.model.task
+        is_loss = metric.lower_is_better if metric else self.headline in task.lower_is_better
+        sign = -1 if is_loss else 1
         rows.sort(key=lambda row: -sign * row["metrics"][name])
         return [Rival(r["name"], r["metrics"][name], self._compare(r, metric)) for r in rows]
 

@@ -12,12 +12,14 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 
 from .. import PROGRAM
+from ..extensions import find_routers
 from .guard import Guard, parse_origins
 from .keys import Keys
 from .problems import Refused, json_response
 from .service import Service
 
-# Modules of this package with a function ``router(service) -> APIRouter``, as far as they exist.
+# Modules of this package with a function ``router(service) -> APIRouter``, as far as they exist;
+# before them come the routes of other features, see ``engine/extensions.py``.
 ROUTERS = ("predictions", "protocol", "feedback", "page")
 
 
@@ -38,10 +40,28 @@ def create_app(service: Service, keys: Keys | None = None) -> FastAPI:
             allow_headers=["Authorization", "Content-Type", "X-API-Key"],
             expose_headers=["X-Model", "Retry-After"],
         )
-    app.add_exception_handler(Refused, _answer_refusal)
-    app.add_exception_handler(HTTPException, _answer_http)
-    app.add_exception_handler(RequestValidationError, _answer_validation)
+
+    async def answer_refusal(request: Request, error: Any) -> Response:
+        return service.refuse(request.url.path, error)
+
+    async def answer_http(request: Request, error: Any) -> Response:
+        texts = {404: "There is nothing at this path.", 405: "This path has no such method."}
+        text = texts.get(error.status_code, str(error.detail))
+        refusal = Refused(error.status_code, text, headers=error.headers)
+        return service.refuse(request.url.path, refusal)
+
+    async def answer_validation(request: Request, error: Any) -> Response:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"][1:])
+        text = f"{field}: {first['msg'][:1].lower()}{first['msg'][1:]}."
+        return service.refuse(request.url.path, Refused(422, text, field))
+
+    app.add_exception_handler(Refused, answer_refusal)
+    app.add_exception_handler(HTTPException, answer_http)
+    app.add_exception_handler(RequestValidationError, answer_validation)
     _add_own_routes(app, service)
+    for make_router in find_routers():
+        app.include_router(make_router(service))
     for name in ROUTERS:
         if find_spec(f"{__package__}.{name}"):
             module = import_module(f".{name}", __package__)
@@ -76,20 +96,3 @@ def _add_own_routes(app: FastAPI, service: Service) -> None:
         from .openapi import describe
 
         return json_response(describe(app, service))
-
-
-async def _answer_refusal(request: Request, error: Any) -> Response:
-    return error.response()
-
-
-async def _answer_http(request: Request, error: Any) -> Response:
-    texts = {404: "There is nothing at this path.", 405: "This path has no such method."}
-    text = texts.get(error.status_code, str(error.detail))
-    return json_response({"error": text}, error.status_code, error.headers)
-
-
-async def _answer_validation(request: Request, error: Any) -> Response:
-    first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"][1:])
-    text = f"{field}: {first['msg'][:1].lower()}{first['msg'][1:]}."
-    return json_response({"error": text, "field": field}, 422)

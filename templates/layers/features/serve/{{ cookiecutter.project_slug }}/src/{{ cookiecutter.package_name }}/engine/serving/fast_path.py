@@ -59,7 +59,7 @@ def _compile(model: Artifact, raws: Sequence[Any]) -> Callable[[Any], np.ndarray
     specs = tf.nest.map_structure(_spec, *raws)
 
     def run(raw: Any) -> Any:
-        return model.network(model.preprocessing(raw), training=False)
+        return model.task.infer(model.network, model.preprocessing(raw))
 
     program = tf.function(run, input_signature=[specs]).get_concrete_function()
 

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -79,7 +80,7 @@ class Guard:
         try:
             await self._pass(exchange, receive, answer)
         except Refused as refusal:
-            await refusal.response()(scope, receive, answer)
+            await self.service.refuse(scope["path"], refusal)(scope, receive, answer)
         except ClientDisconnect:
             exchange.status = exchange.status or NOT_SENT
         except Exception as error:
@@ -87,7 +88,8 @@ class Guard:
             if exchange.status:
                 raise RuntimeError("the answer could not be completed") from None
             text = "The service has failed; its log says where."
-            await Refused(500, text).response()(scope, receive, answer)
+            failure = Refused(500, text)
+            await self.service.refuse(scope["path"], failure)(scope, receive, answer)
         finally:
             self.service.body_bytes -= exchange.size
             self._note(exchange)
@@ -224,7 +226,7 @@ class Guard:
         metrics.seconds.labels(exchange.path).observe(seconds)
         if not request_log.requests.isEnabledFor(20):
             return
-        facts = {
+        facts: dict[str, Any] = {
             "method": method,
             "path": exchange.path,
             "status": status,
@@ -234,6 +236,7 @@ class Guard:
         }
         if exchange.facts.key:
             facts["key"] = exchange.facts.key
+        facts |= exchange.facts.more
         request_log.requests.info("request", extra={"facts": facts})
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .. import strategy
 from ..commands import Project
 from ..errors import DataProblem, ProjectError
+from ..extensions import call_hooks
 from .request_log import describe, events
 from .service import Service
 from .sources import Source, find_version, open_files
@@ -85,7 +86,9 @@ class Loader:
 
         with open_files(source, version, self.config) as files:
             config = self.project.load_config(base=files.config_file)
-            return load_model(source.name, files, task, config, self.config.serve.max_batch)
+            model = load_model(source.name, files, task, config, self.config.serve.max_batch)
+        call_hooks("after_loading", self.config, model)
+        return model
 
     def _report(self, source: Source, version: str | None, error: Exception) -> None:
         """Log once that a model does not load; the one before it stays."""

@@ -59,7 +59,8 @@ class Metrics:
             if "error" in answer:
                 self.wrong_rows.labels(model).inc()
                 continue
-            predicted = answer.get("prediction")
+            # A text that a model has written is free text: it is counted by why it ends.
+            predicted = answer.get("finish_reason", answer.get("prediction"))
             for name in predicted if isinstance(predicted, list) else [predicted]:
                 self.predictions.labels(model, self._label(model, str(name))).inc()
 

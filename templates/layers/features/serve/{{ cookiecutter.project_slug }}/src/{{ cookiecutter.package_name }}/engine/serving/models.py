@@ -67,8 +67,7 @@ class LoadedModel:
         requests = self.read(rows)
         answers = list[Answer]()
         if len(requests.split):
-            outputs = self.predict(requests.split)
-            answers = self.task.decode_predictions(outputs, self.artifact.preprocessing)
+            answers = self._answer(requests.split)
             if explain:
                 self.artifact.add_explanations(requests.split, answers)
         right, problems = iter(answers), requests.problems
@@ -77,6 +76,11 @@ class LoadedModel:
             for position in range(len(rows))
         ]
         return requests, answers, merged
+
+    def _answer(self, split: Split) -> list[Answer]:
+        if self.task.respond is not None:
+            return self.task.respond(self.artifact, split, self.config)
+        return self.task.decode_predictions(self.predict(split), self.artifact.preprocessing)
 
     def read(self, rows: Sequence[Any]) -> Requests:
         """Return rows as the task reads them.
@@ -126,13 +130,14 @@ def load_model(name: str, files: Files, task: Task, config: Any, max_batch: int)
 
     model = LoadedModel(name, files.version, artifact, config, schema, predict_slowly)
     row, splits = _read_examples(model)
-    predict = make_predict(artifact, splits, max_batch)
-    model = replace(model, predict=predict, registered_name=files.registered_name)
-    size = 1
-    while size < max_batch:
-        model.answer([row] * size)
-        size *= 2
-    model.answer([row] * max_batch)
+    model = replace(model, registered_name=files.registered_name)
+    if task.respond is None:
+        model = replace(model, predict=make_predict(artifact, splits, max_batch))
+        size = 1
+        while size < max_batch:
+            model.answer([row] * size)
+            size *= 2
+        model.answer([row] * max_batch)
     return replace(model, example=(row, model.answer([row])[1][0]))
 
 

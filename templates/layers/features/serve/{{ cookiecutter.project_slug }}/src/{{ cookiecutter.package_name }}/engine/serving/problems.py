@@ -30,12 +30,9 @@ class Refused(Exception):
         self.status, self.text, self.field = status, text, field
         self.headers = dict(headers or {})
 
-    def response(self) -> Response:
-        """Return the answer."""
-        body: dict[str, Any] = {"error": self.text}
-        if self.field:
-            body["field"] = self.field
-        return json_response(body, self.status, self.headers)
+    def content(self) -> dict[str, Any]:
+        """Return the body of the answer."""
+        return {"error": self.text} | ({"field": self.field} if self.field else {})
 
 
 class Overloaded(Refused):

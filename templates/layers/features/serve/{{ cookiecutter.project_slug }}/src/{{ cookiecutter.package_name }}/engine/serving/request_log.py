@@ -9,7 +9,7 @@ import sys
 import time
 import traceback
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,16 @@ events = logging.getLogger(f"{PACKAGE}.service")
 
 @dataclass
 class Facts:
-    """What is logged of a request once it is answered."""
+    """What is logged of a request once it is answered.
+
+    Attributes:
+        more: numbers and names that its route adds.
+    """
 
     rows: int = 0
     model: str = ""
     key: str = ""
+    more: dict[str, Any] = field(default_factory=dict)
 
 
 current: ContextVar[Facts] = ContextVar("current")  # of the request that a task answers

@@ -12,12 +12,11 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .request_log import events
-from .sections import ServeFields
 from .service import Service
 
 SPARE_FILES = 200  # that the process needs besides connections
 MAX_CONNECTIONS = 4_096
-GRACE_SECONDS = 5.0  # to write an answer after ``serve.timeout_s``
+GRACE_SECONDS = 5.0  # to write an answer after ``Service.answer_s``
 
 
 class BoundedProtocol(H11Protocol):
@@ -121,7 +120,7 @@ def make_server(app: Any, service: Service) -> DrainingServer:
     fields = service.fields
     config = uvicorn.Config(
         app,
-        http=_make_protocol(fields),
+        http=_make_protocol(service),
         ws="none",
         loop="asyncio",
         lifespan="off",
@@ -130,16 +129,17 @@ def make_server(app: Any, service: Service) -> DrainingServer:
         server_header=False,
         proxy_headers=False,
         backlog=2048,
-        timeout_graceful_shutdown=int(fields.read_s + fields.timeout_s + GRACE_SECONDS),
+        timeout_graceful_shutdown=int(fields.read_s + service.answer_s + GRACE_SECONDS),
     )
     return DrainingServer(config, service)
 
 
-def _make_protocol(fields: ServeFields) -> type[BoundedProtocol]:
+def _make_protocol(service: Service) -> type[BoundedProtocol]:
+    fields = service.fields
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     bounds = {
         "read_seconds": fields.read_s,
-        "request_seconds": fields.read_s + fields.timeout_s + GRACE_SECONDS,
+        "request_seconds": fields.read_s + service.answer_s + GRACE_SECONDS,
         "max_connections": max(1, min(MAX_CONNECTIONS, files - SPARE_FILES)),
     }
     return type("Protocol", (BoundedProtocol,), bounds)

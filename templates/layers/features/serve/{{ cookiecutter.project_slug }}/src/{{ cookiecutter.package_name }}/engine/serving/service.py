@@ -6,17 +6,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+from starlette.responses import Response
 
 from ..extensions import find_hooks
 from . import request_log
 from .batcher import Answer, Batcher
 from .metrics import Metrics
 from .notes import Notes
-from .problems import NotReady, Refused, TimedOut, TooManyRows, UnknownModel
+from .problems import (
+    NotReady,
+    Refused,
+    TimedOut,
+    TooManyRows,
+    UnknownModel,
+    json_response,
+)
 from .row_checks import check_rows
 from .sections import ServeFields
 
@@ -27,18 +36,33 @@ EXPLAINED_ROWS = 8  # at a time: an explanation takes hundreds of predictions
 NOTED_BATCHES = 8  # of the largest size whose rows may wait for hooks
 
 
+class Lane(Protocol):
+    """A queue for a model that a feature adds, see ``Service.add_lane``."""
+
+    async def close(self) -> None:
+        """Answer what waits, and take no more."""
+
+
+# See ``Service.add_lane``.
+MakeLane = Callable[["LoadedModel"], Lane | None]
+# A refusal -> the body of the answer, for paths whose clients expect another one.
+WriteRefusal = Callable[[Refused], dict[str, Any]]
+
+
 @dataclass(frozen=True)
 class Lanes:
     """A model and its queues: explanations do not make predictions wait.
 
     Attributes:
         repeats: of rows that were answered before, which nobody counts or notes again.
+        more: those of features, by name.
     """
 
     model: LoadedModel
     predictions: Batcher
     explanations: Batcher
     repeats: Batcher
+    more: dict[str, Lane] = field(default_factory=dict)
 
     @property
     def waiting(self) -> int:
@@ -47,7 +71,8 @@ class Lanes:
 
     async def close(self) -> None:
         """Answer what waits, and take no more."""
-        await asyncio.gather(*(batcher.close() for batcher in self._batchers))
+        lanes: tuple[Lane, ...] = (*self._batchers, *self.more.values())
+        await asyncio.gather(*(lane.close() for lane in lanes))
 
     @property
     def _batchers(self) -> tuple[Batcher, ...]:
@@ -61,6 +86,7 @@ class Service:
         models: loaded ones by name; the first one answers where no name is given.
         problem: why it is not ready, for people; '' once all models are loaded.
         is_draining: it is about to stop.
+        answer_s: seconds that an answer may take, of any route.
     """
 
     def __init__(self, config: Any, names: Sequence[str] = ()) -> None:
@@ -70,6 +96,9 @@ class Service:
         self.problem = "The model is being loaded."
         self.is_draining = False
         self.body_bytes = 0  # of requests that are being read or answered
+        self.answer_s = self.fields.timeout_s
+        self._refusals: dict[str, WriteRefusal] = {}  # by the beginning of the path
+        self._makers: dict[str, MakeLane] = {}  # by name
         self._lanes: dict[str, Lanes] = {}
         self._closing: set[asyncio.Task[None]] = set()
         self._hooks = find_hooks("after_answers")
@@ -117,6 +146,7 @@ class Service:
                 fields.queue,
                 f"repeat-{label}",
             ),
+            _make_lanes(self._makers, model),
         )
         if label not in self._notes:
             count_dropped = metrics.dropped_rows.labels(label).inc
@@ -128,6 +158,46 @@ class Service:
             task = asyncio.create_task(before.close())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
+
+    def add_lane(self, name: str, make: MakeLane) -> None:
+        """Have a further queue for each model, now and later.
+
+        Args:
+            name: for ``find_lane``.
+            make: a model -> its queue, which is closed when another model takes the place of this
+                one; None where it needs none.
+        """
+        self._makers[name] = make
+        for lanes in self._lanes.values():
+            lanes.more.update(_make_lanes({name: make}, lanes.model))
+
+    def find_lane(self, model: str | None, name: str) -> Any:
+        """Return the queue of a model that a feature has added, or None if it has none.
+
+        Args:
+            model: its name; None: the first.
+            name: of the queue.
+
+        Raises:
+            UnknownModel: there is no model of this name.
+            NotReady: it is not loaded yet.
+        """
+        return self._find(model).more.get(name)
+
+    def add_refusal(self, start: str, write: WriteRefusal) -> None:
+        """Write refusals otherwise for some paths.
+
+        Args:
+            start: with which the paths begin.
+            write: a refusal -> the body of the answer.
+        """
+        self._refusals[start] = write
+
+    def refuse(self, path: str, refusal: Refused) -> Response:
+        """Return the answer to a request that is refused, as clients of its path expect it."""
+        found = (write for start, write in self._refusals.items() if path.startswith(start))
+        write = next(found, Refused.content)
+        return json_response(write(refusal), refusal.status, refusal.headers)
 
     async def wait_for_replaced(self) -> None:
         """Return once nothing here holds the models that others have replaced.
@@ -196,3 +266,8 @@ class Service:
             # Also where no row was right: hooks count those that were refused.
             self._notes[model.name].put(len(rows), self.config, model, requests, answers)
         return merged
+
+
+def _make_lanes(makers: Mapping[str, MakeLane], model: LoadedModel) -> dict[str, Lane]:
+    made = {name: make(model) for name, make in makers.items()}
+    return {name: lane for name, lane in made.items() if lane is not None}

@@ -69,6 +69,8 @@ def run(project: Project, words: list[str]) -> None:
     if find_spec("optuna") is None:
         raise ProjectError("tune needs an extra: pip install -e '.[tune]'.")
     request = _read_request(flags, fields)
+    if space.needs_task:
+        space = space.orient(project.load_task().lower_is_better)
     from .study import Study
     from .worker import Worker
 

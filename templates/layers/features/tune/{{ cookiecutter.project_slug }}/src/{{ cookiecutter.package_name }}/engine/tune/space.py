@@ -4,8 +4,8 @@ Everything that can be wrong with it is found before anything is trained.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
@@ -34,6 +34,8 @@ NOT_SEARCHED = {
     "train.steps_per_execution": NO_EFFECT,
     "train.tensorboard": NO_EFFECT,
     "train.profile_steps": NO_EFFECT,
+    "train.accumulate_steps": NO_EFFECT,
+    "train.recompute": NO_EFFECT,
 }
 # They change the scale of the loss that the validation split is measured with.
 LOSS_FIELDS = ("train.loss", "train.label_smoothing")
@@ -69,7 +71,9 @@ class SearchFile(Section):
 
     goal: str = Field(LOSS, pattern="^validation/.+", description="metric of metrics.jsonl")
     direction: Literal["auto", "minimize", "maximize"] = Field(
-        "auto", description="auto: minimize a loss, maximize other metrics"
+        "auto",
+        description="auto: minimize a loss and what task.py has in lower_is_better, maximize other "
+        "metrics",
     )
     sampler: Literal["tpe", "random"] = Field(
         "tpe", description="tree-structured Parzen estimator (Bergstra et al. 2011), or random"
@@ -107,6 +111,21 @@ class SearchSpace:
     fields: Mapping[str, Range | list[Any]]
     whole: frozenset[str]
     config: BaseConfig
+
+    @property
+    def needs_task(self) -> bool:
+        """Whether only the task knows if lower is better."""
+        return self.file.direction == "auto" and not self.file.minimizes
+
+    def orient(self, lower_is_better: Collection[str]) -> "SearchSpace":
+        """Return the space with the direction that its goal has in the task.
+
+        Args:
+            lower_is_better: see ``Task``.
+        """
+        if self.file.goal.partition("/")[2] not in lower_is_better:
+            return self
+        return replace(self, file=self.file.model_copy(update={"direction": "minimize"}))
 
     def defaults(self) -> dict[str, Any]:
         """Return the values of the searched fields in the configuration as given."""

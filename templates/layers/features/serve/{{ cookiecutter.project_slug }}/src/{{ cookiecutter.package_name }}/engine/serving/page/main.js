@@ -5,7 +5,8 @@ import { byId, make, makeButton, showText } from "./dom.js";
 import { drawFeedback } from "./feedback.js";
 import { makeField } from "./fields.js";
 import { drawHistory, forget, remember } from "./history.js";
-import { hasKey, loadExamples, loadFeedback, loadModels, predict, ServiceError, useKey, writeCurl } from "./service.js";
+import { withKey } from "./keys.js";
+import { hasKey, loadExamples, loadFeedback, loadModels, predict, ServiceError, writeCurl } from "./service.js";
 import * as texts from "./texts.js";
 
 const { t } = texts;
@@ -30,7 +31,6 @@ async function start() {
   // A file dropped beside the field must not replace the page.
   for (const name of ["dragover", "drop"]) document.addEventListener(name, event => event.preventDefault());
   byId("api").hidden = hasKey();
-  drawLanguage();
   drawResult();
   try {
     models = await waitForModels();
@@ -190,32 +190,6 @@ function describe(error) {
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
 
-/** Call the service; ask for a key and call again where it wants one. */
-async function withKey(call) {
-  for (let isFirst = true; ; isFirst = false) {
-    try {
-      return await call();
-    } catch (error) {
-      if (error.status !== 401) throw error;
-      byId("api").hidden = true; // a link sends no key
-      const key = await askForKey(isFirst ? "" : t("keyWrong"));
-      if (key === null) throw error;
-      useKey(key);
-    }
-  }
-}
-
-function askForKey(problem) {
-  const dialog = byId("key-dialog");
-  byId("key").value = "";
-  showText(byId("key-error"), problem);
-  dialog.returnValue = "";
-  dialog.showModal();
-  return new Promise(resolve => {
-    dialog.onclose = () => resolve(dialog.returnValue === "use" && byId("key").value ? byId("key").value : null);
-  });
-}
-
 // === The answer ===
 
 function drawResult() {
@@ -267,16 +241,9 @@ function showHistory() {
 
 // === Language ===
 
-function drawLanguage() {
-  const other = texts.otherLanguage();
-  byId("language").textContent = texts.nameOf(other);
-  byId("language").lang = texts.localeOf(other);
-}
-
 function switchLanguage() {
   texts.setLanguage(texts.otherLanguage());
   texts.translatePage();
-  drawLanguage();
   if (!model) return drawResult();
   const row = Object.fromEntries(fields.map(field => [field.name, field.value()]));
   drawHead();

@@ -69,21 +69,26 @@ async function encodeRow(model, row) {
   return encodeJson(await encodeFiles(row));
 }
 
-const encodeJson = value => ({
+export const encodeJson = value => ({
   method: "POST",
   headers: { "Content-Type": "application/json" },
   body: JSON.stringify(value),
 });
 
-async function send(path, options = {}) {
+/** Ask the service, with the key where there is one. */
+export async function ask(path, options = {}) {
   const key = sessionStorage.getItem(KEY);
   const headers = { ...options.headers, ...(key && { Authorization: `Bearer ${key}` }) };
-  let response;
   try {
-    response = await fetch(path, { ...options, headers });
-  } catch {
+    return await fetch(path, { ...options, headers });
+  } catch (error) {
+    if (options.signal?.aborted) throw error;
     throw new ServiceError(0, t("unreachable"));
   }
+}
+
+async function send(path, options = {}) {
+  const response = await ask(path, options);
   const content = await response.json().catch(() => null);
   if (!response.ok || !content || content.error) {
     const known = { 401: "keyNeeded", 413: "tooLarge", 503: "busy", 504: "slow" }[response.status];

@@ -296,9 +296,18 @@ export function translate(sentence = "") {
   return pattern ? sentence.replace(pattern, write) : sentence;
 }
 
+/** Add words of another page: language -> name -> text. */
+export function addTexts(tables) {
+  for (const [name, words] of Object.entries(tables)) Object.assign(TABLES[name], words);
+}
+
 /** Put the words of the current language into all elements that name one. */
 export function translatePage() {
   document.documentElement.lang = LOCALES[language];
+  const other = otherLanguage(); // the button says what it changes to
+  const button = document.getElementById("language");
+  button.textContent = nameOf(other);
+  button.lang = localeOf(other);
   for (const element of document.querySelectorAll("[data-text]")) {
     element.textContent = t(element.dataset.text);
   }

@@ -1,0 +1,1 @@
+"""Where texts, chats and pairs of answers come from, and how they become rows of tokens."""

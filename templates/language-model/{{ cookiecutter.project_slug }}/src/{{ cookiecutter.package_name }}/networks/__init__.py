@@ -1,0 +1,1 @@
+"""Parts that the models of ``model.py`` are built from."""

@@ -12,11 +12,11 @@ from aistart.catalog import find_templates
 
 # Lines of code: without docstrings, comments and blank lines.
 MOST_LINES = {
-    "language-model": 9_500,
-    "medical-diagnosis": 8_500,
-    "recommender": 7_100,
-    "text-classifier": 6_900,
-    "vision-classifier": 6_000,
+    "language-model": 10_700,
+    "medical-diagnosis": 8_750,
+    "recommender": 7_400,
+    "text-classifier": 7_150,
+    "vision-classifier": 6_400,
 }
 IGNORED = {
     tokenize.COMMENT,

@@ -67,7 +67,10 @@ def test_default_project_is_exactly_its_layers(
     assert result.exit_code == 0
     declared = find_template(template)
     assert list_files(isolated / "demo") == list_layer_files(declared)
-    assert sorted(path.name for path in (isolated / "demo").iterdir()) == TOP_LEVEL.split()
+    top_level = set(TOP_LEVEL.split())
+    if template == "language-model":  # what it exports runs in no small device
+        top_level.remove("examples")
+    assert {path.name for path in (isolated / "demo").iterdir()} == top_level
     assert [path.name for path in isolated.iterdir()] == ["demo"]
     features = ", ".join(select_features(declared))
     assert result.output == (

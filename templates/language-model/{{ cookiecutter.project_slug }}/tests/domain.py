@@ -2,8 +2,10 @@
 
 # A model without randomness in training.
 WITHOUT_CHANCE = ["--model.dropout", "0"]
-# A training metric that is between 0 and 1 for each validation example.
+# A training metric that is between 0 and 1 for each predicted token.
 METRIC = "accuracy"
+# What it is between 0 and 1 for, as the summary counts them.
+UNITS = "tokens"
 # What makes the default model quick enough for tests that train many times.
 QUICK: list[str] = ["--model.context", "32", "--model.layers", "1", "--model.heads", "2"]
 QUICK += ["--model.embedding_dim", "16", "--data.vocabulary_size", "300"]

@@ -8,7 +8,12 @@ from typing import Any
 import pytest
 
 from {{ cookiecutter.package_name }}.datasets import chats
-from {{ cookiecutter.package_name }}.datasets.chats import DEFAULT_TEMPLATE, ChatTemplate, check_messages, read_messages
+from {{ cookiecutter.package_name }}.datasets.chats import (
+    DEFAULT_TEMPLATE,
+    ChatTemplate,
+    check_messages,
+    read_messages,
+)
 from {{ cookiecutter.package_name }}.engine.errors import DataProblem
 from {{ cookiecutter.package_name }}.tokens import SPECIAL_TOKENS, fit_bytes, unprotect
 

@@ -18,7 +18,11 @@ from {{ cookiecutter.package_name }}.datasets.duplicates import (
     similarity,
     word_groups,
 )
-from {{ cookiecutter.package_name }}.engine.errors import DataProblem, ProjectError, UsageProblem
+from {{ cookiecutter.package_name }}.engine.errors import (
+    DataProblem,
+    ProjectError,
+    UsageProblem,
+)
 from {{ cookiecutter.package_name }}.engine.interfaces import DatasetSplits
 from {{ cookiecutter.package_name }}.preprocessing import Preprocessing
 

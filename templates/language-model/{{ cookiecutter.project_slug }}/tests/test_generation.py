@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 
 from {{ cookiecutter.package_name }}.engine.errors import DataProblem
-from {{ cookiecutter.package_name }}.generation.decoder import CachedDecoder, RereadingDecoder
+from {{ cookiecutter.package_name }}.generation.decoder import (
+    CachedDecoder,
+    RereadingDecoder,
+)
 from {{ cookiecutter.package_name }}.generation.generator import (
     Generator,
     beam_search,

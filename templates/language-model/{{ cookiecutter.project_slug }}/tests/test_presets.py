@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.engine.errors import ProjectError, UsageProblem
 from {{ cookiecutter.package_name }}.networks import presets, tuning

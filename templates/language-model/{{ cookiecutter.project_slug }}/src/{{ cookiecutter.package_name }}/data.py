@@ -130,7 +130,7 @@ def hugging_face(data: DataConfig) -> Iterator[Row]:
 # === From texts to splits ===
 
 
-def load(config: Config, preprocessing: Preprocessing | None = None) -> DatasetSplits:
+def load(config: Config, preprocessing: Any = None) -> DatasetSplits:
     """Read the configured source, divide it, and turn it into rows of tokens.
 
     Args:

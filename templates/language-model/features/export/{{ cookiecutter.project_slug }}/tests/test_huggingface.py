@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
+
 from {{ cookiecutter.package_name }}.config import load_config
 from {{ cookiecutter.package_name }}.engine.artifact import Artifact
 from {{ cookiecutter.package_name }}.engine.errors import ProjectError, UsageProblem
@@ -17,7 +19,6 @@ from {{ cookiecutter.package_name }}.exports import adapter, check, families, hu
 from {{ cookiecutter.package_name }}.networks import gpt, presets, tuning
 from {{ cookiecutter.package_name }}.task import task
 from {{ cookiecutter.package_name }}.tokens import fit_bytes, read_preset
-from safetensors.numpy import load_file
 
 from .tiny_presets import CONTEXT, END, write_preset
 

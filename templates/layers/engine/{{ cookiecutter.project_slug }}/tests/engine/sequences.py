@@ -100,7 +100,7 @@ def make_batch(prepared: Any, targets: Any, preprocessing: Any) -> tuple[Any, An
 
 @keras.saving.register_keras_serializable("tests")
 class Block(keras.layers.Layer):
-    """Normalisation, two dense layers and dropout beside the residual path."""
+    """Normalisation, two dense layers and dropout beside the residual path, except at padding."""
 
     def __init__(self, dropout: float, **options: Any) -> None:
         super().__init__(**options)
@@ -110,14 +110,15 @@ class Block(keras.layers.Layer):
         self.down = keras.layers.Dense(UNITS)
         self.drop = keras.layers.Dropout(dropout)
 
-    def build(self, shape: tuple[int | None, ...]) -> None:
+    def build(self, shape: tuple[int | None, ...], *others: Any) -> None:
         self.norm.build(shape)
         self.up.build(shape)
         self.down.build((*shape[:-1], 4 * UNITS))
         super().build(shape)
 
-    def call(self, x: Any) -> Any:
-        return x + self.drop(self.down(self.up(self.norm(x))))
+    def call(self, x: Any, is_token: Any) -> Any:
+        change = self.drop(self.down(self.up(self.norm(x))))
+        return keras.ops.where(is_token[..., None], x + change, x)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "dropout": self.rate}
@@ -128,7 +129,7 @@ def build_network(dropout: float = 0.0, blocks: int = 2) -> keras.Model:
     tokens = keras.Input((None,), dtype="int32", name="tokens")
     x = keras.layers.Embedding(VOCABULARY, UNITS, name="embedding")(tokens)
     for place in range(blocks):
-        x = Block(dropout, name=f"block_{place}")(x)
+        x = Block(dropout, name=f"block_{place}")(x, keras.ops.not_equal(tokens, 0))
     logits = keras.layers.Dense(VOCABULARY, dtype="float32", name="logits")(x)
     return keras.Model({"tokens": tokens}, logits)
 

@@ -13,6 +13,7 @@ from {{ cookiecutter.package_name }}.config import Config
 from {{ cookiecutter.package_name }}.engine.errors import DataProblem
 from {{ cookiecutter.package_name }}.engine.interfaces import (
     DatasetSplits,
+    Phase,
     Requests,
     Split,
     Task,
@@ -146,6 +147,12 @@ def make_accuracy(config: Config, preprocessing: Any) -> keras.metrics.Metric:
     return keras.metrics.SparseCategoricalAccuracy(name="accuracy")
 
 
+def train_in_one_phase(config: Config) -> list[Phase]:
+    """Return one phase, also where the project's own defaults depend on its model."""
+    train = config.train
+    return [Phase("all", train.epochs or 20, train.learning_rate or 1e-3)]
+
+
 def make_task(loss: str, **parts: Any) -> Task:
     """Return the task.
 
@@ -160,6 +167,7 @@ def make_task(loss: str, **parts: Any) -> Task:
         "build_model": build_model,
         "losses": {loss: make_loss},
         "metrics": {"accuracy": make_accuracy},
+        "phases": train_in_one_phase,
         "measure": measure,
         "measure_baselines": measure_baselines,
         "decode_predictions": decode_predictions,

@@ -56,9 +56,9 @@ class _Recomputed:
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         values = keras.tree.flatten((args, kwargs))
-        tensors = [value for value in values if keras.ops.is_tensor(value)]
+        tensors = [value for value in values if _is_differentiable(value)]
         is_masked = any(getattr(value, "_keras_mask", None) is not None for value in tensors)
-        if self.is_inside or is_masked:
+        if self.is_inside or is_masked or not tensors:
             return self.own_call(*args, **kwargs)
         state = _read_state(self.layer)
         changed: list[keras.Variable] = []
@@ -66,7 +66,7 @@ class _Recomputed:
 
         def compute(*given: Any) -> tuple[Any, list[Any], list[Any]]:
             rest = iter(given)
-            filled = [next(rest) if keras.ops.is_tensor(value) else value for value in values]
+            filled = [next(rest) if _is_differentiable(value) else value for value in values]
             own_args, own_kwargs = keras.tree.pack_sequence_as((args, kwargs), filled)
             if calls:  # again, outside of the network's own call, which says that it trains
                 own_kwargs = {**own_kwargs, "training": True}
@@ -94,6 +94,11 @@ class _Recomputed:
             self.is_inside = False
         after = [(v, scope.get_current_value(v)) for v in self.layer.variables]
         return outputs, [(v, x) for v, x in after if x is not before[id(v)]], list(scope.losses)
+
+
+def _is_differentiable(value: Any) -> bool:
+    """Return whether a value is a tensor that has a gradient; a mask, for example, has none."""
+    return keras.ops.is_tensor(value) and "float" in keras.backend.standardize_dtype(value.dtype)
 
 
 def _read_state(layer: keras.layers.Layer) -> State:

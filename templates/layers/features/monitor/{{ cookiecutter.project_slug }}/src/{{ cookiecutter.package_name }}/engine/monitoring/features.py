@@ -26,15 +26,17 @@ def describe_split(task: Task, split: Split, preprocessing: Any) -> Columns:
     }
 
 
-def describe_answers(answers: Sequence[Mapping[str, Any]]) -> Columns:
+def describe_answers(task: Task, answers: Sequence[Mapping[str, Any]]) -> Columns:
     """Return what describes answers as ``Task.decode_predictions`` gives them.
 
-    These are the prediction, the highest of its scores, and further numbers such as a risk.
+    These are the prediction, the highest of its scores, and further numbers such as a risk. Of a
+    model that writes there is nothing: its answers are texts, which nobody keeps.
 
     Args:
+        task: the project's.
         answers: (size,) of one model.
     """
-    if not answers:
+    if not answers or task.respond is not None:
         return {}
     columns: Columns = {}
     for name, example in answers[0].items():

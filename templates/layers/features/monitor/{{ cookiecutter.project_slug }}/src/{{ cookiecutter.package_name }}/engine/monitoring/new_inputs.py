@@ -24,7 +24,7 @@ AT_ONCE = 512  # rows of JSON
 
 @dataclass(frozen=True)
 class AnsweredPart:
-    """Some of the inputs, and the outputs (size, …) of the model for them."""
+    """Some of the inputs, and the outputs (size, …) of the model for them; none, if it writes."""
 
     split: Split
     outputs: np.ndarray
@@ -55,11 +55,13 @@ def answer_file(
         split = requests.split
         if not len(split):
             continue
-        outputs = model.predict_split(split, config.data.batch_size)
-        answers = model.task.decode_predictions(outputs, model.preprocessing)
+        task, outputs, answers = model.task, np.zeros((len(split), 0)), list[dict[str, Any]]()
+        if task.respond is None:  # what a model writes is not watched, so that it need not write
+            outputs = model.predict_split(split, config.data.batch_size)
+            answers = task.decode_predictions(outputs, model.preprocessing)
         columns = {
-            INPUTS: describe_split(model.task, split, model.preprocessing),
-            PREDICTIONS: describe_answers(answers),
+            INPUTS: describe_split(task, split, model.preprocessing),
+            PREDICTIONS: describe_answers(task, answers),
         }
         for part, values in columns.items():
             for name, column_counts in profile.count(part, values).items():

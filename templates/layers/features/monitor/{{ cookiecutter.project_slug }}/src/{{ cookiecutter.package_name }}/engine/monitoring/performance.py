@@ -11,7 +11,7 @@ import numpy as np
 
 from ..artifact import Artifact
 from ..bootstrap import Interval, estimate
-from ..errors import DataProblem
+from ..errors import DataProblem, UsageProblem
 from ..interfaces import Metrics, Split
 from ..weighted_metrics import WeightedMetric
 from .new_inputs import AnsweredPart
@@ -98,7 +98,10 @@ def measure_performance(
 
     Raises:
         DataProblem: no input has a label, or a label is unknown.
+        UsageProblem: the model writes, and no label says whether a text is right.
     """
+    if model.task.respond is not None:
+        raise UsageProblem("--labels: there are none for a model that writes; leave it out.")
     labelled_parts = [_take_labelled(part, labels) for part in parts]
     labelled_parts = [part for part in labelled_parts if len(part.split)]
     rows = sum(len(part.split) for part in labelled_parts)

@@ -123,12 +123,12 @@ def make_profile(evaluation: "Evaluation") -> Profile:
     validation = _sample(data.validation)
     inputs = describe_split(task, train, model.preprocessing) if len(train) else {}
     answers: list[dict[str, Any]] = []
-    if len(validation):
+    if len(validation) and task.respond is None:
         outputs = model.predict_split(validation, config.data.batch_size)
         answers = task.decode_predictions(outputs, model.preprocessing)
     predictions = {
         name: values
-        for name, values in describe_answers(answers).items()
+        for name, values in describe_answers(task, answers).items()
         if values.dtype.kind == "O" or len(np.unique(values)) > 1  # else it is of the model
     }
     return Profile(

@@ -176,7 +176,7 @@ class Keeper:
             return
         split = requests.split.take(places)
         inputs = describe_split(model.task, split, model.artifact.preprocessing)
-        predictions = describe_answers([answers[int(place)] for place in places])
+        predictions = describe_answers(model.task, [answers[int(place)] for place in places])
         if is_private:
             self._count(len(places), {INPUTS: inputs, PREDICTIONS: predictions})
         else:

@@ -78,7 +78,7 @@ def build_model(config: Config, preprocessing: Preprocessing) -> keras.Model:
     point = keras.Input((FEATURES,))
     x = keras.layers.Dense(16, activation="relu", kernel_regularizer="l2", name="hidden")(point)
     x = keras.layers.BatchNormalization(name="norm")(x)
-    x = keras.layers.Dropout(config.model.dropout)(x)
+    x = keras.layers.Dropout(config.model.dropout or 0.1)(x)
     return keras.Model(point, keras.layers.Dense(2, dtype="float32", name="logits")(x))
 
 

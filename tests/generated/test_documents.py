@@ -31,7 +31,13 @@ from tests.generated.typed_projects import (
     write_png,
 )
 
-TEMPLATES = ("vision-classifier", "text-classifier", "recommender", "medical-diagnosis")
+TEMPLATES = (
+    "vision-classifier",
+    "text-classifier",
+    "recommender",
+    "medical-diagnosis",
+    "language-model",
+)
 PROGRAMS = (*document_checks.CHECKS, "aistart", "curl")
 # Documents whose commands are typed one after the other in one project. Whatever is in no group has
 # a project of its own.
@@ -130,6 +136,9 @@ TABLE: dict[str, Entry] = {
     "train --runtime.virtual_devices 4 --runtime.backend jax --runtime.strategy model_parallel": (
         check_only("test_projects.py trains so; JAX compiles for half a minute")
     ),
+    "train --model.name preset *": check_only("gigabytes; test_huggingface.py has tiny presets"),
+    "demo export --run models:/demo@champion --format adapter": check_only("as above"),
+    "python -m demo.evaluation.lm_eval *": check_only("lm-eval is not installed, nor its data"),
     # === Typed once, since test_projects.py does so in every template ===
     "make lint": Entry("half a minute", is_once=True),
     "python -m pytest -q tests/test_preprocessing.py tests/engine/test_architecture.py": Entry(
@@ -270,6 +279,7 @@ def write_data(template: str, project: Path) -> None:
         "text-classifier": _write_mails,
         "recommender": _write_events,
         "medical-diagnosis": _write_visits,
+        "language-model": _write_texts,
     }[template](project)
 
 
@@ -320,6 +330,25 @@ def _write_visits(project: Path) -> None:
     for name in ("data/visits.csv", "other_hospital.csv"):
         _write_table(project / name, names, rows)
     _write_table(project / "patients.csv", names[:-1], [row[:-1] for row in rows[:5]])
+
+
+def _write_texts(project: Path) -> None:
+    (project / "data/handbook").mkdir(parents=True)
+    for number in range(12):
+        lines = [f"Chapter {number}: rule {n} of {number * n}.\n" for n in range(40)]
+        (project / f"data/handbook/{number}.md").write_text("".join(lines))
+    questions = [f"What is {n % 10} plus {n // 10}?" for n in range(60)]
+    answers = [f"It is {n % 10 + n // 10}." for n in range(60)]
+    pairs = list(zip(questions, answers, strict=True))
+    chats = [
+        {"messages": [{"role": "user", "content": q}, {"role": "assistant", "content": a}]}
+        for q, a in pairs
+    ]
+    preferences = [{"prompt": q, "chosen": a, "rejected": "I do not know."} for q, a in pairs]
+    prompts = [{"messages": [{"role": "user", "content": q}]} for q in questions[:3]]
+    tables = {"data/chats": chats, "data/preferences": preferences, "prompts": prompts}
+    for name, rows in tables.items():
+        (project / f"{name}.jsonl").write_text("\n".join(map(json.dumps, rows)))
 
 
 def _write_table(path: Path, names: list[str], rows: list[list[str]]) -> None:

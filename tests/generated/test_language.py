@@ -1,7 +1,6 @@
 """Language models at work: what only whole runs of a generated project show."""
 
 import json
-import os
 import subprocess
 import zipfile
 from collections.abc import Callable
@@ -16,14 +15,6 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 pytestmark = pytest.mark.slow
 
 UNRECORDED = ["--tracking.enabled", "false"]
-# A folder in Hugging Face's form, as the project's own tests make it.
-TINY_QWEN3 = """
-from pathlib import Path
-
-from tests.tiny_presets import write_preset
-
-write_preset(Path("tiny"), "qwen3")
-"""
 
 
 @pytest.fixture
@@ -44,16 +35,6 @@ def write_chats(file: Path, count: int = 60) -> None:
     file.write_text("\n".join(rows), encoding="utf-8")
 
 
-def run_python(demo: Path, code: str) -> None:
-    """Run code in a project."""
-    command = [str(project_python()), "-c", code]
-    environment = {**environment_of(demo), "PYTHONPATH": f"{demo / 'src'}{os.pathsep}{demo}"}
-    done = subprocess.run(
-        command, cwd=demo, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-
-
 def read_summaries(demo: Path) -> list[dict]:
     return [json.loads(file.read_text()) for file in sorted(demo.glob("runs/*/summary.json"))]
 
@@ -62,7 +43,8 @@ def read_summaries(demo: Path) -> list[dict]:
 def test_adapters_killed_at_random_steps(language_demo: Path) -> None:
     """A run that is killed five times ends with the weights of one that was left alone; its
     checkpoints hold the adapters with their optimizer, and little else."""
-    run_python(language_demo, TINY_QWEN3)
+    preset = [str(project_python()), "-m", "tests.tiny_presets", "tiny", "qwen3"]
+    subprocess.run(preset, cwd=language_demo, check=True, capture_output=True)
     write_chats(language_demo / "chats.jsonl")
     words = ["--data.source", "jsonl", "--data.path", "chats.jsonl", "--model.name", "preset"]
     words += ["--model.preset", "tiny", "--model.tuning", "lora", "--model.context", "48"]

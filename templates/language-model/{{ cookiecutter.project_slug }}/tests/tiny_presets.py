@@ -1,6 +1,10 @@
-"""Tiny presets with random weights, in the form in which Hugging Face keeps models."""
+"""Tiny presets with random weights, in the form in which Hugging Face keeps models.
+
+    python -m tests.tiny_presets FOLDER [FAMILY]
+"""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -214,3 +218,7 @@ def _gpt2(config: dict[str, Any], draw: Draw) -> Weights:
 
 def _write(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value, indent=2), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write_preset(Path(sys.argv[1]), *sys.argv[2:3])

@@ -81,3 +81,5 @@ def draw_positions(folder: Path, name: str, split: TokenSplit, outputs: np.ndarr
             xscale="log", xlabel="position in the text (tokens)", ylabel="bits per token", ylim=0
         )
         axis.set(title="Loss by position")
+        # Plain numbers: figures show formulas as they are written.
+        axis.xaxis.set_major_formatter(lambda value, _: f"{value:g}")

@@ -53,8 +53,10 @@ def kserve_python() -> Path:
 def transformers_python() -> Path:
     """The Python of an environment with Hugging Face's libraries, which the locks leave out.
 
-    By pip: of torch there is but one version without gigabytes for GPUs here, in a place that uv
-    does not look in.
+    Made by pip, which may know wheels of torch without CUDA.
+
+    Raises:
+        subprocess.CalledProcessError: pip does not get them.
     """
     folder = BUILD / "env-torch"
     python = folder / "bin" / "python"

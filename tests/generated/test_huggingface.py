@@ -84,13 +84,17 @@ def test_transformers_compute_the_same(aistart: Callable, isolated: Path) -> Non
     """Logits of seven families and three forms of our own, texts, chats and adapters."""
     assert aistart("new", "language-model", "demo", "-y", "--no-git").exit_code == 0
     demo = isolated / "demo"
+    try:
+        python = transformers_python()
+    except subprocess.CalledProcessError:
+        pytest.skip("torch and transformers are in no lock, and pip does not get them here")
     environment = {
         **os.environ,
         "PYTHONPATH": f"{demo / 'src'}{os.pathsep}{demo}",
         "KERAS_BACKEND": "tensorflow",
     }
     done = subprocess.run(
-        [str(project_python()), "-c", EXPORTS, str(transformers_python())],
+        [str(project_python()), "-c", EXPORTS, str(python)],
         cwd=demo,
         env=environment,
         capture_output=True,

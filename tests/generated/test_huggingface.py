@@ -42,7 +42,7 @@ def write(writer, export, name):
     folder = Path(f"out-{count}")
     folder.mkdir()
     report = writer.write(export, folder).report
-    print(json.dumps([name, report["library"], report["difference"]]), flush=True)
+    print(json.dumps([name, report["loader"], report["difference"]]), flush=True)
 
 
 for family in FAMILIES:

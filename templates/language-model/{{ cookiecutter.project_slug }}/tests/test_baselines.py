@@ -87,7 +87,7 @@ def test_context_ends_where_a_segment_begins() -> None:
         "segments": np.array([[1, 1, 1, 2, 2, 0]]),
         "weights": np.array([[0, 1, 1, 0, 1, 0.0]]),
     }
-    before, tokens, places = baselines._predicted(rows, size=100)
+    before, tokens, places = baselines._select(rows, size=100)
     assert before.tolist() == [[99, 5], [5, 6], [99, 8]]
     assert tokens.tolist() == [6, 7, 9]
     assert places[1].tolist() == [1, 2, 4]

@@ -235,7 +235,7 @@ def _predict(split: TokenSplit, model: Trigram, order: int) -> np.ndarray:
     """Return log-probability and whether it is the likeliest (size, context, 2) of each token."""
     outputs = np.zeros((len(split), split.context, 2), "float32")
     for start, rows in _batches(split):
-        before, tokens, places = _predicted(rows, model.size)
+        before, tokens, places = _select(rows, model.size)
         part = outputs[start : start + len(rows["tokens"])]
         part[places[0], places[1] - 1, 0] = np.log(model.probability(before, tokens, order))
         part[places[0], places[1] - 1, 1] = model.best(before, order) == tokens
@@ -245,14 +245,14 @@ def _predict(split: TokenSplit, model: Trigram, order: int) -> np.ndarray:
 def _gather(split: TokenSplit, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the two tokens before (number, 2) each predicted token (number,) of rows."""
     parts = [
-        _predicted(split.read_rows(positions[start : start + BATCH]), split.tokenizer.size + 1)[:2]
+        _select(split.read_rows(positions[start : start + BATCH]), split.tokenizer.size + 1)[:2]
         for start in range(0, len(positions), BATCH)
     ]
     before, tokens = zip(*parts, strict=True)
     return np.concatenate(before), np.concatenate(tokens)
 
 
-def _predicted(
+def _select(
     rows: dict[str, np.ndarray], size: int
 ) -> tuple[np.ndarray, np.ndarray, tuple[np.ndarray, ...]]:
     """Return contexts (number, 2), ids (number,) and places of the predicted tokens of rows."""

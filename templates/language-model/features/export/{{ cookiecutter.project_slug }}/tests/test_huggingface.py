@@ -89,7 +89,7 @@ def test_preset_with_adapters(tmp_path: Path, tmp_path_factory: pytest.TempPathF
         "tokenizer.json",
         "tokenizer_config.json",
     }
-    assert written.report["library"] == "KerasHub"
+    assert written.report["loader"] == "KerasHub"
     assert written.report["difference"] <= 1e-4
     assert "Not loaded by transformers" in written.lines[1]
     config = json.loads((tmp_path / "config.json").read_text())
@@ -210,5 +210,5 @@ def test_transformers(
     preset = write_preset(tmp_path_factory.mktemp("presets") / "llama", "llama")
     export = load(preset, "--model.tuning", "lora")
     written = huggingface.write(export, tmp_path)
-    assert written.report["library"].startswith("transformers ")
+    assert written.report["loader"].startswith("transformers ")
     assert written.report["difference"] <= 1e-4

@@ -214,7 +214,7 @@ class Block(layers.Layer):
         dim = shape[-1]
         assert dim is not None
         is_gpt2, self.head_dim = self.form == "gpt2", dim // self.num_heads
-        hidden_dim = 4 * dim if is_gpt2 else gated_dim(dim)
+        hidden_dim = 4 * dim if is_gpt2 else choose_gate_dim(dim)
         common = {"dtype": self.dtype_policy}
         initial = {"kernel_initializer": initializers.RandomNormal(stddev=INITIAL_STD)}
         # What is added grows with the number of blocks unless it begins smaller: Radford et al.
@@ -341,7 +341,7 @@ def make_norm(form: Form, **options: Any) -> keras.layers.Layer:
     return layers.RMSNormalization(epsilon=EPSILON, **options)
 
 
-def gated_dim(embedding_dim: int) -> int:
+def choose_gate_dim(embedding_dim: int) -> int:
     """Return the size of a gated feed-forward with as many weights as one of 4 embedding_dim."""
     return 8 * math.ceil(8 * embedding_dim / 3 / 8)
 

@@ -178,7 +178,7 @@ class AdaptedDense(keras.layers.Layer):
         leading = input_shape[: len(input_shape) - len(self.shape.input_sizes)]
         return (*leading, *self.shape.output_sizes)
 
-    def merged_kernel(self) -> np.ndarray:
+    def merge_kernel(self) -> np.ndarray:
         """Return the kernel, dequantised, with the adapter in it, in the layer's axes, float32."""
         if self.dense is not None:
             kernel = ops.convert_to_numpy(ops.cast(self.dense.kernel, "float32"))
@@ -377,7 +377,7 @@ def plain_weights(network: keras.Model) -> dict[str, np.ndarray]:
         if id(weight) not in inside
     }
     for layer in adapted:
-        values[layer.kernel_path] = layer.merged_kernel()
+        values[layer.kernel_path] = layer.merge_kernel()
         bias = layer.bias if layer.dense is None else layer.dense.bias
         if layer.bias_path is not None:
             values[layer.bias_path] = ops.convert_to_numpy(ops.cast(bias, "float32"))

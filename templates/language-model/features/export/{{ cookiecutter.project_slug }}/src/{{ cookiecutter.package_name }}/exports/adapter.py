@@ -111,7 +111,7 @@ def compare(
     python = check.find_python("peft")
     if python is not None and presets.is_huggingface(base_folder):
         found = check.run_transformers(python, base_folder, tokens, adapter=folder)
-        return check.compare(found.library, expected, found.logits)
+        return check.compare(found.loader, expected, found.logits)
     for layer in find_trained(reference):
         layer.lora_b.assign(np.zeros(layer.lora_b.shape, "float32"))
     load_adapters(reference, folder)
@@ -225,12 +225,12 @@ def _list_modules(
     place = "transformer.h" if family.model_type == "gpt2" else "model.layers"
     for number, block in enumerate(network.backbone.transformer_layers):
         for name, layers in families.find_dense(family, block):
-            parts = [_adapted(layer) for layer in layers]
+            parts = [_as_adapter(layer) for layer in layers]
             if any(part.rank for part in parts):
                 yield f"{place}.{number}.{name}", parts
 
 
-def _adapted(layer: Any) -> Any:
+def _as_adapter(layer: Any) -> Any:
     """Return a layer with adapter, or what says that there is none."""
     return layer if isinstance(layer, AdaptedDense) else _Plain(layer)
 

@@ -32,13 +32,13 @@ class Comparison:
     """How far logits of the written model are from those of the trained one.
 
     Attributes:
-        library: that has loaded the written one.
+        loader: library that has loaded the written one.
         difference: the largest one.
         largest: the largest logit, as an absolute value.
         tokens: that were compared.
     """
 
-    library: str
+    loader: str
     difference: float
     largest: float
     tokens: int
@@ -51,14 +51,14 @@ class Comparison:
         """
         if not self.difference <= TOLERANCE:
             raise ProjectError(
-                f"logits of the exported model, loaded by {self.library}, differ by up to "
+                f"logits of the exported model, loaded by {self.loader}, differ by up to "
                 f"{self.difference:.3g}; allowed: {TOLERANCE:g}. Nothing was kept."
             )
 
     def describe(self) -> str:
         """Return it as a sentence."""
         return (
-            f"Loaded by {self.library}, logits of {self.tokens} tokens differ by up to "
+            f"Loaded by {self.loader}, logits of {self.tokens} tokens differ by up to "
             f"{self.difference:.2g} from those of the trained model; the largest is "
             f"{self.largest:.3g}."
         )
@@ -85,17 +85,17 @@ def compute_logits(network: keras.Model, tokens: np.ndarray) -> np.ndarray:
     return np.asarray(keras.ops.convert_to_numpy(network(inputs, training=False)))
 
 
-def compare(library: str, expected: np.ndarray, found: np.ndarray) -> Comparison:
+def compare(loader: str, expected: np.ndarray, found: np.ndarray) -> Comparison:
     """Compare logits (rows, time, vocabulary) of the trained model and of the written one."""
     if expected.shape != found.shape:
         raise ProjectError(
-            f"the exported model, loaded by {library}, has logits {found.shape}, not "
+            f"the exported model, loaded by {loader}, has logits {found.shape}, not "
             f"{expected.shape}. Nothing was kept."
         )
     difference = np.abs(found.astype("float64") - expected)
     largest = float(difference.max()) if np.isfinite(difference).all() else float("inf")
     return Comparison(
-        library, largest, float(np.abs(expected).max()), int(np.prod(expected.shape[:2]))
+        loader, largest, float(np.abs(expected).max()), int(np.prod(expected.shape[:2]))
     )
 
 
@@ -113,13 +113,13 @@ class Loaded:
     """What ``reload.py`` answers.
 
     Attributes:
-        library: name and version.
+        loader: name and version of the library.
         logits: (rows, time, vocabulary).
         ids: of each text.
         chat: ids of the chat, or None.
     """
 
-    library: str
+    loader: str
     logits: np.ndarray
     ids: list[list[int]]
     chat: list[int] | None

@@ -93,15 +93,15 @@ def compare(folder: Path, network: keras.Model, preprocessing: Any) -> check.Com
     found = check.run_transformers(python, folder, tokens, check.TEXTS, messages)
     if found.ids != [tokenizer.encode(text) for text in check.TEXTS]:
         raise ProjectError(
-            f"the tokeniser, loaded by {found.library}, makes other tokens of texts. Nothing was "
+            f"the tokeniser, loaded by {found.loader}, makes other tokens of texts. Nothing was "
             "kept."
         )
     if messages and found.chat != chats.render_prompt(preprocessing, list(messages)):
         raise ProjectError(
-            f"the chat template, rendered by {found.library}, makes other tokens of a chat. "
+            f"the chat template, rendered by {found.loader}, makes other tokens of a chat. "
             "Nothing was kept."
         )
-    return check.compare(found.library, expected, found.logits)
+    return check.compare(found.loader, expected, found.logits)
 
 
 def find_note(comparison: check.Comparison, wanted: str = "transformers") -> str | None:
@@ -111,7 +111,7 @@ def find_note(comparison: check.Comparison, wanted: str = "transformers") -> str
         comparison: with the trained model.
         wanted: the libraries that would have been better.
     """
-    if comparison.library.startswith("transformers"):
+    if comparison.loader.startswith("transformers"):
         return None
     return f"Not loaded by {wanted}, which would need: pip install -e '.[transformers]'."
 

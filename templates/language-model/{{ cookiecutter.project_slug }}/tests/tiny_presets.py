@@ -1,6 +1,6 @@
 """Tiny presets with random weights, in the form in which Hugging Face keeps models.
 
-    python -m tests.tiny_presets FOLDER [FAMILY]
+``python -m tests.tiny_presets FOLDER [FAMILY]`` writes one.
 """
 
 import json

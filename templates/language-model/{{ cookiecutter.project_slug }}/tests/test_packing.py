@@ -18,7 +18,7 @@ from {{ cookiecutter.package_name }}.datasets.packing import (
 from {{ cookiecutter.package_name }}.datasets.texts import cut_texts, find_border
 
 
-def predicted(pieces: list[Piece]) -> list[int]:
+def list_predicted(pieces: list[Piece]) -> list[int]:
     return [int(token) for piece in pieces for token in piece.tokens[piece.weights]]
 
 
@@ -28,7 +28,7 @@ def test_each_token_is_predicted_once(length: int, part: int) -> None:
     tokens = list(range(100, 110))
     parts = (tokens[i : i + part] for i in range(0, len(tokens), part))
     pieces = list(cut_pieces(parts, length, document=3))
-    assert predicted(pieces) == tokens[1:]
+    assert list_predicted(pieces) == tokens[1:]
     assert all(len(piece.tokens) <= length and piece.document == 3 for piece in pieces)
     for before, after in pairwise(pieces):
         assert before.tokens[-1] == after.tokens[0]  # what the first prediction depends on
@@ -77,8 +77,8 @@ def test_without_packing_each_piece_has_a_row() -> None:
 def test_only_answers_of_a_chat_are_predicted() -> None:
     parts = [([1, 2], False), ([3, 4], True), ([5], False), ([6, 7], True)]
     chat, lost = cut_chat(parts, 6, 0)
-    assert (predicted([chat]), lost) == ([3, 4, 6], 1)
-    assert predicted([cut_chat([([1, 2], True)], 6, 0)[0]]) == [2]  # the first one never is
+    assert (list_predicted([chat]), lost) == ([3, 4, 6], 1)
+    assert list_predicted([cut_chat([([1, 2], True)], 6, 0)[0]]) == [2]  # the first one never is
 
 
 def test_pairs_keep_their_answers() -> None:

@@ -10,7 +10,7 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -156,10 +156,15 @@ class Artifact:
 
     def weights_sha256(self) -> str:
         """Return a hash of all weights, in the network's order."""
-        digest = hashlib.sha256()
-        for weight in self.network.get_weights():
-            digest.update(np.ascontiguousarray(weight).tobytes())
-        return digest.hexdigest()
+        return hash_arrays(self.network.get_weights())
+
+
+def hash_arrays(arrays: Iterable[np.ndarray]) -> str:
+    """Return the SHA-256 of the bytes of arrays, one after the other."""
+    digest = hashlib.sha256()
+    for array in arrays:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def load(path: Path, task: Task) -> Artifact:

@@ -1,6 +1,5 @@
 """Building the network on the run's devices, and fitting it phase by phase."""
 
-import hashlib
 import logging
 import math
 import time
@@ -13,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from . import cache
-from .artifact import copy_weights
+from .artifact import copy_weights, hash_arrays
 from .batches import ShuffledSampler, evaluation_batches, training_batches
 from .callbacks import Callbacks
 from .checkpoints import Checkpoint, Checkpoints, describe_last
@@ -182,7 +181,8 @@ class TrainLoop:
         frozen = task.frozen_weights(network)
         left_out = {id(variable) for variable in frozen}
         self.kept = [variable for variable in network.variables if id(variable) not in left_out]
-        self.state = TrainState(frozen_sha256=_hash_weights(frozen))
+        digest = hash_arrays(map(_to_array, frozen)) if frozen else ""
+        self.state = TrainState(frozen_sha256=digest)
         self.best: list[np.ndarray] = []
         self.steps: Any = None  # these two are made for each phase
         self.optimizer: Any = None
@@ -490,16 +490,6 @@ def _make_zeros(network: keras.Model, inputs: Any, targets: tf.TensorSpec) -> tu
 
 def _to_array(variable: keras.Variable) -> np.ndarray:
     return np.array(keras.ops.convert_to_numpy(variable.value))
-
-
-def _hash_weights(weights: list[keras.Variable]) -> str:
-    """Return the SHA-256 of weights, one after the other; '' for none."""
-    if not weights:
-        return ""
-    digest = hashlib.sha256()
-    for weight in weights:
-        digest.update(_to_array(weight).tobytes())
-    return digest.hexdigest()
 
 
 def _assign(variables: list[keras.Variable], values: list[np.ndarray]) -> None:

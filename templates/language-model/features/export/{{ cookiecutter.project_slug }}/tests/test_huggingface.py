@@ -1,7 +1,6 @@
 """Exports in Hugging Face's form: what is written, how it is checked, and what is refused."""
 
 import json
-from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,20 +25,12 @@ pytest.importorskip("keras_hub")
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="export runs on TensorFlow"
 )
-HAS_TRANSFORMERS = find_spec("torch") is not None and find_spec("transformers") is not None
 
 
 @pytest.fixture(autouse=True)
-def without_transformers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def without_transformers(monkeypatch: pytest.MonkeyPatch) -> None:
     """KerasHub checks, as where ``transformers`` is not installed."""
-    if "with_transformers" not in request.fixturenames:
-        monkeypatch.setattr(check, "find_python", lambda *modules: None)
-
-
-@pytest.fixture
-def with_transformers() -> None:
-    if not HAS_TRANSFORMERS:
-        pytest.skip("torch and transformers are not installed")
+    monkeypatch.setattr(check, "find_python", lambda *modules: None)
 
 
 def load(folder: Path, *words: str) -> Export:
@@ -199,16 +190,3 @@ def test_no_adapters(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -
     for one in (export, make_own("llama")):
         with pytest.raises(UsageProblem, match="--format adapter: this model has none"):
             adapter.write(one, tmp_path)
-
-
-# === With transformers ===
-
-
-def test_transformers(
-    with_transformers: None, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    preset = write_preset(tmp_path_factory.mktemp("presets") / "llama", "llama")
-    export = load(preset, "--model.tuning", "lora")
-    written = huggingface.write(export, tmp_path)
-    assert written.report["loader"].startswith("transformers ")
-    assert written.report["difference"] <= 1e-4

@@ -58,13 +58,16 @@ class DataConfig(DataFields):
         description="put several short texts into a row, none of which sees the others; unset: "
         "yes, except for presets, whose rows are sorted by length",
     )
+    test_fraction: float = Field(
+        0.1, gt=0, lt=0.5, description="share for the test, where the source has no such split"
+    )
     near_duplicates: float = Field(
         0.8,
         gt=0,
         le=1,
         description="share of common word groups from which on two texts stay in one split",
     )
-    batch_size: int = Field(64, ge=1, description="global batch, in rows on all devices")
+    batch_size: int = Field(16, ge=1, description="global batch, in rows on all devices")
 
 
 class ModelConfig(ModelFields):
@@ -86,7 +89,7 @@ class ModelConfig(ModelFields):
         160, ge=4, le=16_384, description="size of token embeddings and of the blocks"
     )
     dropout: float | None = Field(
-        None, ge=0, lt=1, description="dropout rate; unset: gpt 0.3, gpt2 0.1, presets none"
+        None, ge=0, lt=1, description="dropout rate; unset: gpt 0.2, gpt2 0.1, presets none"
     )
     positions: Literal["rotary", "learned"] = Field(
         "rotary", description="gpt: rotary (Su et al. 2021) or learned positions"
@@ -127,7 +130,7 @@ class TrainConfig(TrainFields):
         0.1, gt=0, le=10, description="dpo: how much straying from the reference costs"
     )
     epochs: int | None = Field(  # type: ignore[assignment]
-        None, ge=1, description="passes over the training split; unset: 22; presets: 3"
+        None, ge=1, description="passes over the training split; unset: 14; presets: 3"
     )
     learning_rate: float | None = Field(  # type: ignore[assignment]
         None,
@@ -135,6 +138,9 @@ class TrainConfig(TrainFields):
         le=10,
         description="peak learning rate, per step; unset: 2e-3; presets: full 2e-5, lora 2e-4; dpo "
         "a tenth of that",
+    )
+    weight_decay: float | None = Field(  # type: ignore[assignment]
+        None, ge=0, le=10, description="decoupled decay, per step and rate; unset: 1; presets: 0.01"
     )
 
 

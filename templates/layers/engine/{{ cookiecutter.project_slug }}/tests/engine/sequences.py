@@ -186,7 +186,7 @@ def train_some(
     with devices.scope():
         network = build_network(dropout)
         spread_seeds(network, 0)
-        optimizer = make_optimizer(config.train, 0.05, 10)
+        optimizer = make_optimizer(config.train, 0.05, 10, 1e-4)
         optimizer.build(network.trainable_variables)
     shard = devices.divide(config.train.accumulate_steps)
     preprocessing = Preprocessing()

@@ -189,7 +189,7 @@ def test_small_updates_add_up(keeps: str, expected: float) -> None:
     words = ["--train.optimizer", "sgd", "--train.momentum", "0", "--train.weight_decay", "0"]
     words += ["--train.master_weights", keeps, "--train.schedule", "constant"]
     keras.config.set_dtype_policy("bfloat16")
-    optimizer = make_optimizer(load_config(words).train, 1e-3, 1)
+    optimizer = make_optimizer(load_config(words).train, 1e-3, 1, 1e-4)
     weight = keras.Variable(np.ones(3), dtype="bfloat16")
     optimizer.build([weight])
     for _ in range(20):

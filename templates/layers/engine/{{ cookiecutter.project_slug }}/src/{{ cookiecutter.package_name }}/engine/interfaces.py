@@ -206,8 +206,9 @@ class Phase:
 
     Attributes:
         prepare: called with the network when the phase begins, to freeze or unfreeze layers.
-        decay_rows: examples of an epoch from which on ``train.weight_decay`` falls, in proportion
-            to their number; None: it is the same for any number.
+        weight_decay: decoupled decay; None: ``train.weight_decay``.
+        decay_rows: examples of an epoch from which on the decay falls, in proportion to their
+            number; None: it is the same for any number.
         use_xla: compile the step with XLA; on TensorFlow with one device, elsewhere ignored.
     """
 
@@ -215,12 +216,19 @@ class Phase:
     epochs: int
     learning_rate: float
     prepare: Callable[[keras.Model], None] = lambda network: None
+    weight_decay: float | None = None
     decay_rows: int | None = None
     use_xla: bool = False
 
-    def decay_scale(self, examples: int) -> float:
-        """Return the factor of ``train.weight_decay`` for an epoch of so many examples."""
-        return min(1.0, self.decay_rows / examples) if self.decay_rows else 1.0
+    def decay(self, configured: float | None, examples: int) -> float:
+        """Return the weight decay.
+
+        Args:
+            configured: ``train.weight_decay``; None: no decay, unless the phase has its own.
+            examples: of an epoch.
+        """
+        decay = configured if self.weight_decay is None else self.weight_decay
+        return (decay or 0.0) * (min(1.0, self.decay_rows / examples) if self.decay_rows else 1.0)
 
 
 # === The task ===

@@ -298,7 +298,10 @@ class TrainLoop:
         train = self.config.train
         with self.strategy.scope():
             self.optimizer = make_optimizer(
-                train, phase.learning_rate, steps, phase.decay_scale(self.sampler.size)
+                train,
+                phase.learning_rate,
+                steps,
+                phase.decay(train.weight_decay, self.sampler.size),
             )
             self.optimizer.build(self.network.trainable_variables)
         arguments = self.config, self.preprocessing

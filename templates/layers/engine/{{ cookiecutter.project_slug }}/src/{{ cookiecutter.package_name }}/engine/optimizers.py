@@ -110,14 +110,16 @@ class MasterWeights(keras.optimizers.Optimizer):
 
 
 def make_optimizer(
-    train: TrainFields, learning_rate: float, total_steps: int, decay_scale: float = 1.0
+    train: TrainFields, learning_rate: float, total_steps: int, weight_decay: float
 ) -> keras.optimizers.Optimizer:
-    """The configured optimizer for a phase of ``total_steps`` steps.
+    """Make the configured optimizer for a phase.
 
     Args:
-        decay_scale: factor of ``train.weight_decay``.
+        train: optimizer, schedule and clipping.
+        learning_rate: the highest one, after the warm-up.
+        total_steps: after which the rate is 0.
+        weight_decay: decoupled, per step and rate.
     """
-    weight_decay = decay_scale * train.weight_decay
     warmup_steps = round(train.warmup_fraction * total_steps)
     rate = WarmUpThenDecay(learning_rate, warmup_steps, total_steps, train.schedule)
     if train.optimizer == "sgd":

@@ -165,15 +165,17 @@ def test_earlier_weights_are_matched_token_by_token() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "epochs", "rate"),
+    ("words", "epochs", "rate", "decay"),
     [
-        ("", 22, 2e-3),
-        ("--model.name preset --model.preset x", 3, 2e-5),
-        ("--model.name preset --model.preset x --model.tuning lora", 3, 2e-4),
-        ("--train.loss dpo", 3, 2e-4),
-        ("--train.epochs 2 --train.learning_rate 0.1", 2, 0.1),
+        ("", 14, 2e-3, 1.0),
+        ("--model.name preset --model.preset x", 3, 2e-5, 0.01),
+        ("--model.name preset --model.preset x --model.tuning lora", 3, 2e-4, 0.01),
+        ("--train.loss dpo", 3, 2e-4, 0.01),
+        ("--train.epochs 2 --train.learning_rate 0.1 --train.weight_decay 0", 2, 0.1, 0.0),
     ],
 )
-def test_epochs_and_rates(words: str, epochs: int, rate: float) -> None:
-    [phase] = phases(load_config(words.split(), environment={}))
+def test_epochs_and_rates(words: str, epochs: int, rate: float, decay: float) -> None:
+    config = load_config(words.split(), environment={})
+    [phase] = phases(config)
     assert (phase.epochs, phase.learning_rate) == (epochs, pytest.approx(rate))
+    assert phase.decay(config.train.weight_decay, 1_000) == decay

@@ -16,7 +16,6 @@ from {{ cookiecutter.package_name }}.data import VisitSplits, load
 from {{ cookiecutter.package_name }}.engine import loop
 from {{ cookiecutter.package_name }}.engine.artifact import Artifact
 from {{ cookiecutter.package_name }}.engine.artifact import load as load_model
-from {{ cookiecutter.package_name }}.engine.optimizers import make_optimizer
 from {{ cookiecutter.package_name }}.engine.runs import all_runs, find_run
 from {{ cookiecutter.package_name }}.engine.strategy import connect
 from {{ cookiecutter.package_name }}.evaluation import attributions

@@ -72,22 +72,19 @@ def shakespeare(project: Path) -> Lines:
         print(f"`shakespeare` could not be measured: there is no {SHAKESPEARE}")
         return
     size, loss, before = run_script()
+    words = ["--data.source", "text", "--data.path", str(SHAKESPEARE), "--data.tokens", "character"]
+    words += ["--data.validation_fraction", "0.05", "--data.test_fraction", "0.05"]
+    words += ["--data.batch_size", str(BATCH), "--model.context", str(CONTEXT)]
+    words += ["--model.heads", str(HEADS), "--model.embedding_dim", str(CHANNELS)]
+    words += ["--model.dropout", "0", "--train.max_steps", str(STEPS), "--train.epochs", "100"]
+    words += ["--train.weight_decay", "0.1", "--tracking.enabled", "false"]
     for layers, least in ((LAYERS, None), (LAYERS // 2, 1.0)):
-        words = ["--data.source", "text", "--data.path", str(SHAKESPEARE)]
-        words += ["--data.tokens", "character"]
-        words += ["--data.validation_fraction", "0.05", "--data.test_fraction", "0.05"]
-        words += ["--data.batch_size", str(BATCH), "--model.context", str(CONTEXT)]
-        words += ["--model.layers", str(layers), "--model.heads", str(HEADS)]
-        words += ["--model.embedding_dim", str(CHANNELS), "--model.dropout", "0"]
-        words += ["--train.max_steps", str(STEPS), "--train.epochs", "100"]
-        words += ["--train.weight_decay", "0.1", "--tracking.enabled", "false"]
-        folder = run(project, *words)
+        folder = run(project, *words, "--model.layers", str(layers))
         summary = json.loads((folder / "summary.json").read_text())
         own_size, own_rate = summary["parameters"], training_rate(folder)
         own_loss = (last_loss(folder) + nats(summary["metrics"])) / 2
         after = run_script()[2]
-        rate = (before + after) / 2  # machines are noisy: once before, once after
-        before = after
+        rate, before = (before + after) / 2, after  # machines are noisy: once before, once after
         name = f"`shakespeare`, {layers} blocks"
         cells = [f"{name}, nats a character", f"{own_loss:.4f}", f"{loss:.4f}", ""]
         yield table_line([*cells, f"at most {MOST_LOSS}"], own_loss <= MOST_LOSS)

@@ -84,9 +84,9 @@ def preset(config: Config, preprocessing: Preprocessing) -> keras.Model:
 # mesh axis of each of its axes. Other weights are replicated.
 SHARDING_RULES: dict[str, tuple[str | None, ...]] = {
     "^token_embedding/embeddings": (None, "model"),  # (token ids, embedding_dim)
-    "block_.*/query_key_value/kernel": (None, None, "model", None),  # (dim, 3, heads, head_dim)
-    "block_.*/query_key_value/bias": (None, "model", None),
-    "block_.*/attention_output/kernel": ("model", None, None),
+    "block_.*/query_key_value/kernel": (None, "model"),  # (dim, heads * 3 * head_dim)
+    "block_.*/query_key_value/bias": ("model",),
+    "block_.*/attention_output/kernel": ("model", None),
     "block_.*/feedforward_(up|gate)/kernel": (None, "model"),
     "block_.*/feedforward_up/bias": ("model",),
     "block_.*/feedforward_down/kernel": ("model", None),

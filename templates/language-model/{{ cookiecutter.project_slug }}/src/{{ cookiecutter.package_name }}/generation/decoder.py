@@ -144,7 +144,11 @@ class CachedForward:
         length: tokens that the cache has room for.
 
     Attributes:
-        shape: of the keys, or values, of one text in one block (heads, length, head_dim).
+        heads, head_dim: of a block.
+        key_shape, value_shape: of what is kept of one head of a text: keys (head_dim, length),
+            values (length, head_dim). A cache of a block has so many for each head of each text,
+            (texts * heads, …). So XLA's programs for CPUs read them where they are; they would copy
+            caches with an axis more, or turn keys that lie like values, at every step.
     """
 
     def __init__(self, network: keras.Model, length: int) -> None:
@@ -156,7 +160,8 @@ class CachedForward:
         self.positions = network.get_layer(gpt.POSITIONS) if gpt.POSITIONS in names else None
         self.rotary = network.get_layer(gpt.ROTARY) if gpt.ROTARY in names else None
         block = self.blocks[0]
-        self.shape = (block.num_heads, length, block.head_dim)
+        self.heads, self.head_dim = block.num_heads, block.head_dim
+        self.key_shape, self.value_shape = (block.head_dim, length), (length, block.head_dim)
         self.dtype = block.compute_dtype
 
     def read(self, tokens: Tensor, counts: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
@@ -167,42 +172,35 @@ class CachedForward:
             counts: (texts,) int32, tokens of each.
 
         Returns:
-            Logits (texts, vocabulary) after the last tokens; of each block keys and values (texts,
-            heads, time, head_dim).
+            Logits (texts, vocabulary) after the last tokens; of each block what its caches hold of
+            them: keys (texts * heads, head_dim, time) and values (texts * heads, time, head_dim).
         """
         mask, x = self.mask(ops.ones_like(tokens)), self.embedding(tokens)
         if self.positions is not None:
             x = self.positions(x, mask)
         rotation = None if self.rotary is None else self.rotary(x)
-        keys, values = [], []
+        keys, values, time = [], [], ops.shape(tokens)[1]
         for block in self.blocks:
             query, key, value = block.project(x, rotation)
             x = block.finish(x, block.attend(query, key, value, mask))
-            keys.append(key)
-            values.append(value)
+            keys.append(ops.reshape(ops.swapaxes(key, 2, 3), (-1, self.head_dim, time)))
+            values.append(ops.reshape(value, (-1, time, self.head_dim)))
         last = ops.reshape(counts - 1, (-1, 1, 1))
         x = ops.take_along_axis(x, ops.broadcast_to(last, (*ops.shape(x)[:1], 1, x.shape[-1])), 1)
         return self._score(x), keys, values
 
     def step(
-        self,
-        tokens: Tensor,
-        places: Tensor,
-        keys: Sequence[Tensor],
-        values: Sequence[Tensor],
-        write: Callable[[Tensor, Tensor, Tensor], Tensor],
+        self, tokens: Tensor, places: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor]
     ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
         """Append a token to each of the first texts.
 
         Args:
             tokens: (texts,) int32.
             places: (texts,) int32, earlier tokens of each.
-            keys, values: of each block (rows, heads, length, head_dim).
-            write: cache, new keys or values (texts, heads, 1, head_dim), places -> the cache with
-                them.
+            keys, values: caches of each block.
 
         Returns:
-            Logits (texts, vocabulary), and the new keys and values of each block.
+            Logits (texts, vocabulary), and the caches with the new tokens.
         """
         count = tokens.shape[0]
         x = self.embedding(ops.expand_dims(tokens, 1))  # (texts, 1, embedding_dim)
@@ -212,16 +210,24 @@ class CachedForward:
         if self.rotary is not None:  # (2, texts, 1, 1, head_dim)
             rotation = self.rotary.at(ops.reshape(places, (-1, 1, 1)))
         visible = ops.expand_dims(ops.arange(self.length), 0) <= ops.expand_dims(places, 1)
-        visible = ops.reshape(visible, (count, 1, 1, self.length))
+        visible = ops.expand_dims(ops.repeat(visible, self.heads, axis=0), 1)
+        first, shape = count * self.heads, (count, self.heads, 1, self.head_dim)
         new_keys, new_values = [], []
-        for block, old_keys, old_values in zip(self.blocks, keys, values, strict=True):
+        for block, all_keys, all_values in zip(self.blocks, keys, values, strict=True):
             query, key, value = block.project(x, rotation)
-            new_keys.append(write(old_keys, key, places))
-            new_values.append(write(old_values, value, places))
-            # Slices are views: nothing is copied.
-            attended = block.attend(query, new_keys[-1][:count], new_values[-1][:count], visible)
-            x = block.finish(x, attended)
+            # What is changed before it is cut off would be copied whole.
+            key = write_tokens(all_keys[:first], ops.swapaxes(key, 2, 3), places, axis=2)
+            value = write_tokens(all_values[:first], value, places, axis=1)
+            query = ops.reshape(query, (first, 1, self.head_dim))
+            attended = block.attend(query, ops.swapaxes(key, 1, 2), value, visible)
+            x = block.finish(x, ops.reshape(attended, shape))
+            new_keys.append(ops.slice_update(all_keys, (0, 0, 0), key))
+            new_values.append(ops.slice_update(all_values, (0, 0, 0), value))
         return self._score(x), new_keys, new_values
+
+    def find_heads(self, rows: np.ndarray) -> np.ndarray:
+        """Return where a cache holds the heads of texts: (rows,) -> (rows * heads,)."""
+        return np.asarray((rows[:, None] * self.heads + np.arange(self.heads)).ravel())
 
     def _score(self, x: Tensor) -> Tensor:
         return self.embedding(self.norm(x), reverse=True)[:, 0]
@@ -238,15 +244,17 @@ class TensorFlowCache:
     def __init__(self, forward: CachedForward, rows: int) -> None:
         import tensorflow as tf
 
-        zeros = tf.zeros((rows, *forward.shape), forward.dtype)
-        self._keys = [tf.Variable(zeros, trainable=False) for _ in forward.blocks]
-        self._values = [tf.Variable(zeros, trainable=False) for _ in forward.blocks]
+        def make_variables(shape: tuple[int, int]) -> list[Any]:
+            zeros = tf.zeros((rows * forward.heads, *shape), forward.dtype)
+            return [tf.Variable(zeros, trainable=False) for _ in forward.blocks]
+
+        self._forward = forward
+        self._keys = make_variables(forward.key_shape)
+        self._values = make_variables(forward.value_shape)
 
         def step(tokens: Tensor, places: Tensor) -> Tensor:
-            logits, keys, values = forward.step(
-                tokens, places, [v.value() for v in self._keys], [v.value() for v in self._values],
-                write_rows,
-            )  # fmt: skip
+            keys, values = [v.value() for v in self._keys], [v.value() for v in self._values]
+            logits, keys, values = forward.step(tokens, places, keys, values)
             for variable, new in zip(self._variables, [*keys, *values], strict=True):
                 variable.assign(new)
             return logits
@@ -254,12 +262,16 @@ class TensorFlowCache:
         # Compiled as one program: a step has hundreds of operations, each of which costs more to
         # start than to compute.
         self._step = tf.function(step, jit_compile=True)
+        self._steps: dict[int, Callable[[Any, Any], Any]] = {}  # by texts
 
         def read(tokens: Tensor, counts: Tensor, first: Tensor) -> Tensor:
             logits, keys, values = forward.read(tokens, counts)
-            size, length = tf.shape(tokens)[0], tf.shape(tokens)[1]
-            for variable, new in zip(self._variables, [*keys, *values], strict=True):
-                variable[first : first + size, :, :length].assign(new)
+            begin, length = first * forward.heads, tf.shape(tokens)[1]
+            end = begin + tf.shape(keys[0])[0]
+            for variable, new in zip(self._keys, keys, strict=True):
+                variable[begin:end, :, :length].assign(new)
+            for variable, new in zip(self._values, values, strict=True):
+                variable[begin:end, :length].assign(new)
             return logits
 
         # Prompts have any length: a program for each would have to be compiled.
@@ -275,12 +287,20 @@ class TensorFlowCache:
         return np.asarray(self._read(tokens[:, : counts.max()], counts, np.int32(rows[0])))
 
     def step(self, tokens: np.ndarray, places: np.ndarray) -> np.ndarray:
-        return np.asarray(self._step(tokens, places))
+        import tensorflow as tf
+
+        count = len(tokens)
+        if count not in self._steps:
+            # To look for it at each call, with arrays, takes a third of a small network's step.
+            numbers = tf.TensorSpec((count,), tf.int32)
+            self._steps[count] = self._step.get_concrete_function(numbers, numbers)
+        return np.asarray(self._steps[count](tf.constant(tokens), tf.constant(places)))
 
     def gather(self, sources: np.ndarray, targets: np.ndarray) -> None:
         """Copy rows."""
         import tensorflow as tf
 
+        sources, targets = map(self._forward.find_heads, (sources, targets))
         for variable in self._variables:
             variable.scatter_update(tf.IndexedSlices(tf.gather(variable, sources), targets))
 
@@ -296,20 +316,24 @@ class JaxCache:
     def __init__(self, forward: CachedForward, rows: int) -> None:
         import jax
 
-        self._variables = forward.network.variables
-        self._keys = [ops.zeros((rows, *forward.shape), forward.dtype) for _ in forward.blocks]
-        self._values = [ops.zeros((rows, *forward.shape), forward.dtype) for _ in forward.blocks]
+        def make_arrays(shape: tuple[int, int]) -> list[Any]:
+            shape = rows * forward.heads, *shape
+            return [ops.zeros(shape, forward.dtype) for _ in forward.blocks]
+
+        self._forward, self._variables = forward, forward.network.variables
+        self._keys = make_arrays(forward.key_shape)
+        self._values = make_arrays(forward.value_shape)
 
         def step(weights: Any, keys: Any, values: Any, tokens: Any, places: Any) -> Any:
             with keras.StatelessScope(zip(self._variables, weights, strict=True)):
-                return forward.step(tokens, places, keys, values, write_rows)
+                return forward.step(tokens, places, keys, values)
 
-        def read(weights: Any, keys: Any, values: Any, rows: Any, tokens: Any, counts: Any) -> Any:
+        def read(weights: Any, keys: Any, values: Any, row: Any, tokens: Any, counts: Any) -> Any:
             with keras.StatelessScope(zip(self._variables, weights, strict=True)):
                 logits, new_keys, new_values = forward.read(tokens, counts)
-            keys = [_write_texts(*each, rows) for each in zip(keys, new_keys, strict=True)]
-            values = [_write_texts(*each, rows) for each in zip(values, new_values, strict=True)]
-            return logits, keys, values
+            place = (row * forward.heads, 0, 0)
+            write = lambda cache, new: ops.slice_update(cache, place, new)  # noqa: E731
+            return logits, list(map(write, keys, new_keys)), list(map(write, values, new_values))
 
         def gather(keys: Any, values: Any, sources: Any, targets: Any) -> Any:
             move = lambda cache: cache.at[targets].set(cache[sources])  # noqa: E731
@@ -325,7 +349,7 @@ class JaxCache:
         for row, text, count in zip(rows, tokens, counts, strict=True):
             size = _round_up(max(int(count), SHORTEST), len(text))
             logits, self._keys, self._values = self._read(
-                self._weights(), self._keys, self._values, np.array([row], np.int32),
+                self._weights(), self._keys, self._values, np.int32(row),
                 text[None, :size], np.array([count], np.int32),
             )  # fmt: skip
             answers.append(np.asarray(logits)[0])
@@ -339,6 +363,7 @@ class JaxCache:
 
     def gather(self, sources: np.ndarray, targets: np.ndarray) -> None:
         """Copy rows."""
+        sources, targets = map(self._forward.find_heads, (sources, targets))
         self._keys, self._values = self._gather(self._keys, self._values, sources, targets)
 
     def _weights(self) -> list[Any]:
@@ -398,23 +423,25 @@ def pad_texts(texts: Sequence[list[int]], length: int) -> tuple[np.ndarray, np.n
     return tokens, counts
 
 
-def write_rows(cache: Tensor, new: Tensor, places: Tensor) -> Tensor:
-    """Write keys or values (texts, heads, 1, head_dim) at places (texts,) of the first rows."""
-    count, length = new.shape[0], cache.shape[2]
+def write_tokens(cache: Tensor, new: Tensor, places: Tensor, axis: int) -> Tensor:
+    """Write keys or values of a token of each text.
+
+    Args:
+        cache: keys (texts * heads, head_dim, length) or values (texts * heads, length, head_dim).
+        new: (texts, heads, head_dim, 1) or (texts, heads, 1, head_dim).
+        places: (texts,) where.
+        axis: of the cache, on which they are places.
+    """
+    count, heads = new.shape[:2]
     if count > FEW:
-        here = ops.expand_dims(ops.arange(length), 0) == ops.expand_dims(places, 1)
-        here = ops.reshape(here, (count, 1, length, 1))
-        return ops.slice_update(cache, (0, 0, 0, 0), ops.where(here, new, cache[:count]))
+        here = ops.expand_dims(ops.arange(cache.shape[axis]), 0) == ops.expand_dims(places, 1)
+        here = ops.expand_dims(ops.repeat(here, heads, axis=0), 3 - axis)
+        return ops.where(here, ops.reshape(new, (count * heads, *new.shape[2:])), cache)
     # Updates of single places are done where they are; a scatter would be a slow loop on a CPU.
-    for row in range(count):
-        cache = ops.slice_update(cache, (row, 0, places[row], 0), new[row : row + 1])
-    return cache
-
-
-def _write_texts(cache: Tensor, new: Tensor, rows: Tensor) -> Tensor:
-    """Write keys or values (texts, heads, time, head_dim) at the beginning of rows (texts,)."""
-    for text in range(new.shape[0]):
-        cache = ops.slice_update(cache, (rows[text], 0, 0, 0), new[text : text + 1])
+    for text in range(count):
+        start = [text * heads, 0, 0]
+        start[axis] = places[text]
+        cache = ops.slice_update(cache, start, new[text])
     return cache
 
 

@@ -222,21 +222,13 @@ class Block(layers.Layer):
         initial_added = {"kernel_initializer": initializers.RandomNormal(stddev=small)}
 
         self.attention_norm = make_norm(self.form, name="attention_norm", **common)
-        self.query_key_value = layers.EinsumDense(
-            "btd,dqhk->btqhk",
-            (None, 3, self.num_heads, self.head_dim),
-            bias_axes="qhk" if is_gpt2 else None,
-            name="query_key_value",
-            **initial,
-            **common,
+        # Kernels are matrices: XLA reads those of more axes slowly where there is one token. Each
+        # head's query, key and value stand together, so that a part of the columns is whole heads.
+        self.query_key_value = layers.Dense(
+            3 * dim, use_bias=is_gpt2, name="query_key_value", **initial, **common
         )
-        self.attention_output = layers.EinsumDense(
-            "bthk,hkd->btd",
-            (None, dim),
-            bias_axes="d" if is_gpt2 else None,
-            name="attention_output",
-            **initial_added,
-            **common,
+        self.attention_output = layers.Dense(
+            dim, use_bias=is_gpt2, name="attention_output", **initial_added, **common
         )
         self.feedforward_norm = make_norm(self.form, name="feedforward_norm", **common)
         self.feedforward_up = layers.Dense(
@@ -258,11 +250,11 @@ class Block(layers.Layer):
         for layer in (
             self.attention_norm,
             self.query_key_value,
+            self.attention_output,
             self.feedforward_norm,
             self.feedforward_up,
         ):
             layer.build(shape)
-        self.attention_output.build((*shape[:-1], self.num_heads, self.head_dim))
         self.feedforward_down.build((*shape[:-1], hidden_dim))
 
     def call(
@@ -279,8 +271,9 @@ class Block(layers.Layer):
             rotation: that of ``RotaryTable`` (2, time, head_dim), or (2, batch, 1, time, head_dim)
                 where each row has its own places.
         """
-        projected = self.query_key_value(self.attention_norm(x))  # (batch, time, 3, heads, dim)
-        projected = ops.transpose(projected, (2, 0, 3, 1, 4))
+        projected = self.query_key_value(self.attention_norm(x))
+        shape = *ops.shape(x)[:2], self.num_heads, 3, self.head_dim
+        projected = ops.transpose(ops.reshape(projected, shape), (3, 0, 2, 1, 4))
         if rotation is None:
             return projected[0], projected[1], projected[2]
         turned = _rotate(projected[:2], ops.cast(rotation, projected.dtype))
@@ -289,22 +282,24 @@ class Block(layers.Layer):
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, training: bool | None = None
     ) -> Tensor:
-        """Return what the attention reads (batch, time, heads, head_dim).
+        """Return what the attention reads (batch, heads, time, head_dim).
 
         Args:
-            query: (batch, heads, time, head_dim); key and value have a time of their own.
-            mask: (batch, 1, time of the query, time of the key) bool.
+            query: (batch, heads, time, head_dim); key and value have a time of their own. Instead
+                of batch and heads there may be one axis for both.
+            mask: (batch, 1, time of the query, time of the key) bool, or what fits the query.
         """
         query = query * ops.cast(1 / math.sqrt(self.head_dim), query.dtype)
-        scores = ops.matmul(query, ops.swapaxes(key, 2, 3))
+        scores = ops.matmul(query, ops.swapaxes(key, -2, -1))
         scores = ops.where(mask, ops.cast(scores, "float32"), HIDDEN)
         weights = ops.cast(ops.softmax(scores, axis=-1), value.dtype)
         if self.attention_dropout:
             weights = self.drop_attention(weights, training=training)
-        return ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))
+        return ops.matmul(weights, value)
 
     def finish(self, x: Tensor, attended: Tensor, training: bool | None = None) -> Tensor:
         """Return the outputs of the block from its inputs and what the attention has read."""
+        attended = ops.reshape(ops.transpose(attended, (0, 2, 1, 3)), ops.shape(x))
         x = x + self.drop(self.attention_output(attended), training=training)
         y = self.feedforward_norm(x)
         if self.feedforward_gate is not None:

@@ -374,13 +374,12 @@ def _read_own(network: keras.Model) -> Tensors:
 
 
 def _read_llama_block(block: Any) -> Tensors:
-    dim = block.attention_output.kernel.shape[-1]
-    three = to_array(block.query_key_value.kernel).reshape(dim, 3, -1)  # query, key, value
+    query, key, value = _divide(block, block.query_key_value.kernel)
     return {
-        "self_attn.q_proj.weight": three[:, 0].T,
-        "self_attn.k_proj.weight": three[:, 1].T,
-        "self_attn.v_proj.weight": three[:, 2].T,
-        "self_attn.o_proj.weight": to_array(block.attention_output.kernel).reshape(-1, dim).T,
+        "self_attn.q_proj.weight": query.T,
+        "self_attn.k_proj.weight": key.T,
+        "self_attn.v_proj.weight": value.T,
+        "self_attn.o_proj.weight": to_array(block.attention_output.kernel).T,
         "mlp.gate_proj.weight": to_array(block.feedforward_gate.kernel).T,
         "mlp.up_proj.weight": to_array(block.feedforward_up.kernel).T,
         "mlp.down_proj.weight": to_array(block.feedforward_down.kernel).T,
@@ -390,11 +389,11 @@ def _read_llama_block(block: Any) -> Tensors:
 
 
 def _read_gpt2_block(block: Any) -> Tensors:
-    dim = block.attention_output.kernel.shape[-1]
+    projection = block.query_key_value
     return {
-        "attn.c_attn.weight": to_array(block.query_key_value.kernel).reshape(dim, -1),
-        "attn.c_attn.bias": to_array(block.query_key_value.bias).reshape(-1),
-        "attn.c_proj.weight": to_array(block.attention_output.kernel).reshape(-1, dim),
+        "attn.c_attn.weight": np.concatenate(_divide(block, projection.kernel), axis=-1),
+        "attn.c_attn.bias": np.concatenate(_divide(block, projection.bias), axis=-1),
+        "attn.c_proj.weight": to_array(block.attention_output.kernel),
         "attn.c_proj.bias": to_array(block.attention_output.bias),
         "mlp.c_fc.weight": to_array(block.feedforward_up.kernel),
         "mlp.c_fc.bias": to_array(block.feedforward_up.bias),
@@ -405,6 +404,18 @@ def _read_gpt2_block(block: Any) -> Tensors:
         "ln_2.weight": to_array(block.feedforward_norm.gamma),
         "ln_2.bias": to_array(block.feedforward_norm.beta),
     }
+
+
+def _divide(block: gpt.Block, weights: Any) -> list[np.ndarray]:
+    """Return those of the query, the key and the value, each (…, heads * head_dim).
+
+    Args:
+        weights: (…, heads * 3 * head_dim).
+    """
+    array = to_array(weights)
+    leading = array.shape[:-1]
+    array = array.reshape(*leading, block.num_heads, 3, block.head_dim)
+    return [array[..., number, :].reshape(*leading, -1) for number in range(3)]
 
 
 def _find_blocks(network: keras.Model) -> list[Any]:

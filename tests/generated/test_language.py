@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.environments import project_python
-from tests.generated.test_faults import KILLS, environment_of
+from tests.generated.test_faults import KILLS, environment_of, losses
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 pytestmark = pytest.mark.slow
@@ -92,6 +92,29 @@ def test_it_writes_better_than_a_trigram_would(language_demo: Path, run_in: Run)
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("backend", ["tensorflow", "jax"])
+def test_two_workers_learn_as_one(language_demo: Path, backend: str, run_in: Run) -> None:
+    """The loss is that of the global batch's tokens, which the workers have unequally many of."""
+    write_chats(language_demo / "chats.jsonl")
+    # Batches of 5: one worker fills its share up. Workers of TensorFlow draw dropouts of their own.
+    words = ["--data.source", "jsonl", "--data.path", "chats.jsonl", "--data.batch_size", "5"]
+    words += ["--data.packing", "false", "--model.context", "64", "--model.layers", "1"]
+    words += ["--model.dropout", "0", "--train.max_steps", "6", "--train.log_every_steps", "1"]
+    words += UNRECORDED
+    launch = ["launch", "--workers", "2", "--"]
+    done = run_in(language_demo, "demo", *launch, *words, KERAS_BACKEND=backend)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    done = run_in(language_demo, "demo", "train", *words, KERAS_BACKEND=backend)
+    assert done.returncode == 0, done.stderr[-3000:]
+    both, alone = read_summaries(language_demo)
+    assert (both["strategy"], both["replicas"], alone["replicas"]) == ("multi_worker", 2, 1)
+    expected = losses(language_demo, alone["run_id"])
+    assert len(expected) >= 6
+    assert losses(language_demo, both["run_id"]) == pytest.approx(expected, rel=1e-5)
+    name = "test/bits_per_byte"
+    assert both["metrics"][name] == pytest.approx(alone["metrics"][name], rel=1e-4)
 
 
 def test_preferences_are_learnt_after_chats(language_demo: Path, run_in: Run) -> None:

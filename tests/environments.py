@@ -11,6 +11,11 @@ from aistart.catalog import templates_root
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BUILD = REPOSITORY / "build"
+# For tests on JAX that run many programs for a few steps: XLA compiles sooner what then runs more
+# slowly.
+COMPILE_QUICKLY = {
+    "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+}
 # With the certificates of the machine: a company has its own.
 UV = [sys.executable, "-m", "uv", "--quiet", "--system-certs"]
 

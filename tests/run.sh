@@ -67,10 +67,11 @@ if [ ${#selection[@]} -eq 0 ]; then
     .venv/bin/python -m tests.environments
 fi
 
-# TensorFlow traces on one core, so there is a process for each of them; `-n 0` for a debugger.
-# One thread in each: those that wait for work spin, at the cost of the other process.
+# TensorFlow traces on one core, so there is a process for each of them, and one more, as many tests
+# wait for servers; `-n 0` for a debugger. One thread in each: those that wait for work spin, at the
+# cost of the other processes.
 export TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 # Long ones begin first (`minutes`); tests that share a server run in one process (`xdist_group`).
-exec .venv/bin/python -m pytest --numprocesses auto --dist loadgroup --no-loadscope-reorder \
-    --durations 30 \
-    "${selection[@]}" "$@"
+processes=$(($(getconf _NPROCESSORS_ONLN) + 1))
+exec .venv/bin/python -m pytest --numprocesses "$processes" --dist loadgroup \
+    --no-loadscope-reorder --durations 30 "${selection[@]}" "$@"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from aistart.catalog import find_templates
+from tests.environments import COMPILE_QUICKLY
 
 pytestmark = [pytest.mark.slow, pytest.mark.minutes(3)]
 
@@ -24,7 +25,6 @@ def test_explanations_on_jax(
         # The engine's are the same in every project; the large models take minutes to compile.
         words += ["tests/engine/test_explanations.py"]
     words += ["-k", LEFT_OUT[template]] if template in LEFT_OUT else []
-    done = run_in(
-        isolated / "demo", "pytest", "-q", "-p", "no:cacheprovider", *words, KERAS_BACKEND="jax"
-    )
+    words = ["-q", "-p", "no:cacheprovider", *words]
+    done = run_in(isolated / "demo", "pytest", *words, KERAS_BACKEND="jax", **COMPILE_QUICKLY)
     assert done.returncode == 0, done.stdout[-5000:]

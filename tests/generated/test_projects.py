@@ -14,7 +14,7 @@ import pytest
 
 from aistart.catalog import find_templates
 from tests.benchmarks import digits
-from tests.environments import project_python
+from tests.environments import COMPILE_QUICKLY, project_python
 from tests.generated.servers import PASSWORD, Postgres
 from tests.generated.services import make_project
 
@@ -383,7 +383,7 @@ def test_every_model_on_several_devices(
     done = subprocess.run(
         [str(project_python()), "-c", EVERY_MODEL, *words],
         cwd=demo,
-        env={**os.environ, **environment},
+        env={**os.environ, **environment, **COMPILE_QUICKLY},
         capture_output=True,
         text=True,
         check=False,

@@ -16,7 +16,7 @@ import pyte
 LINES = 40
 UP, DOWN, SHIFT_TAB, CTRL_C, CTRL_U = "\x1b[A", "\x1b[B", "\x1b[Z", "\x03", "\x15"
 QUIET = 0.4  # seconds without output after which a prompt is taken to wait
-LIMIT = 60
+LIMIT = 300  # seconds of a whole run, on a busy machine
 
 
 def run_on_terminal(answers: list[str], *words: str, columns: int = 80) -> str:

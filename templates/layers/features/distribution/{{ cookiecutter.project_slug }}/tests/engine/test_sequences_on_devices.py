@@ -53,8 +53,9 @@ def on_jax() -> dict[str, Any]:
     """What ``jax_sequences.py`` prints."""
     pytest.importorskip("jax")
     folder = Path(__file__).parents[2]
-    environment = {k: v for k, v in os.environ.items() if k not in ("KERAS_BACKEND", "XLA_FLAGS")}
-    environment["KERAS_BACKEND"] = "jax"
+    # Many programs for a few steps: XLA compiles them sooner, to run more slowly.
+    flags = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "XLA_FLAGS": flags}
     ended = subprocess.run(
         [sys.executable, "-m", "tests.engine.jax_sequences"],
         cwd=folder,

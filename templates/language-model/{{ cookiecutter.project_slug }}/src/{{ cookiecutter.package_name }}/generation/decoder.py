@@ -317,8 +317,8 @@ class JaxCache:
         import jax
 
         def make_arrays(shape: tuple[int, int]) -> list[Any]:
-            shape = rows * forward.heads, *shape
-            return [ops.zeros(shape, forward.dtype) for _ in forward.blocks]
+            full = rows * forward.heads, *shape
+            return [ops.zeros(full, forward.dtype) for _ in forward.blocks]
 
         self._forward, self._variables = forward, forward.network.variables
         self._keys = make_arrays(forward.key_shape)

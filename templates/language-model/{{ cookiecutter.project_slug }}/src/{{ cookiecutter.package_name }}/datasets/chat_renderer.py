@@ -2,8 +2,8 @@
 
 A chat template comes with somebody else's model, and Jinja is a programming language. Its sandbox
 keeps a template from the interpreter, but not from running for ever or filling the memory. So
-``chats.py`` runs this file as a process without files, with little memory, and ends it when it
-takes too long. It imports nothing of the project and needs no package but Jinja.
+``render_process.py`` runs this file as a process without files, with little memory, and ends it
+when it takes too long. It imports nothing of the project and needs no package but Jinja.
 """
 
 import contextlib

@@ -1,20 +1,14 @@
-"""Chats: their messages, and the text that a model sees of them.
+"""Chats: the text that a model sees of their messages.
 
 A chat template says how messages become one text. That of a preset comes with it and runs in a
-process of its own; see ``chat_renderer.py``. A special token that somebody typed into a message
+process of its own; see ``render_process.py``. A special token that somebody typed into a message
 stays text: contents are marked before rendering (``tokens.protect``), and rendered texts are to be
 encoded with ``Tokenizer.encode_prompt``, which knows the marks.
 """
 
 from __future__ import annotations
 
-import atexit
-import json
-import os
 import re
-import subprocess
-import sys
-import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -23,228 +17,15 @@ from typing import Any, NamedTuple
 
 from ..engine.errors import DataProblem
 from ..tokens import protect
-
-DEADLINE_S = 10.0  # for rendering one chat
-ROLES = ("system", "user", "assistant", "tool")
-PROBE = "\ufdd3"  # a noncharacter, which no text has, to see where a template puts an answer
-Message = dict[str, Any]
-Part = tuple[str, bool]  # a text, and whether the model is to write it
+from .messages import Message, check_messages, normalize_messages
+from .render_process import find_process
 
 # How chats look to a model without a template of its own; special tokens of ``tokens.py``.
-DEFAULT_TEMPLATE = """\
-{%- if tools -%}
-<system>{{ messages[0].content + '\\n\\n' if messages[0].role == 'system' else '' -}}
-You may call tools. To call one, write
-<tool_call>{"name": its name, "arguments": its arguments}</tool_call>
-The tools, as JSON:
-{% for tool in tools %}{{ tool | tojson + '\\n' }}{% endfor -%}
-<end>
-{%- endif -%}
-{%- for message in messages -%}
-{%- if not (tools and loop.first and message.role == 'system') -%}
-<{{ message.role }}>{{ message.content }}
-{%- for call in message.tool_calls or [] -%}
-<tool_call>{{ call.function | tojson }}</tool_call>
-{%- endfor -%}
-<end>
-{%- endif -%}
-{%- endfor -%}
-{%- if add_generation_prompt -%}<assistant>{%- endif -%}
-"""
+DEFAULT_TEMPLATE = Path(__file__).with_name("chat_template.jinja").read_text(encoding="utf-8")
+PROBE = "\ufdd3"  # a noncharacter, which no text has, to see where a template puts an answer
+Part = tuple[str, bool]  # a text, and whether the model is to write it
 
 _ASKED: Message = {"role": "user", "content": "?"}
-_SHAREGPT_ROLES = {
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-    "chatgpt": "assistant",
-    "model": "assistant",
-    "function_call": "assistant",
-    "system": "system",
-    "tool": "tool",
-    "observation": "tool",
-    "function_response": "tool",
-}
-# Columns of a question and its answer, besides Alpaca's.
-_QUESTIONS = (("prompt", "completion"), ("prompt", "response"), ("question", "answer"))
-
-
-# === Messages ===
-
-
-def detect_format(columns: Collection[str]) -> str | None:
-    """Return what rows with these columns are: preference, chat, alpaca, text or None.
-
-    Args:
-        columns: their names.
-    """
-    has = set(columns).issuperset
-    if has(("chosen", "rejected")):
-        return "preference"
-    if has(("messages",)) or has(("conversations",)) or any(map(has, _QUESTIONS)):
-        return "chat"
-    if has(("instruction", "output")):
-        return "alpaca"
-    return "text" if has(("text",)) else None
-
-
-def read_messages(record: Mapping[str, Any], form: str = "auto") -> list[Message]:
-    """Return the messages of a row.
-
-    Args:
-        record: a chat in OpenAI's form (``messages``) or ShareGPT's (``conversations``), a prompt
-            with its completion, a question with its answer, or Alpaca's instruction, input, output.
-        form: ``chat`` or ``alpaca``; ``auto``: by its columns.
-
-    Raises:
-        DataProblem: it has none of these, or a message is malformed. Without file and row.
-    """
-    if form == "auto":
-        form = detect_format(record) or "chat"
-    if form == "alpaca":
-        return _read_alpaca(record)
-    if isinstance(record.get("conversations"), list):
-        return [_read_turn(turn) for turn in record["conversations"]]
-    if "messages" in record:
-        return _normalize(record["messages"])
-    for question, answer in _QUESTIONS:
-        if question in record and answer in record:
-            asked = _as_messages(record[question], "user", question)
-            return _normalize(asked + _as_messages(record[answer], "assistant", answer))
-    raise DataProblem("no chat: it has neither 'messages' nor 'conversations'.")
-
-
-def check_messages(messages: Any, answered: bool = False) -> None:
-    """Check the messages of a chat.
-
-    Args:
-        messages: in OpenAI's form.
-        answered: it is to be learnt from, so somebody must answer in it; else the model is to
-            answer, so the last message must not be an answer.
-
-    Raises:
-        DataProblem: a message is malformed or empty, two answers stand in a row, or there is none.
-    """
-    messages = _normalize(messages)
-    roles = [message["role"] for message in messages]
-    if not roles:
-        raise DataProblem("messages: there is none.")
-    for number, message in enumerate(messages, 1):
-        role = message["role"]
-        if role in ("user", "assistant") and not (
-            message["content"].strip() or message.get("tool_calls")
-        ):
-            raise DataProblem(f"messages: number {number} ({role}) is empty.")
-        if role == "assistant" and roles[number - 2 : number - 1] == ["assistant"]:
-            raise DataProblem(f"messages: number {number} is a second answer in a row.")
-        if role == "assistant" and "user" not in roles[: number - 1]:
-            raise DataProblem(f"messages: number {number} is an answer before any question.")
-    if answered and "assistant" not in roles:
-        raise DataProblem("messages: there is no answer (role 'assistant').")
-    if not answered and roles[-1] not in ("user", "tool"):
-        raise DataProblem(f"messages: the last one is of the {roles[-1]}; expected a user's.")
-
-
-def _read_alpaca(record: Mapping[str, Any]) -> list[Message]:
-    texts = {name: record.get(name) for name in ("system", "instruction", "input", "output")}
-    for name, text in texts.items():
-        if not isinstance(text, str) and not (text is None and name in ("system", "input")):
-            raise DataProblem(f"{name}: expected a text, got {_name(text)}.")
-    asked = [str(texts[name]) for name in ("instruction", "input") if texts[name]]
-    system = [{"role": "system", "content": texts["system"]}] if texts["system"] else []
-    return [
-        *system,
-        {"role": "user", "content": "\n\n".join(asked)},
-        {"role": "assistant", "content": texts["output"]},
-    ]
-
-
-def _read_turn(turn: Any) -> Message:
-    if not isinstance(turn, Mapping) or not isinstance(turn.get("value"), str):
-        raise DataProblem("conversations: expected turns with 'from' and 'value'.")
-    role = _SHAREGPT_ROLES.get(str(turn.get("from")).lower())
-    if role is None:
-        names = ", ".join(_SHAREGPT_ROLES)
-        raise DataProblem(f"conversations: from {turn.get('from')!r}: expected one of {names}.")
-    return {"role": role, "content": turn["value"]}
-
-
-def _as_messages(value: Any, role: str, column: str) -> list[Message]:
-    if isinstance(value, str):
-        return [{"role": role, "content": value}]
-    if isinstance(value, list):
-        return list(value)
-    raise DataProblem(f"{column}: expected a text or messages, got {_name(value)}.")
-
-
-def _normalize(messages: Any) -> list[Message]:
-    """Return messages with text as content and arguments of tools as objects, as templates expect.
-
-    Raises:
-        DataProblem: they are no messages.
-    """
-    if not isinstance(messages, list | tuple):
-        raise DataProblem(f"messages: expected a list, got {_name(messages)}.")
-    return [_normalize_message(message, number) for number, message in enumerate(messages, 1)]
-
-
-def _normalize_message(message: Any, number: int) -> Message:
-    if not isinstance(message, Mapping):
-        raise DataProblem(f"messages: number {number}: expected an object, got {_name(message)}.")
-    role = "system" if message.get("role") == "developer" else message.get("role")
-    if role not in ROLES:
-        raise DataProblem(
-            f"messages: number {number}: role {role!r}: expected one of {', '.join(ROLES)}."
-        )
-    calls = message.get("tool_calls")
-    content = message.get("content")
-    if content is None and calls:
-        content = ""
-    if isinstance(content, list):
-        content = "".join(_read_content(part, number) for part in content)
-    if not isinstance(content, str):
-        raise DataProblem(
-            f"messages: number {number}: content: expected a text, got {_name(content)}."
-        )
-    # OpenAI sends null for what a message does not have; templates ask whether it is defined.
-    rest = {name: value for name, value in message.items() if value is not None}
-    clean = {**rest, "role": role, "content": content}
-    if calls:
-        clean["tool_calls"] = [_normalize_call(call, number) for call in calls]
-    return clean
-
-
-def _read_content(part: Any, number: int) -> str:
-    if isinstance(part, str):
-        return part
-    if isinstance(part, Mapping) and isinstance(part.get("text"), str):
-        return str(part["text"])
-    kind = part.get("type") if isinstance(part, Mapping) else _name(part)
-    raise DataProblem(f"messages: number {number}: content: only texts, no {kind!r}.")
-
-
-def _normalize_call(call: Any, number: int) -> dict[str, Any]:
-    function = call.get("function", call) if isinstance(call, Mapping) else None
-    if not isinstance(function, Mapping) or not isinstance(function.get("name"), str):
-        raise DataProblem(f"messages: number {number}: tool_calls: expected functions with a name.")
-    arguments = function.get("arguments", {})
-    if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments or "{}")
-        except ValueError:
-            raise DataProblem(
-                f"messages: number {number}: tool_calls: arguments of {function['name']!r} are "
-                "not JSON."
-            ) from None
-    return {**call, "function": {**function, "arguments": arguments}}
-
-
-def _name(value: Any) -> str:
-    return "nothing" if value is None else type(value).__name__
-
-
-# === Templates ===
 
 
 class _Ending(NamedTuple):
@@ -484,7 +265,7 @@ class ChatTemplate:
     ) -> dict[str, Any]:
         return {
             **self.variables,
-            "messages": self._protect(_normalize(messages)),
+            "messages": self._protect(normalize_messages(messages)),
             "tools": self._protect(list(tools)) if tools else None,
             "add_generation_prompt": add_generation_prompt,
         }
@@ -507,7 +288,7 @@ class ChatTemplate:
     def _render(self, requests: list[dict[str, Any]]) -> list[str]:
         if self.source == DEFAULT_TEMPLATE:
             return _render_own(requests)
-        return _renderer().render(self.source, requests)
+        return find_process().render(self.source, requests)
 
 
 def template_of(tokenizer: Any, source: str | None = None) -> ChatTemplate:
@@ -549,7 +330,7 @@ def render_prompt(
 
 def _find_answers(messages: Sequence[Message]) -> tuple[list[Message], list[int]]:
     """Return the messages up to the last answer, from which alone is learnt, and its answers."""
-    messages = _normalize(messages)
+    messages = normalize_messages(messages)
     answers = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
     if not answers:
         raise DataProblem("messages: there is no answer (role 'assistant').")
@@ -577,9 +358,6 @@ def _compile_tokens(tokens: frozenset[str]) -> re.Pattern[str]:
     return re.compile("|".join(map(re.escape, sorted(tokens, key=len, reverse=True))))
 
 
-# === Rendering ===
-
-
 @lru_cache(maxsize=1)
 def _compile_own() -> Any:
     from .chat_renderer import compile_template
@@ -597,90 +375,3 @@ def _render_own(requests: list[dict[str, Any]]) -> list[str]:
         return [render(_compile_own(), variables) for variables in requests]
     except jinja2.TemplateError as error:
         raise DataProblem(f"chat template: {error}.") from None
-
-
-class _Renderer:
-    """The process that renders foreign templates; made when it is needed, and again when it dies.
-
-    It is ended when a chat takes longer than ``DEADLINE_S``.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._process: subprocess.Popen[str] | None = None
-
-    def render(self, source: str, requests: list[dict[str, Any]]) -> list[str]:
-        """Return the texts of a template for several sets of variables.
-
-        Raises:
-            DataProblem: the template fails or takes too long.
-        """
-        line = json.dumps({"source": source, "variables": requests}) + "\n"
-        with self._lock:
-            reply = self._ask(line)
-        if not reply:
-            raise DataProblem(
-                f"chat template: it was stopped: it needs more than {DEADLINE_S:g} s or too much "
-                "memory."
-            )
-        answer = json.loads(reply)
-        if "error" in answer:
-            raise DataProblem(f"chat template: {str(answer['error']).rstrip('.')}.")
-        return list(answer["texts"])
-
-    def close(self) -> None:
-        """End the process, if there is one."""
-        process, self._process = self._process, None
-        if process:
-            process.kill()
-            process.communicate()
-
-    def _ask(self, line: str) -> str:
-        """Return the process's answer to a line; '' if it was stopped."""
-        process = self._process = self._process or _start()
-        assert process.stdin is not None
-        assert process.stdout is not None
-        timer = threading.Timer(DEADLINE_S, process.kill)
-        timer.daemon = True
-        timer.start()
-        try:
-            process.stdin.write(line)
-            process.stdin.flush()
-            reply = process.stdout.readline()
-        except (BrokenPipeError, OSError):
-            reply = ""
-        finally:
-            timer.cancel()
-        if not reply:
-            self.close()
-        return reply
-
-
-def _start() -> subprocess.Popen[str]:
-    import jinja2
-
-    file = Path(__file__).with_name("chat_renderer.py")
-    # Nothing of this process's environment, which may hold secrets; the packages by their folder.
-    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT", "TZ") if name in os.environ}
-    packages = str(Path(jinja2.__file__).parents[1])
-    return subprocess.Popen(
-        [sys.executable, "-S", "-P", "-B", str(file)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        encoding="utf-8",
-        env={**kept, "PYTHONPATH": packages, "PYTHONUTF8": "1"},
-    )
-
-
-@lru_cache(maxsize=1)
-def _renderer_of(process_id: int) -> _Renderer:
-    renderer = _Renderer()
-    atexit.register(renderer.close)
-    return renderer
-
-
-def _renderer() -> _Renderer:
-    """Return this process's renderer; a fork must not share its parent's pipe."""
-    return _renderer_of(os.getpid())

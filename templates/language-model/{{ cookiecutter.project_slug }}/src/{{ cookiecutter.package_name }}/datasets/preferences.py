@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..engine.errors import DataProblem
-from .chats import ChatTemplate, Message, Part, check_messages, read_messages
+from .chats import ChatTemplate, Part
+from .messages import Message, check_messages, read_messages
 
 
 class Pair(NamedTuple):

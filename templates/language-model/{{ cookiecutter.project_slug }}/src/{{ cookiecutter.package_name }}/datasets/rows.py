@@ -7,8 +7,9 @@ from typing import Any
 
 from ..config import DataConfig
 from ..engine.errors import DataProblem, UsageProblem
-from . import chats, preferences
+from . import preferences
 from .corpus import Row
+from .messages import check_messages, detect_format, read_messages
 from .splits import parse_split
 from .texts import codec
 
@@ -107,11 +108,6 @@ def make_converter(
     return lambda record, name: _chat_row(record, name, kind)
 
 
-def detect_format(columns: Iterable[str]) -> str | None:
-    """Return the format that has such columns, or None."""
-    return chats.detect_format(list(columns))
-
-
 def _text_row(record: dict[str, Any], name: str, column: str) -> Row:
     if column not in record:
         return Row(name, problem=f"there is no field {column!r}")
@@ -122,8 +118,8 @@ def _text_row(record: dict[str, Any], name: str, column: str) -> Row:
 
 
 def _chat_row(record: dict[str, Any], name: str, kind: str) -> Row:
-    messages = chats.read_messages(record, kind)
-    chats.check_messages(messages, answered=True)
+    messages = read_messages(record, kind)
+    check_messages(messages, answered=True)
     tools = record.get("tools")
     if isinstance(tools, str) and tools.strip():
         try:

@@ -9,11 +9,11 @@ import numpy as np
 
 from .. import tokens
 from ..config import Config, DataConfig
-from ..datasets import chats
 from ..datasets.corpus import CHAT, PAIRS, TEXT, Corpus
 from ..datasets.division import find_near_copies
 from ..datasets.languages import languages
-from ..datasets.rows import as_text, detect_format, read_records
+from ..datasets.messages import ROLES, detect_format
+from ..datasets.rows import as_text, read_records
 from ..datasets.splits import SPLIT_NAMES, SPLITS, is_split_column
 from ..datasets.texts import SUFFIXES, find_texts, guess_encoding
 from ..engine.errors import DataProblem
@@ -198,7 +198,7 @@ def _describe_tokens(corpus: Corpus, sample: list[str], findings: Findings) -> N
     )
     if corpus.kind == TEXT:
         return
-    overhead = 2 * len(chats.ROLES)  # special tokens of the template
+    overhead = 2 * len(ROLES)  # special tokens of the template
     needed = int(np.quantile(counts, FITTING)) + overhead
     context = next((size for size in CONTEXTS if size >= needed), CONTEXTS[-1])
     findings.add_fact("context", f"--model.context {context} takes {FITTING:.0%} of them whole")

@@ -356,5 +356,5 @@ def test_what_a_source_needs(words: list[str]) -> None:
 
 
 def test_no_file() -> None:
-    with pytest.raises(DataProblem, match=r"^data.path: 'no.csv' is not a file.$"):
+    with pytest.raises(DataProblem, match=r"^data.path: 'no.csv' does not exist.$"):
         load(load_config(["--data.source", "csv", "--data.path", "no.csv"]))

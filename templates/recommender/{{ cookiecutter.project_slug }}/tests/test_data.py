@@ -302,7 +302,7 @@ def test_paths_that_are_no_files(own_folder: Path) -> None:
     for source, words, message in (
         ("csv", [], "data.path: source 'csv' needs a file."),
         ("parquet", ["--data.path", "log.csv"], "data.path: 'log.csv' must end with .parquet."),
-        ("csv", ["--data.path", "no.csv"], "data.path: 'no.csv' is not a file."),
+        ("csv", ["--data.path", "no.csv"], "data.path: 'no.csv' does not exist."),
     ):
         with pytest.raises(ProjectError) as problem:
             load_source(source, *words)

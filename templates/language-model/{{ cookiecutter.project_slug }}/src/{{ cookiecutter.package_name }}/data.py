@@ -21,7 +21,7 @@ from .datasets import chats, preferences
 from .datasets import python_docs as topics
 from .datasets.corpus import CHAT, PAIRS, TEXT, Corpus, Row, Span
 from .datasets.division import divide
-from .datasets.downloads import missing_extra, select_splits
+from .datasets.hugging_face import load_parts
 from .datasets.packing import (
     Piece,
     TokenRow,
@@ -34,8 +34,9 @@ from .datasets.packing import (
 from .datasets.rows import read_rows, records_to_rows, require_suffix
 from .datasets.splits import SPLITS, TRAIN
 from .datasets.store import TokenSplit, store_rows
-from .datasets.texts import SUFFIXES, cut_texts, find_texts, read_chunks, require_path
-from .engine.errors import DataProblem, ProjectError, UsageProblem
+from .datasets.texts import SUFFIXES, cut_texts, find_texts, read_chunks
+from .engine.data_path import require_path
+from .engine.errors import DataProblem, UsageProblem
 from .engine.interfaces import DatasetSplits
 from .engine.lookup import find
 from .preprocessing import Preprocessing
@@ -71,7 +72,7 @@ def texts(data: DataConfig) -> Iterator[Row]:
         UsageProblem: ``data.path`` is empty.
         DataProblem: there is no such file or folder, or no text in it.
     """
-    path = require_path(data.path, data.source)
+    path = require_path(data, Path.exists, "file or folder")
     if path.is_file():
         yield Row(path.name, read_chunks(path, data.encoding))
         return
@@ -90,9 +91,7 @@ def rows(data: DataConfig) -> Iterator[Row]:
         UsageProblem: ``data.path`` is empty, or its suffix is not that of the source.
         DataProblem: there is no such file, or it is no such table.
     """
-    path = require_path(data.path, data.source, "file")
-    if path.is_dir():
-        raise DataProblem(f"data.path: {data.path!r} is not a file.")
+    path = require_path(data, Path.is_file, "file")
     require_suffix(path, data.source)
     yield from read_rows(path, data)
 
@@ -106,23 +105,8 @@ def hugging_face(data: DataConfig) -> Iterator[Row]:
         ProjectError: the extra is not installed, or the set cannot be loaded.
         DataProblem: a column is missing.
     """
-    try:
-        import datasets
-    except ImportError:
-        raise missing_extra("hf") from None
     name = data.source.removeprefix("hf:")
-    try:
-        if name == "local":
-            parts = datasets.load_from_disk(str(require_path(data.path, data.source, "folder")))
-        else:
-            parts = datasets.load_dataset(name)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise ProjectError(f"data.source: {data.source!r} cannot be loaded: {reason}") from error
-    if not isinstance(parts, dict):
-        parts = {"": parts}
-    for title, split in select_splits(parts).items():
-        part = parts[title]
+    for title, split, part in load_parts(data):
         label = f"{name} {title}".strip()
         yield from records_to_rows(part, data, label, split, list(part.features))
 

@@ -20,16 +20,16 @@ from .datasets import tickets
 from .datasets.downloads import (
     check_columns,
     keras_download,
-    missing_extra,
-    select_splits,
     tfds_builder,
 )
-from .datasets.folders import find_class_folders, require_path
+from .datasets.folders import find_class_folders
+from .datasets.hugging_face import load_parts, select_splits
 from .datasets.labels import class_names, split_labels, strata
 from .datasets.rows import Row, as_label, find_texts, read_file, read_table
 from .datasets.splits import TEST, TRAIN, VALIDATION, sample_stratified, split_examples
 from .datasets.texts import TextStore, content_key
-from .engine.errors import DataProblem, ProjectError, UsageProblem
+from .engine.data_path import require_path
+from .engine.errors import DataProblem, UsageProblem
 from .engine.interfaces import DatasetSplits, Preprocessing, Split
 from .engine.lookup import find
 from .registry import SOURCES
@@ -128,23 +128,8 @@ def hugging_face(data: DataConfig) -> Iterator[Row]:
         ProjectError: the extra is not installed, or the set cannot be loaded.
         DataProblem: a column is missing.
     """
-    try:
-        import datasets
-    except ImportError:
-        raise missing_extra("hf") from None
     name = data.source.removeprefix("hf:")
-    try:
-        if name == "local":
-            parts = datasets.load_from_disk(str(require_path(data, Path.is_dir, "folder")))
-        else:
-            parts = datasets.load_dataset(name)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        reason = str(error).splitlines()[0]
-        raise ProjectError(f"data.source: {data.source!r} cannot be loaded: {reason}") from error
-    if not isinstance(parts, dict):
-        parts = {"": parts}
-    for title, split in select_splits(parts).items():
-        part = parts[title]
+    for title, split, part in load_parts(data):
         check_columns(name, (data.text_column, data.label_column), part.features)
         feature = part.features[data.label_column]
         names = getattr(getattr(feature, "feature", feature), "int2str", str)

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from .config import Config, DataConfig
 from .datasets.downloads import keras_download, tfds_builder
-from .datasets.folders import find_class_folders, require_path
+from .datasets.folders import find_class_folders
 from .datasets.images import Scan, content_hash, find_images, scan
 from .datasets.splits import (
     SPLIT_NAMES,
@@ -29,6 +29,7 @@ from .datasets.splits import (
     sample_stratified,
     split_examples,
 )
+from .engine.data_path import require_path
 from .engine.errors import DataProblem
 from .engine.files import atomic_write, project_root
 from .engine.interfaces import DatasetSplits, Split

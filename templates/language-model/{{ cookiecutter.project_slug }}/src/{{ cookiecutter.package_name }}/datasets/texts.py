@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ..engine.errors import DataProblem, UsageProblem
+from ..engine.errors import UsageProblem
 from .splits import SPLIT_NAMES
 
 SUFFIXES = (".txt", ".text", ".md", ".markdown", ".rst", ".tex", ".org")
@@ -152,17 +152,3 @@ def find_border(text: str) -> int:
             # A space belongs to the word behind it, as for the tokens.
             return last.start() if last.group() == " " else last.end()
     return len(text)
-
-
-def require_path(path: str | None, source: str, kinds: str = "file or folder") -> Path:
-    """Return ``data.path``, checked to exist.
-
-    Raises:
-        UsageProblem: it is not set.
-        DataProblem: there is no such file or folder.
-    """
-    if path is None:
-        raise UsageProblem(f"data.path: source {source!r} needs a {kinds}.")
-    if not Path(path).exists():
-        raise DataProblem(f"data.path: {path!r} does not exist.")
-    return Path(path)

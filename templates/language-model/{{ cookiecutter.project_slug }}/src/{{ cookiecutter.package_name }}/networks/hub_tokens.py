@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from ..datasets.downloads import missing_extra
 from ..engine.errors import DataProblem, UsageProblem
 from ..tokens import (
     KERAS_HUB,
@@ -21,6 +20,7 @@ from ..tokens import (
     protect,
     unprotect,
 )
+from .hub import import_keras_hub
 
 
 def read_keras_hub(folder: Path) -> Tokenizer:
@@ -31,7 +31,7 @@ def read_keras_hub(folder: Path) -> Tokenizer:
     """
     import keras
 
-    hub = _import_keras_hub()
+    hub = import_keras_hub()
     try:
         tokenizer = hub.tokenizers.Tokenizer.from_preset(str(folder))
     except (OSError, ValueError, KeyError) as error:
@@ -125,7 +125,7 @@ class KerasHubTokenizer(Tokenizer):
 
 def _load(source: str) -> Any:
     """Load KerasHub's tokenizer from a copy of its files, which may come from a stranger."""
-    module = _import_keras_hub().tokenizers
+    module = import_keras_hub().tokenizers
     classes: dict[str, Any] = {
         name: value
         for name, value in vars(module).items()
@@ -145,11 +145,3 @@ def _load(source: str) -> Any:
             Path(folder, name).write_bytes(base64.b64decode(data))
         tokenizer.load_assets(folder)
     return tokenizer
-
-
-def _import_keras_hub() -> Any:
-    try:
-        import keras_hub
-    except ImportError:
-        raise missing_extra("presets", "model.name") from None
-    return keras_hub

@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,8 @@ import keras
 import numpy as np
 from keras import ops
 
-from ..datasets.downloads import missing_extra
 from ..engine.errors import ProjectError, UsageProblem, unknown
+from .hub import import_keras_hub
 from .tuning import Tuning, adapt, plain_weights
 
 DEFAULT_CONTEXT = 512
@@ -468,20 +467,6 @@ def find_causal_class(backbone: keras.Model, name: str) -> Any:
         f"model.preset: {name!r} holds a {type(backbone).__name__}, which is no model that "
         "continues texts."
     )
-
-
-@cache
-def import_keras_hub() -> Any:
-    """Return the module ``keras_hub``.
-
-    Raises:
-        ProjectError: it is not installed.
-    """
-    try:
-        import keras_hub
-    except ImportError:
-        raise missing_extra("presets", "model.name") from None
-    return keras_hub
 
 
 @contextmanager

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from ..config import Config
-from ..datasets.folders import require_path
 from ..datasets.languages import language
 from ..datasets.rows import SUFFIXES, as_text, read_records
 from ..engine.columns import align_columns
+from ..engine.data_path import require_path
 from ..engine.errors import UsageProblem
 from ..engine.interfaces import Split
 from ..preprocessing import Preprocessing, texts_of

@@ -18,9 +18,9 @@ import keras
 from keras import layers, ops
 
 from ..config import Config
-from ..datasets.downloads import missing_extra
 from ..engine.errors import ProjectError, UsageProblem
 from ..engine.interfaces import Phase
+from .hub import import_keras_hub
 
 if TYPE_CHECKING:
     from ..preprocessing import Preprocessing
@@ -51,7 +51,7 @@ def encode(tokens: Tensor, name: str, config: Config, preprocessing: Preprocessi
         UsageProblem: texts may be longer than the preset takes.
     """
     with _explain_load_errors(name):
-        backbone = _import_keras_hub().models.Backbone.from_preset(name)
+        backbone = import_keras_hub().models.Backbone.from_preset(name)
     limit = _sequence_limit(backbone)
     if preprocessing.sequence_length > limit:
         raise UsageProblem(
@@ -83,7 +83,7 @@ def tuning_phase(config: Config) -> Phase:
 def serialize_tokenizer(name: str) -> str:
     """Serialise a preset's tokeniser as JSON: its configuration and its files."""
     with _explain_load_errors(name):
-        tokenizer = _import_keras_hub().tokenizers.Tokenizer.from_preset(name)
+        tokenizer = import_keras_hub().tokenizers.Tokenizer.from_preset(name)
     with tempfile.TemporaryDirectory() as folder:
         tokenizer.save_assets(folder)
         files = {
@@ -125,7 +125,7 @@ def make_splitter(tokenizer: Any) -> Callable[[str], list[str]]:
 def max_sequence_length(name: str) -> int:
     """Return the number of tokens of the longest text that a preset takes."""
     with _explain_load_errors(name):
-        backbone = _import_keras_hub().models.Backbone.from_preset(name, load_weights=False)
+        backbone = import_keras_hub().models.Backbone.from_preset(name, load_weights=False)
     return _sequence_limit(backbone)
 
 
@@ -193,20 +193,12 @@ def _special_ids(tokenizer: Any) -> dict[str, int]:
 
 def _tokenizer_classes() -> dict[str, Any]:
     """Return KerasHub's tokenisers by the names of their classes."""
-    module = _import_keras_hub().tokenizers
+    module = import_keras_hub().tokenizers
     return {
         name: value
         for name, value in vars(module).items()
         if isinstance(value, type) and issubclass(value, module.Tokenizer)
     }
-
-
-def _import_keras_hub() -> Any:
-    try:
-        import keras_hub
-    except ImportError:
-        raise missing_extra("presets", "model.name") from None
-    return keras_hub
 
 
 @contextmanager

@@ -1,12 +1,11 @@
 """Data sets that libraries download, with one-line errors where they cannot."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from ..engine.config_fields import DataFields
-from ..engine.errors import DataProblem, ProjectError, UsageProblem
-from .splits import SPLIT_NAMES
+from ..engine.errors import DataProblem, ProjectError, UsageProblem, missing_extra
 
 
 @contextmanager
@@ -44,7 +43,7 @@ def tfds_builder(data: DataFields, columns: Sequence[str]) -> Any:
     try:
         import tensorflow_datasets
     except ImportError:
-        raise missing_extra("tfds") from None
+        raise missing_extra("data.source", "tfds") from None
     name = data.source.removeprefix("tfds:")
     try:
         builder = tensorflow_datasets.builder(name, data_dir=data.path)
@@ -55,15 +54,6 @@ def tfds_builder(data: DataFields, columns: Sequence[str]) -> Any:
         raise ProjectError(f"data.source: {data.source!r} cannot be downloaded: {error}") from error
     check_columns(name, columns, builder.info.features)
     return builder
-
-
-def select_splits(names: Iterable[str]) -> dict[str, str]:
-    """Map a data set's splits to train, validation and test, or all to '' if it has no such.
-
-    Others beside them, such as ``unsupervised``, have no labels and are left out.
-    """
-    known = {name: SPLIT_NAMES[name] for name in names if name in SPLIT_NAMES}
-    return known or dict.fromkeys(names, "")
 
 
 def check_columns(name: str, columns: Sequence[str], features: Sequence[str]) -> None:
@@ -81,8 +71,3 @@ def check_columns(name: str, columns: Sequence[str], features: Sequence[str]) ->
         if column not in features:
             found = ", ".join(features)
             raise DataProblem(f"data.source: {name!r} has no column {column!r}; found: {found}.")
-
-
-def missing_extra(extra: str, field: str = "data.source") -> ProjectError:
-    """Make the error for a field whose value needs an extra that is not installed."""
-    return ProjectError(f"{field}: needs an extra: pip install -e '.[{extra}]'.")

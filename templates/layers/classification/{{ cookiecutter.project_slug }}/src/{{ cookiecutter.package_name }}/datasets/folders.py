@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from ..engine.config_fields import DataFields
-from ..engine.errors import DataProblem, UsageProblem
+from ..engine.errors import DataProblem
 from .splits import SPLIT_NAMES
 
 
@@ -66,25 +65,3 @@ def find_class_folders(root: Path, find: Callable[[Path], Iterable[Path]]) -> Cl
     if not classes:
         raise DataProblem(f"data.path: {str(root)!r} has no folders named after classes.")
     return ClassFolders(files, tuple(sorted(classes)), has_splits)
-
-
-def require_path(data: DataFields, check: Callable[[Path], bool], kind: str) -> Path:
-    """Return ``data.path``, checked to exist and to be what the source needs.
-
-    Args:
-        data: the configured ``data`` fields.
-        check: tells whether a path is of the right kind, such as ``Path.is_file``.
-        kind: name of that kind for messages, such as "file".
-
-    Raises:
-        UsageProblem: ``data.path`` is not set.
-        DataProblem: the path does not exist or is of another kind.
-    """
-    if data.path is None:
-        raise UsageProblem(f"data.path: source {data.source!r} needs a {kind}.")
-    path = Path(data.path)
-    if not path.exists():
-        raise DataProblem(f"data.path: {data.path!r} does not exist.")
-    if not check(path):
-        raise DataProblem(f"data.path: {data.path!r} is not a {kind}.")
-    return path

@@ -16,7 +16,7 @@ from typing import Any
 import keras
 
 from .config_fields import BaseConfig
-from .errors import ProjectError
+from .errors import missing_extra
 from .interfaces import Preprocessing, Task
 from .lookup import find
 from .runs import Run
@@ -114,9 +114,7 @@ def make_tensorboard(config: BaseConfig, run: Run) -> keras.callbacks.TensorBoar
     try:
         import tensorboard  # noqa: F401
     except ImportError:
-        raise ProjectError(
-            "train.tensorboard: it needs an extra: pip install -e '.[tensorboard]'."
-        ) from None
+        raise missing_extra("train.tensorboard", "tensorboard") from None
     steps = config.train.profile_steps
     return keras.callbacks.TensorBoard(
         log_dir=str(run.path / "tensorboard"),

@@ -68,6 +68,16 @@ def unknown(field: str, value: str, allowed: Iterable[str]) -> UsageProblem:
     return UsageProblem(f"{field}: {value!r} is unknown.{hint} Allowed: {', '.join(shown)}{more}.")
 
 
+def missing_extra(field: str, extra: str) -> ProjectError:
+    """Return an error for a field whose value needs packages that are not installed.
+
+    Args:
+        field: its name.
+        extra: of ``pyproject.toml``, which has these packages.
+    """
+    return ProjectError(f"{field}: needs an extra: pip install -e '.[{extra}]'.")
+
+
 def run_command(body: Callable[[list[str]], None], words: Sequence[str]) -> int:
     """Call a command with the words of the command line and return its exit code.
 

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from ..config import DataConfig
+from ..engine.data_path import require_path
 from ..engine.errors import DataProblem, UsageProblem
 
 CHUNK_ROWS = 200_000
@@ -24,11 +25,7 @@ def read_file(data: DataConfig) -> Iterator[pd.DataFrame]:
         UsageProblem: ``data.path`` is empty, or its suffix is not that of the source.
         DataProblem: there is no such file, or it is not a table.
     """
-    if not data.path:
-        raise UsageProblem(f"data.path: source {data.source!r} needs a file.")
-    path = Path(data.path)
-    if not path.is_file():
-        raise DataProblem(f"data.path: {data.path!r} is not a file.")
+    path = require_path(data, Path.is_file, "file")
     if path.suffix != f".{data.source}" and not (data.source == "csv" and path.suffix == ".tsv"):
         raise UsageProblem(f"data.path: {data.path!r} must end with .{data.source}.")
     return read_chunks(path)

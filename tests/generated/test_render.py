@@ -179,7 +179,7 @@ def check_files(project: Path) -> None:
         text = path.read_text(encoding="utf-8")
         # GitHub writes ${{ … }}; the page of evidence, and how chats are written, are templates of
         # the project's own.
-        has_own = path.suffix == ".html" or "chat template" in text.lower()
+        has_own = path.suffix in (".html", ".jinja") or "chat template" in text.lower()
         left = "cookiecutter" if has_own else r"(?<!\$)\{\{|\{%|cookiecutter"
         assert not re.search(left, text), path
         if path.name != "requirements.lock":

@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 
 from {{ cookiecutter.package_name }}.datasets import render_process
-from {{ cookiecutter.package_name }}.datasets.chats import DEFAULT_TEMPLATE, ChatTemplate, render_prompt
+from {{ cookiecutter.package_name }}.datasets.chats import (
+    DEFAULT_TEMPLATE,
+    ChatTemplate,
+    render_prompt,
+)
 from {{ cookiecutter.package_name }}.datasets.messages import (
     check_messages,
     detect_format,

@@ -16,6 +16,7 @@ import pyte
 LINES = 40
 UP, DOWN, SHIFT_TAB, CTRL_C, CTRL_U = "\x1b[A", "\x1b[B", "\x1b[Z", "\x03", "\x15"
 QUIET = 0.4  # seconds without output after which a prompt is taken to wait
+PATIENCE = 5  # seconds after which a person presses Ctrl-C again
 LIMIT = 300  # seconds of a whole run, on a busy machine
 
 
@@ -49,7 +50,8 @@ def _run(answers: list[str], command: list[str], columns: int, prompt: str = "")
         # Not execv: readline may have set COLUMNS in this process, behind Python's back.
         environment = {**os.environ, "PROMPT_TOOLKIT_NO_CPR": "1", "TERM": "xterm"}
         os.execve(command[0], command, environment)
-    shown, waiting, fresh = "", list(answers), False
+    shown, waiting, fresh, answer = "", list(answers), False, ""
+    answered_at = 0.0
     deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:
         if select.select([terminal], [], [], QUIET)[0]:
@@ -59,8 +61,12 @@ def _run(answers: list[str], command: list[str], columns: int, prompt: str = "")
                 break
             fresh = True
         elif waiting and fresh and shown.endswith(prompt):
-            os.write(terminal, waiting.pop(0).encode())
-            fresh = False
+            answer, answered_at, fresh = waiting.pop(0), time.monotonic(), False
+            os.write(terminal, answer.encode())
+        elif answer == CTRL_C and time.monotonic() > answered_at + PATIENCE:
+            # Python's readline sleeps through a signal that comes just before it waits for a key.
+            answered_at = time.monotonic()
+            os.write(terminal, answer.encode())
     else:
         os.kill(process, signal.SIGKILL)
     os.waitpid(process, 0)

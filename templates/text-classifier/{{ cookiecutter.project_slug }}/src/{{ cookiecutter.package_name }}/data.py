@@ -17,11 +17,7 @@ import tensorflow as tf
 
 from .config import Config, DataConfig
 from .datasets import tickets
-from .datasets.downloads import (
-    check_columns,
-    keras_download,
-    tfds_builder,
-)
+from .datasets.downloads import check_columns, keras_download, tfds_builder
 from .datasets.folders import find_class_folders
 from .datasets.hugging_face import load_parts, select_splits
 from .datasets.labels import class_names, split_labels, strata

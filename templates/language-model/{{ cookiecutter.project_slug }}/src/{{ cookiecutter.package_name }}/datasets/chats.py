@@ -20,7 +20,8 @@ from ..tokens import protect
 from .messages import Message, check_messages, normalize_messages
 from .render_process import find_process
 
-# How chats look to a model without a template of its own; special tokens of ``tokens.py``.
+# How chats look to a model without a template of its own; special tokens of ``tokens.py``. Trained
+# models keep no copy of it: set ``data.chat_template`` for another, which they keep.
 DEFAULT_TEMPLATE = Path(__file__).with_name("chat_template.jinja").read_text(encoding="utf-8")
 PROBE = "\ufdd3"  # a noncharacter, which no text has, to see where a template puts an answer
 Part = tuple[str, bool]  # a text, and whether the model is to write it
